@@ -1,0 +1,66 @@
+"""What a Keras network really looks at: theoretical and effective receptive fields.
+
+Names are loaded when first used, so that importing this package loads neither
+Keras, TensorFlow nor a plotting library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from keras_erf._version import __version__
+
+if TYPE_CHECKING:
+    from keras_erf import analysis, plotting, zoo
+    from keras_erf.definitions import DEFINITIONS, Definition
+    from keras_erf.effective import EffectiveReceptiveField, load
+    from keras_erf.geometry import ReceptiveField
+    from keras_erf.probing import probe
+    from keras_erf.sampling import ImageFolder
+    from keras_erf.theoretical import FieldTable, receptive_field, receptive_fields
+
+__all__ = [
+    "DEFINITIONS",
+    "Definition",
+    "EffectiveReceptiveField",
+    "FieldTable",
+    "ImageFolder",
+    "ReceptiveField",
+    "__version__",
+    "analysis",
+    "load",
+    "plotting",
+    "probe",
+    "receptive_field",
+    "receptive_fields",
+    "zoo",
+]
+
+_HOMES = {
+    "DEFINITIONS": "definitions",
+    "Definition": "definitions",
+    "EffectiveReceptiveField": "effective",
+    "FieldTable": "theoretical",
+    "ImageFolder": "sampling",
+    "ReceptiveField": "geometry",
+    "load": "effective",
+    "probe": "probing",
+    "receptive_field": "theoretical",
+    "receptive_fields": "theoretical",
+}
+_MODULES = ("analysis", "plotting", "zoo")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,11 @@
+"""Receptive-field rules: which inputs one output of a layer depends on.
+
+A rule is a small pure function `rule(call) -> views`, with one `View` for each
+input tensor. `table.RULES` lists the rule of every known layer and operation;
+the families `sliding`, `pointwise`, `everything` and `rearranging` hold them.
+"""
+
+from keras_erf.rules.call import Call, Rule
+from keras_erf.rules.table import RULES, views
+
+__all__ = ["RULES", "Call", "Rule", "views"]
