@@ -1,0 +1,151 @@
+"""Models by name: a file, a `keras.applications` network, or one of the zoo."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_erf import zoo
+from keras_erf.errors import BackendError, InvalidInputError, ModelLoadError
+
+__all__ = ["LoadedModel", "load_model"]
+
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with the name it was asked for by.
+
+    Args:
+        name: Short name, fit for a file name.
+        model: The Keras model.
+        preprocess: What its family does to a batch of images with values 0 to
+            255 before the model sees them; `None` if nothing is known.
+    """
+
+    name: str
+    model: Any
+    preprocess: Callable[[Any], Any] | None
+
+
+def load_model(
+    name: str,
+    *,
+    weights: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    unsafe: bool = False,
+    need_weights: bool = True,
+) -> LoadedModel:
+    """Loads or builds a model.
+
+    Args:
+        name: A `.keras` or `.h5` file (those of Keras 2 too), the name of a
+            `keras.applications` network, or a name of the zoo.
+        weights: For a network of `keras.applications`: `"imagenet"` (default),
+            `"none"` or a weights file. For the zoo: `"trained"` (default where
+            shipped), `"initial"` or `"none"`.
+        options: Keyword arguments of the zoo's builder.
+        unsafe: Whether a file may run the Python code it carries.
+        need_weights: `False` where any weights do, so that nothing is downloaded.
+
+    Raises:
+        ModelLoadError: The file is no model or would run code, or the weights
+            cannot be had.
+        InvalidInputError: There is no model of that name.
+        BackendError: Keras's backend cannot be imported.
+    """
+    keras = _keras()
+    path = Path(name)
+    if path.suffix.lower() in FILE_SUFFIXES or path.exists():
+        _refuse(f"a model file ({path.name})", options=options, weights=weights)
+        return LoadedModel(path.stem, _read(keras, path, unsafe), None)
+    if name in zoo.available():
+        return _from_zoo(name, weights, dict(options or {}))
+    applications = [
+        one for one in dir(keras.applications) if one[:1].isupper()
+    ]
+    if name in applications:
+        _refuse(f"a keras.applications network ({name})", options=options)
+        return _from_applications(keras, name, weights or ("imagenet" if need_weights else "none"))
+    known = [*zoo.available(), *applications]
+    lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
+    hint = f" Nearest: {', '.join(lower[one] for one in near)}." if near else ""
+    raise InvalidInputError(
+        "`MODEL` must be a .keras or .h5 file, a network of keras.applications or one of the zoo "
+        f"({', '.join(zoo.available())}).{hint} Received: {name!r}"
+    )
+
+
+def _keras() -> Any:
+    """Keras, or a clear word on why it cannot be had."""
+    try:
+        import keras
+    except ImportError as error:
+        raise BackendError(
+            f"Keras cannot start its backend: {error}. Set the environment variable "
+            "KERAS_BACKEND=tensorflow"
+        ) from error
+    return keras
+
+
+def _refuse(what: str, **given: Any) -> None:
+    for option, value in given.items():
+        if value:
+            raise InvalidInputError(
+                f"`{option}` is not for {what}; leave it out. Received: {option}={value!r}"
+            )
+
+
+def _read(keras: Any, path: Path, unsafe: bool) -> Any:
+    if not path.exists():
+        raise ModelLoadError(f"`MODEL` must be an existing file. Received: {str(path)!r}")
+    expected = "`MODEL` must be a whole model saved by Keras, as .keras or .h5"
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=not unsafe)
+    except Exception as error:  # Keras and h5py fail in many ways on a bad file.
+        text = " ".join(str(error).split())
+        if not unsafe and ("safe_mode" in text or "unsafe" in text or "arbitrary code" in text):
+            raise ModelLoadError(
+                "Loading the model would run Python code that is stored in it. If you trust its "
+                f"source, allow that with --unsafe. Received: {str(path)!r}"
+            ) from error
+        if "Could not locate" in text or "Unknown layer" in text:
+            raise ModelLoadError(
+                "The model has a layer that is not Keras's own. Load it in Python with "
+                "keras.models.load_model(..., custom_objects=...) and call keras_erf.probe. "
+                f"Received: {str(path)!r}: {text[:160]}"
+            ) from error
+        raise ModelLoadError(f"{expected}. Received: {str(path)!r}: {text[:160]}") from error
+
+
+def _from_zoo(name: str, weights: str | None, options: dict[str, Any]) -> LoadedModel:
+    if weights == "none" or (weights is None and not zoo.weights(name)):
+        model = zoo.build(name, **options)
+    else:
+        model = zoo.load(name, weights=weights or "trained", **options)
+    return LoadedModel(name, model, zoo.preprocess_input(name))
+
+
+def _from_applications(keras: Any, name: str, weights: str) -> LoadedModel:
+    build = getattr(keras.applications, name)
+    chosen = None if weights == "none" else weights
+    try:
+        model = build(weights=chosen)
+    except Exception as error:
+        if chosen is None:
+            raise
+        text = " ".join(str(error).split())
+        what = (
+            "ImageNet weights cannot be downloaded; build it untrained with --weights none, or "
+            "give a model or weights file"
+            if chosen == "imagenet"
+            else "`weights` must be 'imagenet', 'none' or a weights file of this network"
+        )
+        raise ModelLoadError(f"{name}: {what}. Received: weights={chosen!r}: {text[:160]}") from error
+    return LoadedModel(name, model, getattr(sys.modules[build.__module__], "preprocess_input", None))
