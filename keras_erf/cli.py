@@ -7,14 +7,12 @@ fault of this program.
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +20,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_erf import zoo as zoo_index
+from keras_erf.arguments import (
+    check_writable,
+    read_options,
+    read_preprocess,
+    read_size,
+    read_unit,
+)
+from keras_erf.console import (
+    field_row,
+    import_quietly,
+    print_fields,
+    print_json,
+    print_results,
+    progress_bar,
+    show_warning,
+)
 from keras_erf.definitions import DEFINITIONS
 from keras_erf.errors import InvalidInputError, KerasERFError
 
@@ -193,8 +207,8 @@ def analyze(
     keras-erf analyze my.keras --images photos --scale 1/255 --mean .5 --std .5
     """
     with _one_line_errors():
-        _check_writable(out)
-        preprocess = _preprocess(scale, mean, std, bgr)
+        check_writable(out)
+        preprocess = read_preprocess(scale, mean, std, bgr)
         if preprocess and images is None:
             raise InvalidInputError(
                 "`--scale`, `--mean`, `--std` and `--bgr` are for images; name a folder with "
@@ -209,25 +223,29 @@ def analyze(
             inputs: Any = noise.value
             if images is not None:
                 inputs = ImageFolder(images, preprocess or loaded.preprocess)
-            with _progress_bar(one) as progress:
+            with progress_bar(one) as progress:
                 result = probe(
                     loaded.model,
                     one,
-                    unit=_unit(unit),
+                    unit=read_unit(unit),
                     inputs=inputs,
                     samples=samples,
                     definition=definition.value,
                     batch_size=batch_size,
                     seed=seed,
-                    input_shape=_size(size),
+                    input_shape=read_size(size),
                     progress=progress,
                 )
             results.append((result, *_write(result, loaded, out)))
-        from keras_erf.console import print_json, print_results
 
         if as_json:
             rows = [
-                {"model": loaded.name, **result.summary(), "picture": str(picture), "result": str(file)}
+                {
+                    "model": loaded.name,
+                    **result.summary(),
+                    "picture": str(picture),
+                    "result": str(file),
+                }
                 for result, picture, file in results
             ]
             print_json(rows)
@@ -264,14 +282,16 @@ def trf(
     """
     with _one_line_errors():
         loaded = _load(model, weights, option, unsafe, need_weights=False)
-        from keras_erf.console import field_row, print_fields, print_json
         from keras_erf.theoretical import receptive_field, receptive_fields
 
         skipped: Sequence[tuple[str, str]] = ()
         if layer:
             fields = [
                 receptive_field(
-                    loaded.model, one, unit=_unit(unit), input_shape=_size(size),
+                    loaded.model,
+                    one,
+                    unit=read_unit(unit),
+                    input_shape=read_size(size),
                     through_global=not local,
                 )
                 for one in layer
@@ -279,10 +299,10 @@ def trf(
         else:
             if unit != "center":
                 raise InvalidInputError(
-                    f"`--unit` needs a layer it is in; name it with --layer. Received: --unit {unit}"
+                    f"`--unit` needs the layer it is in: name it with --layer. Received: {unit!r}"
                 )
             table = receptive_fields(
-                loaded.model, input_shape=_size(size), through_global=not local
+                loaded.model, input_shape=read_size(size), through_global=not local
             )
             fields, skipped = list(table.fields), table.skipped
         if as_json:
@@ -302,8 +322,6 @@ def list_zoo(as_json: JsonOption = False) -> None:
     """List the models of the zoo."""
     names = {name: zoo_index.describe(name) for name in zoo_index.available()}
     if as_json:
-        from keras_erf.console import print_json
-
         print_json(names)
     else:
         width = max(map(len, names))
@@ -334,116 +352,19 @@ def _load(
 ) -> LoadedModel:
     from keras_erf.loading import load_model
 
-    _import_quietly()
-    options = {}
-    for text in option or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InvalidInputError(f"`--option` must be NAME=VALUE. Received: {text!r}")
-        try:
-            options[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            options[name] = value
-    return load_model(
-        model, weights=weights, options=options, unsafe=unsafe, need_weights=need_weights
-    )
+    import_quietly()
+    # Keras tells of downloads on standard output, which is the result's.
+    with redirect_stdout(sys.stderr):
+        return load_model(
+            model,
+            weights=weights,
+            options=read_options(option),
+            unsafe=unsafe,
+            need_weights=need_weights,
+        )
 
 
-def _import_quietly() -> None:
-    """Imports TensorFlow without its word on missing GPUs, which no setting silences."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()
-        except ImportError:
-            pass  # Loading the model says why, in one line.
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def _unit(text: str) -> Any:
-    if text == "center":
-        return text
-    return _integers(text, "--unit", "a unit such as 7,7, or 'center'")
-
-
-def _size(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    return _integers(text, "--size", "a size such as 512 or 360x480")
-
-
-def _integers(text: str, name: str, expected: str) -> tuple[int, ...]:
-    parts = re.split(r"[x,]", text.replace(" ", ""))
-    if not all(part.isdecimal() for part in parts):
-        raise InvalidInputError(f"`{name}` must be {expected}. Received: {text!r}")
-    return tuple(int(part) for part in parts)
-
-
-def _numbers(text: str | None, name: str) -> list[float] | None:
-    """`0.5`, `1/255` or `.485,.456,.406`."""
-    if text is None:
-        return None
-    numbers = []
-    for part in text.split(","):
-        above, slash, below = part.partition("/")
-        try:
-            numbers.append(float(above) / (float(below) if slash else 1.0))
-        except (ValueError, ZeroDivisionError) as error:
-            raise InvalidInputError(
-                f"`{name}` must be numbers such as 0.5, 1/255 or .485,.456,.406. Received: {text!r}"
-            ) from error
-    return numbers
-
-
-def _preprocess(
-    scale: str | None, mean: str | None, std: str | None, bgr: bool
-) -> Callable[[Any], Any] | None:
-    """`(pixels * scale - mean) / std`, channels in the order the model takes them."""
-    factor, offset, divisor = (
-        _numbers(text, name)
-        for text, name in ((scale, "--scale"), (mean, "--mean"), (std, "--std"))
-    )
-    if not (factor or offset or divisor or bgr):
-        return None
-    if divisor and 0 in divisor:
-        raise InvalidInputError(f"`--std` must not be zero. Received: {std!r}")
-
-    def preprocess(batch: Any) -> Any:
-        channels = batch.shape[-1]
-        for name, values in (("--scale", factor), ("--mean", offset), ("--std", divisor)):
-            if values and len(values) not in (1, channels):
-                raise InvalidInputError(
-                    f"`{name}` must be one value or {channels}, one per channel. "
-                    f"Received: {len(values)} values"
-                )
-        ready = batch[..., ::-1] if bgr else batch
-        return (ready * (factor or 1.0) - (offset or 0.0)) / (divisor or 1.0)
-
-    return preprocess
-
-
-def _check_writable(folder: Path) -> None:
-    """Fails before the long work, not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InvalidInputError(
-            f"`--out` must be a folder that can be written: {error.strerror}. "
-            f"Received: {str(folder)!r}"
-        ) from error
-
-
-def _write(
-    result: EffectiveReceptiveField, loaded: LoadedModel, folder: Path
-) -> tuple[Path, Path]:
+def _write(result: EffectiveReceptiveField, loaded: LoadedModel, folder: Path) -> tuple[Path, Path]:
     """Saves picture and result of one layer; returns their paths."""
     import matplotlib
 
@@ -462,31 +383,12 @@ def _write(
     return picture, file
 
 
-@contextmanager
-def _progress_bar(layer: str | None) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, so that standard output can be piped on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("Probing {task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("samples"), TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(layer or "the last map", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def main() -> None:
     """Entry point of the `keras-erf` command."""
     # TensorFlow's start-up messages would drown the table; a user's own setting stays.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     app()
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"Warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,40 @@
-"""What the command line prints: tables of results, and a sentence in words."""
+"""What the command line shows: tables, a sentence in words, progress, warnings."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
     from keras_erf.effective import EffectiveReceptiveField
     from keras_erf.geometry import ReceptiveField
 
-__all__ = ["field_row", "print_fields", "print_json", "print_results"]
+__all__ = [
+    "field_row",
+    "import_quietly",
+    "print_fields",
+    "print_json",
+    "print_results",
+    "progress_bar",
+    "show_warning",
+]
 
 STATUS = {
     "exact": "exact",
@@ -182,3 +200,40 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
         console.print(
             f"{len(skipped)} images could not be read and were left out: {', '.join(skipped[:5])}"
         )
+
+
+@contextmanager
+def progress_bar(layer: str | None) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, so that standard output can be piped on."""
+    columns = (
+        TextColumn("Probing {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("samples"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(layer or "the last map", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning in one line, in place of `warnings.showwarning`."""
+    print(f"Warning: {message}", file=sys.stderr)
+
+
+def import_quietly() -> None:
+    """Imports TensorFlow without its word on missing GPUs, which no setting silences."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except ImportError:
+            pass  # Loading the model says why, in one line.
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

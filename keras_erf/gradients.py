@@ -54,7 +54,8 @@ def unit_gradient(
         leads from the input to the unit.
     """
     watched = values[target.input]
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
+    # A layer's name may start with an underscore, which TensorFlow refuses as outermost scope.
+    with tf.name_scope("probe"), tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(watched)
         outputs = target.graph.run(values, [target.tensor], training=training, state=state)
         seeded = seed_value(outputs[target.tensor], target, definition)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +68,7 @@ def load_model(
         return LoadedModel(path.stem, _read(keras, path, unsafe), None)
     if name in zoo.available():
         return _from_zoo(name, weights, dict(options or {}))
-    applications = [
-        one for one in dir(keras.applications) if one[:1].isupper()
-    ]
+    applications = [one for one in dir(keras.applications) if one[:1].isupper()]
     if name in applications:
         _refuse(f"a keras.applications network ({name})", options=options)
         return _from_applications(keras, name, weights or ("imagenet" if need_weights else "none"))
@@ -105,7 +105,11 @@ def _refuse(what: str, **given: Any) -> None:
 def _read(keras: Any, path: Path, unsafe: bool) -> Any:
     if not path.exists():
         raise ModelLoadError(f"`MODEL` must be an existing file. Received: {str(path)!r}")
-    expected = "`MODEL` must be a whole model saved by Keras, as .keras or .h5"
+    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
+        raise ModelLoadError(
+            "`MODEL` must be a whole model saved by Keras; a .keras file is a zip archive, and "
+            f"this is none. Received: {str(path)!r}"
+        )
     try:
         return keras.models.load_model(path, compile=False, safe_mode=not unsafe)
     except Exception as error:  # Keras and h5py fail in many ways on a bad file.
@@ -115,13 +119,21 @@ def _read(keras: Any, path: Path, unsafe: bool) -> Any:
                 "Loading the model would run Python code that is stored in it. If you trust its "
                 f"source, allow that with --unsafe. Received: {str(path)!r}"
             ) from error
-        if "Could not locate" in text or "Unknown layer" in text:
+        unknown = re.search(r"(?:Could not locate class|Unknown layer:) '(\w+)'", text)
+        if unknown:
             raise ModelLoadError(
-                "The model has a layer that is not Keras's own. Load it in Python with "
-                "keras.models.load_model(..., custom_objects=...) and call keras_erf.probe. "
-                f"Received: {str(path)!r}: {text[:160]}"
+                f"The model has a layer that is not Keras's own, {unknown[1]}. Load it in Python "
+                "with keras.models.load_model(..., custom_objects=...) and call keras_erf.probe. "
+                f"Received: {str(path)!r}"
             ) from error
-        raise ModelLoadError(f"{expected}. Received: {str(path)!r}: {text[:160]}") from error
+        raise ModelLoadError(
+            "`MODEL` must be a whole model saved by Keras, as .keras or .h5. "
+            f"Received: {str(path)!r}: {_first_sentence(text)}"
+        ) from error
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0][:200]
 
 
 def _from_zoo(name: str, weights: str | None, options: dict[str, Any]) -> LoadedModel:
@@ -147,5 +159,9 @@ def _from_applications(keras: Any, name: str, weights: str) -> LoadedModel:
             if chosen == "imagenet"
             else "`weights` must be 'imagenet', 'none' or a weights file of this network"
         )
-        raise ModelLoadError(f"{name}: {what}. Received: weights={chosen!r}: {text[:160]}") from error
-    return LoadedModel(name, model, getattr(sys.modules[build.__module__], "preprocess_input", None))
+        raise ModelLoadError(
+            f"{name}: {what}. Received: weights={chosen!r}: {_first_sentence(text)}"
+        ) from error
+    return LoadedModel(
+        name, model, getattr(sys.modules[build.__module__], "preprocess_input", None)
+    )

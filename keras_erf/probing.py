@@ -48,7 +48,7 @@ def probe(
     batch_size: int | None = None,
     seed: int = 0,
     input: str | None = None,
-    input_shape: Sequence[int] | None = None,
+    input_shape: int | Sequence[int] | None = None,
     training: bool = False,
     progress: bool | Progress | None = None,
 ) -> EffectiveReceptiveField:
@@ -203,7 +203,7 @@ class _Run:
         self.counts = np.zeros(BLOCKS, dtype=np.int64)
         self.dead = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.finite = tf.Variable(True, trainable=False)
-        self.add = tf.function(self._add, reduce_retracing=True)
+        self.add = tf.function(self._add, autograph=False, reduce_retracing=True)
 
     def feed(self, batch: Mapping[int, Any], valid: int) -> None:
         """Adds the first `valid` samples of a batch, whose other ones only fill it up."""

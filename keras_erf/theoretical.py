@@ -33,7 +33,7 @@ def receptive_field(
     *,
     unit: Unit | Literal["center"] = "center",
     input: str | None = None,
-    input_shape: Sequence[int] | None = None,
+    input_shape: int | Sequence[int] | None = None,
     through_global: bool = True,
 ) -> ReceptiveField:
     """The exact theoretical receptive field of one unit of a layer.
@@ -55,8 +55,9 @@ def receptive_field(
             centre (of two equally near, the later one).
         input: Name of the input; `None` is the first.
         input_shape: Spatial shape to give the inputs, for fully convolutional
-            models; `None` keeps the model's own, and where that is undefined
-            one large enough to hold the field is taken.
+            models; one number stands for all axes. `None` keeps the model's
+            own, and where that is undefined one large enough to hold the field
+            is taken.
         through_global: Whether paths through layers that gather the whole
             space (global pooling, squeeze-excite gates) count. `False` gives
             the field of the local paths.
@@ -107,7 +108,7 @@ def receptive_fields(
     model: Any,
     *,
     input: str | None = None,
-    input_shape: Sequence[int] | None = None,
+    input_shape: int | Sequence[int] | None = None,
     through_global: bool = True,
 ) -> FieldTable:
     """The theoretical receptive field of every layer with spatial axes.
@@ -165,7 +166,7 @@ def locate(
     *,
     unit: Unit | Literal["center"] = "center",
     input: str | None = None,
-    input_shape: Sequence[int] | None = None,
+    input_shape: int | Sequence[int] | None = None,
     through_global: bool = True,
 ) -> Target:
     """Finds a unit in a model, and its receptive field; arguments as `receptive_field`."""
@@ -352,13 +353,13 @@ def _sized(
     graph: Graph,
     wanted: int | None,
     input: int,
-    input_shape: Sequence[int] | None,
+    input_shape: int | Sequence[int] | None,
     through_global: bool,
 ) -> Tracing:
     """The graph at `input_shape`; sizes nobody defines are made large enough for the field."""
     rank = len(graph.spatial_axes(input))
     if input_shape is not None:
-        sizes = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
+        sizes = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,) * rank
         if len(sizes) != rank or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
             raise InvalidInputError(
                 f"`input_shape` must give {rank} positive spatial sizes, without batch and "

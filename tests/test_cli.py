@@ -1,0 +1,246 @@
+"""The command line, run as users run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+import keras
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import keras_erf
+from keras_erf.cli import app
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        keras.utils.save_img(folder / f"{number}.png", rng.integers(0, 255, (32, 32, 3)))
+    return folder
+
+
+def test_analyze_writes_picture_and_result(tmp_path):
+    result = run("analyze", "plain", "-o", "depth=5", "--samples", 4, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    picture, file = tmp_path / "out" / "plain-conv5.png", tmp_path / "out" / "plain-conv5.npz"
+    assert picture.read_bytes().startswith(PNG)
+    loaded = keras_erf.load(file)
+    assert loaded.receptive_field.size == (11, 11)
+    assert loaded.count == 4
+    assert str(picture) in result.output
+    assert "11x11" in result.output
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == [file.name, picture.name]
+
+
+def test_analyze_json_is_the_only_output(tmp_path):
+    result = run("analyze", "plain", "-o", "depth=3", "-l", "conv2", "-l", "conv3", "--samples", 2,
+                 "--out", tmp_path, "--json")
+    rows = json.loads(result.stdout)
+    assert [row["layer"] for row in rows] == ["conv2", "conv3"]
+    assert [row["trf_size"] for row in rows] == [[5, 5], [7, 7]]
+    assert rows[0]["samples"] == 2
+
+
+def test_json_has_null_where_there_is_no_number(tmp_path):
+    result = run("analyze", "plain", "-o", "depth=3", "--samples", 1, "--out", tmp_path, "--json")
+    assert json.loads(result.stdout)[0]["erf_size_error"] is None
+
+
+def test_analyze_takes_images_with_the_options_arithmetic(tmp_path, images, monkeypatch):
+    seen = []
+
+    def record(model, layer, *, inputs, **options):
+        seen.append(inputs.preprocess(np.array([[[[10.0, 20.0, 30.0]]]])))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_erf.probing.probe", record)
+    result = run("analyze", "plain", "-o", "channels=3", "--images", images, "--scale", "1/10",
+                 "--mean", "1,2,3", "--std", ".5", "--bgr", "--out", tmp_path / "out")
+    assert result.exit_code == 130
+    # Blue, green, red: (3 - 1) / .5, (2 - 2) / .5, (1 - 3) / .5.
+    np.testing.assert_allclose(seen[0], [[[[4.0, 0.0, -4.0]]]])
+
+
+def test_analyze_with_the_familys_own_preprocessing(tmp_path, images):
+    result = run("analyze", "cifar_resnet14", "-l", "stage1_block1_out", "--images", images,
+                 "--out", tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.output
+    row = json.loads(result.stdout)[0]
+    assert row["samples"] == 4
+    expected = keras_erf.probe(
+        keras_erf.zoo.load("cifar_resnet14"),
+        "stage1_block1_out",
+        inputs=keras_erf.ImageFolder(images, keras_erf.zoo.preprocess_input("cifar_resnet14")),
+    )
+    assert row["erf_size"] == pytest.approx(expected.size)
+
+
+def test_broken_image_is_named_and_left_out(tmp_path, images):
+    (images / "broken.jpg").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match=r"broken\.jpg"):
+        result = run("analyze", "plain", "-o", "channels=3", "-o", "depth=3", "--images", images,
+                     "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "1 images could not be read and were left out: broken.jpg" in result.output
+
+
+def test_trf_prints_every_layer():
+    result = run("trf", "plain", "-o", "depth=4")
+    assert result.exit_code == 0, result.output
+    # 1 + 2 n for n layers of 3x3.
+    for size in ("3x3", "5x5", "7x7", "9x9"):
+        assert size in result.output
+
+
+def test_trf_json_of_one_layer():
+    result = run("trf", "ResNet50", "-l", "conv2_block3_out", "--json")
+    (row,) = json.loads(result.stdout)["layers"]
+    # Araujo, Norris and Sim, Distill 2019: resnet_v1_50/block1.
+    assert row["size"] == [35, 35]
+    assert row["stride"] == [4, 4]
+    assert row["status"] == "exact"
+
+
+def test_zoo_lists_all_models():
+    result = run("zoo", "--json")
+    assert tuple(json.loads(result.stdout)) == keras_erf.zoo.available()
+    assert set(keras_erf.zoo.available()) == {line.split()[0] for line in
+                                              run("zoo").output.splitlines()}
+
+
+MISTAKES = {
+    "no such model": (["trf", "Resnet50"], "Nearest: ResNet50"),
+    "no such file": (["trf", "missing.keras"], "existing file"),
+    "no such layer": (["trf", "plain", "-l", "convv3"], "Nearest names: conv3"),
+    "no map": (["trf", "MobileNet", "-l", "predictions"], "must have spatial axes"),
+    "unit outside": (["trf", "plain", "-l", "conv3", "--unit", "99,0"], "`unit`"),
+    "unit no number": (["trf", "plain", "-l", "conv3", "--unit", "a"], "`--unit`"),
+    "unit of no layer": (["trf", "plain", "--unit", "3,3"], "--layer"),
+    "size no number": (["trf", "plain", "--size", "big"], "`--size`"),
+    "size of wrong rank": (["trf", "plain", "--size", "64x64x64"], "`input_shape`"),
+    "zoo option": (["trf", "plain", "-o", "dept=3"], "dept"),
+    "no option": (["trf", "plain", "-o", "depth"], "NAME=VALUE"),
+    "no images": (["analyze", "plain", "--images", "no-folder"], "existing folder"),
+    "scale of noise": (["analyze", "plain", "--scale", "2"], "--images"),
+    "scale no number": (["analyze", "plain", "--images", ".", "--scale", "1/0"], "`--scale`"),
+    "std zero": (["analyze", "plain", "--images", ".", "--std", "1,0,1"], "`--std`"),
+    "definition": (["analyze", "plain", "--definition", "luo"], "luo2016"),
+    "samples": (["analyze", "plain", "--samples", "0"], "--samples"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gets_one_line_and_status_2(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, expected = MISTAKES[name]
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert expected in result.stderr
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    if result.stderr.startswith("Error: "):
+        assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_folder_that_cannot_be_written_is_found_out_first(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("keras_erf.loading.load_model", lambda *a, **k: pytest.fail("too late"))
+    result = run("analyze", "plain", "--out", tmp_path / "file" / "out")
+    assert result.exit_code == 2
+    assert "`--out` must be a folder that can be written" in result.stderr
+
+
+def test_interruption_leaves_no_half_written_file(tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "keras_erf.cli", "analyze", "plain", "--samples", "100000000",
+               "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if out.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    time.sleep(5)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Interrupted" in stderr
+    assert stdout == ""
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
+def test_other_backends_get_one_clear_line(tmp_path, backend):
+    command = [sys.executable, "-m", "keras_erf.cli", "analyze", "plain", "--out", str(tmp_path)]
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1
+    assert "KERAS_BACKEND=tensorflow" in lines[0]
+    assert "Traceback" not in result.stderr
+
+
+def unpacked(archive, folder, inside, count):
+    """Extracts the first `count` images below `inside`."""
+    with tarfile.open(archive) as tar:
+        members = [one for one in tar if one.name.startswith(inside) and one.isfile()][:count]
+        for member in members:
+            (folder / os.path.basename(member.name)).write_bytes(tar.extractfile(member).read())
+    assert len(members) == count
+
+
+REAL = {
+    "resnet20_cifar10.keras": (
+        ["--scale", "1/255", "--mean", ".485,.456,.406", "--std", ".229,.224,.225"],
+        "cifar10_images.tar", "test/", "32x32",
+    ),
+    "resnet8_cifar10.h5": ([], "cifar10_images.tar", "test/", "32x32"),
+    "espnet_camvid.keras": (
+        # Mean and deviation of the training images, each channel in BGR order, times 255.
+        ["--bgr", "--mean", "100,106,107", "--std", "19000"],
+        "camvid_480x360.tar", "CamVid/test/", "360x480",
+    ),
+    "efficientnet_lite0_imagenet.keras": (
+        ["--mean", "127", "--std", "128"], "camvid_480x360.tar", "CamVid/test/", "224x224",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_analyze_works_on_real_models_and_images(name, tmp_path, shared_models, shared_data):
+    options, archive, inside, size = REAL[name]
+    folder = tmp_path / "images"
+    folder.mkdir()
+    unpacked(shared_data / archive, folder, inside, 3)
+    result = run("analyze", shared_models / name, "--images", folder, *options,
+                 "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert f"input {size} px, 3 samples" in result.output
+    (file,) = (tmp_path / "out").glob("*.npz")
+    loaded = keras_erf.load(file)
+    assert 0 < loaded.size <= max(loaded.receptive_field.input_size)
+    assert len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+def test_analyze_an_application_without_weights(tmp_path):
+    result = run("analyze", "ResNet50", "--weights", "none", "-l", "conv2_block3_out", "--samples",
+                 2, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "35x35" in result.output
