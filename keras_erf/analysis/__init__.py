@@ -1,0 +1,38 @@
+"""Figures of an effective receptive field, from plain arrays.
+
+A *map* is an array of one to three spatial axes: the impact of each input pixel
+on one unit. Coordinates are pixel indices, pixel `i` being centred on
+coordinate `i`; lengths are input pixels; a box is one `(start, stop)` pair per
+axis, stop excluded. A map may hold negative values (a signed gradient): every
+figure is then computed on its absolute value.
+
+This package knows neither Keras nor TensorFlow.
+"""
+
+from keras_erf.analysis.areas import AreaRatio, high_contribution_area, mass_area
+from keras_erf.analysis.comparison import Comparison, compare
+from keras_erf.analysis.constants import MASS, THRESHOLD
+from keras_erf.analysis.gaussian import GaussianFit, fit_gaussian
+from keras_erf.analysis.jackknife import jackknife
+from keras_erf.analysis.moments import Moments, marginals, moments
+from keras_erf.analysis.regions import Region, erf_size, mass_region, threshold_region
+
+__all__ = [
+    "MASS",
+    "THRESHOLD",
+    "AreaRatio",
+    "Comparison",
+    "GaussianFit",
+    "Moments",
+    "Region",
+    "compare",
+    "erf_size",
+    "fit_gaussian",
+    "high_contribution_area",
+    "jackknife",
+    "marginals",
+    "mass_area",
+    "mass_region",
+    "moments",
+    "threshold_region",
+]

@@ -1,0 +1,97 @@
+"""What every figure asks of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from keras_erf.errors import InvalidInputError
+
+MAX_AXES = 3
+# Sums over a map are good to about this; shares are met up to it, so that ties do not flip.
+ROUNDING = 1e-12
+
+
+def checked_map(map: ArrayLike) -> np.ndarray:
+    """Absolute value of `map` as float64, refused unless it can have an extent.
+
+    Args:
+        map: Array of one to three axes.
+
+    Returns:
+        A new array of the same shape.
+
+    Raises:
+        InvalidInputError: `map` is not numeric, has no axis or more than three,
+            is empty, holds NaN or infinity, or is zero everywhere.
+    """
+    given = np.asarray(map)
+    if given.dtype.kind not in "biuf":
+        raise InvalidInputError(
+            "`map` must be an array of real numbers; take the real part or the absolute value "
+            f"first. Received: map of dtype {given.dtype}"
+        )
+    if not 1 <= given.ndim <= MAX_AXES or given.size == 0:
+        raise InvalidInputError(
+            f"`map` must have one to {MAX_AXES} spatial axes of at least one pixel; reduce "
+            f"samples and channels first. Received: map of shape {given.shape}"
+        )
+    values = np.abs(given.astype(np.float64))
+    if not np.isfinite(values).all():
+        count = int(np.count_nonzero(~np.isfinite(values)))
+        raise InvalidInputError(
+            "`map` must be finite; leave out the samples whose gradient overflows. "
+            f"Received: map with {count} values that are NaN or infinite"
+        )
+    if not values.any():
+        raise InvalidInputError(
+            "`map` must have at least one value other than zero; a unit without gradient has no "
+            f"effective field, choose another unit or input. Received: map of shape "
+            f"{given.shape}, all zero"
+        )
+    return values
+
+
+def checked_point(point: ArrayLike, ndim: int, name: str) -> np.ndarray:
+    """`point` as a float64 vector of `ndim` finite coordinates."""
+    try:
+        values = np.asarray(point, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(())
+    if values.shape != (ndim,) or not np.isfinite(values).all():
+        raise InvalidInputError(
+            f"`{name}` must have one finite coordinate for each of the map's {ndim} axes, in "
+            f"pixels. Received: {name}={point!r}"
+        )
+    return values
+
+
+def checked_share(share: float, name: str) -> float:
+    """`share` as a float, refused outside (0, 1]."""
+    if not 0 < share <= 1:
+        raise InvalidInputError(
+            f"`{name}` must be a share above 0 and at most 1. Received: {name}={share!r}"
+        )
+    return float(share)
+
+
+def box_slices(box: Sequence[tuple[int, int]] | None, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Slices of the part of `box` that lies in a map of `shape`; the whole map for `None`."""
+    if box is None:
+        return tuple(slice(0, size) for size in shape)
+    if len(box) != len(shape):
+        raise InvalidInputError(
+            f"`box` must have one (start, stop) pair for each of the map's {len(shape)} axes. "
+            f"Received: box={box!r}"
+        )
+    cut = tuple(
+        slice(max(int(start), 0), min(int(stop), size))
+        for (start, stop), size in zip(box, shape, strict=True)
+    )
+    if any(part.start >= part.stop for part in cut):
+        raise InvalidInputError(
+            f"`box` must share pixels with the map of shape {shape}. Received: box={box!r}"
+        )
+    return cut

@@ -1,0 +1,141 @@
+"""How much of the picture it takes to hold a share of the contributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from keras_erf.analysis._checks import ROUNDING, checked_map, checked_point, checked_share
+from keras_erf.errors import InvalidInputError
+
+__all__ = ["AreaRatio", "high_contribution_area", "mass_area"]
+
+
+@dataclass(frozen=True)
+class AreaRatio:
+    """A centred box that holds a share of a map.
+
+    Args:
+        share: The share asked for.
+        side: Side of the box in pixels, before the map's edge cuts it; `None`
+            where no box answers.
+        ratio: The box's pixels over the map's; `None` where no box answers.
+    """
+
+    share: float
+    side: float | None
+    ratio: float | None
+
+
+def high_contribution_area(
+    map: ArrayLike, share: float, *, center: Sequence[int] | None = None
+) -> AreaRatio:
+    """Computes RepLKNet's high-contribution area ratio, as published.
+
+    Scores are `log10(A + 1)` over their largest; squares of side 3, 5, 7, ...
+    around the centre pixel grow until one holds more than `share` of their sum;
+    the answer is its side, and side squared over the map's area.
+
+    Made to compare with published figures, and with two traits of them. It is
+    not scale-free: the logarithm flattens a map of large amplitude, so twice
+    the gradient is another ratio. And the squares tried stop at side `h - 1`
+    (even height `h`) or `h - 2` (odd): a larger share than they hold has no
+    answer. `mass_area` has neither trait.
+
+    Where the published script would run past the left or right edge (maps
+    higher than wide), the square is cut at the edge; its area is not.
+
+    Args:
+        map: Array of shape `(h, w)`; its absolute value is used.
+        share: Share of the scores to exceed, above 0 and at most 1.
+        center: Centre pixel, one index per axis; `(h // 2, w // 2)` if `None`.
+
+    Returns:
+        An `AreaRatio`; its `side` and `ratio` are `None` if no square answers.
+
+    Raises:
+        InvalidInputError: The map is not 2-D, not finite or all zero; `share` is
+            out of range; or `center` is no pixel of the map.
+
+    Reference:
+        Ding, Zhang, Han and Ding, "Scaling Up Your Kernels to 31x31", CVPR 2022;
+        `erf/analyze_erf.py` of github.com/DingXiaoH/RepLKNet-pytorch.
+    """
+    values = checked_map(map)
+    share = checked_share(share, "share")
+    if values.ndim != 2:
+        raise InvalidInputError(
+            "`map` must have two axes, for which this ratio was published; use `mass_area` for "
+            f"others. Received: map of shape {values.shape}"
+        )
+    height, width = values.shape
+    pixel = (height // 2, width // 2) if center is None else tuple(center)
+    if len(pixel) != 2 or any(
+        at not in range(size) for at, size in zip(pixel, values.shape, strict=True)
+    ):
+        raise InvalidInputError(
+            f"`center` must be a pixel of the map of shape {values.shape}, one index per axis. "
+            f"Received: center={center!r}"
+        )
+
+    # log1p is log10(A + 1) up to a factor the shares cancel, and keeps gradients below 1e-16.
+    scores = np.log1p(values)
+    ranks = _chebyshev_ranks(values.shape, pixel, np.arange(max(height, width)))
+    held = np.cumsum(np.bincount(ranks.ravel(), weights=scores.ravel()))
+    for half in range(1, height // 2):
+        if held[min(half, held.size - 1)] / held[-1] > share:
+            side = 2 * half + 1
+            return AreaRatio(share, side, side**2 / (height * width))
+    return AreaRatio(share, None, None)
+
+
+def mass_area(map: ArrayLike, share: float, *, center: ArrayLike | None = None) -> AreaRatio:
+    """Computes the scale-free twin of RepLKNet's ratio, defined for every map.
+
+    The smallest box around the field's own centre that holds at least `share`
+    of the map itself, with no logarithm. It is a ball of the largest-coordinate
+    (Chebyshev) distance, cut at the map's edge; the ratio counts the pixels
+    that are left. For a 2-D Gaussian of spread sigma, well inside the map, the
+    side is `2 sqrt(2) erfinv(sqrt(share)) sigma`.
+
+    Args:
+        map: Array of one to three spatial axes; its absolute value is used.
+        share: Share of the map's sum to hold, above 0 and at most 1 (met to one
+            part in 1e12).
+        center: Centre of the unit's own field, one coordinate per axis, in
+            pixels; it may lie between pixels. The middle of the map if `None`.
+
+    Returns:
+        An `AreaRatio`, never without an answer. A radius of r pixels is a side
+        of `2 r + 1`, both ends' pixels included.
+
+    Raises:
+        InvalidInputError: The map has a wrong rank, is not finite or is all
+            zero; `share` is out of range; or `center` is not a point.
+    """
+    values = checked_map(map)
+    share = checked_share(share, "share")
+    if center is None:
+        point = (np.array(values.shape) - 1) / 2
+    else:
+        point = checked_point(center, values.ndim, "center")
+    distances = [np.abs(np.arange(n) - at) for n, at in zip(values.shape, point, strict=True)]
+    radii = np.unique(np.concatenate(distances))
+    ranks = _chebyshev_ranks(values.shape, point, radii)
+    held = np.cumsum(np.bincount(ranks.ravel(), weights=(values / values.max()).ravel()))
+    last = np.searchsorted(held, share * held[-1] * (1 - ROUNDING))
+    pixels = np.count_nonzero(ranks <= last)
+    return AreaRatio(share, float(2 * radii[last] + 1), float(pixels / values.size))
+
+
+def _chebyshev_ranks(shape: tuple[int, ...], point: ArrayLike, radii: np.ndarray) -> np.ndarray:
+    """For each pixel, the first of the ascending `radii` that reaches it from `point`."""
+    lines = [
+        np.searchsorted(radii, np.abs(np.arange(size) - at))
+        for size, at in zip(shape, np.asarray(point), strict=True)
+    ]
+    return reduce(np.maximum.outer, lines)

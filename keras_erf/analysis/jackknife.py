@@ -1,0 +1,116 @@
+"""Standard errors of any figure of a mean map, from a fixed number of block sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from keras_erf.errors import InvalidInputError
+
+__all__ = ["jackknife"]
+
+
+def jackknife(
+    block_sums: ArrayLike,
+    block_counts: ArrayLike,
+    statistic: Callable[[np.ndarray], ArrayLike],
+) -> tuple[np.ndarray | float, np.ndarray | float]:
+    """Computes a figure of the mean map and its jackknife standard error.
+
+    Samples are kept as sums over `B` blocks, so memory does not grow with
+    their number. The figure is computed on the mean of all samples and, for
+    each block, on the mean of all samples but that block's. With `n` samples,
+    `m_j` of them in block `j`, `h_j = n / m_j`, the figure `f` of all and
+    `f_j` of all but block `j`, the squared error is the delete-m_j jackknife
+
+        1/B  sum_j (p_j - q)^2 / (h_j - 1),
+        p_j = h_j f - (h_j - 1) f_j,    q = B f - sum_j (1 - m_j / n) f_j.
+
+    For equal blocks this is the textbook `(B - 1) / B sum_j (f_j - mean f)^2`,
+    and for the mean of samples alone it is unbiased whatever the blocks' sizes.
+    Samples of different blocks are taken as independent. A figure that moves in
+    steps (a count of pixels) has an error only as fine as its steps.
+
+    Args:
+        block_sums: Sum of the samples of each block, shape `(B, ...)`.
+        block_counts: Number of samples in each block, shape `(B,)`. Blocks
+            without samples are left out.
+        statistic: Function from a mean, of shape `block_sums.shape[1:]`, to a
+            number or an array of numbers.
+
+    Returns:
+        `(value, standard_error)`, floats for a scalar figure, else arrays of
+        its shape. The value is the figure of the mean map itself, without
+        correction for bias. The error is NaN with fewer than two blocks that
+        hold samples, and where leaving out a block leaves a map the figure is
+        not defined for (the samples of that block alone carried it).
+
+    Raises:
+        InvalidInputError: Shapes do not agree, a sum is not finite, a count is
+            negative or not whole, or no block has samples.
+
+    Reference:
+        Tukey, "Bias and confidence in not-quite large samples", Ann. Math.
+        Statist. 29 (1958), 614; Efron and Tibshirani, "An Introduction to the
+        Bootstrap" (1993), chapter 11; unequal blocks: Busing, Meijer and van
+        der Leeden, "Delete-m jackknife for unequal m", Statistics and
+        Computing 9 (1999), 3-8.
+    """
+    sums, counts = _checked_blocks(block_sums, block_counts)
+    value = np.asarray(statistic(sums.sum(axis=0) / counts.sum()), dtype=np.float64)
+    if counts.size < 2:
+        return _plain(value), _plain(np.full(value.shape, np.nan))
+    try:
+        without = np.array(
+            [statistic(mean) for mean in _means_without_each(sums, counts)], dtype=np.float64
+        )
+    except InvalidInputError:
+        return _plain(value), _plain(np.full(value.shape, np.nan))
+
+    column = (-1,) + (1,) * value.ndim
+    weights = (counts / counts.sum()).reshape(column)
+    ratios = 1 / weights
+    pseudo = ratios * value - (ratios - 1) * without
+    corrected = counts.size * value - ((1 - weights) * without).sum(axis=0)
+    variance = ((pseudo - corrected) ** 2 / (ratios - 1)).mean(axis=0)
+    return _plain(value), _plain(np.sqrt(variance))
+
+
+def _checked_blocks(block_sums: ArrayLike, block_counts: ArrayLike) -> tuple[np.ndarray, ...]:
+    sums = np.asarray(block_sums, dtype=np.float64)
+    counts = np.asarray(block_counts, dtype=np.float64)
+    if sums.ndim < 1 or counts.shape != sums.shape[:1]:
+        raise InvalidInputError(
+            "`block_counts` must have one count for each entry of `block_sums`' first axis. "
+            f"Received: block_sums of shape {sums.shape}, block_counts of shape {counts.shape}"
+        )
+    if not np.isfinite(sums).all():
+        raise InvalidInputError(
+            "`block_sums` must be finite; leave out the samples whose gradient overflows. "
+            f"Received: {int(np.count_nonzero(~np.isfinite(sums)))} values that are not"
+        )
+    if (counts < 0).any() or (counts != np.floor(counts)).any() or not counts.sum() > 0:
+        raise InvalidInputError(
+            "`block_counts` must be whole numbers, none negative, not all zero; add samples "
+            f"first. Received: block_counts={block_counts!r}"
+        )
+    held = counts > 0
+    return sums[held], counts[held]
+
+
+def _means_without_each(sums: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
+    """Mean of all samples but one block's, for each block in turn."""
+    # Sums from both ends, not total minus block: a pixel seen by one block only must become 0.
+    after = np.cumsum(sums[::-1], axis=0)[::-1]
+    before = np.zeros_like(sums[0])
+    left = counts.sum() - counts
+    for block in range(counts.size):
+        rest = after[block + 1] if block + 1 < counts.size else 0
+        yield (before + rest) / left[block]
+        before = before + sums[block]
+
+
+def _plain(values: np.ndarray) -> np.ndarray | float:
+    return float(values) if values.ndim == 0 else values
