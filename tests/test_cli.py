@@ -49,8 +49,21 @@ def test_analyze_writes_picture_and_result(tmp_path):
 
 
 def test_analyze_json_is_the_only_output(tmp_path):
-    result = run("analyze", "plain", "-o", "depth=3", "-l", "conv2", "-l", "conv3", "--samples", 2,
-                 "--out", tmp_path, "--json")
+    result = run(
+        "analyze",
+        "plain",
+        "-o",
+        "depth=3",
+        "-l",
+        "conv2",
+        "-l",
+        "conv3",
+        "--samples",
+        2,
+        "--out",
+        tmp_path,
+        "--json",
+    )
     rows = json.loads(result.stdout)
     assert [row["layer"] for row in rows] == ["conv2", "conv3"]
     assert [row["trf_size"] for row in rows] == [[5, 5], [7, 7]]
@@ -70,16 +83,40 @@ def test_analyze_takes_images_with_the_options_arithmetic(tmp_path, images, monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr("keras_erf.probing.probe", record)
-    result = run("analyze", "plain", "-o", "channels=3", "--images", images, "--scale", "1/10",
-                 "--mean", "1,2,3", "--std", ".5", "--bgr", "--out", tmp_path / "out")
+    result = run(
+        "analyze",
+        "plain",
+        "-o",
+        "channels=3",
+        "--images",
+        images,
+        "--scale",
+        "1/10",
+        "--mean",
+        "1,2,3",
+        "--std",
+        ".5",
+        "--bgr",
+        "--out",
+        tmp_path / "out",
+    )
     assert result.exit_code == 130
     # Blue, green, red: (3 - 1) / .5, (2 - 2) / .5, (1 - 3) / .5.
     np.testing.assert_allclose(seen[0], [[[[4.0, 0.0, -4.0]]]])
 
 
 def test_analyze_with_the_familys_own_preprocessing(tmp_path, images):
-    result = run("analyze", "cifar_resnet14", "-l", "stage1_block1_out", "--images", images,
-                 "--out", tmp_path / "out", "--json")
+    result = run(
+        "analyze",
+        "cifar_resnet14",
+        "-l",
+        "stage1_block1_out",
+        "--images",
+        images,
+        "--out",
+        tmp_path / "out",
+        "--json",
+    )
     assert result.exit_code == 0, result.output
     row = json.loads(result.stdout)[0]
     assert row["samples"] == 4
@@ -94,8 +131,18 @@ def test_analyze_with_the_familys_own_preprocessing(tmp_path, images):
 def test_broken_image_is_named_and_left_out(tmp_path, images):
     (images / "broken.jpg").write_bytes(b"no image")
     with pytest.warns(UserWarning, match=r"broken\.jpg"):
-        result = run("analyze", "plain", "-o", "channels=3", "-o", "depth=3", "--images", images,
-                     "--out", tmp_path / "out")
+        result = run(
+            "analyze",
+            "plain",
+            "-o",
+            "channels=3",
+            "-o",
+            "depth=3",
+            "--images",
+            images,
+            "--out",
+            tmp_path / "out",
+        )
     assert result.exit_code == 0, result.output
     assert "1 images could not be read and were left out: broken.jpg" in result.output
 
@@ -120,8 +167,9 @@ def test_trf_json_of_one_layer():
 def test_zoo_lists_all_models():
     result = run("zoo", "--json")
     assert tuple(json.loads(result.stdout)) == keras_erf.zoo.available()
-    assert set(keras_erf.zoo.available()) == {line.split()[0] for line in
-                                              run("zoo").output.splitlines()}
+    assert set(keras_erf.zoo.available()) == {
+        line.split()[0] for line in run("zoo").output.splitlines()
+    }
 
 
 MISTAKES = {
@@ -169,8 +217,17 @@ def test_folder_that_cannot_be_written_is_found_out_first(tmp_path, monkeypatch)
 
 def test_interruption_leaves_no_half_written_file(tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "keras_erf.cli", "analyze", "plain", "--samples", "100000000",
-               "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "keras_erf.cli",
+        "analyze",
+        "plain",
+        "--samples",
+        "100000000",
+        "--out",
+        str(out),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for _ in range(600):
         if out.exists() or process.poll() is not None:
@@ -179,7 +236,8 @@ def test_interruption_leaves_no_half_written_file(tmp_path):
     time.sleep(5)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
+    # Interrupted while importing, CPython may end by the signal itself; a shell calls both 130.
+    assert process.returncode in (130, -signal.SIGINT), stderr
     assert "Interrupted" in stderr
     assert stdout == ""
     assert list(out.iterdir()) == []
@@ -209,16 +267,23 @@ def unpacked(archive, folder, inside, count):
 REAL = {
     "resnet20_cifar10.keras": (
         ["--scale", "1/255", "--mean", ".485,.456,.406", "--std", ".229,.224,.225"],
-        "cifar10_images.tar", "test/", "32x32",
+        "cifar10_images.tar",
+        "test/",
+        "32x32",
     ),
     "resnet8_cifar10.h5": ([], "cifar10_images.tar", "test/", "32x32"),
     "espnet_camvid.keras": (
         # Mean and deviation of the training images, each channel in BGR order, times 255.
         ["--bgr", "--mean", "100,106,107", "--std", "19000"],
-        "camvid_480x360.tar", "CamVid/test/", "360x480",
+        "camvid_480x360.tar",
+        "CamVid/test/",
+        "360x480",
     ),
     "efficientnet_lite0_imagenet.keras": (
-        ["--mean", "127", "--std", "128"], "camvid_480x360.tar", "CamVid/test/", "224x224",
+        ["--mean", "127", "--std", "128"],
+        "camvid_480x360.tar",
+        "CamVid/test/",
+        "224x224",
     ),
 }
 
@@ -229,8 +294,9 @@ def test_analyze_works_on_real_models_and_images(name, tmp_path, shared_models, 
     folder = tmp_path / "images"
     folder.mkdir()
     unpacked(shared_data / archive, folder, inside, 3)
-    result = run("analyze", shared_models / name, "--images", folder, *options,
-                 "--out", tmp_path / "out")
+    result = run(
+        "analyze", shared_models / name, "--images", folder, *options, "--out", tmp_path / "out"
+    )
     assert result.exit_code == 0, result.output
     assert f"input {size} px, 3 samples" in result.output
     (file,) = (tmp_path / "out").glob("*.npz")
@@ -240,7 +306,17 @@ def test_analyze_works_on_real_models_and_images(name, tmp_path, shared_models, 
 
 
 def test_analyze_an_application_without_weights(tmp_path):
-    result = run("analyze", "ResNet50", "--weights", "none", "-l", "conv2_block3_out", "--samples",
-                 2, "--out", tmp_path)
+    result = run(
+        "analyze",
+        "ResNet50",
+        "--weights",
+        "none",
+        "-l",
+        "conv2_block3_out",
+        "--samples",
+        2,
+        "--out",
+        tmp_path,
+    )
     assert result.exit_code == 0, result.output
     assert "35x35" in result.output

@@ -116,8 +116,16 @@ def test_zoo_comes_trained_where_weights_ship():
 
 def test_zoo_options_reach_the_builder():
     assert load_model("plain", options={"depth": 3}).model.count_params() > 0
-    assert len([1 for one in load_model("plain", options={"depth": 3}).model.layers
-                if isinstance(one, keras.layers.Conv2D)]) == 3
+    assert (
+        len(
+            [
+                1
+                for one in load_model("plain", options={"depth": 3}).model.layers
+                if isinstance(one, keras.layers.Conv2D)
+            ]
+        )
+        == 3
+    )
 
 
 @pytest.mark.parametrize(

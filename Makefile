@@ -1,0 +1,46 @@
+# Needs Python 3.10 or newer with venv; everything else is installed into $(VENV).
+
+PYTHON ?= python3
+VENV := .venv
+WORKERS ?= 2
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# TensorFlow's start-up notes would bury the output.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r target text; do \
+		printf '  make %-8s %s\n' "$$target" "$$text"; \
+	done
+
+demo: $(READY) ## analyze the shipped pretrained ResNet into demo_output/
+	$(BIN)/keras-erf analyze cifar_resnet14 --layer stage2_block2_out \
+		--layer stage3_block2_out --size 64 --samples 64 --out demo_output
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+check: $(READY) ## check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove the environment, builds, caches and default output folders
+	rm -rf $(VENV) build dist keras_erf.egg-info demo_output keras-erf-output
+	rm -rf .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp comes last and the folder goes first: an interrupted install never counts as done.
+$(READY): setup.py
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable ".[test,dev]"
+	touch $@

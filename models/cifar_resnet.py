@@ -1,0 +1,168 @@
+"""A small residual network for CIFAR-10, after He et al. 2015, section 4.2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_erf.models._options import (
+    dtype_policy,
+    is_count,
+    layer_seeds,
+    require,
+    spatial_sizes,
+)
+
+__all__ = ["cifar_resnet14", "preprocess_input"]
+
+# Per-channel statistics of the CIFAR-10 training images, in units of 0..1.
+CHANNEL_MEAN = (0.4914, 0.4822, 0.4465)
+CHANNEL_STD = (0.2470, 0.2435, 0.2616)
+
+
+def preprocess_input(x: Any) -> Any:
+    """Standardises RGB images with the channel statistics of CIFAR-10.
+
+    Args:
+        x: Array or tensor of shape `(..., 3)`, raw pixel values from 0 to 255.
+
+    Returns:
+        `(x / 255 - mean) / std`, same shape: a NumPy array for array input, a backend
+        tensor otherwise; float64 stays float64, everything else becomes float32.
+    """
+    if isinstance(x, np.ndarray | list | tuple):
+        x = np.asarray(x)
+        dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
+        x = x.astype(dtype)
+    else:
+        is_double = keras.backend.standardize_dtype(x.dtype) == "float64"
+        dtype = np.dtype(np.float64 if is_double else np.float32)
+        x = keras.ops.cast(x, dtype.name)
+    mean, std = np.asarray(CHANNEL_MEAN, dtype), np.asarray(CHANNEL_STD, dtype)
+    return (x / dtype.type(255) - mean) / std
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Adds layers one after the other; each kernel takes the next seed."""
+
+    seeds: Iterator[int]
+    dtype: keras.DTypePolicy
+
+    def initializer(self) -> keras.initializers.Initializer:
+        return keras.initializers.HeNormal(seed=next(self.seeds))
+
+    def convolution(self, x: Any, filters: int, size: int, stride: int, name: str) -> Any:
+        """Convolution without bias; a strided 3x3 one is padded by 1 on every side.
+
+        Keras's own "same" padding of a strided layer depends on the parity of the input
+        size and would set the two paths of a block half a stride apart.
+        """
+        padding = "same" if stride == 1 else "valid"
+        if stride > 1 and size > 1:
+            x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad", dtype=self.dtype)(x)
+        return keras.layers.Conv2D(
+            filters,
+            size,
+            strides=stride,
+            padding=padding,
+            use_bias=False,
+            kernel_initializer=self.initializer(),
+            dtype=self.dtype,
+            name=name,
+        )(x)
+
+    def normalise(self, x: Any, name: str) -> Any:
+        return keras.layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, dtype=self.dtype, name=name
+        )(x)
+
+    def relu(self, x: Any, name: str) -> Any:
+        return keras.layers.ReLU(dtype=self.dtype, name=name)(x)
+
+    def block(self, x: Any, filters: int, stride: int, name: str) -> Any:
+        """Basic block: two 3x3 convolutions and the skip around them (He et al., figure 2)."""
+        skip = x
+        if stride != 1 or x.shape[-1] != filters:
+            skip = self.convolution(x, filters, 1, stride, f"{name}_skip_conv")
+            skip = self.normalise(skip, f"{name}_skip_bn")
+        x = self.convolution(x, filters, 3, stride, f"{name}_conv1")
+        x = self.relu(self.normalise(x, f"{name}_bn1"), f"{name}_relu1")
+        x = self.convolution(x, filters, 3, 1, f"{name}_conv2")
+        x = self.normalise(x, f"{name}_bn2")
+        x = keras.layers.Add(dtype=self.dtype, name=f"{name}_add")([skip, x])
+        return self.relu(x, f"{name}_out")
+
+
+def cifar_resnet14(
+    *,
+    blocks: tuple[int, ...] = (2, 2, 2),
+    width: int = 16,
+    classes: int = 10,
+    input_shape: tuple[int | None, int | None] = (32, 32),
+    seed: int = 0,
+    include_top: bool = True,
+    dtype: Any = None,
+    name: str = "cifar_resnet14",
+) -> keras.Model:
+    """Builds a residual network for 32x32 RGB images, with fresh weights.
+
+    A 3x3 stem, then stages of basic blocks: the width doubles from stage to stage and each
+    stage but the first starts with stride 2; global average pooling and one dense layer of
+    logits end it. Where the shape changes the skip is a strided 1x1 projection (the paper's
+    option B). Input is what `preprocess_input` returns. Layers are called `stem_conv`,
+    `stem_out`, `stage2_block1_conv1`, `stage2_block1_add`, `stage2_block1_out` (the block's
+    last ReLU) and so on; `global_pool` and `logits` are the top.
+
+    Args:
+        blocks: Number of basic blocks in each stage, each at least 1. The default has
+            14 weight layers on its longest path, `n` blocks in all have `2 n + 2`.
+        width: Filters of the stem and of the first stage.
+        classes: Number of logits.
+        input_shape: Height and width in pixels; `None` leaves a size open. The weights do
+            not depend on it.
+        seed: Non-negative integer from which every initial weight derives. Equal seeds give
+            equal weights.
+        include_top: Whether to end with pooling and logits. Without them the output is the
+            last block's map, of stride `2 ** (len(blocks) - 1)`.
+        dtype: Keras dtype or policy of all layers; `None` is Keras's default.
+        name: Name of the model.
+
+    Returns:
+        An uncompiled `keras.Model` from `(batch, height, width, 3)` to `(batch, classes)`.
+
+    Raises:
+        InvalidInputError: An option has a value the network cannot be built with.
+
+    Reference:
+        He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015,
+        arXiv:1512.03385, section 4.2 (layout) and figure 2 (block).
+    """
+    require(
+        isinstance(blocks, tuple | list) and len(blocks) > 0 and all(map(is_count, blocks)),
+        "blocks",
+        "a tuple of positive integers",
+        blocks,
+    )
+    require(is_count(width), "width", "a positive integer", width)
+    require(is_count(classes), "classes", "a positive integer", classes)
+    sizes = spatial_sizes(input_shape, 2)
+    policy = dtype_policy(dtype)
+    layers = _Layers(layer_seeds(seed), policy)
+    inputs = keras.Input((*sizes, 3), name="image", dtype=policy.compute_dtype)
+    x = layers.convolution(inputs, width, 3, 1, "stem_conv")
+    x = layers.relu(layers.normalise(x, "stem_bn"), "stem_out")
+    for stage, count in enumerate(blocks, start=1):
+        for block in range(1, count + 1):
+            stride = 2 if stage > 1 and block == 1 else 1
+            x = layers.block(x, width * 2 ** (stage - 1), stride, f"stage{stage}_block{block}")
+    if include_top:
+        x = keras.layers.GlobalAveragePooling2D(dtype=policy, name="global_pool")(x)
+        x = keras.layers.Dense(
+            classes, kernel_initializer=layers.initializer(), dtype=policy, name="logits"
+        )(x)
+    return keras.Model(inputs, x, name=name)

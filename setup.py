@@ -1,0 +1,73 @@
+"""Packaging of keras-erf. Tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).resolve().parent
+README = ROOT / "README.md"
+# Read as text: importing the package here would need what it depends on.
+VERSION = (ROOT / "keras_erf" / "_version.py").read_text(encoding="utf-8").split('"')[1]
+
+setup(
+    name="keras-erf",
+    version=VERSION,
+    description="Theoretical and effective receptive fields of Keras models",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    author="keras-erf developers",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["keras", "tensorflow", "receptive field", "effective receptive field"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    # Listed one by one: a search would also find `models`, `tests` and the checkout's bridge.
+    packages=[
+        "keras_erf",
+        "keras_erf.analysis",
+        "keras_erf.models",
+        "keras_erf.rules",
+    ],
+    package_dir={"keras_erf.models": "models"},
+    package_data={
+        "keras_erf": ["py.typed"],
+        "keras_erf.models": ["weights/*.weights.h5", "weights/*.md"],
+    },
+    # Data files come from `package_data` alone: MANIFEST.in also names the bridge, for the sdist.
+    include_package_data=False,
+    python_requires=">=3.10",
+    install_requires=[
+        "keras>=3.10",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "pandas>=2.1",
+        "pillow>=10.1",
+        "rich>=13.7",
+        "scipy>=1.11.4",
+        "seaborn>=0.13.2",
+        "tensorflow>=2.19",
+        "typer>=0.16",
+    ],
+    extras_require={
+        "test": [
+            "build>=1.2",
+            "hypothesis>=6.100",
+            "pytest>=8.2",
+            "pytest-cov>=5.0",
+            "pytest-xdist>=3.6",
+            "setuptools>=77",
+        ],
+        # The one place where the versions of these tools are pinned.
+        "dev": [
+            "mypy==2.4.1",
+            "pre-commit==4.7.0",
+            "ruff==0.17.6",
+        ],
+    },
+    entry_points={"console_scripts": ["keras-erf = keras_erf.cli:main"]},
+)

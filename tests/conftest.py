@@ -1,0 +1,54 @@
+"""Settings and fixtures of all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports TensorFlow or matplotlib; subprocesses of the tests inherit them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["MPLBACKEND"] = "Agg"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores already: one thread each.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+try:
+    from hypothesis import settings
+except ImportError:  # the tests that need it skip themselves
+    pass
+else:
+    # The same examples everywhere; `--hypothesis-profile explore` looks for new ones.
+    settings.register_profile("ci", derandomize=True, deadline=None)
+    settings.register_profile("explore", deadline=None, max_examples=1000)
+    settings.load_profile("ci")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _shared(folder: str) -> Path:
+    """Returns a folder of real models, images or tables kept beside the repository, or skips."""
+    shared = Path(os.environ.get("KERAS_ERF_SHARED", ROOT.parent / "shared"))
+    if not (shared / folder).is_dir():
+        pytest.skip(f"no folder {folder!r} in {shared}; set KERAS_ERF_SHARED to where it is")
+    return shared / folder
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Folder of pretrained model files."""
+    return _shared("models")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real images."""
+    return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def shared_reference() -> Path:
+    """Folder of reference tables."""
+    return _shared("reference")
