@@ -219,7 +219,8 @@ def analyze(
         from keras_erf.sampling import ImageFolder
 
         results = []
-        for one in layer or [None]:
+        chosen: list[str | None] = [*layer] if layer else [None]
+        for one in chosen:
             inputs: Any = noise.value
             if images is not None:
                 inputs = ImageFolder(images, preprocess or loaded.preprocess)

@@ -1,0 +1,29 @@
+"""The notebooks run from top to bottom."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path, capsys):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    namespace = {"__name__": "__main__"}
+    for number, source in enumerate(code):
+        exec(compile(source, f"{path.name}, code cell {number}", "exec"), namespace)
+    assert capsys.readouterr().out
+    outputs = [
+        output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]
+    ]
+    assert outputs, "the notebook is stored without its output"
+    assert not [output for output in outputs if output["output_type"] == "error"]
