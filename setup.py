@@ -31,6 +31,7 @@ setup(
         "keras_erf",
         "keras_erf.analysis",
         "keras_erf.models",
+        "keras_erf.plotting",
         "keras_erf.rules",
     ],
     package_dir={"keras_erf.models": "models"},

@@ -1,0 +1,122 @@
+"""Legend and caption of a picture."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
+
+from keras_erf import analysis
+from keras_erf.plotting.content import Content
+from keras_erf.plotting.style import (
+    LABELS,
+    LEAST_ROOM,
+    LETTER,
+    TIED,
+    TIES,
+    WIDE_ROOM,
+    figure_of,
+    points_of,
+)
+
+if TYPE_CHECKING:
+    from keras_erf.effective import EffectiveReceptiveField
+
+__all__ = [
+    "add_texts",
+    "field_label",
+    "region_label",
+]
+
+
+def region_label(region: analysis.Region) -> str:
+    """The region's line in the legend."""
+    if region.rule == "mass":
+        return f"2σ region, {100 * analysis.MASS:g} % of the mass: {region.size:.1f} px"
+    return f"2σ region, above {100 * analysis.THRESHOLD:.4g} % of the peak"
+
+
+def field_label(result: EffectiveReceptiveField) -> str:
+    """The theoretical field's line in the legend."""
+    field = result.receptive_field
+    pairs = zip(field.box(), field.input_size, strict=True)
+    leaves = any(start < 0 or stop > size for (start, stop), size in pairs)
+    notes = [field.status] if field.status != "exact" else []
+    if leaves:
+        notes.append("past the input's edge")
+    return "theoretical field" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def add_texts(
+    ax: Axes,
+    result: EffectiveReceptiveField,
+    content: Content,
+    *,
+    width: float,
+    own: bool,
+    beside: float = 0.0,
+    above: float = 0.0,
+) -> None:
+    """Title, legend and caption of axes `width` inches wide, with so many beside and above used."""
+    room = max(width + beside + LABELS, LEAST_ROOM)
+    slot = ax.bbox.width / figure_of(ax).dpi
+    # Layouts pay no heed to a title's width, and take what stands beside from axes that are given.
+    title_room = max(width + LABELS, LEAST_ROOM) if own else max(1.2 * slot - beside, slot / 2)
+    title = f"{result.layer}, unit ({', '.join(map(str, result.unit))})"
+    title = _wrapped(title, title_room, "medium")
+    ax.set_title(title, y=1, pad=72 * above + 6, size="medium")
+    below = 1.3 * (points_of(plt.rcParams["xtick.labelsize"]) + points_of("medium")) + 11
+    offset = ScaledTranslation(beside / 2, -below / 72, figure_of(ax).dpi_scale_trans)
+    legend = ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=ax.transAxes + offset,
+        ncols=3 if result.map.ndim == 1 and room > WIDE_ROOM else 2,
+        fontsize="small",
+        frameon=False,
+        borderaxespad=0,
+        borderpad=0.3,
+        columnspacing=1.6,
+    )
+    # Hung on the legend, whose height depends on its rows.
+    ax.annotate(
+        "\n".join(_wrapped(line, room, "small") for line in _caption(result, content)),
+        xy=(0.5, 0),
+        xycoords=legend,
+        xytext=(0, -3),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        size="small",
+        alpha=0.85,
+        annotation_clip=False,
+    )
+
+
+def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
+    """What was measured, and what came out."""
+    measured = f"definition {result.definition.name}, {result.count} sample"
+    measured += "s" if result.count > 1 else ""
+    if result.dead:
+        measured += f" ({100 * result.dead:.2g} % dead)"
+    if result.map.ndim > 2:
+        measured += ", map summed over the input's first axis"
+    error = result.size_error
+    size = f"{result.size:.1f}" + (f" ± {error:.1f}" if math.isfinite(error) else "") + " px"
+    sides = " × ".join(map(str, result.receptive_field.size)) + " px"
+    found = [f"ERF {size}, {100 * result.ratio:.0f} % of the theoretical {sides}"]
+    if content.fit is not None:
+        converged = "" if content.fit.converged else " (not converged)"
+        found.append(f"Gaussian fit R² = {content.fit.r_squared:.2f}{converged}")
+    return [measured, "; ".join(found)]
+
+
+def _wrapped(text: str, inches: float, size: str) -> str:
+    """Breaks a text into lines of about that width, at blanks and after the slashes of a path."""
+    columns = max(12, int(inches * 72 / (LETTER * points_of(size))))
+    lines = textwrap.wrap(TIES.sub(TIED, text).replace("/", "/ "), columns)
+    return "\n".join(line.replace("/ ", "/").replace(TIED, " ") for line in lines)
