@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 from keras_erf.errors import InvalidInputError
 
@@ -37,6 +37,9 @@ class Definition:
         normalized: Whether the final map is divided by its sum.
         display: Scale of the published figures: `"linear"` or `"log10(x + 1)"`.
         source: Where it is from.
+
+    Raises:
+        InvalidInputError: An option has none of the values above.
     """
 
     name: str
@@ -47,6 +50,15 @@ class Definition:
     normalized: bool = False
     display: Literal["linear", "log10(x + 1)"] = "linear"
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for option, hint in get_type_hints(type(self)).items():
+            choices, value = get_args(hint), getattr(self, option)
+            if choices and value not in choices:
+                raise InvalidInputError(
+                    f"`{option}` of a definition must be one of {', '.join(map(repr, choices))}. "
+                    f"Received: {option}={value!r}"
+                )
 
 
 LUO = "Luo, Li, Urtasun and Zemel 2016, arXiv 1701.04128"
@@ -86,9 +98,9 @@ def get_definition(definition: str | Definition) -> Definition:
     """
     if isinstance(definition, Definition):
         return definition
-    if definition in DEFINITIONS:
+    if isinstance(definition, str) and definition in DEFINITIONS:
         return DEFINITIONS[definition]
-    near = difflib.get_close_matches(str(definition), DEFINITIONS, n=1)
+    near = difflib.get_close_matches(str(definition).lower(), DEFINITIONS, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise InvalidInputError(
         f"`definition` must be a `Definition` or one of {', '.join(DEFINITIONS)}.{hint} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,14 @@ def explain_gradient(
     graph = target.graph
     nodes = graph.ancestors(target.tensor)
     tensors = [target.input, *(tensor for node in nodes for tensor in node.outputs)]
-    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values[target.input])
         known = {**values, **graph.run(values, tensors, training=training)}
         seeded = seed_value(known[target.tensor], target, definition)
-    gradients = {tensor: tape.gradient(seeded, known[tensor]) for tensor in tensors}
+    # All in one pass; integer tensors have none.
+    smooth = {tensor for tensor in tensors if known[tensor].dtype.is_floating}
+    found = tape.gradient(seeded, [known[tensor] for tensor in smooth])
+    gradients = dict.fromkeys(tensors) | dict(zip(smooth, found, strict=True))
     where = f"unit {target.receptive_field.unit} of layer {graph.tensors[target.tensor].name!r}"
     for node in nodes:
         if not all(_is_finite(known[tensor]) for tensor in node.outputs):
@@ -44,17 +47,32 @@ def explain_gradient(
                 "not (overflow, or a weight that is NaN). Check its weights and the inputs' scale, "
                 "or run the model in float32 or float64"
             )
-    for node in reversed(nodes):
-        if any(_reaches(gradients[tensor]) for tensor in node.outputs):
-            found = [gradients[tensor] for tensor in node.inputs if tensor in gradients]
-            if any(gradient is not None and not _is_finite(gradient) for gradient in found):
-                return (
-                    f"The gradient of {where} is not finite: it overflows behind layer "
-                    f"{node.name!r}. Check its weights and the inputs' scale, or run the model in "
-                    "float64"
-                )
-            if not any(_reaches(gradient) for gradient in found):
-                return f"The gradient of {where} is zero: {_loss_in(node, found)}"
+    path = _leading_on(target.input, nodes)
+    # Backwards, to where it stops being finite first.
+    for node, tensors in reversed(path):
+        if not all(_is_finite(gradients[tensor]) for tensor in tensors):
+            return (
+                f"The gradient of {where} is not finite: it overflows behind layer "
+                f"{node.name!r}. Check its weights and the inputs' scale, or run the model in "
+                "float64"
+            )
+    # Forwards, to where the last of it is lost: a branch may have lost its share before.
+    for node, tensors in path:
+        entering = [tensor for tensor in node.outputs if _reaches(gradients[tensor])]
+        if entering and not any(_reaches(gradients[tensor]) for tensor in tensors):
+            pairs = [(known[tensor], gradients[tensor]) for tensor in entering]
+            missing = all(gradients[tensor] is None for tensor in tensors)
+            return f"The gradient of {where} is zero: {_loss_in(node, pairs, missing)}"
+    # Behind whole numbers the tape follows nothing, and there is no trace of a gradient.
+    for node, _ in path:
+        if gradients[target.tensor] is None and not smooth.issuperset(node.outputs):
+            return f"The gradient of {where} is zero: {_loss_in(node, [], True)}"
+    if _reaches(gradients[target.input]):
+        return (
+            f"The map of {where} is zero or not finite, though its gradient is neither: see what "
+            f"definition {definition.name!r} makes of it (measure {definition.measure!r}, after "
+            f"{definition.after!r}). Choose another definition"
+        )
     if definition.seed == "relu":
         return (
             f"The gradient of {where} is zero: definition {definition.name!r} seeds the ReLU of "
@@ -66,28 +84,48 @@ def explain_gradient(
     )
 
 
-def _loss_in(node: Node, found: list[Any]) -> str:
-    """What happened to a gradient that enters a layer and does not leave it."""
-    if found and all(gradient is None for gradient in found):
-        return (
-            f"layer {node.name!r} cannot be differentiated. Choose a layer before it"
-        )
+def _leading_on(start: int, nodes: Sequence[Node]) -> list[tuple[Node, list[int]]]:
+    """The calls that depend on tensor `start`, each with those of its inputs that do."""
+    reached, path = {start}, []
+    for node in nodes:
+        tensors = [tensor for tensor in node.inputs if tensor in reached]
+        if tensors:
+            reached.update(node.outputs)
+            path.append((node, tensors))
+    return path
+
+
+def _loss_in(node: Node, entering: Sequence[tuple[Any, Any]], missing: bool) -> str:
+    """What happened to a gradient that enters a layer and does not leave it.
+
+    Args:
+        node: The call of the layer.
+        entering: Value and gradient of each of its outputs that a gradient reaches.
+        missing: Whether the gradient is not zero but none at all.
+    """
+    if missing:
+        return f"layer {node.name!r} cannot be differentiated. Choose a layer before it"
     activation = getattr(node.operation, "activation", None)
     rectifies = "relu" in f"{type(node.operation).__name__} {activation}".lower()
-    if rectifies:
+    if rectifies and not any(_is_positive(*pair) for pair in entering):
         return (
             f"it ends in layer {node.name!r}, whose ReLU is negative wherever the unit looks "
             "(dead ReLU). Probe a layer before it, other inputs, or another unit"
         )
     return (
-        f"it ends in layer {node.name!r}, whose weights are zero, whose activation is saturated, "
-        "or whose gradient is below the smallest number of its dtype (underflow). Check its "
-        "weights, or run the model in float64"
+        f"it ends in layer {node.name!r}, whose weights or factors are zero, whose activation is "
+        "saturated, or whose gradient is below the smallest number of its dtype (underflow). "
+        "Check its weights, or run the model in float64"
     )
 
 
+def _is_positive(value: Any, gradient: Any) -> bool:
+    """Whether `value` is positive anywhere that a gradient reaches."""
+    return bool(tf.reduce_any((value > 0) & (gradient != 0)))
+
+
 def _is_finite(tensor: Any) -> bool:
-    return bool(np.isfinite(np.asarray(tensor, dtype=np.float64)).all())
+    return tensor is None or bool(np.isfinite(np.asarray(tensor, dtype=np.float64)).all())
 
 
 def _reaches(gradient: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -53,8 +52,7 @@ class EffectiveReceptiveField:
     @cached_property
     def map(self) -> np.ndarray:
         """Mean map over the samples, float64, with the input's spatial shape."""
-        mean = self.block_sums.sum(axis=0) / self.count
-        return mean / mean.sum() if self.definition.normalized else mean
+        return self._as_map(self.block_sums.sum(axis=0) / self.count)
 
     @cached_property
     def standard_error(self) -> np.ndarray:
@@ -133,9 +131,7 @@ class EffectiveReceptiveField:
             return analysis.threshold_region(self.map, **options)
         if rule == "mass":
             return analysis.mass_region(self.map, **options)
-        raise InvalidInputError(
-            f"`rule` must be 'threshold' or 'mass'. Received: rule={rule!r}"
-        )
+        raise InvalidInputError(f"`rule` must be 'threshold' or 'mass'. Received: rule={rule!r}")
 
     def area_ratio(self, share: float, *, scale_free: bool = True) -> analysis.AreaRatio:
         """Share of the input that holds a `share` of the map, as a square about the field's centre.
@@ -194,9 +190,18 @@ class EffectiveReceptiveField:
     def merge(self, other: EffectiveReceptiveField) -> EffectiveReceptiveField:
         """The result of both probes together, as if made in one.
 
+        Args:
+            other: A result of the same unit, from other samples. Noise of one seed is
+                refused; whether arrays or images repeat is the caller's to know.
+
         Raises:
             InvalidInputError: The results are of different things, or the same samples.
         """
+        if not isinstance(other, EffectiveReceptiveField):
+            raise InvalidInputError(
+                "`other` must be an `EffectiveReceptiveField`. "
+                f"Received: other of type {type(other).__name__}"
+            )
         for what, mine, theirs in (
             ("model", self.provenance["model"], other.provenance["model"]),
             ("weights", self.provenance["weights"], other.provenance["weights"]),
@@ -271,7 +276,12 @@ class EffectiveReceptiveField:
         return analysis.jackknife(self.block_sums, self.block_counts, statistic)
 
     def _as_map(self, mean: np.ndarray) -> np.ndarray:
-        return mean / mean.sum() if self.definition.normalized else mean
+        if not self.definition.normalized:
+            return mean
+        if not mean.any():
+            # The jackknife may leave out the only block that saw anything.
+            raise InvalidInputError("`map` must not be zero to be normalized. Received: zeros")
+        return mean / mean.sum()
 
     @property
     def _box_inside(self) -> Box:
@@ -323,33 +333,49 @@ def load(path: str | os.PathLike[str]) -> EffectiveReceptiveField:
     Raises:
         InvalidInputError: The file is missing, or no such result.
     """
-    expected = "`path` must be an .npz file written by `EffectiveReceptiveField.save`"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             sums, counts = file["block_sums"], file["block_counts"]
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {about['format']!r}")
-        stored = about["receptive_field"]
-        box, visible = (tuple((a, b) for a, b in stored[name]) for name in ("box", "visible"))
-        strides = [Fraction(text) for text in stored["stride"]]
-        integers = {name: tuple(int(n) for n in stored[name]) for name in _FIELD_INTEGERS}
-        field_ = ReceptiveField(
-            **{name: str(stored[name]) for name in _FIELD_TEXTS},
-            **integers,
-            stride=tuple(s if s.denominator != 1 else int(s) for s in strides),
-            tracer=_KnownUnit(integers["unit"], box, visible),
-        )
-        definition = Definition(**about["definition"])
+        field_ = _stored_field(about["receptive_field"])
         if sums.dtype != np.float64 or sums.shape != (len(counts), *field_.input_size):
             raise ValueError(f"its map has shape {sums.shape} and dtype {sums.dtype}")
-        if counts.dtype.kind != "i" or counts.min() < 0 or counts.sum() < 1:
+        if not (np.isfinite(sums).all() and sums.any()):
+            raise ValueError("its map is zero or not finite")
+        if counts.ndim != 1 or counts.dtype.kind != "i" or counts.min() < 0 or not counts.any():
             raise ValueError("its counts are no counts")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInputError(f"{expected}: {reason}. Received: {str(path)!r}") from error
-    return EffectiveReceptiveField(
-        sums, counts, int(about["dead_count"]), field_, definition, about["provenance"]
+        return EffectiveReceptiveField(
+            block_sums=sums,
+            block_counts=counts,
+            dead_count=int(about["dead_count"]),
+            receptive_field=field_,
+            definition=Definition(**about["definition"]),
+            provenance=dict(about["provenance"]),
+        )
+    except Exception as error:  # A broken or hostile file may fail anywhere.
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise InvalidInputError(
+            "`path` must be an .npz file written by `EffectiveReceptiveField.save`: "
+            f"{reason}. Received: {str(path)!r}"
+        ) from error
+
+
+def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
+    """The theoretical field a file tells of, for its one unit."""
+    box, visible = (tuple((int(a), int(b)) for a, b in stored[name]) for name in ("box", "visible"))
+    strides = [Fraction(text) for text in stored["stride"]]
+    integers = {name: tuple(int(n) for n in stored[name]) for name in _FIELD_INTEGERS}
+    ranks = {len(integers[name]) for name in ("input_size", "size", "padding")}
+    ranks |= {len(box), len(visible), len(strides)}
+    if len(ranks) > 1 or len(integers["unit"]) != len(integers["output_size"]):
+        raise ValueError("its axes do not agree")
+    return ReceptiveField(
+        **{name: str(stored[name]) for name in _FIELD_TEXTS},  # type: ignore[arg-type]
+        **integers,  # type: ignore[arg-type]
+        stride=tuple(s if s.denominator != 1 else int(s) for s in strides),
+        tracer=_KnownUnit(integers["unit"], box, visible),
     )
 
 

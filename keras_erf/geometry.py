@@ -52,7 +52,9 @@ class Relation(Protocol):
 
 @dataclass(frozen=True)
 class Window:
-    """A sliding window: output `o` sees input `i` where, for some tap `j < size`,
+    """A sliding window.
+
+    Output `o` sees input `i` where, for some tap `j < size`,
 
         up * i = o * stride - padding + j * dilation
 
@@ -83,9 +85,11 @@ class Window:
 
     @property
     def ratio(self) -> Fraction:
+        """Input indices moved per output index moved."""
         return Fraction(self.stride, self.up)
 
     def interval(self, start: int, stop: int) -> Interval | None:
+        """Smallest input interval seen by outputs `[start, stop)`; `None` where they see none."""
         low = start * self.stride - self.padding
         high = (stop - 1) * self.stride - self.padding
         if self.up == 1:
@@ -98,6 +102,7 @@ class Window:
         return union(run for run in runs if run[0] < run[1])
 
     def backward(self, seen: np.ndarray, size: int) -> np.ndarray:
+        """Input indices in `[0, size)` seen by the outputs marked along axis 0."""
         result = np.zeros((size, *seen.shape[1:]), dtype=bool)
         base = np.arange(seen.shape[0]) * self.stride - self.padding
         for tap in range(0, self.size * self.dilation, self.dilation):
@@ -120,12 +125,15 @@ class Blocks:
 
     @property
     def ratio(self) -> Fraction:
+        """Input indices moved per output index moved."""
         return Fraction(self.inputs, self.outputs)
 
     def interval(self, start: int, stop: int) -> Interval:
+        """Input interval of the blocks that outputs `[start, stop)` are in."""
         return start // self.outputs * self.inputs, ((stop - 1) // self.outputs + 1) * self.inputs
 
     def backward(self, seen: np.ndarray, size: int) -> np.ndarray:
+        """Input indices of the blocks that the outputs marked along axis 0 are in."""
         blocks = seen.reshape(-1, self.outputs, *seen.shape[1:]).any(axis=1)
         return np.repeat(blocks, self.inputs, axis=0)
 

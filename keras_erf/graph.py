@@ -186,17 +186,21 @@ class Graph:
             dtype = self.tensors[number].dtype
             specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype)
         failures: dict[int, str] = {}
-        for node in self.nodes:
-            lost = [number for number in node.inputs if number in failures]
-            try:
-                if lost:
-                    raise ValueError(failures[lost[0]])
-                made = node.call(specs, node.operation.compute_output_spec)
-            except Exception as error:  # Keras raises what it likes; the reason is kept.
-                reason = failures[lost[0]] if lost else f"{node.name}: {_first_line(error)}"
-                failures.update(dict.fromkeys(node.outputs, reason))
-                continue
-            specs.update(zip(node.outputs, made, strict=True))
+
+        def infer() -> None:
+            for node in self.nodes:
+                lost = [number for number in node.inputs if number in failures]
+                try:
+                    if lost:
+                        raise ValueError(failures[lost[0]])
+                    made = node.call(specs, node.operation.compute_output_spec)
+                except Exception as error:  # Keras raises what it likes; the reason is kept.
+                    reason = failures[lost[0]] if lost else f"{node.name}: {_first_line(error)}"
+                    failures.update(dict.fromkeys(node.outputs, reason))
+                    continue
+                specs.update(zip(node.outputs, made, strict=True))
+
+        _enter(infer)
         tensors = tuple(
             replace(tensor, shape=tuple(specs[number].shape[1:])) if number in specs else tensor
             for number, tensor in enumerate(self.tensors)
@@ -206,8 +210,12 @@ class Graph:
     def random_states(self) -> list[Any]:
         """The variables that layers' random draws start from (dropout and its kin)."""
         layers = {id(node.operation): node.operation for node in self.nodes}.values()
-        every = [one for layer in layers if isinstance(layer, keras.Layer)
-                 for one in layer._flatten_layers()]
+        every = [
+            inner
+            for layer in layers
+            if isinstance(layer, keras.Layer)
+            for inner in layer._flatten_layers()
+        ]
         return [generator.state for one in every for generator in one._seed_generators]
 
     def run(
@@ -232,7 +240,8 @@ class Graph:
         wanted = tuple(wanted)
         needed = {node for number in wanted for node in self.ancestors(number)}
         known = dict(values)
-        with keras.StatelessScope(state_mapping=list(state)):
+
+        def compute() -> None:
             for node in self.nodes:
                 if node not in needed:
                     continue
@@ -243,6 +252,9 @@ class Graph:
                     return _node.operation(*args, **kwargs)
 
                 known.update(zip(node.outputs, node.call(known, run), strict=True))
+
+        with keras.StatelessScope(state_mapping=list(state)):
+            _enter(compute)
         return {number: known[number] for number in wanted}
 
 
@@ -328,7 +340,6 @@ class _Builder:
             # One name for one tensor: a layer of several outputs is addressed by its tensors.
             if len(made) == 1:
                 self.layers[name] = made[0]
-            if len(made) == 1:
                 self._alias(id(operation), made[0])
             for tensor, number in zip(node.outputs, made, strict=True):
                 self._alias(id(tensor), number)
@@ -342,24 +353,49 @@ class _Builder:
         used = [numbers[id(tensor)] for tensor in node.input_tensors]
         nested = _functional(node.operation)
         if nested is not None:
+            given = node.arguments.args[0] if node.arguments.args else None
+            if isinstance(given, dict) and not isinstance(nested.input, dict):
+                # Keras goes by name here, and not by place.
+                used = [numbers[id(given[tensor.name])] for tensor in nested.inputs]
             return self.unroll(nested, used, prefix=f"{name}/")
         made = [self.add_tensor(name, tensor) for tensor in node.outputs]
         own = {id(tensor): numbers[id(tensor)] for tensor in node.input_tensors}
-        self.nodes.append(
-            Node(name, node.operation, tuple(used), tuple(made), node.arguments, own)
-        )
+        self.nodes.append(Node(name, node.operation, tuple(used), tuple(made), node.arguments, own))
         return made
 
     def channel_axis(self, number: int) -> int:
         """Channel axis of an input: what the first layer that has a data format says."""
         rank = len(self.tensors[number].shape)
-        reached = {number}
+        # Place of the input's axes in each tensor that still has them all.
+        axes = {number: tuple(range(rank))}
         for node in self.nodes:
-            if reached.intersection(node.inputs):
-                if node.data_format is not None:
-                    return 0 if node.data_format == "channels_first" else rank - 1
-                reached.update(node.outputs)
+            source = next((axes[one] for one in node.inputs if one in axes), None)
+            if source is None:
+                continue
+            if node.data_format is not None:
+                return source[0 if node.data_format == "channels_first" else rank - 1]
+            if isinstance(node.operation, keras.layers.Permute):
+                source = tuple(source[axis - 1] for axis in node.operation.dims)
+            same_rank = [out for out in node.outputs if len(self.tensors[out].shape) == rank]
+            axes.update(dict.fromkeys(same_rank, source))
         return rank - 1
+
+
+class _Entry(keras.Layer):
+    """Stands for the model whose layers are called.
+
+    The outermost layer of a call drops the losses it recorded before; this one
+    is outermost, so that the user's layers keep theirs.
+    """
+
+    def call(self, *, action: Callable[[], None]) -> None:
+        """Runs `action` inside Keras's call context."""
+        action()
+
+
+def _enter(action: Callable[[], None]) -> None:
+    # Of one plain precision: the layers bring their own.
+    _Entry(name="graph", dtype="float32")(action=action)
 
 
 def _functional(model: Any) -> Any:

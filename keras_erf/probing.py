@@ -8,6 +8,7 @@ not grow with their number. The user's model is only called, never changed.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,18 +102,18 @@ def probe(
             f"KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
         )
     definition = get_definition(definition)
+    _check_whole("seed", seed, 0)
     for name, number in (("samples", samples), ("batch_size", batch_size)):
-        if number is not None and not (isinstance(number, (int, np.integer)) and number > 0):
-            raise InvalidInputError(
-                f"`{name}` must be a positive integer. Received: {name}={number!r}"
-            )
+        if number is not None:
+            _check_whole(name, number, 1)
     if input_shape is None:
         input_shape = _shape_of_data(model, input, inputs)
     target = locate(model, layer, unit=unit, input=input, input_shape=input_shape)
     source = make_source(inputs, _input_specs(target), seed=seed)
     if samples is None:
-        samples = source.count if source.description.startswith("array") else DEFAULT_SAMPLES
-    wanted = min(samples, source.count or samples)  # type: ignore[type-var]
+        entire = source.description.startswith("array")
+        samples = source.count if entire and source.count else DEFAULT_SAMPLES
+    wanted = min(samples, source.count or samples)
     size = target.graph.batch or batch_size or _batch_size(target, wanted)
     run = _Run(target, definition, training, seed)
     with _progress(progress, wanted, target.receptive_field.layer) as report:
@@ -138,15 +139,28 @@ def probe(
     )
 
 
+def _check_whole(name: str, number: Any, least: int) -> None:
+    whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+    if not whole or number < least:
+        raise InvalidInputError(
+            f"`{name}` must be a whole number of at least {least}. Received: {name}={number!r}"
+        )
+
+
 def _shape_of_data(model: Any, input: str | None, inputs: Any) -> tuple[int, ...] | None:
-    """Spatial shape of an input array, for a model that defines none itself."""
-    shape = getattr(inputs, "shape", None)
+    """Spatial shape for an input that leaves sizes undefined, from the array meant for it."""
     graph = build_graph(model)
     number = graph.input_number(input)
-    own = graph.tensors[number].shape
-    if None not in own or not isinstance(shape, tuple) or len(shape) != len(own) + 1:
+    name, own = graph.tensors[number].name, graph.tensors[number].shape
+    if isinstance(inputs, Mapping):
+        inputs = inputs.get(name)
+    elif isinstance(inputs, (list, tuple)) and len(inputs) == len(graph.inputs) > 1:
+        inputs = inputs[graph.inputs.index(number)]
+    shape = tuple(getattr(inputs, "shape", ()))
+    if None not in own or len(shape) != len(own) + 1:
         return None
-    return tuple(int(shape[axis + 1]) for axis in graph.spatial_axes(number))
+    sizes = (own[axis] or shape[axis + 1] for axis in graph.spatial_axes(number))
+    return tuple(int(size) for size in sizes)
 
 
 def _input_specs(target: Target) -> list[InputSpec]:
@@ -177,7 +191,7 @@ def _batch_size(target: Target, wanted: int) -> int:
         for node in graph.ancestors(target.tensor)
         for tensor in node.outputs
     ]
-    sample = 2 * 4 * sum(math.prod(shape) for shape in shapes)  # type: ignore[arg-type]
+    sample = 2 * 4 * sum(math.prod(size or 1 for size in shape) for shape in shapes)
     return max(1, min(MAXIMUM_BATCH, wanted, MEMORY // max(sample, 1)))
 
 
@@ -197,20 +211,26 @@ class _Run:
         self.done = 0
         # Dropout and its kin draw from states that stay the user's: fresh ones stand in for them.
         self.states = target.graph.random_states() if training else []
-        self.random = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
+        # A stream apart from those of noise.
+        self.random = np.random.default_rng((seed, 1))
         shape = (BLOCKS, *target.receptive_field.input_size)
         self.sums = tf.Variable(tf.zeros(shape, tf.float64), trainable=False)
         self.counts = np.zeros(BLOCKS, dtype=np.int64)
         self.dead = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.finite = tf.Variable(True, trainable=False)
-        self.add = tf.function(self._add, autograph=False, reduce_retracing=True)
+        # TensorFlow warns of retracing by code object; a partial makes each run one of its own.
+        add = functools.partial(self._add)
+        self.add = tf.function(add, autograph=False, reduce_retracing=True)
 
     def feed(self, batch: Mapping[int, Any], valid: int) -> None:
         """Adds the first `valid` samples of a batch, whose other ones only fill it up."""
         count = len(batch[self.target.input])
         blocks = np.where(np.arange(count) < valid, (self.done + np.arange(count)) % BLOCKS, -1)
         seeds = [tf.constant(self.random.integers(2**31, size=2), tf.uint32) for _ in self.states]
-        self.add(batch, tf.constant(blocks), seeds)
+        try:
+            self.add(batch, tf.constant(blocks), seeds)
+        except tf.errors.OpError as error:
+            raise GradientError(_failure(error, self.target, count)) from error
         self.counts += np.bincount(blocks[:valid], minlength=BLOCKS)
         self.done += valid
         if not self.finite.numpy():
@@ -218,7 +238,8 @@ class _Run:
 
     def finish(self, batch: Mapping[int, Any]) -> None:
         """Checks that something was measured; `batch` is any of those fed."""
-        if self.dead.numpy() == self.done:
+        sums = self.sums.numpy()
+        if not (sums.any() and np.isfinite(sums).all()):
             raise GradientError(self._explanation(batch))
 
     def _explanation(self, batch: Mapping[int, Any]) -> str:
@@ -239,7 +260,26 @@ class _Run:
         self.sums.assign_add(tf.math.unsorted_segment_sum(maps, blocks, BLOCKS))
         dead = tf.reduce_all(gradient == 0, axis=list(range(1, gradient.shape.rank)))
         self.dead.assign_add(tf.math.count_nonzero(dead & (blocks >= 0)))
-        self.finite.assign(self.finite & tf.reduce_all(tf.math.is_finite(maps)))
+        # Of the gradient too: a ReLU turns minus infinity into an innocent zero.
+        for tensor in (gradient, maps):
+            self.finite.assign(self.finite & tf.reduce_all(tf.math.is_finite(tensor)))
+
+
+def _failure(error: tf.errors.OpError, target: Target, count: int) -> str:
+    """One line on what TensorFlow could not do."""
+    where = f"layer {target.receptive_field.layer!r}"
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return (
+            f"The gradient of {where} does not fit into memory: set `batch_size` lower. "
+            f"Received: batches of {count}"
+        )
+    # The last line that is not the graph's own bookkeeping says what is wrong.
+    lines = [line.strip() for line in error.message.splitlines()]
+    reasons = [line for line in lines if line and not line.startswith("[[")]
+    return (
+        f"TensorFlow cannot run the model as far as {where} on this device: "
+        f"{reasons[-1] if reasons else type(error).__name__}"
+    )
 
 
 def _feed(run: _Run, source: Source, size: int, wanted: int, report: Progress) -> None:
@@ -271,8 +311,9 @@ def _progress(progress: bool | Progress | None, wanted: int, layer: str) -> Iter
     elif not progress:
         yield lambda done, total: None
     else:
+        from rich.console import Console
         from rich.progress import Progress as Bar
 
-        with Bar(transient=True) as bar:
+        with Bar(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(f"Probing {layer}", total=wanted)
             yield lambda done, total: bar.update(task, completed=done)

@@ -166,7 +166,9 @@ def _checked_array(array: Any, spec: InputSpec) -> np.ndarray:
     except Exception as error:
         raise InvalidInputError(f"{expected}. Received: {type(array).__name__}") from error
     if values.dtype.kind not in "fiub":
-        raise InvalidInputError(f"{expected}. Received: {array!r:.80} of type {type(array).__name__}")
+        raise InvalidInputError(
+            f"{expected}. Received: {type(array).__name__} of dtype {values.dtype}"
+        )
     if values.shape[1:] != spec.shape or not len(values):
         raise InvalidInputError(
             f"{expected}; `input_shape` sets another spatial size. "
@@ -178,12 +180,19 @@ def _checked_array(array: Any, spec: InputSpec) -> np.ndarray:
 
 
 def _dataset(dataset: Any, specs: Sequence[InputSpec]) -> Source:
+    names = [spec.name for spec in specs]
+
     def parts(element: Any) -> list[Any]:
         # `(inputs, labels)` and `(inputs, labels, weights)`, as `fit` takes them.
-        if isinstance(element, tuple) and not (len(specs) > 1 and len(element) == len(specs)):
+        if isinstance(element, tuple) and not _is_all_inputs(element, len(specs)):
             element = element[0]
         if isinstance(element, Mapping):
-            element = [element[spec.name] for spec in specs]
+            if not set(names) <= set(element):
+                raise InvalidInputError(
+                    f"`inputs` must be a dataset with the model's inputs: {', '.join(names)}. "
+                    f"Received: elements with keys {', '.join(map(str, element))}"
+                )
+            element = [element[name] for name in names]
         return list(element) if isinstance(element, (list, tuple)) else [element]
 
     kinds = parts(dataset.element_spec)
@@ -211,6 +220,12 @@ def _dataset(dataset: Any, specs: Sequence[InputSpec]) -> Source:
     return Source("tf.data dataset", None, batches, [])
 
 
+def _is_all_inputs(element: tuple[Any, ...], count: int) -> bool:
+    """Whether a tuple holds a tensor for each of several inputs, rather than inputs and labels."""
+    nested = any(isinstance(part, (Mapping, list, tuple)) for part in element)
+    return count > 1 and len(element) == count and not nested
+
+
 def _images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Source:
     path = Path(folder.path)
     if not path.is_dir():
@@ -230,7 +245,9 @@ def _images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Sourc
             "`inputs` can be an image folder for two-dimensional inputs of 1, 3 or 4 channels "
             f"only. Received: an input of shape {spec.shape}"
         )
-    files = sorted(one for one in path.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(
+        one for one in path.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file()
+    )
     if not files:
         raise InvalidInputError(
             f"`inputs` must be a folder that holds images ({', '.join(sorted(IMAGE_SUFFIXES))}), "
@@ -245,11 +262,15 @@ def _images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Sourc
         size = tuple(n for axis, n in enumerate(spec.shape) if axis != spec.channel_axis)
         try:
             image = keras.utils.load_img(
-                file, color_mode=COLOR_MODES[channels], target_size=size, keep_aspect_ratio=True
+                file,
+                color_mode=COLOR_MODES[channels],
+                target_size=size,
+                interpolation="bilinear",
+                keep_aspect_ratio=True,
             )
             return np.asarray(image, dtype="float32").reshape((*size, channels))
         except Exception as error:  # A broken file may fail in any way an image reader can.
-            skipped.append(file.name)
+            skipped.append(file.relative_to(path).as_posix())
             warnings.warn(f"Left out {str(file)!r}, which cannot be read: {error}", stacklevel=2)
             return None
 
@@ -279,4 +300,6 @@ def _prepared(batch: np.ndarray, folder: ImageFolder, spec: InputSpec) -> np.nda
         raise InvalidInputError(
             f"`preprocess` must keep the batch's shape {batch.shape}. Received: {ready.shape}"
         )
+    if not np.isfinite(ready).all():
+        raise InvalidInputError("`preprocess` must give finite values. Received: NaN or inf")
     return np.moveaxis(ready, -1, spec.channel_axis + 1).astype(spec.dtype)

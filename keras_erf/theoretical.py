@@ -6,9 +6,11 @@ stride, padding and centre are read off them.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -17,14 +19,16 @@ import numpy as np
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.geometry import Box, ReceptiveField
 from keras_erf.graph import Graph, build_graph
-from keras_erf.tracing import Tracing
+from keras_erf.tracing import Course, Seen, Tracing
 
 __all__ = ["FieldTable", "Target", "locate", "receptive_field", "receptive_fields"]
 
 Unit = tuple[int, ...]
 
 # Undefined sizes are tried at this many pixels, and then at multiples of the step.
-FIRST_SIZE, SIZE_STEP, WHOLE_SIZE, MAXIMUM_TRIALS = 64, 32, 256, 8
+FIRST_SIZE, SIZE_STEP, WHOLE_SIZE, MAXIMUM_TRIALS = 64, 32, 256, 12
+# Sizes at which every layer should have a map, for finding the last one.
+AMPLE_SIZES = (1024, 8192)
 
 
 def receptive_field(
@@ -190,24 +194,29 @@ class _UnitTracer:
     def name(self) -> str:
         return self.tracing.graph.tensors[self.tensor].name
 
-    def trace(self, unit: Unit) -> tuple[Box, str]:
-        """Box and status of a unit inside the map."""
+    def trace(self, unit: Unit) -> tuple[Seen, str]:
+        """What a unit inside the map sees, and the status of that."""
         tracing = self.tracing
-        box, opened = tracing.box(self.tensor, unit, through_global=self.through_global)
-        if box is None:
+        seen = tracing.see(self.tensor, unit, through_global=self.through_global)
+        if seen is None:
             how = "" if self.through_global else " without the layers that gather the whole space"
             raise InvalidInputError(
                 f"`unit` {unit} of layer {self.name!r} sees nothing of the input{how}. Choose "
                 f"another unit or layer. Received: through_global={self.through_global}"
             )
         entire = tuple((0, size) for size in tracing.spatial_shape(tracing.input))
-        pairs = zip(box, entire, strict=True)
-        if opened and all(start <= 0 and stop >= size for (start, stop), (_, size) in pairs):
-            return entire, "whole"
-        return box, "exact"
+        full = [a <= 0 and b >= size for (a, b), (_, size) in zip(seen.box, entire, strict=True)]
+        if seen.gathered and all(full):
+            return replace(seen, box=entire), "whole"
+        # What a layer takes in whole has no padding around it.
+        box = tuple(
+            entire[place] if full[place] and axis in seen.gathered else seen.box[place]
+            for place, axis in enumerate(tracing.input_axes)
+        )
+        return replace(seen, box=box), "exact"
 
     def box(self, unit: Unit) -> Box:
-        return self.trace(self.checked(unit))[0]
+        return self.trace(self.checked(unit))[0].box
 
     def visible(self, unit: Unit) -> Box:
         support = self.support(unit)
@@ -247,41 +256,61 @@ class _UnitTracer:
         """
         tracing = self.tracing
         sizes = tracing.spatial_shape(self.tensor)
-        extents = tracing.spatial_shape(tracing.input)
         axes = tracing.spatial_axes(self.tensor)
-        unit = [size // 2 for size in sizes]
-        follows = tracing.follows(self.tensor)
-        moves = [  # Place in the unit, place in the input, stride.
-            (axes.index(follows[axis][0]), place, follows[axis][1])
+        courses = tracing.follows(self.tensor)
+        moves = [  # Place in the unit, place in the input, course.
+            (axes.index(courses[axis].axis), place, courses[axis])
             for place, axis in enumerate(tracing.input_axes)
-            if axis in follows and follows[axis][0] in axes
+            if axis in courses and courses[axis].axis in axes
         ]
-
-        def offsets() -> list[int] | None:
-            """Twice the distance of the field's centre from the input's, per input axis."""
-            box, _ = tracing.box(self.tensor, tuple(unit), through_global=False)
-            return box and [sum(pair) - size for pair, size in zip(box, extents, strict=True)]
-
         # A field moves by its stride, so one jump leads there; the second allows for clipping.
+        unit = self._seeing([size // 2 for size in sizes], moves)
         for _ in range(2):
-            found = offsets()
-            for place, axis, stride in moves if found else ():
-                steps = math.ceil(Fraction(found[axis]) / (2 * stride) - Fraction(1, 2))
+            found = self._offsets(unit)
+            if found is None:
+                break
+            for place, axis, course in moves:
+                steps = math.ceil(Fraction(found[axis]) / (2 * course.stride) - Fraction(1, 2))
                 unit[place] = min(max(unit[place] - steps, 0), sizes[place] - 1)
-        # Between two pixels the field of an up-sampled map moves in jumps: look around.
-        for place, axis, stride in moves:
-            if stride.denominator == 1:
-                continue
-            reach, start = 2 * math.ceil(1 / stride), unit[place]
-            nearest: tuple[int, int] | None = None
-            for index in range(max(start - reach, 0), min(start + reach + 1, sizes[place])):
-                unit[place] = index
-                found = offsets()
+            unit = self._seeing(unit, moves)
+        # Where fields do not move evenly, one that is near may be nearer.
+        for place, axis, course in moves:
+            best: tuple[int, int] | None = None
+            around = _around(course, unit[place], sizes[place])
+            for index in around if len(around) > 1 else ():
+                found = self._offsets([*unit[:place], index, *unit[place + 1 :]])
                 if found is not None:
                     candidate = (abs(found[axis]), -index)
-                    nearest = candidate if nearest is None else min(nearest, candidate)
-            unit[place] = start if nearest is None else -nearest[1]
+                    best = candidate if best is None else min(best, candidate)
+            unit[place] = unit[place] if best is None else -best[1]
         return tuple(unit)
+
+    def _offsets(self, unit: Sequence[int]) -> list[int] | None:
+        """Twice the distance of the field's centre from the input's, per input axis."""
+        seen = self.tracing.see(self.tensor, tuple(unit), through_global=False)
+        if seen is None:
+            return None
+        extents = self.tracing.spatial_shape(self.tracing.input)
+        return [a + b - size for (a, b), size in zip(seen.box, extents, strict=True)]
+
+    def _seeing(self, unit: list[int], moves: Iterable[tuple[int, int, Course]]) -> list[int]:
+        """The unit, or the nearest around it that sees anything; up-sampling may leave holes."""
+        if self._offsets(unit) is not None:
+            return unit
+        sizes = self.tracing.spatial_shape(self.tensor)
+        around = [range(index, index + 1) for index in unit]
+        for place, _, course in moves:
+            around[place] = _around(course, unit[place], sizes[place])
+        near = sorted(itertools.product(*around), key=lambda one: math.dist(one, unit))
+        return list(next((one for one in near if self._offsets(one) is not None), unit))
+
+
+def _around(course: Course, index: int, size: int) -> range:
+    """The indices among which the best is sought, near one that is about right."""
+    if not course.steady:
+        return range(size)
+    reach = 0 if course.period == 1 else course.period + 1
+    return range(max(index - reach, 0), min(index + reach + 1, size))
 
 
 def _field(
@@ -296,31 +325,40 @@ def _field(
             f"another layer. Received: layer={name!r}, input={input_name!r}"
         )
     axes = tracing.spatial_axes(tensor)
-    if not axes or not tracing.input_axes:
-        maps = [graph.tensors[t].name for n in graph.nodes for t in n.outputs if _is_map(tracing, t)]
+    if not tracing.input_axes:
         raise InvalidInputError(
-            f"`layer` must have spatial axes, and so must the input. Layers that do: "
-            f"{', '.join(maps[-4:]) or 'none'}. Received: layer={name!r} of shape "
-            f"{tracing.shape(tensor)} without the batch"
+            "`input` must have spatial axes. Name another input of the model, if it has one. "
+            f"Received: input={input_name!r} of shape {tracing.shape(tracing.input)} without the "
+            "batch"
+        )
+    if not axes:
+        maps = [graph.tensors[one].name for one in _maps(tracing)]
+        raise InvalidInputError(
+            f"`layer` must have spatial axes. Layers that do: {', '.join(maps[-4:]) or 'none'}. "
+            f"Received: layer={name!r} of shape {tracing.shape(tensor)} without the batch"
         )
     tracer = _UnitTracer(tracing, tensor, through_global)
-    chosen = tracer.center_unit() if unit == "center" else tracer.checked(unit)
-    box, status = tracer.trace(chosen)
-    follows = tracing.follows(tensor)
-    strides, padding = [], []
-    for (start, _), axis in zip(box, tracing.input_axes, strict=True):
-        own, stride = follows.get(axis, (None, Fraction(0)))
-        index = chosen[axes.index(own)] if own in axes else 0
+    centered = isinstance(unit, str) and unit == "center"
+    chosen = tracer.center_unit() if centered else tracer.checked(unit)
+    seen, status = tracer.trace(chosen)
+    courses = tracing.follows(tensor)
+    strides: list[int | Fraction] = []
+    padding = []
+    for (start, _), axis in zip(seen.box, tracing.input_axes, strict=True):
+        course = courses.get(axis)
+        stride = course.stride if course else Fraction(0)
+        moving = course is not None and course.axis in axes and axis not in seen.gathered
+        index = chosen[axes.index(course.axis)] if course and moving else 0
         strides.append(stride if stride.denominator != 1 else int(stride))
-        # Unit u starts at u * stride - padding; a whole field starts at 0 for every unit.
-        padding.append(0 if status == "whole" else math.floor(index * stride) - start)
+        # Unit u starts at u * stride - padding; what is gathered starts there for every unit.
+        padding.append(math.floor(index * stride) - start)
     return ReceptiveField(
         layer=name,
         input=input_name,
         unit=chosen,
         input_size=tracing.spatial_shape(tracing.input),
         output_size=tracing.spatial_shape(tensor),
-        size=tuple(stop - start for start, stop in box),
+        size=tuple(stop - start for start, stop in seen.box),
         stride=tuple(strides),
         padding=tuple(padding),
         status=status,
@@ -331,6 +369,17 @@ def _field(
 def _is_map(tracing: Tracing, tensor: int) -> bool:
     """Whether a tensor depends on the input and has more than one spatial position."""
     return tracing.reaches(tensor) and math.prod(tracing.spatial_shape(tensor)) > 1
+
+
+def _maps(tracing: Tracing) -> list[int]:
+    """The tensors with more than one position whose field is known, in graph order."""
+    found = []
+    for node in tracing.graph.nodes:
+        for tensor in node.outputs:
+            with contextlib.suppress(KerasERFError):
+                if _is_map(tracing, tensor):
+                    found.append(tensor)
+    return found
 
 
 def _last_map(tracing: Tracing) -> int:
@@ -359,21 +408,25 @@ def _sized(
     """The graph at `input_shape`; sizes nobody defines are made large enough for the field."""
     rank = len(graph.spatial_axes(input))
     if input_shape is not None:
-        sizes = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,) * rank
+        sizes: tuple[Any, ...] = (input_shape,) * rank
+        if isinstance(input_shape, (tuple, list)):
+            sizes = tuple(input_shape)
         if len(sizes) != rank or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
             raise InvalidInputError(
                 f"`input_shape` must give {rank} positive spatial sizes, without batch and "
                 f"channels. Received: input_shape={input_shape!r}"
             )
-        return Tracing(graph.resized(_for_inputs(graph, sizes)), input)
+        chosen = {n: sizes for n in graph.inputs if len(graph.spatial_axes(n)) == rank}
+        return Tracing(graph.resized(chosen), input)
     if all(None not in graph.tensors[number].shape for number in graph.inputs):
         defined = all(None not in tensor.shape for tensor in graph.tensors)
         return Tracing(graph if defined else graph.resized({}), input)
+    last = wanted is None
+    tensor = _ample_last_map(graph, input) if wanted is None else wanted
     size = FIRST_SIZE
     for _ in range(MAXIMUM_TRIALS):
-        tracing = Tracing(graph.resized(_for_inputs(graph, (size,) * rank, keep=True)), input)
-        tensor = _last_map(tracing) if wanted is None else wanted
-        if tensor in tracing.graph.failures:
+        tracing = Tracing(graph.resized(_filled(graph, size)), input)
+        if tensor in tracing.graph.failures or (last and not _is_map(tracing, tensor)):
             size *= 2
             continue
         found = _field(tracing, tensor, "center", through_global)
@@ -388,16 +441,19 @@ def _sized(
     return tracing
 
 
-def _for_inputs(
-    graph: Graph, sizes: Sequence[int], *, keep: bool = False
-) -> dict[int, tuple[int, ...]]:
-    """`sizes` for every input of that many spatial axes; with `keep` defined ones stay."""
-    chosen = {}
+def _ample_last_map(graph: Graph, input: int) -> int:
+    """The last layer with spatial axes of a model of undefined sizes; small inputs may lose it."""
+    for size in AMPLE_SIZES:
+        tracing = Tracing(graph.resized(_filled(graph, size)), input)
+        if not tracing.graph.failures:
+            break
+    return _last_map(tracing)
+
+
+def _filled(graph: Graph, size: int) -> dict[int, tuple[int, ...]]:
+    """Spatial shapes of the inputs, `size` where undefined."""
+    shapes = {}
     for number in graph.inputs:
-        own = [graph.tensors[number].shape[axis] for axis in graph.spatial_axes(number)]
-        if len(own) == len(sizes):
-            pairs = zip(own, sizes, strict=True)
-            chosen[number] = tuple(
-                known if keep and known is not None else int(new) for known, new in pairs
-            )
-    return chosen
+        own = (graph.tensors[number].shape[axis] for axis in graph.spatial_axes(number))
+        shapes[number] = tuple(size if known is None else known for known in own)
+    return shapes

@@ -7,19 +7,75 @@ several inputs alike. The walker knows no layer: the rules do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
-from keras_erf.geometry import Box, View, union
+from keras_erf.geometry import Box, Link, View
 from keras_erf.graph import Graph, Node
 from keras_erf.rules import Call, views
 
-__all__ = ["Tracing"]
+__all__ = ["Course", "Seen", "Tracing"]
 
 Unit = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How fields move along one axis of the input as the unit moves.
+
+    Args:
+        axis: The axis of the unit's tensor that moves them.
+        stride: Pixels per unit, on average.
+        period: Units after which they have moved by whole pixels on every
+            path; in between, up-sampling moves them in jumps.
+        steady: Whether all local paths move them so.
+    """
+
+    axis: int
+    stride: Fraction = Fraction(1)
+    period: int = 1
+    steady: bool = True
+
+    def after(self, link: Link) -> Course:
+        """The course of the output of a layer whose input, on this course, it sees by `link`."""
+        assert link.axis is not None
+        ratio = link.relation.ratio
+        repeat = ratio.denominator * self.period
+        return Course(
+            link.axis,
+            self.stride * ratio,
+            repeat // math.gcd(ratio.numerator, repeat),
+            # Of an axis put together from pieces, one piece alone is followed.
+            self.steady and not link.clip,
+        )
+
+    def beside(self, other: Course) -> Course:
+        """This course where a second path takes another one."""
+        together = (self.axis, self.stride) == (other.axis, other.stride)
+        return replace(
+            self,
+            period=math.lcm(self.period, other.period),
+            steady=self.steady and other.steady and together,
+        )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a unit sees of a tensor.
+
+    Args:
+        box: Unclipped box.
+        gathered: Spatial axes of the model's input that some layer on the way
+            takes in whole.
+    """
+
+    box: Box
+    gathered: frozenset[int]
 
 
 class Tracing:
@@ -36,11 +92,11 @@ class Tracing:
         self.input_axes = graph.spatial_axes(input)
         self._makers = {tensor: node for node in graph.nodes for tensor in node.outputs}
         self._views: dict[Node, tuple[View, ...]] = {}
-        self._used: dict[tuple[Node, bool], list[tuple[int, View]]] = {}
+        self._used: dict[tuple[Node, bool], list[tuple[int, View, frozenset[int]]]] = {}
         self._orders: dict[int, tuple[Node, ...]] = {}
         self._channels: dict[int, int] = dict(graph.channel_axes)
-        start = {axis: (axis, Fraction(1)) for axis in self.input_axes}
-        self._follows: dict[int, dict[int, tuple[int, Fraction]]] = {input: start}
+        start = {axis: Course(axis) for axis in self.input_axes}
+        self._follows: dict[int, dict[int, Course]] = {input: start}
         self._reached = {input}
         for node in graph.nodes:
             if self._reached.intersection(node.inputs):
@@ -76,41 +132,51 @@ class Tracing:
         shape = self.shape(tensor)
         return tuple(shape[axis] for axis in self.spatial_axes(tensor))
 
-    def follows(self, tensor: int) -> Mapping[int, tuple[int, Fraction]]:
-        """For each spatial axis of the input: the tensor's axis that follows it, and the stride."""
-        if tensor not in self._follows:
-            found: dict[int, tuple[int, Fraction]] = {}
-            for source, view in self._seen_by(self._makers[tensor], through_global=False):
-                for axis, (own, ratio) in self.follows(source).items():
-                    link = view.links[own]
+    def follows(self, tensor: int) -> Mapping[int, Course]:
+        """How fields move, for each axis of the input that follows an axis of the tensor."""
+        missing = []
+        needed = {tensor} - self._follows.keys()
+        for node in self._backwards(tensor) if needed else ():
+            if needed.intersection(node.outputs):
+                used = self._seen_by(node, through_global=False)
+                needed |= {source for source, *_ in used} - self._follows.keys()
+                missing.append(node)
+        for node in reversed(missing):
+            found: dict[int, Course] = {}
+            for source, view, _ in self._seen_by(node, through_global=False):
+                for axis, course in self._follows[source].items():
+                    link = view.links[course.axis]
                     if link.axis is not None:
-                        found.setdefault(axis, (link.axis, ratio * link.relation.ratio))
-            self._follows[tensor] = found
-        return self._follows[tensor]
+                        course = course.after(link)
+                        found[axis] = found[axis].beside(course) if axis in found else course
+            self._follows[node.outputs[0]] = found
+        return self._follows.get(tensor, {})
 
-    def box(self, tensor: int, unit: Unit, *, through_global: bool) -> tuple[Box | None, bool]:
-        """Unclipped spatial box of the input, and whether a global layer was passed.
-
-        The box is `None` where the unit sees nothing.
-        """
+    def see(self, tensor: int, unit: Unit, *, through_global: bool) -> Seen | None:
+        """What a unit sees of the input's spatial axes; `None` where it sees nothing."""
         full: Box = tuple((index, index + 1) for index in unit)
         channel = self._channel(tensor)
         full = (*full[:channel], (0, self.shape(tensor)[channel]), *full[channel:])
-        seen: dict[int, tuple[Box, bool]] = {tensor: (full, False)}
+        seen = {tensor: Seen(full, frozenset())}
         for node in self._backwards(tensor):
-            if node.outputs[0] not in seen:
+            if seen.keys().isdisjoint(node.outputs):
                 continue
-            output, opened = seen[node.outputs[0]]
-            for source, view in self._seen_by(node, through_global=through_global):
-                box = view.box(output, self.shape(source))
+            used = self._seen_by(node, through_global=through_global)
+            output = seen[node.outputs[0]]
+            for source, view, gathered in used:
+                box = view.box(output.box, self.shape(source))
                 if box is None:
                     continue
-                known, known_opened = seen.get(source, (box, False))
-                both = tuple(union(pair) for pair in zip(box, known, strict=True))
-                flag = opened or known_opened or self._gathers_space(source, view)
-                seen[source] = (both, flag)  # type: ignore[assignment]
-        box, opened = seen.get(self.input, (None, False))
-        return box and tuple(box[axis] for axis in self.input_axes), opened
+                gathered |= output.gathered
+                if source in seen:
+                    pairs = zip(box, seen[source].box, strict=True)
+                    box = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in pairs)
+                    gathered |= seen[source].gathered
+                seen[source] = Seen(box, gathered)
+        if self.input not in seen:
+            return None
+        found = seen[self.input]
+        return Seen(tuple(found.box[axis] for axis in self.input_axes), found.gathered)
 
     def mask(self, tensor: int, unit: Unit, *, through_global: bool) -> np.ndarray:
         """Boolean support over the input's spatial axes, exact."""
@@ -118,15 +184,16 @@ class Tracing:
         start[unit] = True
         seen = {tensor: np.expand_dims(start, self._channel(tensor))}
         for node in self._backwards(tensor):
-            if node.outputs[0] not in seen:
+            if seen.keys().isdisjoint(node.outputs):
                 continue
+            used = self._seen_by(node, through_global=through_global)
             output, shape = seen[node.outputs[0]], self.shape(node.outputs[0])
-            for source, view in self._seen_by(node, through_global=through_global):
+            for source, view, _ in used:
                 mask = view.mask(output, shape, self.shape(source))
                 seen[source] = mask | seen[source] if source in seen else mask
         shape = self.shape(self.input)
         mask = np.broadcast_to(seen.get(self.input, np.zeros(shape, dtype=bool)), shape)
-        return mask.any(axis=self.graph.channel_axes[self.input])
+        return np.any(mask, axis=self.graph.channel_axes[self.input])
 
     def _views_of(self, node: Node) -> tuple[View, ...]:
         if node not in self._views:
@@ -140,15 +207,17 @@ class Tracing:
             self._views[node] = views(call, node.kind)
         return self._views[node]
 
-    def _seen_by(self, node: Node, *, through_global: bool) -> list[tuple[int, View]]:
-        """The tensors on the way to the input that a call sees, with their views."""
+    def _seen_by(
+        self, node: Node, *, through_global: bool
+    ) -> list[tuple[int, View, frozenset[int]]]:
+        """The tensors on the way to the input that a call sees: how, and what axes it gathers."""
         key = (node, through_global)
         if key not in self._used:
             self._used[key] = [
-                (node.inputs[view.input], view)
+                (source, view, self._gathered(source, view) if through_global else frozenset())
                 for view in self._views_of(node)
-                if self.reaches(node.inputs[view.input])
-                and (through_global or not self._gathers_space(node.inputs[view.input], view))
+                if self.reaches(source := node.inputs[view.input])
+                and (through_global or not self._gathers_space(source, view))
             ]
         return self._used[key]
 
@@ -164,17 +233,38 @@ class Tracing:
         axes = self.spatial_axes(tensor)
         return any(view.links[axis].axis is None and shape[axis] > 1 for axis in axes)
 
+    def _gathered(self, tensor: int, view: View) -> frozenset[int]:
+        """The model input's axes that follow an axis the view uses all of."""
+        shape = self.shape(tensor)
+        return frozenset(
+            axis
+            for axis, course in self.follows(tensor).items()
+            if view.links[course.axis].axis is None and shape[course.axis] > 1
+        )
+
     def _channel(self, tensor: int) -> int:
-        """Channel axis: where the first input's channels went, else where the data format says."""
-        if tensor not in self._channels:
+        """Channel axis: what the layer says, else where the channels it is given went."""
+        chain: list[tuple[int, int]] = []
+        while tensor not in self._channels:
             node = self._makers[tensor]
-            source = node.inputs[0]
-            before = self._channel(source)
-            rank = len(self.shape(tensor))
-            axis = self._views_of(node)[0].links[before].axis
-            if axis is None and node.data_format is not None:
-                axis = 0 if node.data_format == "channels_first" else rank - 1
-            elif axis is None:
-                axis = before if rank == len(self.shape(source)) else rank - 1
-            self._channels[tensor] = axis
+            # A path from the chosen input, if there is one: the others need no rule.
+            place = next((p for p, one in enumerate(node.inputs) if self.reaches(one)), 0)
+            chain.append((tensor, place))
+            tensor = node.inputs[place]
+        for made, place in reversed(chain):
+            self._channels[made] = self._channel_after(made, place)
+            tensor = made
         return self._channels[tensor]
+
+    def _channel_after(self, tensor: int, place: int) -> int:
+        """Channel axis of a tensor, given that of its maker's input at `place`."""
+        node = self._makers[tensor]
+        view = next(view for view in self._views_of(node) if view.input == place)
+        rank = len(self.shape(tensor))
+        if node.data_format is not None:
+            return 0 if node.data_format == "channels_first" else rank - 1
+        before = self._channels[node.inputs[place]]
+        followed = view.links[before].axis
+        if followed is not None:
+            return followed
+        return before if rank == len(view.links) else rank - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +19,17 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`, moved onto it when the block ends well.
 
     An error or an interruption inside the block leaves what was there before.
+    As with a plain `open()`, links are followed and a file keeps its permissions.
 
     Raises:
-        InvalidInputError: The folder cannot be written.
+        InvalidInputError: The folder cannot be written, or `path` is no plain file.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    # A folder, or a device, which a rename would do away with.
+    if target.exists() and not target.is_file():
+        raise InvalidInputError(
+            f"`path` must be a file, which may exist already. Received: {str(target)!r}"
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
@@ -31,20 +38,26 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.close(handle)
     except OSError as error:
         raise InvalidInputError(
-            f"`path` must lie in a folder that can be written: {error.strerror}. "
+            f"`path` must lie in a folder that can be written: {error.strerror or error}. "
             f"Received: {str(target)!r}"
         ) from error
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files private; give what a plain open() would.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        temporary.chmod(_permissions(target))
         os.replace(temporary, target)
     except OSError as error:
         raise InvalidInputError(
-            f"`path` cannot be written: {error.strerror}. Received: {str(target)!r}"
+            f"`path` cannot be written: {error.strerror or error}. Received: {str(target)!r}"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _permissions(target: Path) -> int:
+    """What a plain `open()` would give the file; `mkstemp` makes files private."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

@@ -7,10 +7,12 @@ space sees its own position and, through its statistics, all others.
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras_erf.geometry import Link, View
 from keras_erf.rules.call import Call
 
-__all__ = ["activation", "dense", "elementwise", "group_normalization", "normalization"]
+__all__ = ["activation", "dense", "elementwise", "group_normalization", "mixes", "normalization"]
 
 
 def elementwise(call: Call) -> tuple[View, ...]:
@@ -28,9 +30,15 @@ def elementwise(call: Call) -> tuple[View, ...]:
 
 def activation(call: Call) -> tuple[View, ...]:
     """An activation by name: element-wise but for the softmax family, over the last axis."""
-    if "softmax" in call.layer.activation.__name__:
+    if mixes(call.layer):
         return _statistics_over(call, {len(call.output) - 1})
     return elementwise(call)
+
+
+def mixes(layer: Any) -> bool:
+    """Whether a layer has an activation that mixes the last axis."""
+    name = getattr(getattr(layer, "activation", None), "__name__", "")
+    return name in {"softmax", "log_softmax", "sparsemax"}
 
 
 def dense(call: Call) -> tuple[View]:

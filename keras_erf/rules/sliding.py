@@ -139,7 +139,9 @@ def upsampling(call: Call) -> tuple[View]:
     """
     layer, rank = call.layer, len(call.output)
     if rank == 2:
-        return (View((Link(0, Window(layer.size, padding=layer.size - 1, up=layer.size)), Link(1))),)
+        return (
+            View((Link(0, Window(layer.size, padding=layer.size - 1, up=layer.size)), Link(1))),
+        )
     interpolation = getattr(layer, "interpolation", "nearest")
     windows: list[Relation] = []
     for factor in layer.size:

@@ -1,7 +1,7 @@
 """The table of rules: one line per Keras layer or operation.
 
 Layers are looked up by class; a subclass inherits its parent's rule only as
-long as it does not override `call`. Operations of `keras.ops` are looked up by
+long as it does not override what is computed. Operations of `keras.ops` are looked up by
 name.
 """
 
@@ -122,15 +122,18 @@ RULES: dict[type | str, Rule] = {
     "ops.TrueDivide": pointwise.elementwise,
 }
 
+# What a layer computes; Keras lets subclasses of its convolutions override the last one.
+_CALLED = ("__call__", "call", "convolution_op")
+
 
 def find_rule(kind: type | str) -> Rule | None:
-    """Rule of a layer class or operation name; a subclass with a `call` of its own has none."""
+    """Rule of a layer class or operation name; a subclass that computes otherwise has none."""
     if isinstance(kind, str):
         return RULES.get(kind)
     for parent in kind.__mro__:
         if parent in RULES:
-            same_call = kind.call is parent.call  # type: ignore[attr-defined]
-            return RULES[parent] if same_call else None
+            same = all(getattr(kind, name, None) is getattr(parent, name, None) for name in _CALLED)
+            return RULES[parent] if same else None
     return None
 
 
@@ -141,20 +144,27 @@ def views(call: Call, kind: type | str) -> tuple[View, ...]:
         UnsupportedLayerError: No rule knows the layer.
     """
     rule = find_rule(kind)
-    if rule is None or not _knows_activation(call.layer):
+    found = rule(call) if rule and _knows_activation(call.layer) else ()
+    if pointwise.mixes(call.layer) and rule is not pointwise.activation:
+        # What a softmax inside another layer mixes, the layer must take in whole already.
+        found = found if all(view.links[-1].axis is None for view in found) else ()
+    if not found:
         name = kind if isinstance(kind, str) else kind.__name__
         what = "its activation function" if rule else f"its class {name}"
         raise UnsupportedLayerError(
             f"No rule tells the receptive field of layer {call.name!r}: {what} is not in the "
             f"table. Choose a layer before it. Received: {name} from {call.inputs} to {call.output}"
         )
-    return rule(call)
+    return found
 
 
 def _knows_activation(layer: Any) -> bool:
-    """Whether a layer's activation is one of Keras's own, which act on single positions."""
+    """Whether a layer's activation is one of Keras's own, on single positions or the last axis."""
     activation = getattr(layer, "activation", None)
     if activation is None:
         return True
+    if isinstance(activation, layers.Layer):
+        return find_rule(type(activation)) is pointwise.elementwise
     module = getattr(activation, "__module__", type(activation).__module__)
-    return module.startswith("keras.")
+    # A gated linear unit halves the axis.
+    return module.startswith("keras.") and activation.__name__ != "glu"

@@ -1,0 +1,171 @@
+"""What users type, frozen: a change here is a change of the public interface.
+
+It needs a line in the changelog, and the old spelling kept alive for a release.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import pytest
+
+import keras_erf
+from keras_erf import zoo
+
+NAMES = [
+    "DEFINITIONS",
+    "Definition",
+    "EffectiveReceptiveField",
+    "FieldTable",
+    "ImageFolder",
+    "ReceptiveField",
+    "__version__",
+    "analysis",
+    "load",
+    "plotting",
+    "probe",
+    "receptive_field",
+    "receptive_fields",
+    "zoo",
+]
+
+SIGNATURES = {
+    "receptive_field": (
+        "(model, layer=None, *, unit='center', input=None, input_shape=None, through_global=True)"
+    ),
+    "receptive_fields": "(model, *, input=None, input_shape=None, through_global=True)",
+    "probe": (
+        "(model, layer=None, *, unit='center', inputs='normal', samples=None, "
+        "definition='luo2016', batch_size=None, seed=0, input=None, input_shape=None, "
+        "training=False, progress=None)"
+    ),
+    "load": "(path)",
+    "ImageFolder": "(path, preprocess=None)",
+    "Definition": (
+        "(name, seed='sum', measure='abs', channels='mean', after='none', normalized=False, "
+        "display='linear', source='')"
+    ),
+    "zoo.available": "()",
+    "zoo.build": "(name, **options)",
+    "zoo.describe": "(name)",
+    "zoo.load": "(name, weights='trained', **options)",
+    "zoo.preprocess_input": "(name)",
+    "zoo.weights": "(name)",
+    "FieldTable.to_frame": "(self)",
+    "ReceptiveField.box": "(self, unit=None)",
+    "ReceptiveField.center": "(self, unit=None)",
+    "ReceptiveField.support": "(self, unit=None)",
+    "ReceptiveField.visible": "(self, unit=None)",
+    "EffectiveReceptiveField.area_ratio": "(self, share, *, scale_free=True)",
+    "EffectiveReceptiveField.compare": "(self)",
+    "EffectiveReceptiveField.gaussian": "(self)",
+    "EffectiveReceptiveField.merge": "(self, other)",
+    "EffectiveReceptiveField.moments": "(self)",
+    "EffectiveReceptiveField.plot": "(self, ax=None, **options)",
+    "EffectiveReceptiveField.region": "(self, rule='threshold', **options)",
+    "EffectiveReceptiveField.save": "(self, path)",
+    "EffectiveReceptiveField.summary": "(self)",
+    "EffectiveReceptiveField.to_frame": "(self)",
+}
+
+# Fields of a dataclass in order, and what else can be read off it without a call.
+ATTRIBUTES = {
+    "Definition": (
+        "name seed measure channels after normalized display source",
+        "",
+    ),
+    "FieldTable": ("fields skipped", ""),
+    "ImageFolder": ("path preprocess", ""),
+    "ReceptiveField": (
+        "layer input unit input_size output_size size stride padding status tracer",
+        "",
+    ),
+    "EffectiveReceptiveField": (
+        "block_sums block_counts dead_count receptive_field definition provenance",
+        "count dead layer map ratio ratio_error size size_error standard_error trf_size unit",
+    ),
+}
+
+SUMMARY = (
+    "layer unit status trf_size trf_stride trf_center erf_size erf_size_error mass_size ratio "
+    "ratio_error sigma r_squared centroid offset samples dead definition"
+)
+
+
+def resolve(name: str):
+    found = keras_erf
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def signature(function) -> str:
+    """Names, kinds and defaults of the parameters; types may become more exact."""
+    found = inspect.signature(function)
+    bare = [one.replace(annotation=inspect.Parameter.empty) for one in found.parameters.values()]
+    return str(found.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+
+
+def public(names) -> set[str]:
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_the_names():
+    assert sorted(keras_erf.__all__) == sorted(NAMES)
+    assert dir(keras_erf) == sorted(NAMES)
+    for name in set(NAMES) - {"plotting"}:
+        assert getattr(keras_erf, name) is not None
+    assert zoo.__all__ == [
+        "available", "build", "describe", "load", "preprocess_input", "weights",
+    ]  # fmt: skip
+    assert list(keras_erf.DEFINITIONS) == [
+        "luo2016", "luo2016-squared", "luo2016-signed", "replknet", "openerf", "raghu2021",
+    ]  # fmt: skip
+
+
+def test_star_import_gives_the_names():
+    space: dict = {}
+    exec("from keras_erf import *", space)
+    assert set(space) - {"__builtins__"} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", ["nothing", "Probe", "erf_size", "__wrapped__"])
+def test_an_unknown_name_is_no_attribute(name):
+    with pytest.raises(AttributeError, match=f"'keras_erf' has no attribute '{name}'"):
+        getattr(keras_erf, name)
+    assert not hasattr(keras_erf, name)
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_the_signatures(name):
+    assert signature(resolve(name)) == SIGNATURES[name]
+
+
+def test_a_signature_shows_names_kinds_and_defaults():
+    def one(a: int, b: str = "x", *, c: float | None = None) -> int:
+        return a
+
+    assert signature(one) == "(a, b='x', *, c=None)"
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_the_attributes(name):
+    fields, others = (text.split() for text in ATTRIBUTES[name])
+    kind = getattr(keras_erf, name)
+    assert [one.name for one in dataclasses.fields(kind)] == fields
+    assert kind.__dataclass_params__.frozen
+    methods = {one.split(".")[1] for one in SIGNATURES if one.startswith(f"{name}.")}
+    assert public(dir(kind)) - set(fields) == {*others, *methods}
+
+
+def test_every_public_thing_is_documented():
+    for name in [*SIGNATURES, *ATTRIBUTES]:
+        assert (inspect.getdoc(resolve(name)) or "").strip(), name
+    for name in ATTRIBUTES["EffectiveReceptiveField"][1].split():
+        assert inspect.getdoc(getattr(keras_erf.EffectiveReceptiveField, name)), name
+
+
+def test_the_summary():
+    model = zoo.build("plain", depth=2, weights="uniform", input_shape=(9, 9))
+    assert list(keras_erf.probe(model, samples=1).summary()) == SUMMARY.split()

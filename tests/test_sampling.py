@@ -1,0 +1,412 @@
+"""Sources of samples: noise, arrays, datasets and image folders."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.sampling import ImageFolder, InputSpec, make_source
+
+IMAGE = InputSpec("image", (6, 8, 3), "float32", 2)
+GREY = InputSpec("grey", (4, 4, 1), "float64", 2)
+PAIR = (IMAGE, GREY)
+
+RNG = np.random.default_rng(3)
+IMAGES = RNG.normal(size=(5, 6, 8, 3))
+GREYS = RNG.normal(size=(5, 4, 4, 1))
+
+
+def draw(source, size: int = 2, wanted: int = 5) -> list[np.ndarray]:
+    """The first `wanted` samples of each input, put together from batches."""
+    batches, seen = [], 0
+    for batch in source.batches(size):
+        assert 0 < len(batch[0]) <= size
+        batches.append(batch)
+        seen += len(batch[0])
+        if seen >= wanted:
+            break
+    return [np.concatenate(parts)[:wanted] for parts in zip(*batches, strict=True)]
+
+
+def refused(inputs, specs=(IMAGE,)) -> str:
+    """The one line that says why `inputs` are not taken, at once or while they are read."""
+    with pytest.raises(InvalidInputError) as caught:
+        draw(make_source(inputs, specs, seed=0))
+    message = str(caught.value)
+    assert message.startswith(("`inputs`", "`preprocess`"))
+    assert "Received: " in message
+    assert "\n" not in message
+    return message
+
+
+# -- noise --
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "mean", "variance"),
+    [
+        ("normal", -np.inf, np.inf, 0, 1),
+        ("uniform", 0, 1, 1 / 2, 1 / 12),
+        ("zeros", 0, 0, 0, 0),
+    ],
+)
+def test_noise_has_its_moments(kind, low, high, mean, variance):
+    source = make_source(kind, [IMAGE], seed=1)
+    values = draw(source, 50, 200)[0]
+    assert values.shape == (200, 6, 8, 3)
+    assert values.dtype == np.float32
+    assert source.count is None
+    assert source.description == f"{kind} noise"
+    assert low <= values.min()
+    assert values.max() <= high
+    # 28800 draws: six standard errors of mean and variance are below 0.05.
+    assert values.mean() == pytest.approx(mean, abs=0.04)
+    assert values.var() == pytest.approx(variance, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_noise_is_the_same_whatever_the_batch(kind):
+    whole = draw(make_source(kind, PAIR, seed=4), 16, 16)
+    for size in (1, 3):
+        parts = draw(make_source(kind, PAIR, seed=4), size, 16)
+        for one, other in zip(whole, parts, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_noise_differs_by_seed_sample_and_input():
+    twins = (IMAGE, InputSpec("twin", IMAGE.shape, "float32", 2))
+    draws = [one for seed in (1, 2) for one in draw(make_source("normal", twins, seed=seed))]
+    single = [sample for one in draws for sample in one]
+    for one, other in itertools.combinations(single, 2):
+        # Independent draws: no two maps of 144 values are correlated beyond six sigma.
+        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.5
+
+
+# -- arrays --
+
+
+@pytest.mark.parametrize(
+    ("inputs", "specs"),
+    [
+        (IMAGES, (IMAGE,)),
+        (IMAGES.astype("float16").astype("float64").tolist(), (IMAGE,)),
+        (tf.constant(IMAGES), (IMAGE,)),
+        ({"image": IMAGES}, (IMAGE,)),
+        ([IMAGES, GREYS], PAIR),
+        ((IMAGES, GREYS), PAIR),
+        ({"grey": GREYS, "other": None, "image": IMAGES}, PAIR),
+    ],
+    ids=["array", "nested list", "tensor", "dict of one", "list", "tuple", "dict"],
+)
+def test_arrays(inputs, specs):
+    source = make_source(inputs, specs, seed=0)
+    assert source.count == 5
+    for found, expected, spec in zip(draw(source), (IMAGES, GREYS), specs, strict=False):
+        np.testing.assert_allclose(found, expected, atol=2e-3)
+        assert found.dtype == spec.dtype
+    assert len(list(source.batches(2))) == 3
+    assert str((5, 6, 8, 3)) in source.description
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "bool", "int64"])
+def test_whole_numbers_are_turned_into_the_models_dtype(dtype):
+    values = RNG.integers(0, 2, (3, 6, 8, 3)).astype(dtype)
+    (found,) = draw(make_source(values, [IMAGE], seed=0), wanted=3)
+    np.testing.assert_array_equal(found, values)
+    assert found.dtype == np.float32
+
+
+HOLED = IMAGES.copy()
+HOLED[4, 5, 7, 2] = np.nan
+ENDLESS = IMAGES.copy()
+ENDLESS[0, 0, 0, 0] = -np.inf
+
+
+@pytest.mark.parametrize(
+    ("inputs", "specs", "says"),
+    [
+        (IMAGES[0], (IMAGE,), "shape (6, 8, 3)"),
+        (IMAGES[:, :5], (IMAGE,), "shape (5, 5, 8, 3)"),
+        (IMAGES[..., :1], (IMAGE,), "shape (5, 6, 8, 1)"),
+        (IMAGES[:0], (IMAGE,), "shape (0, 6, 8, 3)"),
+        (HOLED, (IMAGE,), "NaN or inf"),
+        (ENDLESS, (IMAGE,), "NaN or inf"),
+        (IMAGES.astype(complex), (IMAGE,), "complex128"),
+        (np.full((5, 6, 8, 3), "a"), (IMAGE,), "<U1"),
+        ([[1, 2], [3]], (IMAGE,), "list"),
+        (None, (IMAGE,), "NoneType"),
+        (7, (IMAGE,), "shape ()"),
+        ({"picture": IMAGES}, (IMAGE,), "keys picture"),
+        ({"image": IMAGES}, PAIR, "keys image"),
+        (IMAGES, PAIR, "Received: 1"),
+        ([IMAGES], PAIR, "Received: 1"),
+        ([IMAGES, GREYS, GREYS], PAIR, "Received: 3"),
+        ([GREYS, IMAGES], PAIR, "for 'image'"),
+        ([IMAGES, GREYS[:4]], PAIR, "5, 4"),
+    ],
+)
+def test_arrays_that_do_not_fit(inputs, specs, says):
+    assert says in refused(inputs, specs)
+
+
+def test_what_can_be_given_is_listed():
+    message = refused(None)
+    for word in ("'normal'", "'uniform'", "'zeros'", "(samples, 6, 8, 3)", "tf.data", "folder"):
+        assert word in message
+
+
+# -- datasets --
+
+SLICES = tf.data.Dataset.from_tensor_slices
+LABELS = np.arange(5)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "specs"),
+    [
+        (SLICES(IMAGES), (IMAGE,)),
+        (SLICES(IMAGES).batch(3), (IMAGE,)),
+        (SLICES(IMAGES).batch(1), (IMAGE,)),
+        (SLICES(IMAGES).repeat(), (IMAGE,)),
+        (SLICES(IMAGES).batch(2).repeat(), (IMAGE,)),
+        (SLICES((IMAGES, LABELS)), (IMAGE,)),
+        (SLICES((IMAGES, LABELS)).batch(4), (IMAGE,)),
+        (SLICES((IMAGES, LABELS, LABELS)).batch(4), (IMAGE,)),
+        (SLICES({"image": IMAGES}), (IMAGE,)),
+        (SLICES(({"image": IMAGES}, LABELS)), (IMAGE,)),
+        (SLICES((IMAGES, GREYS)), PAIR),
+        (SLICES(((IMAGES, GREYS), LABELS)).batch(2), PAIR),
+        (SLICES({"grey": GREYS, "image": IMAGES}), PAIR),
+        (SLICES(({"grey": GREYS, "image": IMAGES}, LABELS)), PAIR),
+    ],
+    ids=[
+        "samples", "batches", "batches of one", "endless samples", "endless batches",
+        "samples with labels", "batches with labels", "batches with labels and weights", "dict",
+        "dict with labels", "pair", "pair with labels", "dict of two", "dict of two with labels",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [2, 5])
+def test_datasets(dataset, specs, size):
+    found = draw(make_source(dataset, specs, seed=0), size)
+    for one, expected, spec in zip(found, (IMAGES, GREYS), specs, strict=False):
+        np.testing.assert_array_equal(one, expected.astype(spec.dtype))
+        assert one.dtype == spec.dtype
+
+
+@pytest.mark.parametrize(
+    ("dataset", "specs", "says"),
+    [
+        (SLICES(IMAGES[..., 0]), (IMAGE,), "elements of shape (6, 8)"),
+        (SLICES(IMAGES[None]).batch(2), (IMAGE,), "elements of shape (None, 5, 6, 8, 3)"),
+        (SLICES(IMAGES[:, :5]), (IMAGE,), "shape (2, 5, 8, 3)"),
+        (SLICES(HOLED), (IMAGE,), "NaN or inf"),
+        (SLICES({"picture": IMAGES}), (IMAGE,), "keys picture"),
+        (SLICES(({"image": IMAGES}, LABELS)), PAIR, "keys image"),
+        (SLICES(IMAGES), PAIR, "2 tensors"),
+        (SLICES(np.full((5, 6, 8, 3), "a")), (IMAGE,), "ndarray of dtype object"),
+    ],
+)
+def test_datasets_that_do_not_fit(dataset, specs, says):
+    assert says in refused(dataset, specs)
+
+
+# -- image folders --
+
+
+def save(path: Path, values: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(values, dtype=np.uint8)).save(path)
+    return path
+
+
+def colour(*rgb: int, size: tuple[int, int] = (6, 8)) -> np.ndarray:
+    return np.broadcast_to(np.array(rgb, dtype=np.uint8), (*size, 3))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Six files in nested folders, told apart by their red, between files of other kinds."""
+    root = tmp_path / "photos"
+    names = ["a.png", "deep/er/b.png", "deep/c.JPG", "d.bmp", "deep/E.PNG", "f.gif"]
+    for number, name in enumerate(names):
+        save(root / name, colour(40 * number, 0, 0))
+    (root / "notes.txt").write_text("no image")
+    (root / "archive.png").mkdir()
+    return root
+
+
+def reds(source, size: int = 2) -> list[int]:
+    """Which of the folder's six images come, in order."""
+    return [round(float(image[0, 0, 0]) / 40) for image in draw(source, size, 6)[0]]
+
+
+@pytest.mark.parametrize("wrap", [str, Path, ImageFolder], ids=["str", "Path", "ImageFolder"])
+def test_a_folder_gives_every_image_once(folder, wrap):
+    source = make_source(wrap(folder), [IMAGE], seed=0)
+    assert source.count == 6
+    assert source.description == "6 images of folder 'photos'"
+    for size in (1, 4, 6, 9):
+        assert sorted(reds(source, size)) == [0, 1, 2, 3, 4, 5]
+    assert source.skipped == []
+
+
+def test_the_order_of_files_is_the_seeds(folder):
+    orders = [reds(make_source(str(folder), [IMAGE], seed=seed)) for seed in range(6)]
+    assert reds(make_source(str(folder), [IMAGE], seed=3), 5) == orders[3]
+    assert len({tuple(order) for order in orders}) > 3
+    assert any(order != sorted(order) for order in orders)
+
+
+QUARTERS = np.array([[(0, 100, 0), (0, 200, 0)], [(0, 0, 100), (0, 0, 200)]], dtype=np.uint8)
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["wide", "high"])
+def test_images_are_cropped_in_the_middle_and_resized(tmp_path, wide):
+    # Quarters of 6 x 8 pixels, to be halved, between red margins, to be cut off.
+    image = np.repeat(np.repeat(QUARTERS, 6, axis=0), 8, axis=1)
+    margins = ((0, 0), (8, 8), (0, 0)) if wide else ((10, 10), (0, 0), (0, 0))
+    image = np.pad(image, margins)
+    image[..., 0] = np.where(image.any(axis=-1), 0, 255)
+    save(tmp_path / "image.png", image)
+    (found,) = draw(make_source(str(tmp_path), [IMAGE], seed=0), 1, 1)
+    # Away from seams and from the cut, over which the filter reaches.
+    np.testing.assert_array_equal(found[0, 1::3, 2::3], QUARTERS)
+
+
+def test_fine_patterns_are_averaged_when_images_shrink(tmp_path):
+    # Every second pixel is white: taking single pixels would give all white or all black.
+    image = np.zeros((24, 32, 3), dtype=np.uint8)
+    image[::2, ::2] = image[1::2, 1::2] = 255
+    save(tmp_path / "image.png", image)
+    (found,) = draw(make_source(str(tmp_path), [IMAGE], seed=0), 1, 1)
+    np.testing.assert_allclose(found, 127.5, atol=15)
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "pixel"),
+    [
+        # Luma of ITU-R 601: 0.299 R + 0.587 G + 0.114 B.
+        ("RGB", 1, [round(0.299 * 10 + 0.587 * 200 + 0.114 * 90)]),
+        ("RGB", 3, [10, 200, 90]),
+        ("RGB", 4, [10, 200, 90, 255]),
+        ("RGBA", 3, [10, 200, 90]),
+        ("RGBA", 4, [10, 200, 90, 70]),
+        ("L", 1, [33]),
+        ("L", 3, [33, 33, 33]),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["channels first", "channels last"])
+def test_colours(tmp_path, mode, channels, pixel, first):
+    colours = {"RGB": (10, 200, 90), "RGBA": (10, 200, 90, 70), "L": 33}
+    Image.new(mode, (8, 6), colours[mode]).save(tmp_path / "image.png")
+    shape = (channels, 6, 8) if first else (6, 8, channels)
+    spec = InputSpec("x", shape, "float64", 0 if first else 2)
+    (found,) = draw(make_source(str(tmp_path), [spec], seed=0), 1, 1)
+    assert found.shape == (1, *shape)
+    assert found.dtype == np.float64
+    pixels = np.moveaxis(found[0], spec.channel_axis, -1)
+    np.testing.assert_array_equal(pixels, np.broadcast_to(pixel, pixels.shape))
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["channels first", "channels last"])
+def test_preprocess_takes_and_gives_batches(tmp_path, first):
+    save(tmp_path / "image.png", colour(10, 20, 30))
+    seen = []
+
+    def preprocess(batch):
+        seen.append((batch.shape, batch.dtype.name))
+        return tf.constant(batch[..., ::-1] / 10)
+
+    spec = InputSpec("x", (3, 6, 8) if first else (6, 8, 3), "float32", 0 if first else 2)
+    (found,) = draw(make_source(ImageFolder(tmp_path, preprocess), [spec], seed=0), 4, 1)
+    assert seen == [((1, 6, 8, 3), "float32")]
+    pixels = np.moveaxis(found[0], spec.channel_axis, -1)
+    np.testing.assert_array_equal(pixels, np.broadcast_to([3, 2, 1], (6, 8, 3)))
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "says"),
+    [(lambda batch: batch[:, :3], "(1, 3, 8, 3)"), (lambda batch: batch / 0, "NaN or inf")],
+)
+def test_preprocess_that_spoils_the_batch(tmp_path, preprocess, says):
+    save(tmp_path / "image.png", colour(10, 20, 30))
+    with np.errstate(all="ignore"):
+        message = refused(ImageFolder(tmp_path, preprocess))
+    assert message.startswith("`preprocess`")
+    assert says in message
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.fixture
+def broken(folder) -> Path:
+    """The folder, with two files more that are no images and one that ends half-way."""
+    (folder / "empty.png").touch()
+    (folder / "deep" / "text.png").write_text("not an image at all")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3))
+    truncate(save(folder / "deep" / "er" / "half.jpg", noise))
+    return folder
+
+
+BROKEN = {"empty.png", "deep/text.png", "deep/er/half.jpg"}
+
+
+@pytest.mark.parametrize("size", [1, 4, 9])
+def test_broken_files_are_named_left_out_and_counted(broken, size):
+    source = make_source(str(broken), [IMAGE], seed=0)
+    assert source.count == 9
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="cannot be read") as caught:
+            images = np.concatenate([batch[0] for batch in source.batches(size)])
+        assert sorted(np.rint(images[:, 0, 0, 0] / 40)) == [0, 1, 2, 3, 4, 5]
+        assert sorted(source.skipped) == sorted(BROKEN)
+        assert len(caught) == 3
+        for name in BROKEN:
+            assert any(str(broken / name) in str(one.message) for one in caught)
+
+
+def test_a_folder_of_nothing_but_broken_files(tmp_path):
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / name).write_text("not an image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        message = refused(str(tmp_path))
+    assert "all 2 files failed" in message
+    assert re.search(r"'[ab]\.(png|jpg)' first", message)
+
+
+def test_a_folder_without_images(tmp_path):
+    assert "which has none" in refused(str(tmp_path))
+    (tmp_path / "notes.txt").write_text("no image")
+    assert ".jpeg, .jpg, .png" in refused(ImageFolder(tmp_path))
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    message = refused(str(tmp_path / "nowhere"))
+    assert "'normal', 'uniform', 'zeros'" in message
+    assert str(tmp_path / "nowhere") in message
+    # A word that is neither noise nor a folder.
+    assert "inputs='gaussian'" in refused("gaussian")
+
+
+@pytest.mark.parametrize(
+    ("specs", "says"),
+    [
+        (PAIR, "2 inputs"),
+        ([InputSpec("x", (6, 8, 5), "float32", 2)], "(6, 8, 5)"),
+        ([InputSpec("x", (6, 3), "float32", 1)], "(6, 3)"),
+        ([InputSpec("x", (6, 6, 6, 3), "float32", 3)], "(6, 6, 6, 3)"),
+    ],
+)
+def test_inputs_that_images_do_not_fit(folder, specs, says):
+    assert says in refused(str(folder), specs)
