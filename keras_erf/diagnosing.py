@@ -47,24 +47,24 @@ def explain_gradient(
                 "not (overflow, or a weight that is NaN). Check its weights and the inputs' scale, "
                 "or run the model in float32 or float64"
             )
-    path = _leading_on(target.input, nodes)
     # Backwards, to where it stops being finite first.
-    for node, tensors in reversed(path):
-        if not all(_is_finite(gradients[tensor]) for tensor in tensors):
+    for node in reversed(nodes):
+        if not all(_is_finite(gradients.get(tensor)) for tensor in node.inputs):
             return (
                 f"The gradient of {where} is not finite: it overflows behind layer "
                 f"{node.name!r}. Check its weights and the inputs' scale, or run the model in "
                 "float64"
             )
     # Forwards, to where the last of it is lost: a branch may have lost its share before.
-    for node, tensors in path:
+    for node in nodes:
         entering = [tensor for tensor in node.outputs if _reaches(gradients[tensor])]
-        if entering and not any(_reaches(gradients[tensor]) for tensor in tensors):
+        leaving = [gradients.get(tensor) for tensor in node.inputs]
+        if entering and not any(map(_reaches, leaving)):
             pairs = [(known[tensor], gradients[tensor]) for tensor in entering]
-            missing = all(gradients[tensor] is None for tensor in tensors)
+            missing = all(gradient is None for gradient in leaving)
             return f"The gradient of {where} is zero: {_loss_in(node, pairs, missing)}"
     # Behind whole numbers the tape follows nothing, and there is no trace of a gradient.
-    for node, _ in path:
+    for node in nodes:
         if gradients[target.tensor] is None and not smooth.issuperset(node.outputs):
             return f"The gradient of {where} is zero: {_loss_in(node, [], True)}"
     if _reaches(gradients[target.input]):
@@ -82,17 +82,6 @@ def explain_gradient(
         f"The gradient of {where} is zero for every sample. Probe an earlier layer, other inputs "
         "or another unit"
     )
-
-
-def _leading_on(start: int, nodes: Sequence[Node]) -> list[tuple[Node, list[int]]]:
-    """The calls that depend on tensor `start`, each with those of its inputs that do."""
-    reached, path = {start}, []
-    for node in nodes:
-        tensors = [tensor for tensor in node.inputs if tensor in reached]
-        if tensors:
-            reached.update(node.outputs)
-            path.append((node, tensors))
-    return path
 
 
 def _loss_in(node: Node, entering: Sequence[tuple[Any, Any]], missing: bool) -> str:

@@ -114,7 +114,7 @@ class EffectiveReceptiveField:
         Raises:
             InvalidInputError: No Gaussian can be fitted: the map is flat, or has too few pixels.
         """
-        return analysis.fit_gaussian(self.map, box=self._box_inside)
+        return analysis.fit_gaussian(self.map, box=self.receptive_field.box())
 
     def region(self, rule: str = "threshold", **options: Any) -> analysis.Region:
         """The 2-sigma region.
@@ -149,7 +149,7 @@ class EffectiveReceptiveField:
     def compare(self) -> analysis.Comparison:
         """The figures beside the theoretical field's."""
         field_ = self.receptive_field
-        return analysis.compare(self.map, field_.center(), field_.size, box=self._box_inside)
+        return analysis.compare(self.map, field_.center(), field_.size, box=field_.box())
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """Draws the map; see `keras_erf.plotting.plot_map`. Returns matplotlib `Axes`."""
@@ -282,12 +282,6 @@ class EffectiveReceptiveField:
             # The jackknife may leave out the only block that saw anything.
             raise InvalidInputError("`map` must not be zero to be normalized. Received: zeros")
         return mean / mean.sum()
-
-    @property
-    def _box_inside(self) -> Box:
-        """The part of the theoretical field inside the input."""
-        pairs = zip(self.receptive_field.box(), self.receptive_field.input_size, strict=True)
-        return tuple((max(start, 0), min(stop, size)) for (start, stop), size in pairs)
 
 
 _FIELD_TEXTS = ("layer", "input", "status")

@@ -98,8 +98,8 @@ class Graph:
         outputs: Numbers of the output tensors.
         nodes: The calls, each after those it depends on.
         tensors: All tensors; a tensor's number is its place here.
-        layers: Number of the tensor a layer name, layer or symbolic tensor
-            stands for, by name or by `id`; `None` for one called several times.
+        layers: Numbers of the tensors a layer name, layer or symbolic tensor
+            stands for, by name or by `id`; one for each call.
         channel_axes: Channel axis of each input tensor, the batch not counted.
         batch: Fixed batch size of the model, or `None`.
         failures: Why a tensor has no shape at the asked input size, by number.
@@ -110,7 +110,7 @@ class Graph:
     outputs: tuple[int, ...]
     nodes: tuple[Node, ...]
     tensors: tuple[Tensor, ...]
-    layers: Mapping[str | int, int | None] = field(repr=False)
+    layers: Mapping[str | int, tuple[int, ...]] = field(repr=False)
     channel_axes: Mapping[int, int] = field(repr=False)
     batch: int | None = None
     failures: Mapping[int, str] = field(default_factory=dict, repr=False)
@@ -121,12 +121,14 @@ class Graph:
         Raises:
             UnknownLayerError: No such layer; the nearest names are listed.
         """
-        number = self.layers.get(layer if isinstance(layer, str) else id(layer))
-        if number is not None:
-            return number
+        found = self.layers.get(layer if isinstance(layer, str) else id(layer), ())
+        if len(found) == 1:
+            return found[0]
         given = layer if isinstance(layer, str) else str(getattr(layer, "name", type(layer)))
         names = [name for name in self.layers if isinstance(name, str)]
-        calls = [name for name in names if ":" in name and _without_calls(name) == given]
+        calls = [self.tensors[number].name for number in found] or [
+            name for name in names if ":" in name and _without_calls(name) == given
+        ]
         if calls:
             raise UnknownLayerError(
                 f"`layer` {given!r} is called {len(calls)} times: name one of "
@@ -286,9 +288,8 @@ def build_graph(model: Any) -> Graph:
     inputs = []
     for tensor in function.inputs:
         number = builder.add_tensor(tensor.name, tensor)
-        builder.layers[tensor.name] = number
-        builder.layers[id(tensor)] = number
-        builder.layers[id(tensor._keras_history.operation)] = number
+        for key in (tensor.name, id(tensor), id(tensor._keras_history.operation)):
+            builder.add_key(key, number)
         inputs.append(number)
     outputs = builder.unroll(function, inputs, prefix="")
     batches = {tensor.shape[0] for tensor in function.inputs} - {None}
@@ -310,7 +311,7 @@ class _Builder:
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
         self.nodes: list[Node] = []
-        self.layers: dict[str | int, int | None] = {}
+        self.layers: dict[str | int, tuple[int, ...]] = {}
 
     def add_tensor(self, name: str, tensor: Any) -> int:
         shape = tuple(tensor.shape[1:])
@@ -339,22 +340,23 @@ class _Builder:
             numbers.update((id(t), n) for t, n in zip(node.outputs, made, strict=True))
             # One name for one tensor: a layer of several outputs is addressed by its tensors.
             if len(made) == 1:
-                self.layers[name] = made[0]
-                self._alias(id(operation), made[0])
+                self.add_key(name, made[0])
+                self.add_key(id(operation), made[0])
             for tensor, number in zip(node.outputs, made, strict=True):
-                self._alias(id(tensor), number)
+                self.add_key(id(tensor), number)
         return [numbers[id(tensor)] for tensor in function.outputs]
 
-    def _alias(self, key: int, number: int) -> None:
-        """Lets `key` stand for `number`; a second call makes it stand for nothing."""
-        self.layers[key] = None if key in self.layers else number
+    def add_key(self, key: str | int, number: int) -> None:
+        """Lets `key` stand for a tensor, besides those it stands for already."""
+        self.layers[key] = (*self.layers.get(key, ()), number)
 
     def _add_call(self, node: Any, name: str, numbers: Mapping[int, int]) -> list[int]:
         used = [numbers[id(tensor)] for tensor in node.input_tensors]
         nested = _functional(node.operation)
         if nested is not None:
             given = node.arguments.args[0] if node.arguments.args else None
-            if isinstance(given, dict) and not isinstance(nested.input, dict):
+            model = isinstance(nested, keras.Model)
+            if isinstance(given, dict) and model and not isinstance(nested.input, dict):
                 # Keras goes by name here, and not by place.
                 used = [numbers[id(given[tensor.name])] for tensor in nested.inputs]
             return self.unroll(nested, used, prefix=f"{name}/")

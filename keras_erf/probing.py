@@ -260,9 +260,8 @@ class _Run:
         self.sums.assign_add(tf.math.unsorted_segment_sum(maps, blocks, BLOCKS))
         dead = tf.reduce_all(gradient == 0, axis=list(range(1, gradient.shape.rank)))
         self.dead.assign_add(tf.math.count_nonzero(dead & (blocks >= 0)))
-        # Of the gradient too: a ReLU turns minus infinity into an innocent zero.
-        for tensor in (gradient, maps):
-            self.finite.assign(self.finite & tf.reduce_all(tf.math.is_finite(tensor)))
+        # Not of the maps: there a ReLU turns minus infinity into an innocent zero.
+        self.finite.assign(self.finite & tf.reduce_all(tf.math.is_finite(gradient)))
 
 
 def _failure(error: tf.errors.OpError, target: Target, count: int) -> str:

@@ -324,7 +324,7 @@ def _field(
             f"`layer` {name!r} does not depend on input {input_name!r}. Name another input or "
             f"another layer. Received: layer={name!r}, input={input_name!r}"
         )
-    axes = tracing.spatial_axes(tensor)
+    shape, axes = tracing.shape(tensor), tracing.spatial_axes(tensor)
     if not tracing.input_axes:
         raise InvalidInputError(
             "`input` must have spatial axes. Name another input of the model, if it has one. "
@@ -335,7 +335,7 @@ def _field(
         maps = [graph.tensors[one].name for one in _maps(tracing)]
         raise InvalidInputError(
             f"`layer` must have spatial axes. Layers that do: {', '.join(maps[-4:]) or 'none'}. "
-            f"Received: layer={name!r} of shape {tracing.shape(tensor)} without the batch"
+            f"Received: layer={name!r} of shape {shape} without the batch"
         )
     tracer = _UnitTracer(tracing, tensor, through_global)
     centered = isinstance(unit, str) and unit == "center"

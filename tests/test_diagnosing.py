@@ -131,7 +131,7 @@ def test_the_layer_that_kills_every_path_is_named_rather_than_one_branch():
     # The branch starts at zero, as many residual nets do; that alone would not matter.
     x = keras.Input((*SIZE, 1))
     y = layers.ReLU(name="guilty")(conv("first", bias=-100)(x))
-    branch = conv("branch", weight=0.0)(y)
+    branch = conv("branch", weight=0.0)(conv("before")(y))
     model = keras.Model(x, layers.Add(name="sum")([y, branch]))
     assert "ends in layer 'guilty'" in refusal(model)
 
@@ -176,9 +176,20 @@ def test_a_gradient_that_overflows_on_the_way_back(sign, measure):
 def test_an_overflow_is_not_taken_for_a_branch_of_zeros():
     x = keras.Input((*SIZE, 1))
     y = conv("third", 1e30)(conv("guilty", 1e30)(conv("first")(x)))
-    branch = conv("branch", weight=0.0)(y)
+    branch = conv("branch", weight=0.0)(conv("before")(y))
     model = keras.Model(x, layers.Add()([y, branch]))
     assert "overflows behind layer 'guilty'" in refusal(model, inputs="zeros")
+
+
+def test_minus_infinity_is_not_clamped_away():
+    # The middle pixel's gradient is -1e60, its neighbours' 1e30: a ReLU would leave only these.
+    model = chain(conv("first", filters=1), conv("guilty", filters=1))
+    kernel = np.zeros((3, 3, 1, 1))
+    kernel[1, 1] = 1e30
+    model.get_layer("first").set_weights([kernel, np.zeros(1)])
+    model.get_layer("guilty").set_weights([np.where(kernel > 0, -1e30, 1), np.zeros(1)])
+    message = refusal(model, inputs="zeros", definition=Definition("own", measure="relu"))
+    assert "overflows behind layer 'first'" in message
 
 
 def test_one_sample_that_overflows_is_enough():

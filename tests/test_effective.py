@@ -144,15 +144,16 @@ def test_regions(uniform):
 
 def test_the_centre_of_a_region_is_the_fields_and_not_the_images():
     field = receptive_field(net(), "second", unit=(3, 4))
-    maps = np.full((1, *SIZE), 1.0)
+    maps = np.full((1, *SIZE), 0.5)
     row, column = map(int, field.center())
     assert field.center() == (row, column) != tuple((n - 1) / 2 for n in SIZE)
-    maps[0, row, column], maps[0, 0, 0] = 20.0, 200.0
+    maps[0, row, column], maps[0, 0, 0], maps[0, 1, 1] = 40.0, 200.0, 5.0
     result = made_of(maps, field)
-    # 4.55 % of 200 leaves the two tall pixels, of 20 all of them.
+    # 4.55 % of 200 is 9.1, of 40 it is 1.8, and of the rest less than the rest.
     assert result.region().pixels == 2
-    assert result.region(reference="center").pixels == maps.size
+    assert result.region(reference="center").pixels == 3
     assert result.region(reference="center", center=(0, 0)).pixels == 2
+    assert result.region(reference="center", center=(1, 2)).pixels == maps.size
 
 
 @pytest.mark.parametrize("rule", ["peak", "", None])
@@ -298,10 +299,13 @@ def assert_same(one: EffectiveReceptiveField, other: EffectiveReceptiveField) ->
 
 
 @pytest.mark.parametrize("definition", ["luo2016", "openerf", "own"])
-@pytest.mark.parametrize("layer", ["second", "up"])
-def test_a_file_gives_back_the_result(model, tmp_path, layer, definition):
+@pytest.mark.parametrize(("layer", "unit"), [("second", (0, 4)), ("up", (9, 9))])
+def test_a_file_gives_back_the_result(model, tmp_path, layer, unit, definition):
     chosen = Definition("own", seed="mean", measure="square") if definition == "own" else definition
-    result = probe(model, layer, inputs=IMAGES[:20], definition=chosen, seed=np.int64(3))
+    options = {"unit": unit, "inputs": IMAGES[:20], "definition": chosen, "seed": np.int64(3)}
+    result = probe(model, layer, **options)
+    # At the border the field leaves the image, and less of it is visible.
+    assert (result.receptive_field.box() != result.receptive_field.visible()) == (unit[0] == 0)
     result.save(tmp_path / "result.npz")
     assert_same(load(tmp_path / "result.npz"), result)
     assert_same(load(str(tmp_path / "result.npz")), result)

@@ -20,6 +20,7 @@ from keras_erf import zoo
 from keras_erf.effective import EffectiveReceptiveField
 from keras_erf.errors import (
     BackendError,
+    GradientError,
     InvalidInputError,
     KerasERFError,
     UnknownLayerError,
@@ -258,19 +259,26 @@ def test_a_relu_unit_is_dead_for_the_samples_it_is_negative_on():
 
 
 def test_relu_stacks_kill_half_of_their_relu_units():
+    def dead(model: keras.Model) -> float:
+        try:
+            return probe(model, "relu", samples=60).dead
+        except GradientError:  # every sample
+            return 1.0
+
     # Over nets: where the last layer's weights leave a unit alive, their opposites kill it.
+    shares = []
     for seed in range(3):
         stack = zoo.build(
             "plain", depth=3, activation="relu", channels=2, input_shape=(9, 9), seed=seed
         )
         last = layers.Conv2D(1, 1, use_bias=False, name="last")
         model = keras.Model(stack.input, layers.ReLU(name="relu")(last(stack.output)))
-        weights, shares = np.random.default_rng(seed).normal(size=(1, 1, 8, 1)), []
+        weights = np.random.default_rng(seed).normal(size=(1, 1, 8, 1))
         for sign in (1, -1):
             last.set_weights([sign * weights])
-            shares.append(probe(model, "relu", samples=60).dead)
-        assert 0 < shares[0] < 1
-        assert sum(shares) == pytest.approx(1)
+            shares.append(dead(model))
+        assert sum(shares[-2:]) == pytest.approx(1)
+    assert any(0 < share < 1 for share in shares)
 
 
 # -- samples: how many, in which batches --

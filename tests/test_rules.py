@@ -693,7 +693,7 @@ UNSUPPORTED = {
     ),
     "depthwise softmax": lambda: layers.DepthwiseConv2D(3, activation="softmax", name="odd"),
     "softmax over a spatial axis": lambda: layers.Conv2D(
-        2, 3, activation="softmax", name="odd", **FIRST
+        2, 1, activation="softmax", name="odd", **FIRST
     ),
     "gated activation": lambda: layers.Activation("glu", name="odd"),
     "bicubic": lambda: layers.UpSampling2D(2, interpolation="bicubic", name="odd"),
@@ -707,7 +707,7 @@ def test_a_layer_without_a_rule_is_named(name: str) -> None:
     x = keras.Input((8, 6, 2))
     y = layers.Conv2D(2, 1, name="before")(x)
     model = keras.Model(x, UNSUPPORTED[name]()(y))
-    with pytest.raises(UnsupportedLayerError, match="'odd'.*Choose a layer before it"):
+    with pytest.raises(UnsupportedLayerError, match=r"'odd'.*Choose a layer before it"):
         receptive_field(model, model.output)
     assert receptive_field(model, "before").size == (1, 1)
 

@@ -54,6 +54,8 @@ def test_an_interrupted_process_leaves_what_was_there(tmp_path):
     script = (
         "import os, signal, sys\n"
         "from keras_erf.writing import written_whole\n"
+        # A shell starts background jobs with interruptions ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with written_whole(sys.argv[1]) as temporary:\n"
         "    temporary.write_text('half of')\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

@@ -152,7 +152,7 @@ def upsampling(call: Call) -> tuple[View]:
             windows.append(Window(taps, padding=(taps - 1) // 2 + factor // 2, up=factor))
         else:
             raise UnsupportedLayerError(
-                f"No rule for layer {call.name!r}: `interpolation` must be 'nearest' or "
-                f"'bilinear'. Received: interpolation={interpolation!r}"
+                f"No rule for layer {call.name!r}: its interpolation must be 'nearest' or "
+                f"'bilinear'. Choose a layer before it. Received: interpolation={interpolation!r}"
             )
     return _views(call, windows, Link(channel_axis(layer, rank)))

@@ -1,0 +1,597 @@
+"""The flat graph, and the contract with Keras's private structures it is read from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+from keras_erf.errors import InvalidInputError, UnknownLayerError
+from keras_erf.graph import Graph, build_graph
+
+CHANGED = (
+    "Keras {version} no longer has what keras_erf/graph.py reads: {what}. Adapt that module, the "
+    "only one that touches Keras's private structures"
+)
+
+
+def changed(what: str) -> str:
+    return CHANGED.format(version=keras.__version__, what=what)
+
+
+# --- Models --------------------------------------------------------------------------------------
+
+
+def block(filters: int, name: str) -> keras.Sequential:
+    return keras.Sequential(
+        [
+            keras.Input((None, None, 2)),
+            layers.Conv2D(filters, 3, padding="same", name="conv"),
+            layers.BatchNormalization(name="norm"),
+            layers.ReLU(name="relu"),
+        ],
+        name=name,
+    )
+
+
+def chain() -> keras.Model:
+    return keras.Sequential(
+        [keras.Input((6, 5, 2), name="image"), block(3, "inner"), layers.Conv2D(2, 2, name="last")],
+        name="outer",
+    )
+
+
+def nested() -> keras.Model:
+    x = keras.Input((6, 5, 2), name="image")
+    deep = keras.Input((None, None, 2))
+    middle = keras.Model(deep, layers.Conv2D(2, 1, name="out")(block(2, "deep")(deep)), name="mid")
+    return keras.Model(x, layers.Add(name="sum")([x, middle(x)]))
+
+
+def shared_layer() -> keras.Model:
+    x = keras.Input((6, 5, 2), name="image")
+    conv = layers.Conv2D(2, 3, padding="same", name="conv")
+    return keras.Model(x, layers.Add(name="sum")([x, conv(layers.ReLU(name="relu")(conv(x)))]))
+
+
+def shared_model() -> keras.Model:
+    first, second = keras.Input((6, 5, 2), name="first"), keras.Input((6, 5, 2), name="second")
+    tower = block(3, "tower")
+    return keras.Model(
+        [first, second], layers.Subtract(name="minus")([tower(first), tower(second)])
+    )
+
+
+def by_name() -> keras.Model:
+    """A nested model that is given its inputs by name, in another order than its own."""
+    a, b = keras.Input((4, 1), name="a"), keras.Input((4, 1), name="b")
+    inner = keras.Model([b, a], layers.Subtract()([b, layers.Conv1D(1, 2, padding="same")(a)]))
+    p, q = keras.Input((4, 1), name="p"), keras.Input((4, 1), name="q")
+    return keras.Model([p, q], inner({"a": p, "b": q}))
+
+
+def by_key() -> keras.Model:
+    """A model with named inputs and outputs."""
+    x, gate = keras.Input((6, 5, 2), name="z"), keras.Input((2,), name="gate")
+    y = layers.Multiply()([layers.Conv2D(2, 3)(x), gate])
+    return keras.Model({"z": x, "gate": gate}, {"one": y, "two": layers.ReLU()(y)})
+
+
+def operations() -> keras.Model:
+    x = keras.Input((6, 5, 2))
+    y = 2.0 - ops.relu(x * 0.5 + x) / 3
+    y = ops.maximum(y, ops.sigmoid(layers.Conv2D(2, 3, padding="same")(x)))
+    return keras.Model(x, ops.concatenate([y, x], axis=-1) ** 2)
+
+
+def keywords() -> keras.Model:
+    """Tensors passed by keyword, and a layer that gets several."""
+    x = keras.Input((6, 4))
+    context = layers.Dense(4, name="context")(x)
+    y = layers.MultiHeadAttention(2, 3, name="attention")(x, value=context, key=x)
+    return keras.Model(x, layers.Add()([y, x]))
+
+
+def several_outputs() -> keras.Model:
+    x = keras.Input((6, 4))
+    first, second = ops.split(layers.Conv1D(6, 3)(x), 2, axis=-1)
+    inner_x = keras.Input((4, 3))
+    inner = keras.Model(inner_x, [layers.Conv1D(2, 1)(inner_x), layers.Conv1D(2, 2)(inner_x)])
+    return keras.Model(x, [first, *inner(second)])
+
+
+def from_the_middle() -> keras.Model:
+    """A model that starts and ends inside another one."""
+    whole = nested()
+    return keras.Model(whole.get_layer("sum").input, whole.output)
+
+
+def padded() -> keras.Model:
+    """Masks travel with the tensors."""
+    x = keras.Input((6,), dtype="int32")
+    y = layers.Embedding(5, 3, mask_zero=True)(x)
+    return keras.Model(x, layers.GlobalAveragePooling1D()(y))
+
+
+def mixed() -> keras.Model:
+    x = keras.Input((6, 5, 2))
+    y = layers.Conv2D(3, 3, dtype="mixed_float16")(x)
+    return keras.Model(x, layers.Conv2D(2, 2, dtype="float32")(y))
+
+
+def several_calls() -> keras.Model:
+    """A nested model with arguments of its own at the call."""
+    x = keras.Input((6, 5, 2))
+    inner = block(2, "inner")
+    return keras.Model(x, layers.Add()([inner(x, training=False), inner(inner(x))]))
+
+
+MODELS: dict[str, Callable[[], keras.Model]] = {
+    make.__name__: make
+    for make in (
+        chain,
+        nested,
+        shared_layer,
+        shared_model,
+        by_name,
+        by_key,
+        operations,
+        keywords,
+        several_outputs,
+        from_the_middle,
+        padded,
+        mixed,
+        several_calls,
+    )
+}
+
+
+def randomize(model: keras.Model) -> keras.Model:
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        if variable.dtype.startswith("float"):
+            variable.assign(rng.uniform(0.1, 1, variable.shape))
+    return model
+
+
+def values_of(model: keras.Model, *, batch: int = 3) -> list[tf.Tensor]:
+    rng = np.random.default_rng(1)
+    return [
+        tf.cast(rng.uniform(0, 5, (batch, *tensor.shape[1:])), tensor.dtype)
+        for tensor in model.inputs
+    ]
+
+
+def run(graph: Graph, values: list[tf.Tensor], **options: Any) -> list[np.ndarray]:
+    found = graph.run(dict(zip(graph.inputs, values, strict=True)), graph.outputs, **options)
+    return [found[number].numpy() for number in graph.outputs]
+
+
+def call(model: keras.Model, values: list[tf.Tensor], **options: Any) -> list[np.ndarray]:
+    given = values[0]
+    if not isinstance(model, keras.Sequential):
+        given = keras.tree.pack_sequence_as(model.input, values)
+    return [one.numpy() for one in keras.tree.flatten(model(given, **options))]
+
+
+# --- The contract --------------------------------------------------------------------------------
+
+
+def test_keras_keeps_the_structures_that_are_read():
+    """Reads each private name in the way `graph.py` does."""
+    inside = getattr(chain(), "_functional", None)
+    assert isinstance(inside, keras.Function), changed("Sequential._functional")
+    model = nested()
+    assert isinstance(model, keras.Function), changed("a Functional model is a keras.Function")
+    by_depth = getattr(model, "_nodes_by_depth", None)
+    assert isinstance(by_depth, dict), changed("Function._nodes_by_depth")
+    assert all(isinstance(depth, int) for depth in by_depth), changed("depths are integers")
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    first, last = nodes[0], nodes[-1]
+    assert first.is_input, changed("Node.is_input, deepest nodes first")
+    kinds = [type(node.operation).__name__ for node in nodes[1:]]
+    assert kinds == ["Functional", "Add"], changed("Node.operation, deepest nodes first")
+    assert last.outputs[0] is model.outputs[0], changed("Node.outputs")
+    assert [id(one) for one in last.input_tensors] == [
+        id(one) for one in keras.tree.flatten(last.arguments.args)
+    ], changed("Node.input_tensors and Node.arguments.args")
+    args, kwargs = last.arguments.convert(lambda one: one)
+    assert [type(one) for one in keras.tree.flatten(args)] == [keras.KerasTensor] * 2, changed(
+        "Node.arguments.convert"
+    )
+    assert kwargs == {}, changed("Node.arguments.convert gives args and kwargs")
+    history = getattr(model.inputs[0], "_keras_history", None)
+    assert getattr(history, "operation", None) is model.get_layer("image"), changed(
+        "KerasTensor._keras_history.operation"
+    )
+
+
+def test_keras_keeps_what_layers_are_asked_for():
+    layer = layers.Dropout(0.5)
+    assert "training" in getattr(layer, "_call_context_args", ()), changed(
+        "Layer._call_context_args"
+    )
+    assert [id(one.state) for one in getattr(layer, "_seed_generators", ())] == [
+        id(one) for one in layer.variables
+    ], changed("Layer._seed_generators")
+    wrapped = keras.Sequential([keras.Input((3,)), layer])
+    assert layer in list(getattr(wrapped, "_flatten_layers", list)()), changed(
+        "Layer._flatten_layers"
+    )
+    assert callable(layer.compute_output_spec), changed("Operation.compute_output_spec")
+
+
+def test_keras_keeps_the_places_of_its_code():
+    assert keras.Model.call.__module__.startswith("keras."), changed("the place of Model.call")
+    assert type(nested()).call.__module__ == "keras.src.models.functional", changed(
+        "the place of Functional.call"
+    )
+    assert keras.Function.call.__module__ == "keras.src.ops.function", changed(
+        "the place of Function.call"
+    )
+    x = keras.Input((3,))
+    assert type((x + 1)._keras_history.operation).__module__.startswith("keras.src.ops."), changed(
+        "the place of operations"
+    )
+    assert "kwargs" in inspect.signature(keras.Layer.__call__).parameters
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_running_the_graph_is_calling_the_model(name: str, training: bool):
+    model = randomize(MODELS[name]())
+    values = values_of(model)
+    found = run(build_graph(model), values, training=training)
+    expected = call(model, values, training=training)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        # The very same calls: not a bit differs.
+        np.testing.assert_array_equal(one, other)
+
+
+def test_running_the_graph_of_an_application():
+    model = keras.applications.MobileNetV3Small(weights=None, input_shape=(64, 64, 3))
+    values = values_of(model, batch=1)
+    found = run(build_graph(model), values)
+    np.testing.assert_array_equal(found, call(model, values, training=False))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shapes_are_those_of_the_tensors(name: str):
+    model = MODELS[name]()
+    graph = build_graph(model)
+    resized = graph.resized({})
+    assert not resized.failures
+    every = [number for node in graph.nodes for number in node.outputs]
+    values = dict(zip(graph.inputs, values_of(model), strict=True))
+    for number, value in graph.run(values, every).items():
+        assert resized.tensors[number].shape == tuple(value.shape[1:])
+        known = graph.tensors[number].shape
+        assert all(a in (None, b) for a, b in zip(known, value.shape[1:], strict=True))
+        assert graph.tensors[number].dtype == value.dtype.name
+
+
+@pytest.mark.parametrize("size", [(6, 5), (9, 14)])
+def test_resizing_gives_the_shapes_of_the_model_of_that_size(size):
+    graph = build_graph(nested()).resized({0: size})
+    image = tf.zeros((1, *size, 2))
+    every = [number for node in graph.nodes for number in node.outputs]
+    for number, value in graph.run({0: image}, every).items():
+        assert graph.tensors[number].shape == tuple(value.shape[1:])
+
+
+def test_resizing_keeps_the_reason_of_a_call_that_does_not_fit():
+    x = keras.Input((6, 5, 2))
+    y = layers.Conv2D(2, 3, name="conv")(x)
+    z = layers.Reshape((24,), name="line")(y)
+    graph = build_graph(keras.Model(x, layers.Dense(2, name="dense")(z))).resized({0: (7, 5)})
+    conv, line, dense = (node.outputs[0] for node in graph.nodes)
+    assert graph.tensors[conv].shape == (5, 3, 2)
+    assert set(graph.failures) == {line, dense}
+    # What comes after is lost for the same reason.
+    assert graph.failures[line] == graph.failures[dense]
+    assert graph.failures[line].startswith("line: ")
+
+
+# --- Names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("chain", ["inner/conv", "inner/norm", "inner/relu", "last"]),
+        ("nested", ["mid/deep/conv", "mid/deep/norm", "mid/deep/relu", "mid/out", "sum"]),
+        ("shared_layer", ["conv:0", "relu", "conv:1", "sum"]),
+        (
+            "shared_model",
+            [f"tower:{n}/{part}" for n in (0, 1) for part in ("conv", "norm", "relu")] + ["minus"],
+        ),
+    ],
+)
+def test_calls_are_named_by_path(name: str, expected: list[str]):
+    names = [node.name for node in build_graph(MODELS[name]()).nodes]
+    assert names == expected
+
+
+def test_a_layer_is_found_by_name_path_layer_and_tensor():
+    model = nested()
+    graph = build_graph(model)
+    middle = model.get_layer("mid")
+    out = middle.get_layer("out")
+    number = graph.find("mid/out")
+    assert graph.tensors[number].name == "mid/out"
+    # The nested model stands for its output, by name and by itself.
+    for layer in (out, middle, "mid", middle.output, model.get_layer("mid").output):
+        assert graph.find(layer) == number
+    assert graph.find(model.output) == graph.find("sum") == graph.find(model.get_layer("sum"))
+    assert graph.find("image") == graph.find(model.input) == graph.inputs[0]
+    assert graph.find(model.get_layer("image")) == graph.inputs[0]
+
+
+def test_an_unknown_layer_lists_the_nearest_names():
+    model = nested()
+    graph = build_graph(model)
+    with pytest.raises(UnknownLayerError, match=r"`layer`.*Nearest names: mid/out.*'mid/outt'"):
+        graph.find("mid/outt")
+    with pytest.raises(UnknownLayerError, match=r"`layer`.*Nearest names: .*layer='stranger'"):
+        graph.find(layers.ReLU(name="stranger"))
+    with pytest.raises(UnknownLayerError, match="`layer`"):
+        graph.find(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "calls"),
+    [
+        ("shared_layer", "conv", "conv:0, conv:1"),
+        ("shared_model", "tower", "tower:0, tower:1"),
+        ("shared_model", "tower/relu", "tower:0/relu, tower:1/relu"),
+    ],
+)
+def test_a_layer_called_twice_needs_the_number_of_the_call(name, layer, calls):
+    model = MODELS[name]()
+    graph = build_graph(model)
+    with pytest.raises(UnknownLayerError, match=f"is called 2 times: name one of {calls}. "):
+        graph.find(layer)
+    assert graph.find(calls.split(", ")[0]) != graph.find(calls.split(", ")[1])
+
+
+def test_a_shared_layer_or_its_tensor_is_ambiguous_but_the_call_s_tensor_is_not():
+    model = shared_layer()
+    graph = build_graph(model)
+    conv = model.get_layer("conv")
+    with pytest.raises(UnknownLayerError, match="called 2 times"):
+        graph.find(conv)
+    tensors = [node.outputs[0] for node in conv._inbound_nodes]
+    assert [graph.find(one) for one in tensors] == [graph.find("conv:0"), graph.find("conv:1")]
+    twice = shared_model()
+    graph = build_graph(twice)
+    inside = twice.get_layer("tower").get_layer("relu")
+    for layer in (inside, inside.output):
+        with pytest.raises(
+            UnknownLayerError, match="2 times: name one of tower:0/relu, tower:1/relu"
+        ):
+            graph.find(layer)
+
+
+def test_inputs_are_found_by_name():
+    graph = build_graph(shared_model())
+    assert graph.input_number(None) == graph.input_number("first") == graph.inputs[0]
+    assert graph.input_number("second") == graph.inputs[1]
+    with pytest.raises(InvalidInputError, match=r"`input`.*first, second.*input='third'"):
+        graph.input_number("third")
+
+
+def test_ancestors_are_what_a_tensor_depends_on_in_order():
+    graph = build_graph(shared_model())
+    names = [node.name for node in graph.ancestors(graph.find("tower:1/norm"))]
+    assert names == ["tower:1/conv", "tower:1/norm"]
+    assert graph.ancestors(graph.inputs[0]) == ()
+    assert graph.ancestors(graph.outputs[0]) == graph.nodes
+
+
+@pytest.mark.parametrize(
+    ("build", "axis"),
+    [
+        (lambda x: layers.Conv2D(2, 3)(x), 2),
+        (lambda x: layers.Conv2D(2, 3, data_format="channels_first")(x), 0),
+        (lambda x: layers.MaxPooling2D(2, data_format="channels_first")(layers.ReLU()(x)), 0),
+        (lambda x: layers.Conv2D(2, 3)(layers.Permute((2, 3, 1))(x)), 0),
+        (
+            lambda x: layers.Conv2D(2, 3, data_format="channels_first")(
+                layers.Permute((3, 1, 2))(x)
+            ),
+            2,
+        ),
+        (lambda x: layers.Dense(2)(x), 2),
+    ],
+)
+def test_the_channel_axis_of_an_input_is_the_first_layer_s(build, axis):
+    x = keras.Input((6, 7, 8))
+    graph = build_graph(keras.Model(x, build(x)))
+    assert graph.channel_axes == {graph.inputs[0]: axis}
+    assert graph.spatial_axes(graph.inputs[0]) == tuple({0, 1, 2} - {axis})
+
+
+# --- What is no graph ----------------------------------------------------------------------------
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.conv = layers.Conv2D(2, 3)
+
+    def call(self, x):
+        return self.conv(x)
+
+
+class Overridden(keras.Model):
+    """Functional by construction, but its call does something else."""
+
+    def call(self, x):
+        return super().call(ops.flip(x, axis=1))
+
+
+class Plain(keras.Model):
+    """Functional by construction and by call."""
+
+
+def functional(kind: type) -> keras.Model:
+    x = keras.Input((6, 5, 2))
+    return kind(x, layers.Conv2D(2, 3)(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "remedy"),
+    [
+        (
+            Subclassed,
+            r"`model` must be a Functional or Sequential.*keras.Model\(x, model.call\(x\)\)",
+        ),
+        (lambda: functional(Overridden), "`model` must be a Functional or Sequential"),
+        (lambda: keras.Sequential([layers.Conv2D(2, 3)]), r"`model` must be built.*model.build"),
+        (lambda: layers.Conv2D(2, 3), "`model` must be a Keras 3 model"),
+        (
+            lambda: "ResNet50",
+            "`model` must be a Keras 3 model. Received: model of type builtins.str",
+        ),
+        (lambda: None, "`model` must be a Keras 3 model"),
+    ],
+)
+def test_what_has_no_graph_is_refused(make, remedy):
+    with pytest.raises(InvalidInputError, match=remedy) as caught:
+        build_graph(make())
+    assert "\n" not in str(caught.value)
+    assert "Received: model" in str(caught.value)
+
+
+def test_the_remedy_for_a_subclassed_model_works():
+    model = Subclassed()
+    x = keras.Input((6, 5, 2))
+    graph = build_graph(keras.Model(x, model.call(x)))
+    assert [type(node.operation) for node in graph.nodes] == [layers.Conv2D]
+
+
+def test_a_subclass_of_a_functional_model_is_read():
+    assert len(build_graph(functional(Plain)).nodes) == 1
+
+
+def test_a_nested_model_that_computes_otherwise_is_one_call():
+    x = keras.Input((6, 5, 2))
+    graph = build_graph(keras.Model(x, functional(Overridden)(x)))
+    assert [node.kind for node in graph.nodes] == [Overridden]
+
+
+# --- Nothing is changed --------------------------------------------------------------------------
+
+
+class Holder(layers.Layer):
+    """A layer that holds another and adds a loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = layers.Conv2D(2, 1, activity_regularizer="l1")
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+
+    def call(self, x):
+        self.add_loss(ops.mean(x))
+        return self.inner(x)
+
+
+def restless() -> keras.Model:
+    """All that keeps a state: statistics, seeds, recorded losses, a layer that adds its own."""
+    x = keras.Input((6, 5, 2), name="image")
+    inner = block(3, "inner")
+    y = layers.Dropout(0.5, seed=1)(inner(x))
+    y = layers.Conv2D(2, 3, activity_regularizer="l2", kernel_regularizer="l1")(y)
+    y = layers.ActivityRegularization(l1=0.1)(layers.GaussianNoise(0.3)(y))
+    y = Holder()(y)
+    return keras.Model(x, layers.BatchNormalization()(y))
+
+
+def state_of(model: keras.Model) -> dict[str, Any]:
+    every = model._flatten_layers()
+    return {
+        "variables": [(one.path, one.numpy().tolist()) for one in model.variables],
+        "seeds": [
+            generator.state.numpy().tolist()
+            for layer in model._flatten_layers()
+            for generator in layer._seed_generators
+        ],
+        "nodes": [
+            (layer.name, len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in every
+        ],
+        "losses": [(id(one), float(one)) for one in model._get_own_losses()]
+        + [(id(o), float(o)) for layer in model._flatten_layers() for o in layer._losses],
+        "built": [layer.built for layer in model._flatten_layers()],
+    }
+
+
+ACTIONS: dict[str, Callable[[Graph, tf.Tensor], Any]] = {
+    "build": lambda graph, image: None,
+    "run": lambda graph, image: run(graph, [image]),
+    "run in training": lambda graph, image: run(graph, [image], training=True),
+    "run compiled": lambda graph, image: tf.function(
+        lambda x: graph.run({0: x}, graph.outputs, training=True)
+    )(image),
+    "resize": lambda graph, image: graph.resized({0: (9, 8)}),
+    "random states": lambda graph, image: graph.random_states(),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_the_user_s_model_is_left_as_it_was(action: str):
+    model = randomize(restless())
+    image = values_of(model)[0]
+    model(image, training=True)
+    before = state_of(model)
+    assert len(before["losses"]) == 4, "the model records losses: else nothing is tested"
+    assert len(before["seeds"]) == 2
+    ACTIONS[action](build_graph(model), image)
+    assert state_of(model) == before
+
+
+def test_training_mode_is_the_model_s_own():
+    model = randomize(restless())
+    image = values_of(model)[0]
+    graph = build_graph(model)
+    kept, trained = (run(graph, [image], training=mode)[0] for mode in (False, True))
+    np.testing.assert_array_equal(kept, model(image, training=False))
+    assert np.abs(kept - trained).max() > 0.1
+
+
+def test_seeds_may_be_given_from_outside():
+    model = randomize(restless())
+    image = values_of(model)[0]
+    graph = build_graph(model)
+    states = graph.random_states()
+    assert [id(one) for one in states] == [
+        id(generator.state)
+        for layer in model._flatten_layers()
+        for generator in layer._seed_generators
+    ]
+
+    def draw(seed: int) -> np.ndarray:
+        given = [
+            (state, tf.constant([seed, number], "uint32")) for number, state in enumerate(states)
+        ]
+        return run(graph, [image], training=True, state=given)[0]
+
+    np.testing.assert_array_equal(draw(1), draw(1))
+    assert np.abs(draw(1) - draw(2)).max() > 1e-3
+
+
+def test_a_deep_model_is_read_without_recursion():
+    # Keras itself goes no deeper than about 900 calls in one model.
+    parts = [[layers.Identity() for _ in range(400)] for _ in range(3)]
+    inner = [keras.Sequential([keras.Input((4, 1)), *part]) for part in parts]
+    graph = build_graph(keras.Sequential([keras.Input((4, 1)), *inner]))
+    assert len(graph.ancestors(graph.outputs[0])) == 1200
+    assert graph.run({0: tf.ones((1, 4, 1))}, graph.outputs)[graph.outputs[0]].shape == (1, 4, 1)

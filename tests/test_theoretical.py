@@ -1,0 +1,760 @@
+"""Theoretical fields of whole models: printed numbers, closed forms and hand-made cases."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from keras_erf import receptive_field, receptive_fields
+from keras_erf.errors import (
+    InvalidInputError,
+    KerasERFError,
+    UnknownLayerError,
+    UnsupportedLayerError,
+)
+from keras_erf.theoretical import locate
+
+# --- Printed numbers -----------------------------------------------------------------------------
+
+# Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill
+# 2019, table of section "Receptive fields of ... popular convnets": size, stride, padding.
+PRINTED = {
+    ("VGG16", "block5_pool"): (212, 32, 90),
+    ("ResNet50", "conv5_block3_out"): (483, 32, 241),
+    ("MobileNet", "conv_pw_13_relu"): (315, 32, 126),
+}
+
+# Rows of receptive_fields.csv of this shape; a row that is not in the file shows as a skip.
+APPLICATIONS = [
+    ("VGG16", "block4_conv3"),
+    ("VGG16", "block5_conv3"),
+    ("VGG16", "block5_pool"),
+    ("VGG19", "block5_pool"),
+    ("MobileNet", "conv_pw_13_relu"),
+    ("ResNet50", "conv2_block3_out"),
+    ("ResNet50", "conv3_block4_out"),
+    ("ResNet50", "conv4_block6_out"),
+    ("ResNet50", "conv5_block3_out"),
+    ("ResNet101", "conv5_block3_out"),
+    ("ResNet50V2", "post_relu"),
+    ("InceptionV3", "mixed10"),
+]
+TCNS = [
+    "tcn k=3 dilations=1-3-5 stacks=1",
+    "tcn k=4 dilations=1-2-4-8-16-32 stacks=1",
+    "tcn k=3 dilations=1-2-4-8-16 stacks=1",
+    "tcn k=3 dilations=1-2-4 stacks=2",
+    "tcn k=5 dilations=1-2 stacks=1",
+]
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[Any]:
+    """Builds a model of `keras.applications` once, without weights and without its head."""
+
+    @cache
+    def build(name: str, size: int | None) -> keras.Model:
+        make = getattr(keras.applications, name)
+        return make(weights=None, include_top=False, input_shape=(size, size, 3))
+
+    yield build
+    build.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def table(shared_reference) -> list[dict[str, str]]:
+    with open(shared_reference / "receptive_fields.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_row_of_the_table_is_tested(table):
+    prefix = "keras.applications."
+    rows = {(row["network"].removeprefix(prefix), row["layer"]) for row in table}
+    ours = {*APPLICATIONS, *((name, "last step") for name in TCNS)}
+    # The audio nets of the last row are no Keras models.
+    assert {row for row in rows if not row[0].startswith("CP-ResNet")} == ours
+
+
+@pytest.mark.parametrize(("name", "layer"), APPLICATIONS)
+def test_applications_against_the_reference_table(table, application, name, layer):
+    network = f"keras.applications.{name}"
+    (row,) = [row for row in table if (row["network"], row["layer"]) == (network, layer)]
+    field = receptive_field(application(name, int(row["resolution"])), layer)
+    assert field.size == (int(row["size"]),) * 2
+    assert field.stride == (int(row["stride"]),) * 2
+    if row["padding"]:
+        assert field.padding == (int(row["padding"]),) * 2
+    assert field.status == "exact"
+
+
+@pytest.mark.parametrize(("name", "layer"), PRINTED)
+def test_applications_against_printed_numbers(application, name, layer):
+    field = receptive_field(application(name, 224), layer)
+    size, stride, padding = PRINTED[name, layer]
+    assert (field.size, field.stride, field.padding) == ((size,) * 2, (stride,) * 2, (padding,) * 2)
+    # Section "Computing receptive field region" there: unit u covers -P + u S and what follows.
+    for unit in ((0, 0), (6, 3)):
+        expected = tuple((u * stride - padding, u * stride - padding + size) for u in unit)
+        assert field.box(unit) == expected
+
+
+def test_the_size_of_the_input_does_not_matter(application):
+    # Even and odd sizes put the padding of strided layers in other places.
+    for size in (224, 321):
+        field = receptive_field(application("ResNet50", size), "conv5_block3_out")
+        assert (field.size, field.stride) == ((483, 483), (32, 32))
+
+
+def tcn(kernel: int, dilations: Sequence[int], stacks: int, length: int | None) -> keras.Model:
+    """Residual blocks of two causal convolutions, as in Bai, Kolter and Koltun 2018, figure 1."""
+    x = start = keras.Input((length, 2))
+    for dilation in list(dilations) * stacks:
+        y = x
+        for _ in range(2):
+            y = layers.Conv1D(3, kernel, padding="causal", dilation_rate=dilation)(y)
+            y = layers.SpatialDropout1D(0.1)(layers.ReLU()(y))
+        x = layers.ReLU()(layers.Add()([y, layers.Conv1D(3, 1)(x)]))
+    return keras.Model(start, x)
+
+
+@pytest.mark.parametrize("name", TCNS)
+def test_tcn_against_its_closed_form_and_the_table(table, name):
+    kernel, *dilations, stacks = map(int, re.findall(r"\d+", name))
+    expected = 1 + 2 * (kernel - 1) * stacks * sum(dilations)
+    (row,) = [row for row in table if row["network"] == name]
+    assert expected == int(row["size"])
+    length = 500
+    field = receptive_field(tcn(kernel, dilations, stacks, length), unit=length - 1)
+    assert (field.size, field.stride) == ((expected,), (1,))
+    # Causal: the last step sees itself and what was before.
+    assert field.box() == ((length - expected, length),)
+    assert field.padding == (expected - 1,)
+
+
+def test_tcn_sees_the_future_nowhere():
+    field = receptive_field(tcn(3, (1, 2, 4), 1, 40))
+    for step in range(40):
+        assert field.visible((step,)) == ((max(step - 28, 0), step + 1),)
+
+
+# --- The centre unit -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "conv1_relu",
+        "pool1_pool",
+        "conv2_block3_out",
+        "conv3_block4_out",
+        "conv4_block6_out",
+        "conv5_block3_out",
+    ],
+)
+def test_the_centre_unit_of_resnet_is_near_the_image_s_centre(application, layer):
+    field = receptive_field(application("ResNet50", 224), layer)
+    for center, stride in zip(field.center(), field.stride, strict=True):
+        assert abs(center - 111.5) <= stride / 2
+    middle = tuple(size // 2 for size in field.output_size)
+    for here, there in zip(field.center(), field.center(middle), strict=True):
+        assert abs(here - 111.5) <= abs(there - 111.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "center"),
+    [
+        ("ResNet50", "conv5_block3_out", 96.0),
+        ("MobileNet", "conv_pw_13_relu", 127.0),
+        ("VGG16", "block5_pool", 111.5),
+    ],
+)
+def test_the_middle_unit_is_not_at_the_image_s_centre(application, name, layer, center):
+    field = receptive_field(application(name, 224), layer, unit=(3, 3))
+    assert field.center() == (center, center)
+
+
+def nearest(model: keras.Model, layer: Any = None) -> tuple[int, ...]:
+    """The centre unit by trying all; along one axis only."""
+    field = receptive_field(model, layer)
+    (size,), (output,) = field.input_size, field.output_size
+    return (min(range(output), key=lambda u: (abs(sum(field.box((u,))[0]) - size), -u)),)
+
+
+def line(*made: Any, length: int = 24) -> keras.Model:
+    x = y = keras.Input((length, 2))
+    for layer in made:
+        y = layer(y)
+    return keras.Model(x, y)
+
+
+@pytest.mark.parametrize("length", [23, 24, 25])
+@pytest.mark.parametrize(
+    "made",
+    [
+        [layers.Conv1D(2, 3, 2, padding="same"), layers.Conv1D(2, 2, 3, padding="same")],
+        [layers.Conv1D(2, 5, padding="causal"), layers.AveragePooling1D(2)],
+        [layers.Cropping1D((7, 0)), layers.ZeroPadding1D((0, 4))],
+        [layers.AveragePooling1D(2), layers.UpSampling1D(3)],
+        [layers.Conv1D(2, 1, 2, padding="same"), layers.Conv1DTranspose(2, 3, 2)],
+        [
+            layers.Conv1D(2, 4, 2, padding="same"),
+            layers.UpSampling1D(2),
+            layers.Conv1D(2, 3, 2),
+        ],
+    ],
+)
+def test_the_centre_unit_is_the_nearest_of_all(made, length):
+    # Fresh layers: those of the table are shared by its rows.
+    model = line(*(type(one).from_config(one.get_config()) for one in made), length=length)
+    assert receptive_field(model).unit == nearest(model)
+
+
+def test_of_two_units_as_near_the_later_is_the_centre():
+    # Fields of two pixels at 0-1, 2-3, 4-5, 6-7: the input's centre is between the middle ones.
+    assert receptive_field(line(layers.AveragePooling1D(2), length=8)).unit == (2,)
+
+
+def test_the_centre_unit_where_paths_move_at_different_speed():
+    x = keras.Input((24, 2))
+    fast = layers.Cropping1D((0, 1))(layers.Conv1D(2, 1, 3)(x))
+    slow = layers.Cropping1D((0, 17))(x)
+    model = keras.Model(x, layers.Add()([slow, fast]))
+    # Unit u sees pixels u and 3 u: its centre is 2 u, and 12 is as near 11.5 as it gets.
+    field = receptive_field(model)
+    assert field.unit == nearest(model) == (6,)
+    assert field.box() == ((6, 19),)
+
+
+def test_the_centre_unit_of_pieces_put_side_by_side():
+    x = keras.Input((20, 2))
+    pieces = [layers.Cropping1D((10, 0))(x), layers.Cropping1D((0, 10))(x)]
+    model = keras.Model(x, layers.Concatenate(axis=1)(pieces))
+    # The halves have changed places: pixel 10 is unit 0, pixel 9 is unit 19.
+    assert receptive_field(model).unit == nearest(model) == (19,)
+
+
+def test_the_centre_unit_of_an_up_sampled_map_of_two_axes():
+    x = keras.Input((6, 6, 1))
+    model = keras.Model(x, layers.Conv2DTranspose(2, 1, 2)(x))
+    field = receptive_field(model)
+    # Odd units fall between the pixels and see nothing.
+    assert field.unit == (6, 6)
+    assert field.box() == ((3, 4), (3, 4))
+    with pytest.raises(InvalidInputError, match="sees nothing"):
+        field.box((5, 6))
+
+
+# --- Global paths --------------------------------------------------------------------------------
+
+
+def squeeze_excite(size: int = 9) -> keras.Model:
+    x = keras.Input((size, size, 3))
+    y = layers.Conv2D(3, 3, padding="same", name="conv")(x)
+    gate = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(y)
+    gate = layers.Conv2D(3, 1, activation="sigmoid", name="excite")(gate)
+    y = layers.Multiply(name="gated")([y, gate])
+    return keras.Model(x, layers.Conv2D(3, 3, padding="same", name="last")(y))
+
+
+def test_a_global_path_makes_the_field_the_whole_input():
+    field = receptive_field(squeeze_excite(), "last")
+    assert field.status == "whole"
+    assert field.box() == field.box((0, 8)) == ((0, 9), (0, 9))
+    assert field.size == (9, 9)
+    assert field.padding == (0, 0)
+    assert field.stride == (1, 1)
+    assert field.unit == (4, 4)
+    assert field.support().all()
+    assert field.visible((0, 0)) == ((0, 9), (0, 9))
+
+
+def test_without_global_paths_the_local_field_is_left():
+    model = squeeze_excite()
+    field = receptive_field(model, "last", through_global=False)
+    assert (field.status, field.size, field.padding) == ("exact", (5, 5), (2, 2))
+    assert field.box((0, 4)) == ((-2, 3), (2, 7))
+    assert field.visible((0, 4)) == ((0, 3), (2, 7))
+    assert field.support().sum() == 25
+    assert receptive_field(model, "conv").status == "exact"
+
+
+def test_a_layer_behind_a_global_one_has_no_local_field():
+    model = squeeze_excite()
+    assert receptive_field(model, "excite").status == "whole"
+    with pytest.raises(InvalidInputError, match="sees nothing of the input without the layers"):
+        receptive_field(model, "excite", through_global=False)
+
+
+def test_an_axis_that_is_gathered_alone():
+    x = keras.Input((7, 9, 3))
+    y = layers.Conv2D(4, 3, padding="same")(x)
+    model = keras.Model(x, layers.LayerNormalization(axis=1)(y))
+    field = receptive_field(model, unit=(2, 5))
+    # All rows, whatever the unit; columns as the convolution has them.
+    assert field.box() == field.box((6, 5)) == ((0, 7), (4, 7))
+    assert (field.size, field.padding, field.stride) == ((7, 3), (0, 1), (1, 1))
+    assert field.status == "exact"
+    local = receptive_field(model, unit=(2, 5), through_global=False)
+    assert local.box() == ((1, 4), (4, 7))
+
+
+def test_a_kernel_larger_than_the_input_is_no_global_path():
+    x = keras.Input((7, 7, 1))
+    field = receptive_field(keras.Model(x, layers.Conv2D(1, 15, padding="same")(x)))
+    assert (field.status, field.box()) == ("exact", ((-4, 11), (-4, 11)))
+    assert field.support().all()
+
+
+# --- Sizes ---------------------------------------------------------------------------------------
+
+
+def convolutional(*spatial: int | None, padding: str = "same", depth: int = 3) -> keras.Model:
+    rank = len(spatial)
+    x = y = keras.Input((*spatial, 1))
+    for number in range(depth):
+        conv = getattr(layers, f"Conv{rank}D")
+        y = conv(1, 5, 2, padding=padding, name=f"conv{number}")(y)
+    return keras.Model(x, y)
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [
+        (lambda: convolutional(None, None), 29),
+        (lambda: convolutional(None, depth=6), 253),
+        (lambda: convolutional(None, None, None, depth=2), 13),
+        (lambda: convolutional(None, None, depth=7), 509),
+        (lambda: convolutional(None, None, padding="valid", depth=5), 125),
+        (lambda: tcn(4, (1, 2, 4, 8, 16, 32), 1, None), 379),
+    ],
+)
+def test_undefined_sizes_are_made_to_hold_the_field(model, size):
+    field = receptive_field(model())
+    assert set(field.size) == {size}
+    for (start, stop), extent in zip(field.box(), field.input_size, strict=True):
+        assert 0 <= start < stop <= extent
+    # Not wastefully so.
+    assert max(field.input_size) < 3 * size + 100
+
+
+def test_the_last_layer_is_not_lost_to_a_small_input():
+    # 509 pixels are the least that gives one position, and 64 is where the search begins.
+    model = convolutional(None, None, padding="valid", depth=7)
+    field = receptive_field(model)
+    assert field.layer == "conv6"
+    assert min(field.output_size) > 1
+    names = [one.layer for one in receptive_fields(model).fields]
+    assert names == [f"conv{number}" for number in range(7)]
+
+
+def test_sizes_that_are_defined_stay():
+    x = keras.Input((None, 20, 1))
+    field = receptive_field(keras.Model(x, layers.Conv2D(1, 3, padding="same")(x)))
+    assert field.input_size[1] == 20
+
+
+def test_undefined_sizes_with_a_global_path():
+    x = keras.Input((None, None, 3))
+    y = layers.Multiply()([x, layers.Dense(3)(layers.GlobalAveragePooling2D(keepdims=True)(x))])
+    field = receptive_field(keras.Model(x, y))
+    assert field.status == "whole"
+    assert field.box() == tuple((0, size) for size in field.input_size)
+
+
+def test_undefined_sizes_of_inputs_of_different_rank():
+    image, steps = keras.Input((None, None, 3), name="image"), keras.Input((None, 2), name="steps")
+    code = layers.GlobalAveragePooling1D()(layers.Conv1D(3, 3)(steps))
+    model = keras.Model([image, steps], layers.Multiply()([layers.Conv2D(3, 3)(image), code]))
+    assert receptive_field(model).size == (3, 3)
+    assert receptive_field(model, input="steps").status == "whole"
+
+
+@pytest.mark.parametrize("given", [(40, 30), [40, 30], (np.int64(40), 30)])
+def test_another_size_may_be_asked_for(given):
+    model = convolutional(16, 16)
+    field = receptive_field(model, input_shape=given)
+    assert field.input_size == (40, 30)
+    assert field.output_size == (5, 4)
+    assert field.size == receptive_field(model).size
+    assert receptive_field(model).input_size == (16, 16)
+
+
+def test_one_number_stands_for_every_axis():
+    assert receptive_field(convolutional(16, 16), input_shape=40).input_size == (40, 40)
+
+
+# --- Inputs, layers and nesting ------------------------------------------------------------------
+
+
+def two_inputs() -> keras.Model:
+    left, right = keras.Input((20, 20, 3), name="left"), keras.Input((20, 20, 3), name="right")
+    a = layers.Conv2D(4, 3, padding="same", name="a")(left)
+    b = layers.Conv2D(4, 7, padding="same", name="b")(right)
+    return keras.Model([left, right], layers.Add(name="sum")([a, b]))
+
+
+def test_each_input_has_its_own_field():
+    model = two_inputs()
+    assert receptive_field(model).input == "left"
+    assert receptive_field(model).size == (3, 3)
+    assert receptive_field(model, input="right").size == (7, 7)
+    with pytest.raises(InvalidInputError, match=r"`layer` 'b' does not depend on input 'left'"):
+        receptive_field(model, "b")
+    table = receptive_fields(model, input="right")
+    assert [one.layer for one in table.fields] == ["b", "sum"]
+
+
+def test_an_unknown_layer_behind_another_input_does_no_harm():
+    left, right = keras.Input((8, 2), name="left"), keras.Input((8, 2), name="right")
+    strange = layers.Lambda(lambda x: x, name="strange")(right)
+    y = layers.Concatenate(name="both")([strange, layers.Conv1D(2, 3, padding="same")(left)])
+    model = keras.Model([left, right], layers.Conv1D(2, 3, padding="same")(y))
+    assert receptive_field(model).size == (5,)
+    with pytest.raises(UnsupportedLayerError, match="'strange'"):
+        receptive_field(model, model.output, input="right")
+
+
+def backbone(name: str = "backbone") -> keras.Sequential:
+    return keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            layers.Conv2D(3, 3, 2, padding="same", name="conv1"),
+            layers.Conv2D(3, 3, padding="same", name="conv2"),
+        ],
+        name=name,
+    )
+
+
+def test_nested_models_are_looked_into():
+    x = keras.Input((32, 32, 3))
+    inner = backbone()
+    middle_x = keras.Input((32, 32, 3))
+    middle = keras.Model(middle_x, layers.ReLU(name="relu")(inner(middle_x)), name="middle")
+    model = keras.Model(x, layers.Conv2D(1, 3, name="head")(middle(x)))
+    for layer in ("middle/backbone/conv2", inner.get_layer("conv2"), inner.layers[-1].output):
+        field = receptive_field(model, layer)
+        assert (field.layer, field.size) == ("middle/backbone/conv2", (7, 7))
+    for layer in ("middle", middle, "middle/relu"):
+        assert receptive_field(model, layer).size == (7, 7)
+    assert receptive_field(model, "head").size == (11, 11)
+    assert receptive_field(model, "middle/backbone/conv1").size == (3, 3)
+
+
+def test_a_layer_called_twice_has_a_field_for_each_call():
+    x = keras.Input((16, 2), name="x")
+    conv = layers.Conv1D(2, 3, padding="same", name="conv")
+    model = keras.Model(x, conv(conv(x)))
+    assert receptive_field(model, "conv:0").size == (3,)
+    assert receptive_field(model, "conv:1").size == (5,)
+    with pytest.raises(UnknownLayerError, match="called 2 times: name one of conv:0, conv:1"):
+        receptive_field(model, conv)
+    assert receptive_field(model, model.output).size == (5,)
+
+
+def test_a_model_called_twice_has_a_field_for_each_call():
+    x = keras.Input((16, 16, 3), name="x")
+    inner = backbone()
+    model = keras.Model(x, inner(inner(x)))
+    assert receptive_field(model, "backbone:0/conv2").size == (7, 7)
+    assert receptive_field(model, "backbone:1/conv2").size == (7 + 2 * 6, 7 + 2 * 6)
+    assert receptive_field(model, "backbone:1/conv2").stride == (4, 4)
+
+
+def test_an_input_layer_sees_itself():
+    field = receptive_field(two_inputs(), "left", unit=(3, 4))
+    assert field.box() == ((3, 4), (4, 5))
+    assert (field.size, field.stride, field.padding) == ((1, 1), (1, 1), (0, 0))
+
+
+def test_without_a_layer_it_is_the_last_with_more_than_one_position():
+    model = keras.applications.MobileNet(weights=None, input_shape=(96, 96, 3), classes=7)
+    assert receptive_field(model).layer == "conv_pw_13_relu"
+    flat = keras.Model(model.input, layers.Flatten()(model.get_layer("conv_pw_13_relu").output))
+    assert receptive_field(flat).layer == "conv_pw_13_relu"
+
+
+def test_misaligned_branches_are_united():
+    x = keras.Input((16, 1))
+    # SAME puts nothing before an even axis of stride 2 and 3 taps; the pool starts 2 before.
+    right = layers.Conv1D(1, 3, 2, padding="same")(x)
+    left = layers.AveragePooling1D(2, 2)(layers.ZeroPadding1D((2, 0))(x))
+    left = layers.Cropping1D((0, 1))(left)
+    field = receptive_field(keras.Model(x, layers.Concatenate()([right, left])), unit=(4,))
+    assert field.box() == ((6, 11),)
+    assert (field.size, field.stride, field.padding) == ((5,), (2,), (2,))
+    # Pixels 6 and 7 by the pool, 8 to 10 by the convolution.
+    assert np.flatnonzero(field.support()).tolist() == [6, 7, 8, 9, 10]
+    assert field.visible((0,)) == ((0, 3),)
+
+
+def test_the_stride_of_an_up_sampled_map_is_a_fraction():
+    field = receptive_field(line(layers.UpSampling1D(3), layers.Conv1D(2, 1, 2)))
+    assert field.stride == (Fraction(2, 3),)
+    assert receptive_field(line(layers.AveragePooling1D(4), layers.UpSampling1D(2))).stride == (2,)
+
+
+def test_sequences_as_images_of_one_channel():
+    # A layer that adds the channel axis; the convolution says which axis that is.
+    x = keras.Input((12, 8))
+    y = layers.Conv2D(4, 3, name="conv")(layers.Reshape((12, 8, 1))(x))
+    field = receptive_field(keras.Model(x, y), unit=(2, 3))
+    assert field.output_size == (10, 6)
+    # The input's last axis counts as its channels.
+    assert field.box() == ((2, 5),)
+
+
+def test_a_deep_model_of_nested_models():
+    # Deeper than Python's stack.
+    parts = [[layers.MaxPooling1D(3, 1, "same") for _ in range(400)] for _ in range(3)]
+    inner = [keras.Sequential([keras.Input((8, 1)), *part]) for part in parts]
+    model = keras.Sequential([keras.Input((8, 1)), *inner])
+    assert receptive_field(model).size == (2401,)
+
+
+def test_locate_finds_the_tensor_and_the_axes():
+    x = keras.Input((3, 16, 12))
+    conv = layers.Conv2D(4, 3, data_format="channels_first", name="conv")
+    target = locate(keras.Model(x, conv(x)), "conv", unit=(1, 2))
+    assert target.spatial_axes == (1, 2)
+    assert target.graph.tensors[target.tensor].shape == (4, 14, 10)
+    assert target.input == target.graph.inputs[0]
+    assert target.receptive_field.box() == ((1, 4), (2, 5))
+
+
+# --- Units ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", [(2, 3), [2, 3], (np.int32(2), np.int64(3))])
+def test_a_unit_is_an_index_for_each_axis(unit):
+    field = receptive_field(convolutional(32, 32, depth=1), unit=unit)
+    assert field.unit == (2, 3)
+    assert all(type(index) is int for index in field.unit)
+    assert field.box() == ((3, 8), (5, 10))
+    assert field.box((0, 0)) == ((-1, 4), (-1, 4))
+
+
+@pytest.mark.parametrize("unit", [(16, 0), (-1, 0), (1,), (1, 2, 3), (1.0, 2), 3, "middle", None])
+def test_a_unit_outside_the_map_is_refused(unit):
+    model = convolutional(32, 32, depth=1)
+    with pytest.raises(InvalidInputError, match=r"`unit`.*'center'.*\(16, 16\).*Received: unit="):
+        receptive_field(model, unit=unit)
+    if unit is not None:
+        with pytest.raises(InvalidInputError, match="`unit`"):
+            receptive_field(model).support(unit)
+
+
+def test_an_array_is_no_unit():
+    with pytest.raises(InvalidInputError, match="`unit`"):
+        receptive_field(convolutional(32, 32), unit=np.array([1, 2]))
+
+
+# --- The table -----------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_for_each_map_in_order():
+    model = squeeze_excite()
+    table = receptive_fields(model)
+    assert [one.layer for one in table.fields] == ["conv", "gated", "last"]
+    assert table.skipped == ()
+    for row in table.fields:
+        assert row == receptive_field(model, row.layer)
+    local = receptive_fields(model, through_global=False)
+    assert [one.size for one in local.fields] == [(3, 3), (3, 3), (5, 5)]
+
+
+def test_the_table_as_a_frame():
+    frame = receptive_fields(convolutional(32, 24, depth=2)).to_frame()
+    assert frame.to_dict("records") == [
+        {
+            "layer": f"conv{number}",
+            "output_size": output,
+            "size": (size, size),
+            "stride": (stride, stride),
+            "padding": (padding, padding),
+            "center": center,
+            "status": "exact",
+        }
+        for number, output, size, stride, padding, center in [
+            (0, (16, 12), 5, 2, 1, (15.0, 11.0)),
+            (1, (8, 6), 13, 4, 3, (15.0, 11.0)),
+        ]
+    ]
+
+
+def test_the_table_says_what_it_skipped_and_why():
+    x = keras.Input((16, 16, 3))
+    y = layers.Conv2D(3, 3, name="first")(x)
+    y = layers.Lambda(lambda x: x, name="strange")(y)
+    y = layers.Conv2D(3, 3, name="behind")(y)
+    table = receptive_fields(keras.Model(x, y))
+    assert [one.layer for one in table.fields] == ["first"]
+    assert [name for name, _ in table.skipped] == ["strange", "behind"]
+    assert all("'strange'" in reason for _, reason in table.skipped)
+
+
+def test_the_table_at_a_size_some_layers_do_not_fit():
+    x = keras.Input((8, 8, 1))
+    y = layers.Conv2D(1, 3, name="conv")(x)
+    y = layers.Reshape((6, 1, 6, 1), name="fixed")(y)
+    table = receptive_fields(keras.Model(x, y), input_shape=(20, 20))
+    assert [one.layer for one in table.fields] == ["conv"]
+    assert [name for name, _ in table.skipped] == ["fixed"]
+    assert "`input_shape` does not fit" in table.skipped[0][1]
+
+
+# --- Mistakes ------------------------------------------------------------------------------------
+
+
+class Odd(layers.Conv2D):
+    """A convolution with a call of its own."""
+
+    def call(self, x):
+        return super().call(ops.roll(x, 1, axis=1))
+
+
+class Subclassed(keras.Model):
+    """A model without a graph."""
+
+    def call(self, x):
+        return x
+
+
+def headed() -> keras.Model:
+    x = keras.Input((8, 8, 3), name="image")
+    y = layers.Conv2D(4, 3, name="conv_first")(x)
+    y = layers.Conv2D(4, 3, name="conv_second")(y)
+    return keras.Model(x, layers.Dense(2, name="head")(layers.Flatten(name="flat")(y)))
+
+
+def odd(layer: layers.Layer) -> keras.Model:
+    x = keras.Input((8, 8, 3))
+    return keras.Model(x, layers.Conv2D(2, 1, name="after")(layer(x)))
+
+
+def resizing() -> keras.Model:
+    x = keras.Input((8, 8, 3))
+    y = layers.Reshape((6, 6, 4, 1), name="fixed")(layers.Conv2D(4, 3)(x))
+    return keras.Model(x, layers.Conv3D(2, 1, name="after")(y))
+
+
+def vector() -> keras.Model:
+    x = keras.Input((8,), name="features")
+    return keras.Model(x, layers.Dense(3, name="dense")(x))
+
+
+MISTAKES = {
+    "unknown layer": (
+        headed,
+        {"layer": "conv_frist"},
+        UnknownLayerError,
+        r"`layer`.*Nearest names: conv_first.*layer='conv_frist'",
+    ),
+    "layer of another model": (
+        headed,
+        {"layer": layers.ReLU(name="foreign")},
+        UnknownLayerError,
+        r"`layer`.*Nearest names: .*'foreign'",
+    ),
+    "layer without axes": (
+        headed,
+        {"layer": "head"},
+        InvalidInputError,
+        r"`layer` must have spatial axes.*conv_first, conv_second.*layer='head' of shape \(2,\)",
+    ),
+    "flat layer": (headed, {"layer": "flat"}, InvalidInputError, "`layer` must have spatial axes"),
+    "unknown input": (headed, {"input": "picture"}, InvalidInputError, r"`input`.*: image\. "),
+    "too few sizes": (
+        headed,
+        {"input_shape": (8,)},
+        InvalidInputError,
+        "`input_shape`.*2 positive",
+    ),
+    "sizes with channels": (
+        headed,
+        {"input_shape": (8, 8, 3)},
+        InvalidInputError,
+        r"without batch and channels.*\(8, 8, 3\)",
+    ),
+    "size of zero": (headed, {"input_shape": (8, 0)}, InvalidInputError, "`input_shape`"),
+    "size that is no integer": (
+        headed,
+        {"input_shape": (8.0, 8)},
+        InvalidInputError,
+        "`input_shape`",
+    ),
+    "size of text": (headed, {"input_shape": "88"}, InvalidInputError, "`input_shape`"),
+    "size too small": (
+        headed,
+        {"input_shape": (3, 3), "layer": "conv_second"},
+        InvalidInputError,
+        "`input_shape` does not fit the model: conv_second",
+    ),
+    "size that does not fit": (
+        resizing,
+        {"input_shape": (20, 20), "layer": "after"},
+        InvalidInputError,
+        "`input_shape` does not fit the model: fixed: .*an earlier layer.*layer='after'",
+    ),
+    "no map at all": (vector, {}, InvalidInputError, "`layer` must be a layer with spatial axes"),
+    "input without axes": (
+        vector,
+        {"layer": "dense"},
+        InvalidInputError,
+        r"`input` must have spatial axes.*input='features' of shape \(8,\)",
+    ),
+    "no model": (lambda: "ResNet50", {}, InvalidInputError, "`model` must be a Keras 3 model"),
+    "subclassed model": (Subclassed, {}, InvalidInputError, "`model` must be a Functional"),
+    "model not built": (
+        lambda: keras.Sequential([layers.Conv2D(2, 3)]),
+        {},
+        InvalidInputError,
+        "`model` must be built",
+    ),
+    "lambda": (
+        lambda: odd(layers.Lambda(lambda x: x, name="odd")),
+        {"layer": "after"},
+        UnsupportedLayerError,
+        "layer 'odd': its class Lambda.*Choose a layer before it",
+    ),
+    "overridden call": (
+        lambda: odd(Odd(2, 3, name="odd")),
+        {"layer": "after"},
+        UnsupportedLayerError,
+        "layer 'odd': its class Odd.*Choose a layer before it",
+    ),
+    "no layer that is known": (
+        lambda: odd(Odd(2, 3, name="odd")),
+        {},
+        InvalidInputError,
+        "the model has none .*'odd'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gets_one_line_with_the_remedy(name):
+    make, options, error, expected = MISTAKES[name]
+    with pytest.raises(error, match=expected) as caught:
+        receptive_field(make(), **options)
+    assert isinstance(caught.value, KerasERFError)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "Received: " in message
+
+
+def test_a_mistake_is_not_hidden_by_another_layer_without_a_rule():
+    x = keras.Input((8, 8, 3))
+    y = layers.Conv2D(4, 3, name="conv")(x)
+    z = layers.Lambda(lambda x: x, name="strange")(y)
+    model = keras.Model(x, [z, layers.Dense(2, name="head")(layers.Flatten()(y))])
+    with pytest.raises(InvalidInputError, match=r"`layer` must have spatial axes.*: conv\. "):
+        receptive_field(model, "head")
