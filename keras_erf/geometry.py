@@ -43,6 +43,10 @@ class Relation(Protocol):
     def ratio(self) -> Fraction:
         """Input indices moved per output index moved."""
 
+    @property
+    def period(self) -> int:
+        """Output indices after which all that is seen has moved alike."""
+
     def interval(self, start: int, stop: int) -> Interval | None:
         """Smallest input interval seen by outputs `[start, stop)`, unclipped."""
 
@@ -88,6 +92,11 @@ class Window:
         """Input indices moved per output index moved."""
         return Fraction(self.stride, self.up)
 
+    @property
+    def period(self) -> int:
+        """Output indices after which all that is seen has moved alike."""
+        return self.up
+
     def interval(self, start: int, stop: int) -> Interval | None:
         """Smallest input interval seen by outputs `[start, stop)`; `None` where they see none."""
         low = start * self.stride - self.padding
@@ -127,6 +136,11 @@ class Blocks:
     def ratio(self) -> Fraction:
         """Input indices moved per output index moved."""
         return Fraction(self.inputs, self.outputs)
+
+    @property
+    def period(self) -> int:
+        """Output indices after which all that is seen has moved alike."""
+        return self.outputs
 
     def interval(self, start: int, stop: int) -> Interval:
         """Input interval of the blocks that outputs `[start, stop)` are in."""

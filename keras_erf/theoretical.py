@@ -56,7 +56,7 @@ def receptive_field(
             `None` is the last layer with spatial axes.
         unit: Index of the unit in the layer's map, one entry per spatial axis,
             or `"center"`: the unit whose field's centre is nearest the input's
-            centre (of two equally near, the later one).
+            centre (of two equally near the later, of more the middle one).
         input: Name of the input; `None` is the first.
         input_shape: Spatial shape to give the inputs, for fully convolutional
             models; one number stands for all axes. `None` keeps the model's
@@ -250,9 +250,10 @@ class _UnitTracer:
         return tuple(int(index) for index in given)
 
     def center_unit(self) -> Unit:
-        """The unit whose field's centre is nearest the input's; of two, the later one.
+        """The unit whose field's centre is nearest the input's.
 
-        Local paths decide: a unit that sees everything is centred wherever it is.
+        Of two as near it is the later one; of more, which up-sampling makes, the
+        middle one. Local paths decide: a unit that sees everything is centred wherever it is.
         """
         tracing = self.tracing
         sizes = tracing.spatial_shape(self.tensor)
@@ -275,14 +276,15 @@ class _UnitTracer:
             unit = self._seeing(unit, moves)
         # Where fields do not move evenly, one that is near may be nearer.
         for place, axis, course in moves:
-            best: tuple[int, int] | None = None
             around = _around(course, unit[place], sizes[place])
+            nearest: dict[int, list[int]] = {}
             for index in around if len(around) > 1 else ():
                 found = self._offsets([*unit[:place], index, *unit[place + 1 :]])
                 if found is not None:
-                    candidate = (abs(found[axis]), -index)
-                    best = candidate if best is None else min(best, candidate)
-            unit[place] = unit[place] if best is None else -best[1]
+                    nearest.setdefault(abs(found[axis]), []).append(index)
+            if nearest:
+                equals = nearest[min(nearest)]
+                unit[place] = equals[len(equals) // 2]
         return tuple(unit)
 
     def _offsets(self, unit: Sequence[int]) -> list[int] | None:
@@ -309,7 +311,8 @@ def _around(course: Course, index: int, size: int) -> range:
     """The indices among which the best is sought, near one that is about right."""
     if not course.steady:
         return range(size)
-    reach = 0 if course.period == 1 else course.period + 1
+    # Fields repeat after a period: those as near as the best are within two.
+    reach = 0 if course.period == 1 else 2 * course.period
     return range(max(index - reach, 0), min(index + reach + 1, size))
 
 

@@ -44,12 +44,11 @@ class Course:
     def after(self, link: Link) -> Course:
         """The course of the output of a layer whose input, on this course, it sees by `link`."""
         assert link.axis is not None
-        ratio = link.relation.ratio
-        repeat = ratio.denominator * self.period
+        ratio, period = link.relation.ratio, link.relation.period
         return Course(
             link.axis,
             self.stride * ratio,
-            repeat // math.gcd(ratio.numerator, repeat),
+            period * (self.period // math.gcd(int(ratio * period), self.period)),
             # Of an axis put together from pieces, one piece alone is followed.
             self.steady and not link.clip,
         )

@@ -122,6 +122,16 @@ def test_ratio_is_the_speed_of_the_relation(window, output):
     moved = [i + window.stride for i in seen_of(window, output, output + 1)]
     assert seen_of(window, output + window.up, output + window.up + 1) == moved
     assert window.ratio == Fraction(window.stride, window.up)
+    assert window.period == window.up
+
+
+@hypothesis.given(blocks, st.integers(-5, 5))
+def test_ratio_is_the_speed_of_blocks(relation, output):
+    moved = [i + relation.inputs for i in seen_of(relation, output, output + 1)]
+    later = output + relation.outputs
+    assert seen_of(relation, later, later + 1) == moved
+    assert relation.ratio == Fraction(relation.inputs, relation.outputs)
+    assert relation.period == relation.outputs
 
 
 @pytest.mark.parametrize(
@@ -143,7 +153,7 @@ def cases(draw):
     output_shape = [draw(st.integers(1, 5)) for _ in range(output_rank)]
     links, shape = [], []
     for axis in range(rank):
-        followed = order[axis] if axis < output_rank and draw(st.booleans()) else None
+        followed = order[axis] if axis < output_rank and draw(st.integers(0, 3)) else None
         if followed is None:
             links.append(Link(None))
             shape.append(draw(st.integers(1, 4)))
@@ -187,6 +197,14 @@ def test_mask_is_the_product_with_the_dense_matrix(case, seed, data):
     found = view.mask(mask, output_shape, shape)
     assert found.ndim == len(shape)
     np.testing.assert_array_equal(np.broadcast_to(found, shape), expected)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_mask_with_its_axes_in_another_order(order):
+    mask = np.random.default_rng(0).random((2, 3, 4)) < 0.5
+    view = View(tuple(Link(axis) for axis in order))
+    shape = tuple(mask.shape[axis] for axis in order)
+    np.testing.assert_array_equal(view.mask(mask, mask.shape, shape), mask.transpose(order))
 
 
 @hypothesis.given(cases(), st.data())

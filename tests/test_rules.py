@@ -410,6 +410,31 @@ add(
     (3, 5, 4),
     channels=(1, 1),
 )
+
+
+def over_rows(layer: layers.Layer) -> Callable[[Any], Any]:
+    """A layer that takes the rows for channels: units tell which channels it uses."""
+
+    def build(x: Any) -> Any:
+        rows = layers.Permute((3, 2, 1))(layers.Conv2D(1, 1)(x))
+        return layers.AveragePooling2D(1)(layers.Permute((3, 2, 1))(layer(rows)))
+
+    return build
+
+
+add("over-rows-plain", lambda x: over_rows(layers.Conv2D(6, (1, 2)))(x), (4, 5, 2), even=False)
+add("over-rows-groups", lambda x: over_rows(layers.Conv2D(6, (1, 2), groups=2))(x), (4, 5, 2))
+add(
+    "over-rows-depthwise",
+    lambda x: over_rows(layers.DepthwiseConv2D((1, 2), depth_multiplier=3))(x),
+    (4, 5, 2),
+)
+add(
+    "over-rows-separable",
+    lambda x: over_rows(layers.SeparableConv2D(6, (1, 2)))(x),
+    (4, 5, 2),
+    even=False,
+)
 add(
     "Permute-mixer",
     lambda x: layers.Permute((2, 1))(layers.Dense(5)(layers.Permute((2, 1))(x))),
@@ -622,7 +647,7 @@ def check_figures(one: Solved) -> None:
 
 
 def check_center(one: Solved) -> None:
-    """`"center"` is the unit whose local field's centre is nearest the input's; ties: the later."""
+    """`"center"` is the unit whose local field's centre is nearest; of equals the middle one."""
     if one.local is None:
         assert one.center.unit == tuple(size // 2 for size in one.center.output_size)
         return
@@ -636,7 +661,10 @@ def check_center(one: Solved) -> None:
     assert one.center.unit == one.local.unit
     assert distances[one.center.unit] == best
     if one.even:
-        assert one.center.unit == max(unit for unit in distances if distances[unit] == best)
+        equals = [unit for unit in distances if distances[unit] == best]
+        places = [sorted(set(axis)) for axis in zip(*equals, strict=True)]
+        # Of two the later.
+        assert one.center.unit == tuple(place[len(place) // 2] for place in places)
 
 
 PROPERTIES = [check_support, check_visible, check_box, check_tight, check_figures, check_center]
@@ -718,7 +746,11 @@ def test_a_layer_of_several_outputs_is_not_passed_over() -> None:
     y = layers.Conv1D(2, 3, padding="same")(ops.split(x, 2, axis=-1)[1])
     model = keras.Model(x, layers.Add()([y, layers.Conv1D(2, 1)(x)]))
     with pytest.raises(UnsupportedLayerError, match="2 outputs"):
-        receptive_field(model, model.output, unit=(3,)).box()
+        receptive_field(model, model.output)
+    gate = layers.Dense(2)(layers.GlobalAveragePooling1D()(ops.split(x, 2, axis=-1)[1]))
+    model = keras.Model(x, layers.Multiply()([layers.Conv1D(2, 1)(x), gate]))
+    with pytest.raises(UnsupportedLayerError, match="2 outputs"):
+        receptive_field(model, model.output)
 
 
 # --- Channels first ------------------------------------------------------------------------------

@@ -186,7 +186,9 @@ def nearest(model: keras.Model, layer: Any = None) -> tuple[int, ...]:
     """The centre unit by trying all; along one axis only."""
     field = receptive_field(model, layer)
     (size,), (output,) = field.input_size, field.output_size
-    return (min(range(output), key=lambda u: (abs(sum(field.box((u,))[0]) - size), -u)),)
+    far = [abs(sum(field.box((unit,))[0]) - size) for unit in range(output)]
+    equals = [unit for unit in range(output) if far[unit] == min(far)]
+    return (equals[len(equals) // 2],)
 
 
 def line(*made: Any, length: int = 24) -> keras.Model:
@@ -221,6 +223,15 @@ def test_the_centre_unit_is_the_nearest_of_all(made, length):
 def test_of_two_units_as_near_the_later_is_the_centre():
     # Fields of two pixels at 0-1, 2-3, 4-5, 6-7: the input's centre is between the middle ones.
     assert receptive_field(line(layers.AveragePooling1D(2), length=8)).unit == (2,)
+
+
+def test_of_more_units_as_near_the_middle_one_is_the_centre():
+    # Pixels 3 and 4 are as near; units 9 to 14 copy them.
+    assert receptive_field(line(layers.UpSampling1D(3), length=8)).unit == (12,)
+    # Units 12 to 15 copy the mean of the pixels around the centre.
+    x = keras.Input((28, 2))
+    y = layers.UpSampling1D(4)(layers.AveragePooling1D(4)(x))
+    assert receptive_field(keras.Model(x, y)).unit == (14,)
 
 
 def test_the_centre_unit_where_paths_move_at_different_speed():
