@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot as plt
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -21,6 +22,7 @@ def test_notebook_runs(path, capsys):
     namespace = {"__name__": "__main__"}
     for number, source in enumerate(code):
         exec(compile(source, f"{path.name}, code cell {number}", "exec"), namespace)
+    plt.close("all")
     assert capsys.readouterr().out
     outputs = [
         output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]

@@ -133,6 +133,7 @@ def steps(ax: Axes, label: str):
 
 
 def test_a_new_figure_is_made_only_without_axes():
+    plt.close("all")
     result = make_result(SAMPLES, BOX)
     ax = plot_map(result)
     assert isinstance(ax, Axes)
