@@ -7,14 +7,17 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.special import erfinv
 
 from keras_erf.analysis import AreaRatio, high_contribution_area, mass_area
 from keras_erf.errors import InvalidInputError
 from tests import oracles
+
+# The other tests run without it.
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 SHARES = (0.2, 0.3, 0.5, 0.99)
 MAPS = arrays(

@@ -6,14 +6,17 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.optimize import approx_fprime, brentq, curve_fit
 
 from keras_erf.analysis import GaussianFit, _bell, fit_gaussian, gaussian, moments
 from keras_erf.errors import InvalidInputError
 from tests import oracles
+
+# The other tests run without it.
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 VOLUME = np.array([[9.0, 2.0, -1.0], [2.0, 6.0, 1.5], [-1.0, 1.5, 4.0]])
 EXACT = {

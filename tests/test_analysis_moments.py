@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 
 from keras_erf.analysis import marginals, moments
 from keras_erf.errors import InvalidInputError
 from tests import oracles
+
+# The other tests run without it.
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 MAPS = arrays(
     np.float64,

@@ -6,14 +6,17 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.stats import chi2, norm
 
 from keras_erf.analysis import MASS, THRESHOLD, erf_size, mass_region, threshold_region
 from keras_erf.errors import InvalidInputError
 from tests import oracles
+
+# The other tests run without it.
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 MAPS = arrays(
     np.float64,
