@@ -34,6 +34,7 @@ FLOORS = {
     "gradients": 3,
     "theoretical": 2,
     "tracing": 2,
+    "units": 2,
     "graph": 1,
     "rules": 1,
     "errors": 0,
@@ -47,7 +48,12 @@ FLOORS = {
 # The foundations of everything else, in their own order.
 FOUNDATIONS = ("errors", "geometry")
 # Arrows along one floor.
-SIDEWAYS = {("rules", "graph"), ("theoretical", "tracing")}
+SIDEWAYS = {
+    ("rules", "graph"),
+    ("theoretical", "tracing"),
+    ("theoretical", "units"),
+    ("units", "tracing"),
+}
 # Arrows upwards, allowed inside a function only: a result's `.plot()` hands itself on.
 UPWARDS_IN_FUNCTIONS = {("effective", "plotting")}
 # Modules that work on arrays alone.
