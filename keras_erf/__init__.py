@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras_erf._version import __version__
 
 if TYPE_CHECKING:
-    from keras_erf import analysis, plotting, zoo
+    from keras_erf import analysis, errors, plotting, zoo
     from keras_erf.definitions import DEFINITIONS, Definition
     from keras_erf.effective import EffectiveReceptiveField, load
     from keras_erf.geometry import ReceptiveField
@@ -29,6 +29,7 @@ __all__ = [
     "ReceptiveField",
     "__version__",
     "analysis",
+    "errors",
     "load",
     "plotting",
     "probe",
@@ -49,7 +50,7 @@ _HOMES = {
     "receptive_field": "theoretical",
     "receptive_fields": "theoretical",
 }
-_MODULES = ("analysis", "plotting", "zoo")
+_MODULES = ("analysis", "errors", "plotting", "zoo")
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -261,9 +262,11 @@ class EffectiveReceptiveField:
 
     def __repr__(self) -> str:
         field_ = self.receptive_field
+        # One sample tells nothing of its spread.
+        error = "" if math.isnan(self.size_error) else f" +- {self.size_error:.1f}"
         return (
-            f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size {self.size:.1f} +- "
-            f"{self.size_error:.1f} px of {'x'.join(map(str, field_.size))} px "
+            f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size {self.size:.1f}{error} "
+            f"px of {'x'.join(map(str, field_.size))} px "
             f"({100 * self.ratio:.0f} %), {self.definition.name}, {self.count} samples>"
         )
 
@@ -350,6 +353,8 @@ def load(path: str | os.PathLike[str]) -> EffectiveReceptiveField:
         )
     except Exception as error:  # A broken or hostile file may fail anywhere.
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        if "pickle" in reason:  # NumPy's own words would tell how to run what is in it.
+            reason = "it is no archive of plain arrays"
         raise InvalidInputError(
             "`path` must be an .npz file written by `EffectiveReceptiveField.save`: "
             f"{reason}. Received: {str(path)!r}"

@@ -233,6 +233,14 @@ def test_repr_tells_the_main_figures_on_one_line(measured):
     assert f"({100 * measured.size / 9:.0f} %)" in shown
 
 
+def test_repr_of_one_sample_states_no_error(measured):
+    counts = np.zeros_like(measured.block_counts)
+    counts[0] = 1
+    sums = np.where(np.arange(len(counts))[:, None, None] == 0, measured.block_sums, 0.0)
+    one = dataclasses.replace(measured, block_sums=sums, block_counts=counts)
+    assert f"size {one.size:.1f} px of 9x9 px" in repr(one)
+
+
 def test_a_result_is_frozen(measured):
     for name in ("block_sums", "dead_count", "definition", "map"):
         with pytest.raises(dataclasses.FrozenInstanceError):

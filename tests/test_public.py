@@ -22,6 +22,7 @@ NAMES = [
     "ReceptiveField",
     "__version__",
     "analysis",
+    "errors",
     "load",
     "plotting",
     "probe",
