@@ -1,10 +1,8 @@
 """Exact integer algebra of receptive fields, one axis at a time.
 
 A *relation* says which indices of an input axis one index of an output axis
-depends on. Two kinds are enough for sliding layers: `Window` (a kernel that
-moves) and `Blocks` (groups of indices that see groups). A `View` puts one
-relation on each axis of an input tensor; unions and compositions of views are
-what a network does to a receptive field.
+depends on. `Window` is a kernel that moves, `Blocks` are groups of indices that
+see groups, `Ranges` have a run of indices for each output, and `Marks` any set.
 
 Intervals are half open, `(start, stop)`, in indices of the axis. They may start
 below zero or end past the axis: that part lies in the padding.
@@ -12,7 +10,6 @@ below zero or end past the axis: that part lies in the padding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
@@ -23,13 +20,12 @@ __all__ = [
     "Blocks",
     "Box",
     "Interval",
-    "Link",
+    "Marks",
+    "Ranges",
     "ReceptiveField",
+    "Relation",
     "Tracer",
-    "View",
     "Window",
-    "intersection",
-    "union",
 ]
 
 Interval = tuple[int, int]
@@ -44,11 +40,16 @@ class Relation(Protocol):
         """Input indices moved per output index moved."""
 
     @property
-    def period(self) -> int:
-        """Output indices after which all that is seen has moved alike."""
+    def period(self) -> int | None:
+        """Output indices after which all that is seen has moved alike; `None` if it never does."""
 
-    def interval(self, start: int, stop: int) -> Interval | None:
-        """Smallest input interval seen by outputs `[start, stop)`, unclipped."""
+    def taps(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Input indices seen by each of `outputs`.
+
+        Returns:
+            Indices, of shape `(len(outputs), taps)` and not cut at the axis's
+            ends, and which of them count.
+        """
 
     def backward(self, seen: np.ndarray, size: int) -> np.ndarray:
         """Input indices in `[0, size)` seen by the outputs marked along axis 0."""
@@ -97,18 +98,11 @@ class Window:
         """Output indices after which all that is seen has moved alike."""
         return self.up
 
-    def interval(self, start: int, stop: int) -> Interval | None:
-        """Smallest input interval seen by outputs `[start, stop)`; `None` where they see none."""
-        low = start * self.stride - self.padding
-        high = (stop - 1) * self.stride - self.padding
-        if self.up == 1:
-            return low, high + (self.size - 1) * self.dilation + 1
-        # Each tap sees a run of up-sampled positions; only multiples of `up` hold an input.
-        runs = (
-            (-(-(low + tap) // self.up), (high + tap) // self.up + 1)
-            for tap in range(0, self.size * self.dilation, self.dilation)
-        )
-        return union(run for run in runs if run[0] < run[1])
+    def taps(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Input indices seen by each of `outputs`, and which of them count."""
+        reach = np.arange(self.size) * self.dilation - self.padding
+        positions, rest = np.divmod(outputs[:, None] * self.stride + reach, self.up)
+        return positions, rest == 0
 
     def backward(self, seen: np.ndarray, size: int) -> np.ndarray:
         """Input indices in `[0, size)` seen by the outputs marked along axis 0."""
@@ -142,9 +136,10 @@ class Blocks:
         """Output indices after which all that is seen has moved alike."""
         return self.outputs
 
-    def interval(self, start: int, stop: int) -> Interval:
-        """Input interval of the blocks that outputs `[start, stop)` are in."""
-        return start // self.outputs * self.inputs, ((stop - 1) // self.outputs + 1) * self.inputs
+    def taps(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Input indices seen by each of `outputs`; all of them count."""
+        positions = (outputs // self.outputs * self.inputs)[:, None] + np.arange(self.inputs)
+        return positions, np.ones(positions.shape, dtype=bool)
 
     def backward(self, seen: np.ndarray, size: int) -> np.ndarray:
         """Input indices of the blocks that the outputs marked along axis 0 are in."""
@@ -152,98 +147,79 @@ class Blocks:
         return np.repeat(blocks, self.inputs, axis=0)
 
 
-SAME_INDEX = Window()
-
-
 @dataclass(frozen=True)
-class Link:
-    """Ties one axis of an input tensor to one axis of the output.
+class Ranges:
+    """A run of input indices for each output: output `o` sees `[starts[o], stops[o])`.
+
+    Resizing, adaptive pooling, flipping and causal attention have it. Runs lie
+    inside the input axis; an empty one sees nothing.
 
     Args:
-        axis: Output axis (the batch not counted) the input axis follows, or
-            `None` when every index of the input axis is used.
-        relation: How it follows.
-        clip: Whether the interval is cut at the input's edges at once; needed
-            where neighbours on the axis come from elsewhere (concatenation).
+        starts: First index of each output's run.
+        stops: Index after its last.
+        ratio: Input indices moved per output index moved, on average.
     """
 
-    axis: int | None
-    relation: Relation = SAME_INDEX
-    clip: bool = False
+    starts: tuple[int, ...]
+    stops: tuple[int, ...]
+    ratio: Fraction = Fraction(1)
 
-
-@dataclass(frozen=True)
-class View:
-    """How one input tensor of a layer is seen by its output: a link per input axis.
-
-    Two views of one input are united: a normalisation over space sees its own
-    position and, through its statistics, all of them.
-
-    Args:
-        links: One `Link` per axis of the input, the batch not counted.
-        input: Which of the layer's inputs is seen.
-    """
-
-    links: tuple[Link, ...]
-    input: int = 0
-
-    def box(self, output: Box, shape: tuple[int, ...]) -> Box | None:
-        """Box of the input (of `shape`) seen by the box `output`; `None` if nothing is seen."""
-        intervals: list[Interval] = []
-        for link, size in zip(self.links, shape, strict=True):
-            if link.axis is None:
-                seen: Interval | None = (0, size)
-            else:
-                seen = link.relation.interval(*output[link.axis])
-                if seen is not None and link.clip:
-                    seen = intersection(seen, (0, size))
-            if seen is None:
-                return None
-            intervals.append(seen)
-        return tuple(intervals)
-
-    def mask(
-        self, output: np.ndarray, output_shape: tuple[int, ...], shape: tuple[int, ...]
-    ) -> np.ndarray:
-        """Boolean mask of the input seen by the mask `output`.
-
-        A mask's axis of length 1 stands for the whole axis where all its
-        entries agree: channels usually do, and then cost nothing.
-        """
-        used = [link.axis for link in self.links if link.axis is not None]
-        unused = tuple(axis for axis in range(output.ndim) if axis not in used)
-        # Axes in the order of the input's; those the input does not follow are gathered.
-        kept = np.transpose(output.any(axis=unused), np.argsort(np.argsort(used)))
-        position = 0
-        for axis, (link, size) in enumerate(zip(self.links, shape, strict=True)):
-            if link.axis is None:
-                kept = np.expand_dims(kept, axis)
-                continue
-            position += 1
-            if kept.shape[axis] == 1:
-                full = link.relation.backward(np.ones(output_shape[link.axis], bool), size)
-                if full.all():
-                    continue
-                line = full.reshape((-1,) + (1,) * (kept.ndim - axis - 1))
-                kept = kept & line
-            else:
-                moved = link.relation.backward(np.moveaxis(kept, axis, 0), size)
-                kept = np.moveaxis(moved, 0, axis)
-        return kept
-
-
-def union(intervals: Iterable[Interval]) -> Interval | None:
-    """Smallest interval that holds all of `intervals`; `None` for none."""
-    intervals = list(intervals)
-    if not intervals:
+    @property
+    def period(self) -> None:
+        """Runs repeat by no rule."""
         return None
-    return min(start for start, _ in intervals), max(stop for _, stop in intervals)
+
+    def taps(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Input indices seen by each of `outputs`, and which of them count."""
+        starts, stops = np.array(self.starts), np.array(self.stops)
+        inside = (outputs >= 0) & (outputs < len(starts))
+        places = np.where(inside, outputs, 0)
+        longest = max(int((stops - starts).max(initial=0)), 1)
+        positions = starts[places][:, None] + np.arange(longest)
+        return positions, inside[:, None] & (positions < stops[places][:, None])
+
+    def backward(self, seen: np.ndarray, size: int) -> np.ndarray:
+        """Input indices in `[0, size)` seen by the outputs marked along axis 0."""
+        # A run adds one where it starts and takes it away where it stops.
+        ends = np.zeros((size + 1, *seen.shape[1:]), dtype=np.int64)
+        for output, (start, stop) in enumerate(zip(self.starts, self.stops, strict=True)):
+            if start < stop:
+                ends[start] += seen[output]
+                ends[stop] -= seen[output]
+        return np.cumsum(ends, axis=0)[:size] > 0
 
 
-def intersection(first: Interval, second: Interval) -> Interval | None:
-    """Common part of two intervals; `None` where they do not meet."""
-    start, stop = max(first[0], second[0]), min(first[1], second[1])
-    return (start, stop) if start < stop else None
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Any relation of two axes, as a table: output `o` sees the inputs marked in row `o`.
+
+    Args:
+        table: Boolean array of shape `(outputs, inputs)`.
+    """
+
+    table: np.ndarray
+
+    @property
+    def ratio(self) -> Fraction:
+        """Input indices per output index."""
+        outputs, inputs = self.table.shape
+        return Fraction(inputs, outputs)
+
+    @property
+    def period(self) -> None:
+        """Nothing is known of a repetition."""
+        return None
+
+    def taps(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Input indices seen by each of `outputs`, and which of them count."""
+        count, size = self.table.shape
+        inside = (outputs >= 0) & (outputs < count)
+        marked = self.table[np.where(inside, outputs, 0)] & inside[:, None]
+        return np.broadcast_to(np.arange(size), marked.shape), marked
+
+    def backward(self, seen: np.ndarray, size: int) -> np.ndarray:
+        """Input indices in `[0, size)` seen by the outputs marked along axis 0."""
+        return np.tensordot(self.table.T.astype(np.float32), seen.astype(np.float32), axes=1) > 0
 
 
 class Tracer(Protocol):

@@ -22,7 +22,7 @@ def seed_value(output: Any, target: Target, definition: Definition) -> Any:
         definition: Its `seed` says what becomes of the unit's channels.
     """
     index: list[Any] = [slice(None)] * output.shape.rank
-    for axis, position in zip(target.spatial_axes, target.receptive_field.unit, strict=True):
+    for axis, position in zip(target.spatial_axes, target.position, strict=True):
         index[axis + 1] = position
     channels = output[tuple(index)]
     if definition.seed == "relu":

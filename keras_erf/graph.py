@@ -20,7 +20,7 @@ import keras
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 
-__all__ = ["Graph", "Node", "Tensor", "build_graph"]
+__all__ = ["Argument", "Graph", "Node", "Tensor", "build_graph"]
 
 Shape = tuple[int | None, ...]
 
@@ -42,6 +42,17 @@ class Tensor:
     name: str
     shape: Shape
     dtype: str
+
+
+@dataclass(frozen=True)
+class Argument:
+    """Stands for a tensor among a call's arguments.
+
+    Args:
+        place: Its place among the call's inputs.
+    """
+
+    place: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +92,14 @@ class Node:
 
         args, kwargs = self.arguments.convert(fill)
         return keras.tree.flatten(run(*args, **kwargs))
+
+    @property
+    def filled_arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The call's arguments, each tensor replaced by its number."""
+        places = {number: Argument(place) for place, number in enumerate(self.inputs)}
+        found: list[Any] = []
+        self.call(places, lambda *args, **kwargs: found.extend((args, kwargs)))
+        return tuple(found[0]), found[1]
 
     @property
     def data_format(self) -> str | None:
@@ -220,6 +239,22 @@ class Graph:
         ]
         return [generator.state for one in every for generator in one._seed_generators]
 
+    def runner(self, node: Node) -> Callable[..., list[Any]]:
+        """A function that runs one call by itself.
+
+        It takes the values of the call's inputs, with a batch axis, and `state`
+        as in `run`; it gives the values of the outputs.
+        """
+
+        def run(values: Sequence[Any], *, state: Sequence[tuple[Any, Any]] = ()) -> list[Any]:
+            known = dict(zip(node.inputs, values, strict=True))
+            made: list[Any] = []
+            with keras.StatelessScope(state_mapping=list(state)):
+                _enter(lambda: made.extend(_called(node, known, training=False)))
+            return made
+
+        return run
+
     def run(
         self,
         values: Mapping[int, Any],
@@ -245,15 +280,9 @@ class Graph:
 
         def compute() -> None:
             for node in self.nodes:
-                if node not in needed:
-                    continue
-
-                def run(*args: Any, _node: Node = node, **kwargs: Any) -> Any:
-                    if "training" in getattr(_node.operation, "_call_context_args", ()):
-                        kwargs["training"] = training
-                    return _node.operation(*args, **kwargs)
-
-                known.update(zip(node.outputs, node.call(known, run), strict=True))
+                if node in needed:
+                    made = _called(node, known, training=training)
+                    known.update(zip(node.outputs, made, strict=True))
 
         with keras.StatelessScope(state_mapping=list(state)):
             _enter(compute)
@@ -398,6 +427,17 @@ class _Entry(keras.Layer):
 def _enter(action: Callable[[], None]) -> None:
     # Of one plain precision: the layers bring their own.
     _Entry(name="graph", dtype="float32")(action=action)
+
+
+def _called(node: Node, values: Mapping[int, Any], *, training: bool) -> list[Any]:
+    """The outputs of a call on plain values."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if "training" in getattr(node.operation, "_call_context_args", ()):
+            kwargs["training"] = training
+        return node.operation(*args, **kwargs)
+
+    return node.call(values, run)
 
 
 def _functional(model: Any) -> Any:

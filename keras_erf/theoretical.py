@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -18,12 +18,15 @@ import numpy as np
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.geometry import ReceptiveField
 from keras_erf.graph import Graph, build_graph
+from keras_erf.rules import Rule
+from keras_erf.tokens import found_grid, given_grid
 from keras_erf.tracing import Tracing
 from keras_erf.units import UnitTracer
 
 __all__ = ["FieldTable", "Target", "locate", "receptive_field", "receptive_fields"]
 
 Unit = tuple[int, ...]
+Rules = Mapping[type, Rule]
 
 # Undefined sizes are tried at this many pixels, and then at multiples of the step.
 FIRST_SIZE, SIZE_STEP, WHOLE_SIZE, MAXIMUM_TRIALS = 64, 32, 256, 12
@@ -39,6 +42,8 @@ def receptive_field(
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
     through_global: bool = True,
+    grid: Sequence[int] | None = None,
+    rules: Rules | None = None,
 ) -> ReceptiveField:
     """The exact theoretical receptive field of one unit of a layer.
 
@@ -63,8 +68,15 @@ def receptive_field(
             own, and where that is undefined one large enough to hold the field
             is taken.
         through_global: Whether paths through layers that gather the whole
-            space (global pooling, squeeze-excite gates) count. `False` gives
-            the field of the local paths.
+            space (global pooling, squeeze-excite gates, attention, recurrent
+            states) count. `False` gives the field of the local paths.
+        grid: Rows and columns of a layer of tokens, whose units are then named
+            by both. `None` finds them where the tokens come from a map, and
+            takes a square for a `unit` of as many indices as the input has
+            axes. Tokens in front of the grid's (a class token) are left out.
+        rules: Rules for layers nobody knows, or other ones for those that are
+            known: `{MyLayer: rule}`; see `keras_erf.rules`. Without one an
+            unknown layer is measured by itself.
 
     Returns:
         A `ReceptiveField`; lengths in input pixels.
@@ -72,7 +84,8 @@ def receptive_field(
     Raises:
         InvalidInputError: An argument does not fit the model.
         UnknownLayerError: `layer` is not in the model; the nearest are listed.
-        UnsupportedLayerError: No rule knows a layer on the way.
+        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+            be measured.
     """
     return locate(
         model,
@@ -81,6 +94,8 @@ def receptive_field(
         input=input,
         input_shape=input_shape,
         through_global=through_global,
+        grid=grid,
+        rules=rules,
     ).receptive_field
 
 
@@ -114,6 +129,7 @@ def receptive_fields(
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
     through_global: bool = True,
+    rules: Rules | None = None,
 ) -> FieldTable:
     """The theoretical receptive field of every layer with spatial axes.
 
@@ -125,6 +141,7 @@ def receptive_fields(
         input: As in `receptive_field`.
         input_shape: As in `receptive_field`.
         through_global: As in `receptive_field`.
+        rules: As in `receptive_field`.
 
     Returns:
         A `FieldTable`.
@@ -133,13 +150,13 @@ def receptive_fields(
         InvalidInputError: An argument does not fit the model.
     """
     graph = build_graph(model)
-    tracing = _sized(graph, None, graph.input_number(input), input_shape, through_global)
+    tracing = _sized(graph, None, graph.input_number(input), input_shape, through_global, rules)
     fields, skipped = [], []
     for node in tracing.graph.nodes:
         for tensor in node.outputs:
             try:
                 if _is_map(tracing, tensor):
-                    fields.append(_field(tracing, tensor, "center", through_global))
+                    fields.append(_field(tracing, tensor, "center", through_global)[0])
             except KerasERFError as error:
                 skipped.append((node.name, str(error)))
     return FieldTable(tuple(fields), tuple(skipped))
@@ -154,6 +171,8 @@ class Target:
         input: Number of the analysed input tensor.
         tensor: Number of the layer's tensor.
         spatial_axes: Spatial axes of the layer's tensor, the batch not counted.
+        position: The unit's index along each of them; of a unit on a grid of
+            tokens, that of its token.
         receptive_field: Theoretical field of the unit.
     """
 
@@ -161,6 +180,7 @@ class Target:
     input: int
     tensor: int
     spatial_axes: tuple[int, ...]
+    position: Unit
     receptive_field: ReceptiveField
 
 
@@ -172,20 +192,28 @@ def locate(
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
     through_global: bool = True,
+    grid: Sequence[int] | None = None,
+    rules: Rules | None = None,
 ) -> Target:
     """Finds a unit in a model, and its receptive field; arguments as `receptive_field`."""
     graph = build_graph(model)
     wanted = None if layer is None else graph.find(layer)
-    tracing = _sized(graph, wanted, graph.input_number(input), input_shape, through_global)
+    tracing = _sized(graph, wanted, graph.input_number(input), input_shape, through_global, rules)
     tensor = _last_map(tracing) if wanted is None else wanted
-    found = _field(tracing, tensor, unit, through_global)
-    return Target(tracing.graph, tracing.input, tensor, tracing.spatial_axes(tensor), found)
+    field, position = _field(tracing, tensor, unit, through_global, grid)
+    return Target(
+        tracing.graph, tracing.input, tensor, tracing.spatial_axes(tensor), position, field
+    )
 
 
 def _field(
-    tracing: Tracing, tensor: int, unit: Unit | Literal["center"], through_global: bool
-) -> ReceptiveField:
-    """The field of a unit of a tensor, with the figures derived from its box."""
+    tracing: Tracing,
+    tensor: int,
+    unit: Unit | Literal["center"],
+    through_global: bool,
+    grid: Sequence[int] | None = None,
+) -> tuple[ReceptiveField, Unit]:
+    """The field of a unit of a tensor, and the unit's position along the tensor's axes."""
     graph = tracing.graph
     name, input_name = graph.tensors[tensor].name, graph.tensors[tracing.input].name
     if not tracing.reaches(tensor):
@@ -206,33 +234,56 @@ def _field(
             f"`layer` must have spatial axes. Layers that do: {', '.join(maps[-4:]) or 'none'}. "
             f"Received: layer={name!r} of shape {shape} without the batch"
         )
-    tracer = UnitTracer(tracing, tensor, through_global)
+    tracer = _tracer(tracing, tensor, unit, through_global, grid)
     centered = isinstance(unit, str) and unit == "center"
     chosen = tracer.center_unit() if centered else tracer.checked(unit)
-    seen, status = tracer.trace(chosen)
-    courses = tracing.follows(tensor)
-    strides: list[int | Fraction] = []
+    trace = tracer.trace(chosen)
+    strides = tracer.strides()
     padding = []
-    for (start, _), axis in zip(seen.box, tracing.input_axes, strict=True):
-        course = courses.get(axis)
-        stride = course.stride if course else Fraction(0)
-        moving = course is not None and course.axis in axes and axis not in seen.gathered
-        index = chosen[axes.index(course.axis)] if course and moving else 0
-        strides.append(stride if stride.denominator != 1 else int(stride))
+    for place, ((start, _), stride) in enumerate(zip(trace.box, strides, strict=True)):
+        index = tracer.index_along(place, chosen)
         # Unit u starts at u * stride - padding; what is gathered starts there for every unit.
-        padding.append(math.floor(index * stride) - start)
-    return ReceptiveField(
+        moved = 0 if trace.gathered[place] else math.floor(index * stride)
+        padding.append(moved - start)
+    field = ReceptiveField(
         layer=name,
         input=input_name,
         unit=chosen,
         input_size=tracing.spatial_shape(tracing.input),
-        output_size=tracing.spatial_shape(tensor),
-        size=tuple(stop - start for start, stop in seen.box),
-        stride=tuple(strides),
+        output_size=tracer.sizes,
+        size=tuple(stop - start for start, stop in trace.box),
+        stride=tuple(one if one.denominator != 1 else int(one) for one in strides),
         padding=tuple(padding),
-        status=status,
+        status=trace.status,
         tracer=tracer,
     )
+    return field, tracer.position(chosen)
+
+
+def _tracer(
+    tracing: Tracing,
+    tensor: int,
+    unit: Unit | Literal["center"],
+    through_global: bool,
+    grid: Sequence[int] | None,
+) -> UnitTracer:
+    """The tracer of a tensor's units, on a grid where the tensor is one of tokens."""
+    axes, rank = tracing.spatial_axes(tensor), len(tracing.input_axes)
+    count = len(unit) if isinstance(unit, (tuple, list)) else 0
+    tokens = None
+    if grid is not None and len(axes) != 1:
+        raise InvalidInputError(
+            "`grid` is for a layer of tokens, with one spatial axis. "
+            f"Received: grid={grid!r} for a map of {tracing.spatial_shape(tensor)}"
+        )
+    if len(axes) == 1 < rank and count != 1:
+        shape = tracing.shape(tensor)
+        reaches = tracing.known(tensor, through_global=False).reaches
+        if grid is None and reaches is not None:
+            tokens = found_grid(reaches, axes[0], shape)
+        if tokens is None and (grid is not None or count == rank):
+            tokens = given_grid(grid, shape[axes[0]], rank)
+    return UnitTracer(tracing, tensor, through_global, tokens)
 
 
 def _is_map(tracing: Tracing, tensor: int) -> bool:
@@ -273,32 +324,23 @@ def _sized(
     input: int,
     input_shape: int | Sequence[int] | None,
     through_global: bool,
+    rules: Rules | None,
 ) -> Tracing:
     """The graph at `input_shape`; sizes nobody defines are made large enough for the field."""
-    rank = len(graph.spatial_axes(input))
     if input_shape is not None:
-        sizes: tuple[Any, ...] = (input_shape,) * rank
-        if isinstance(input_shape, (tuple, list)):
-            sizes = tuple(input_shape)
-        if len(sizes) != rank or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
-            raise InvalidInputError(
-                f"`input_shape` must give {rank} positive spatial sizes, without batch and "
-                f"channels. Received: input_shape={input_shape!r}"
-            )
-        chosen = {n: sizes for n in graph.inputs if len(graph.spatial_axes(n)) == rank}
-        return Tracing(graph.resized(chosen), input)
+        return Tracing(graph.resized(_asked_sizes(graph, input, input_shape)), input, rules)
     if all(None not in graph.tensors[number].shape for number in graph.inputs):
         defined = all(None not in tensor.shape for tensor in graph.tensors)
-        return Tracing(graph if defined else graph.resized({}), input)
+        return Tracing(graph if defined else graph.resized({}), input, rules)
     last = wanted is None
-    tensor = _ample_last_map(graph, input) if wanted is None else wanted
+    tensor = _ample_last_map(graph, input, rules) if wanted is None else wanted
     size = FIRST_SIZE
     for _ in range(MAXIMUM_TRIALS):
-        tracing = Tracing(graph.resized(_filled(graph, size)), input)
+        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
         if tensor in tracing.graph.failures or (last and not _is_map(tracing, tensor)):
             size *= 2
             continue
-        found = _field(tracing, tensor, "center", through_global)
+        found, _position = _field(tracing, tensor, "center", through_global)
         inside = zip(found.box(), found.input_size, strict=True)
         if found.status == "whole" and size < WHOLE_SIZE:
             size = WHOLE_SIZE
@@ -310,10 +352,52 @@ def _sized(
     return tracing
 
 
-def _ample_last_map(graph: Graph, input: int) -> int:
+def _asked_sizes(
+    graph: Graph, input: int, input_shape: int | Sequence[int]
+) -> dict[int, tuple[int, ...]]:
+    """Spatial shapes of the inputs where the analysed one has `input_shape`.
+
+    Inputs of the same rank go along: those of undefined size get the same one,
+    those of another size keep their proportion to the analysed input.
+    """
+    own = _spatial_shape(graph, input)
+    given = input_shape if isinstance(input_shape, Sequence) else (input_shape,) * len(own)
+    if len(given) != len(own) or not all(
+        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in given
+    ):
+        raise InvalidInputError(
+            f"`input_shape` must give {len(own)} positive spatial sizes, without batch and "
+            f"channels. Received: input_shape={input_shape!r}"
+        )
+    asked = tuple(int(n) for n in given)
+    chosen = {}
+    for number in graph.inputs:
+        shape = _spatial_shape(graph, number)
+        if len(shape) != len(own):
+            continue
+        sizes = []
+        for size, before, after in zip(shape, own, asked, strict=True):
+            scaled = Fraction(after) if None in (size, before) else Fraction(size * after, before)
+            if scaled.denominator != 1:
+                raise InvalidInputError(
+                    f"`input_shape` must keep the inputs' proportions in whole pixels: input "
+                    f"{graph.tensors[number].name!r} has {size} pixels where the analysed one has "
+                    f"{before}. Received: input_shape={input_shape!r}"
+                )
+            sizes.append(int(scaled))
+        chosen[number] = tuple(sizes)
+    return chosen
+
+
+def _spatial_shape(graph: Graph, number: int) -> tuple[Any, ...]:
+    """Spatial sizes of an input, `None` where undefined."""
+    return tuple(graph.tensors[number].shape[axis] for axis in graph.spatial_axes(number))
+
+
+def _ample_last_map(graph: Graph, input: int, rules: Rules | None) -> int:
     """The last layer with spatial axes of a model of undefined sizes; small inputs may lose it."""
     for size in AMPLE_SIZES:
-        tracing = Tracing(graph.resized(_filled(graph, size)), input)
+        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
         if not tracing.graph.failures:
             break
     return _last_map(tracing)
@@ -321,8 +405,7 @@ def _ample_last_map(graph: Graph, input: int) -> int:
 
 def _filled(graph: Graph, size: int) -> dict[int, tuple[int, ...]]:
     """Spatial shapes of the inputs, `size` where undefined."""
-    shapes = {}
-    for number in graph.inputs:
-        own = (graph.tensors[number].shape[axis] for axis in graph.spatial_axes(number))
-        shapes[number] = tuple(size if known is None else known for known in own)
-    return shapes
+    return {
+        number: tuple(size if own is None else own for own in _spatial_shape(graph, number))
+        for number in graph.inputs
+    }

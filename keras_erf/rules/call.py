@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from keras_erf.geometry import View
+from keras_erf.views import AnyView
 
 __all__ = ["Call", "Rule", "channel_axis", "spatial_axes"]
 
@@ -21,16 +21,33 @@ class Call:
         name: Path of the layer in the model, for messages.
         layer: The layer or operation, read for its configuration only.
         inputs: Shape of each input tensor.
-        output: Shape of the output tensor.
+        outputs: Shape of each output tensor.
+        dtypes: Name of the dtype of each input tensor.
+        batch: Batch size the layer insists on, or `None`.
+        arguments: Positional and keyword arguments it is called with; an input
+            tensor is its place in `inputs`, as an `Argument`.
+        run: Calls the layer by itself, in a stateless scope: `run(values,
+            state=())` takes the input tensors' values, with a batch axis, and
+            pairs of a variable and the value to read in its place; it gives the
+            outputs' values.
     """
 
     name: str
     layer: Any
     inputs: tuple[Shape, ...]
-    output: Shape
+    outputs: tuple[Shape, ...]
+    dtypes: tuple[str, ...] = ()
+    batch: int | None = None
+    arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+    run: Callable[..., list[Any]] = field(default=lambda *_, **__: [], repr=False, compare=False)
+
+    @property
+    def output(self) -> Shape:
+        """Shape of the first output tensor."""
+        return self.outputs[0]
 
 
-Rule = Callable[[Call], tuple[View, ...]]
+Rule = Callable[[Call], tuple[AnyView, ...]]
 
 
 def channel_axis(layer: Any, rank: int) -> int:

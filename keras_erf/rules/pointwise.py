@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_erf.geometry import Link, View
 from keras_erf.rules.call import Call
+from keras_erf.views import Link, View
 
 __all__ = ["activation", "dense", "elementwise", "group_normalization", "mixes", "normalization"]
 

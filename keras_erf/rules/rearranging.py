@@ -1,12 +1,22 @@
-"""Layers that move positions about: permutation, concatenation, flattening."""
+"""Layers that move elements about: reshaping, slicing, concatenation, padding.
+
+Which element goes where is not worked out from the layer's options but read off
+the layer itself: it is run on the numbers of its input's elements (`traced`).
+"""
 
 from __future__ import annotations
 
-from keras_erf.errors import UnsupportedLayerError
-from keras_erf.geometry import Link, View, Window
-from keras_erf.rules.call import Call
+import itertools
+import math
 
-__all__ = ["concatenation", "flatten", "permute", "reshape"]
+import numpy as np
+
+from keras_erf.errors import UnsupportedLayerError
+from keras_erf.geometry import Window
+from keras_erf.rules.call import Call
+from keras_erf.views import AnyView, Link, View, rearranged
+
+__all__ = ["concatenation", "permute", "reshape", "traced"]
 
 
 def permute(call: Call) -> tuple[View]:
@@ -29,26 +39,73 @@ def concatenation(call: Call) -> tuple[View, ...]:
     return tuple(views)
 
 
-def flatten(call: Call) -> tuple[View]:
-    """All positions in one row: what comes after is taken to use the entire map."""
-    shape = call.inputs[0]
-    if sum(size > 1 for size in shape) <= 1:
-        return reshape(call)
-    return (View((Link(None),) * len(shape)),)
-
-
-def reshape(call: Call) -> tuple[View]:
-    """A reshape that only adds or drops axes of length 1.
-
-    Raises:
-        UnsupportedLayerError: Axes are split or joined.
-    """
+def reshape(call: Call) -> tuple[AnyView, ...]:
+    """A reshape: by itself where it only adds or drops axes of length 1, else traced."""
     shape = call.inputs[0]
     longer = [axis for axis, size in enumerate(call.output) if size != 1]
     if [size for size in shape if size != 1] != [call.output[axis] for axis in longer]:
-        raise UnsupportedLayerError(
-            f"No rule for layer {call.name!r}: a reshape that splits or joins axes, from {shape} "
-            f"to {call.output}. Choose a layer before it"
-        )
+        return traced(call)
     following = iter(longer)
     return (View(tuple(Link(None) if size == 1 else Link(next(following)) for size in shape)),)
+
+
+def traced(call: Call) -> tuple[AnyView, ...]:
+    """Any layer whose outputs are copies of inputs, or constants.
+
+    The layer is run on integers that number the elements of all inputs, and
+    once more with all numbers raised by the same amount: what is raised by it
+    is a copy of the element it names, what stays is a constant.
+
+    Raises:
+        UnsupportedLayerError: The layer computes something, mixes the samples
+            of a batch, or does not run on integers.
+    """
+    batch = call.batch or 2
+    counts = [math.prod(shape) for shape in call.inputs]
+    total = sum(counts) + 1
+    firsts = list(itertools.accumulate(counts, initial=1))
+    numbered = [
+        first
+        + np.arange(count).reshape(1, *shape)
+        + total * np.arange(batch).reshape(-1, *[1] * len(shape))
+        for first, count, shape in zip(firsts, counts, call.inputs, strict=False)
+    ]
+    raised = batch * total
+    try:
+        runs = [
+            [np.asarray(made) for made in call.run([ids + more for ids in numbered])]
+            for more in (0, raised)
+        ]
+    except Exception as error:  # A layer raises what it likes.
+        raise _refused(call, f"it does not run on integers ({type(error).__name__})") from error
+    views: list[AnyView] = []
+    for output, shape in enumerate(call.outputs):
+        once, again = (run[output] for run in runs)
+        if once.shape != (batch, *shape):
+            raise _refused(call, f"it makes {once.shape[0]} samples of {batch}")
+        moved = (again - once)[0]
+        copied = moved == raised
+        sources = np.where(copied, once[0], 0).astype(np.int64)
+        if not (copied | (moved == 0)).all() or (sources >= total).any():
+            raise _refused(call, "its outputs are not copies of its sample's inputs")
+        for place, (first, count) in enumerate(zip(firsts, counts, strict=False)):
+            indices = np.where((sources >= first) & (sources < first + count), sources - first, -1)
+            if (indices >= 0).any():
+                views.append(
+                    rearranged(
+                        indices,
+                        call.inputs[place],
+                        input=place,
+                        output=output,
+                        alone=len(call.inputs) == 1,
+                    )
+                )
+    return tuple(views)
+
+
+def _refused(call: Call, reason: str) -> UnsupportedLayerError:
+    return UnsupportedLayerError(
+        f"No rule tells the receptive field of layer {call.name!r}: {reason}. Choose a layer "
+        f"before it, or pass a rule by `rules`. Received: {type(call.layer).__name__} from "
+        f"{call.inputs} to {call.outputs}"
+    )

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keras_erf.errors import UnsupportedLayerError
-from keras_erf.geometry import Blocks, Link, Relation, View, Window
+from keras_erf.geometry import Blocks, Relation, Window
 from keras_erf.rules.call import Call, channel_axis, spatial_axes
+from keras_erf.views import Link, View
 
 __all__ = [
     "convolution",

@@ -1,0 +1,299 @@
+"""How one input tensor of a layer is seen by one of its outputs.
+
+A `View` puts one relation on each axis and takes the axes one by one; a
+`Gather` knows the source of each single element. Both carry fields forwards
+(`follow`: from the reach of an input to that of the output) and masks backwards
+(`mask`: from the outputs asked for to the inputs they see).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+
+from keras_erf.geometry import Ranges, Relation, Window
+from keras_erf.reach import NOTHING, Line, Reach, Table, simplified, table
+
+__all__ = ["AnyView", "Gather", "Link", "Status", "View", "rearranged"]
+
+Shape = tuple[int, ...]
+Status = Literal["exact", "measured", "bound"]
+
+SAME_INDEX = Window()
+
+
+@dataclass(frozen=True)
+class Link:
+    """Ties one axis of an input tensor to one axis of the output.
+
+    Args:
+        axis: Output axis (the batch not counted) the input axis follows, or
+            `None` when every index of the input axis is used.
+        relation: How it follows.
+        clip: Whether what lies outside of the input axis is nothing, and not
+            padding around it; needed where neighbours come from elsewhere
+            (concatenation).
+    """
+
+    axis: int | None
+    relation: Relation = SAME_INDEX
+    clip: bool = False
+
+
+class AnyView(Protocol):
+    """How one input tensor of a layer is seen by one of its outputs."""
+
+    @property
+    def input(self) -> int:
+        """Which of the layer's inputs is seen."""
+
+    @property
+    def output(self) -> int:
+        """Which of the layer's outputs sees it."""
+
+    @property
+    def gathers(self) -> bool:
+        """Whether `through_global=False` leaves it out whatever it looks like."""
+
+    @property
+    def status(self) -> Status:
+        """How sure the view is."""
+
+    @property
+    def follows(self) -> tuple[int | None, ...]:
+        """Output axis that each input axis follows, as far as it follows a single one."""
+
+    def follow(self, reach: Reach, output: Shape, shape: Shape) -> Reach:
+        """Reach of the output, of shape `output`, given that of the input, of `shape`."""
+
+    def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Boolean mask of the input, of `shape`, seen by the mask `seen` of the output.
+
+        A mask's axis of length 1 stands for the whole axis where all its
+        entries agree: channels usually do, and then cost nothing.
+        """
+
+
+@dataclass(frozen=True)
+class View:
+    """A link per axis of the input.
+
+    Two views of one input are united: a normalisation over space sees its own
+    position and, through its statistics, all of them.
+
+    Args:
+        links: One `Link` per axis of the input, the batch not counted.
+        input: Which of the layer's inputs is seen.
+        output: Which of the layer's outputs sees it.
+        gathers: Whether this is a path through all of space (attention, a
+            recurrent state), which `through_global=False` leaves out. Links
+            that take in a whole axis count as such by themselves.
+        status: How sure the view is.
+    """
+
+    links: tuple[Link, ...]
+    input: int = 0
+    output: int = 0
+    gathers: bool = False
+    status: Status = "exact"
+
+    @property
+    def follows(self) -> tuple[int | None, ...]:
+        """Output axis that each input axis follows."""
+        return tuple(link.axis for link in self.links)
+
+    @cached_property
+    def _same(self) -> bool:
+        """Whether every index sees the same index."""
+        return all(
+            link.axis == axis and link.relation == SAME_INDEX
+            for axis, link in enumerate(self.links)
+        )
+
+    def follow(self, reach: Reach, output: Shape, shape: Shape) -> Reach:
+        """Reach of the output, given that of the input; see `AnyView`."""
+        if self._same and output == shape:
+            return reach
+        if isinstance(reach, Line):
+            if reach.axis is None:
+                return reach
+            link, size = self.links[reach.axis], shape[reach.axis]
+            if link.axis is None:
+                return reach.whole(size)
+            if link.relation.period is not None and not link.clip:
+                return reach.after(link.relation, link.axis)
+            reach = table(reach, shape)
+        for axis in reach.axes:
+            link = self.links[axis]
+            if link.axis is None:
+                reach = reach.whole(axis)
+            else:
+                reach = reach.after(link.relation, axis, output[link.axis])
+        kept = set(reach.axes)
+        places = [link.axis if axis in kept else None for axis, link in enumerate(self.links)]
+        return simplified(reach.transposed(places, len(output)))
+
+    def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
+        used = [link.axis for link in self.links if link.axis is not None]
+        unused = tuple(axis for axis in range(seen.ndim) if axis not in used)
+        # Axes in the order of the input's; those the input does not follow are gathered.
+        kept = np.transpose(seen.any(axis=unused), np.argsort(np.argsort(used)))
+        position = 0
+        for axis, (link, size) in enumerate(zip(self.links, shape, strict=True)):
+            if link.axis is None:
+                kept = np.expand_dims(kept, axis)
+                continue
+            position += 1
+            if kept.shape[axis] == 1:
+                full = link.relation.backward(np.ones(output[link.axis], bool), size)
+                if full.all():
+                    continue
+                line = full.reshape((-1,) + (1,) * (kept.ndim - axis - 1))
+                kept = kept & line
+            else:
+                moved = link.relation.backward(np.moveaxis(kept, axis, 0), size)
+                kept = np.moveaxis(moved, 0, axis)
+        return kept
+
+
+@dataclass(frozen=True, eq=False)
+class Gather:
+    """The source of each single element of the output.
+
+    Args:
+        indices: For each element of the output the flat index of the input
+            element it copies, -1 for none; of the output's shape.
+        shape: Shape of the input, the batch not counted.
+        input: Which of the layer's inputs is seen.
+        output: Which of the layer's outputs sees it.
+    """
+
+    indices: np.ndarray
+    shape: Shape
+    input: int = 0
+    output: int = 0
+    gathers: bool = False
+    status: Status = "exact"
+
+    @cached_property
+    def _sources(self) -> tuple[np.ndarray, ...]:
+        """Index along each input axis, of length 1 along the output axes that do not matter."""
+        inside = np.where(self.indices < 0, 0, self.indices)
+        return tuple(_squeezed(line) for line in np.unravel_index(inside, self.shape))
+
+    @cached_property
+    def _present(self) -> np.ndarray:
+        return _squeezed(self.indices >= 0)
+
+    @property
+    def follows(self) -> tuple[int | None, ...]:
+        """Output axis that each input axis follows, as far as it follows a single one."""
+        moved = (_long_axes(line) for line in self._sources)
+        return tuple(axes[0] if len(axes) == 1 else None for axes in moved)
+
+    def follow(self, reach: Reach, output: Shape, shape: Shape) -> Reach:
+        """Reach of the output, given that of the input; see `AnyView`."""
+        if isinstance(reach, Line) and reach.axis is None:
+            return reach
+        source = table(reach, shape)
+        lines = [
+            line if size > 1 else np.zeros((1,) * line.ndim, dtype=int)
+            for line, size in zip(self._sources, source.starts.shape, strict=True)
+        ]
+        starts, stops = (array[tuple(lines)] for array in (source.starts, source.stops))
+        if not self._present.all():
+            starts = np.where(self._present, starts, NOTHING[0])
+            stops = np.where(self._present, stops, NOTHING[1])
+        return simplified(Table(starts, stops, source.stride, source.gathered))
+
+    def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
+        result = np.zeros(np.prod(shape, dtype=int), dtype=bool)
+        sources = self.indices[np.broadcast_to(seen, output)]
+        result[sources[sources >= 0]] = True
+        return result.reshape(shape)
+
+
+def rearranged(
+    indices: np.ndarray, shape: Shape, *, input: int = 0, output: int = 0, alone: bool = True
+) -> AnyView:
+    """The view of a layer that only moves elements about.
+
+    Axis by axis, wherever each input axis follows an output axis of its own;
+    element by element elsewhere.
+
+    Args:
+        indices: As in `Gather`.
+        shape: Shape of the input, the batch not counted.
+        input: Which of the layer's inputs is seen.
+        output: Which of the layer's outputs sees it.
+        alone: Whether elements that come from nowhere are padding around the
+            input; otherwise another input may stand there.
+    """
+    whole = Gather(indices, shape, input, output)
+    links: list[Link] = []
+    used: set[int] = set()
+    product = np.ones((1,) * indices.ndim, dtype=bool)
+    for line, size in zip(whole._sources, shape, strict=True):
+        free = [axis for axis in _long_axes(line) if axis not in used]
+        if len(_long_axes(line)) > 1 or len(free) != len(_long_axes(line)):
+            return whole
+        if not free:
+            # An axis of length 1 may follow any; one that is used at one index follows none.
+            spare = next((a for a, n in enumerate(indices.shape) if n == 1 and a not in used), None)
+            if size > 1 and spare is None:
+                return whole
+            links.append(
+                Link(None) if size == 1 else Link(spare, _relation(line.ravel(), None, size, alone))
+            )
+            if links[-1].axis is not None:
+                used.add(links[-1].axis)
+            continue
+        axis = free[0]
+        used.add(axis)
+        others = tuple(one for one in range(indices.ndim) if one != axis)
+        present = np.asarray((indices >= 0).any(axis=others))
+        product = product & np.expand_dims(present, others)
+        links.append(Link(axis, _relation(line.ravel(), present, size, alone), clip=not alone))
+    if not np.array_equal(np.broadcast_to(product, indices.shape), indices >= 0):
+        return whole
+    return View(tuple(links), input, output)
+
+
+def _relation(line: np.ndarray, present: np.ndarray | None, size: int, alone: bool) -> Relation:
+    """A relation of outputs that each copy one input index or none."""
+    kept = np.arange(len(line)) if present is None else np.flatnonzero(present)
+    sources = line[kept]
+    steps = np.diff(sources) if len(kept) > 1 else np.ones(1, dtype=int)
+    if (np.diff(kept) == 1).all() and (steps == steps[0]).all() and steps[0] > 0:
+        stride = int(steps[0])
+        window = Window(stride=stride, padding=int(kept[0]) * stride - int(sources[0]))
+        # What the window sees beyond must lie outside of the input.
+        positions = np.arange(len(line)) * stride - window.padding
+        if np.array_equal(
+            (positions >= 0) & (positions < size), np.isin(np.arange(len(line)), kept)
+        ):
+            return window
+    counted = np.zeros(len(line), dtype=bool)
+    counted[kept] = True
+    starts = np.where(counted, line, 0)
+    ratio = Fraction(size, len(line))
+    return Ranges(tuple(starts.tolist()), tuple((starts + counted).tolist()), ratio)
+
+
+def _squeezed(array: np.ndarray) -> np.ndarray:
+    """The array with axes along which it is constant cut to length 1."""
+    for axis in range(array.ndim):
+        first = array.take([0], axis)
+        if array.shape[axis] > 1 and (array == first).all():
+            array = first
+    return array
+
+
+def _long_axes(array: np.ndarray) -> list[int]:
+    return [axis for axis, size in enumerate(array.shape) if size > 1]
