@@ -9,7 +9,7 @@ from keras_erf.rules.call import Rule
 
 __all__ = ["LAYERS"]
 
-LAYERS: dict[type, Rule] = {
+LAYERS: dict[type | str, Rule] = {
     # Convolutions
     layers.Conv1D: sliding.convolution,
     layers.Conv2D: sliding.convolution,

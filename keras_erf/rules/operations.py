@@ -10,7 +10,7 @@ from keras_erf.rules.call import Rule
 
 __all__ = ["OPERATIONS"]
 
-OPERATIONS: dict[str, Rule] = {
+OPERATIONS: dict[type | str, Rule] = {
     "ops.Absolute": pointwise.elementwise,
     "ops.Add": pointwise.elementwise,
     "ops.Cast": pointwise.elementwise,
