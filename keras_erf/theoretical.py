@@ -23,7 +23,7 @@ from keras_erf.tokens import found_grid, given_grid
 from keras_erf.tracing import Tracing
 from keras_erf.units import UnitTracer
 
-__all__ = ["FieldTable", "Target", "locate", "receptive_field", "receptive_fields"]
+__all__ = ["FieldTable", "Rules", "Target", "locate", "receptive_field", "receptive_fields"]
 
 Unit = tuple[int, ...]
 Rules = Mapping[type, Rule]
@@ -167,8 +167,7 @@ class Target:
     """A unit of a layer, found in a graph of definite sizes.
 
     Args:
-        graph: The model's graph at the input size in force.
-        input: Number of the analysed input tensor.
+        tracing: Fields of the model's graph at the input size in force.
         tensor: Number of the layer's tensor.
         spatial_axes: Spatial axes of the layer's tensor, the batch not counted.
         position: The unit's index along each of them; of a unit on a grid of
@@ -176,12 +175,21 @@ class Target:
         receptive_field: Theoretical field of the unit.
     """
 
-    graph: Graph
-    input: int
+    tracing: Tracing
     tensor: int
     spatial_axes: tuple[int, ...]
     position: Unit
     receptive_field: ReceptiveField
+
+    @property
+    def graph(self) -> Graph:
+        """The model's graph at the input size in force."""
+        return self.tracing.graph
+
+    @property
+    def input(self) -> int:
+        """Number of the analysed input tensor."""
+        return self.tracing.input
 
 
 def locate(
@@ -201,9 +209,7 @@ def locate(
     tracing = _sized(graph, wanted, graph.input_number(input), input_shape, through_global, rules)
     tensor = _last_map(tracing) if wanted is None else wanted
     field, position = _field(tracing, tensor, unit, through_global, grid)
-    return Target(
-        tracing.graph, tracing.input, tensor, tracing.spatial_axes(tensor), position, field
-    )
+    return Target(tracing, tensor, tracing.spatial_axes(tensor), position, field)
 
 
 def _field(

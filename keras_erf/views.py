@@ -77,6 +77,9 @@ class AnyView(Protocol):
         entries agree: channels usually do, and then cost nothing.
         """
 
+    def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Boolean mask of the output, full size, that sees any `marked` input; `mask` reversed."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -160,6 +163,26 @@ class View:
                 kept = np.moveaxis(moved, 0, axis)
         return kept
 
+    def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Mask of the output that sees any `marked` input; see `AnyView`."""
+        kept: np.ndarray = np.broadcast_to(marked, shape)
+        for axis, link in enumerate(self.links):
+            if link.axis is None:
+                kept = np.any(kept, axis=axis, keepdims=True)
+                continue
+            units, counted = link.relation.taps(np.arange(output[link.axis]))
+            counted = counted & (units >= 0) & (units < shape[axis])
+            lines = np.moveaxis(kept, axis, 0)[np.where(counted, units, 0)]
+            # Outputs, taps, the other axes.
+            counts = counted.reshape(*counted.shape, *[1] * (kept.ndim - 1))
+            hit = np.asarray((lines & counts).any(axis=1))
+            kept = np.moveaxis(hit, 0, axis)
+        gathered = tuple(axis for axis, link in enumerate(self.links) if link.axis is None)
+        places = [link.axis for link in self.links if link.axis is not None]
+        kept = np.transpose(np.squeeze(kept, gathered), np.argsort(places))
+        missing = sorted(set(range(len(output))) - set(places))
+        return np.broadcast_to(np.expand_dims(kept, missing), output)
+
 
 @dataclass(frozen=True, eq=False)
 class Gather:
@@ -217,6 +240,10 @@ class Gather:
         sources = self.indices[np.broadcast_to(seen, output)]
         result[sources[sources >= 0]] = True
         return result.reshape(shape)
+
+    def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Mask of the output that sees any `marked` input; see `AnyView`."""
+        return np.broadcast_to(marked, shape).ravel()[self.indices] & (self.indices >= 0)
 
 
 def rearranged(
