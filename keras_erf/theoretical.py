@@ -58,7 +58,8 @@ def receptive_field(
     Args:
         model: A Functional or Sequential Keras model.
         layer: Layer name, path (`"backbone/conv1"`), `Layer` or `KerasTensor`;
-            `None` is the last layer with spatial axes.
+            `None` is the last layer with more than one position at the model's
+            own size.
         unit: Index of the unit in the layer's map, one entry per spatial axis,
             or `"center"`: the unit whose field's centre is nearest the input's
             centre (of two equally near the later, of more the middle one).
@@ -207,7 +208,13 @@ def locate(
     graph = build_graph(model)
     wanted = None if layer is None else graph.find(layer)
     tracing = _sized(graph, wanted, graph.input_number(input), input_shape, through_global, rules)
-    tensor = _last_map(tracing) if wanted is None else wanted
+    if wanted is not None:
+        tensor = wanted
+    elif input_shape is None:
+        tensor = _last_map(tracing)
+    else:
+        # The same layer at every size: a small input leaves the last ones a single position.
+        tensor = _ample_last_map(graph, tracing.input, rules)
     field, position = _field(tracing, tensor, unit, through_global, grid)
     return Target(tracing, tensor, tracing.spatial_axes(tensor), position, field)
 
@@ -401,7 +408,7 @@ def _spatial_shape(graph: Graph, number: int) -> tuple[Any, ...]:
 
 
 def _ample_last_map(graph: Graph, input: int, rules: Rules | None) -> int:
-    """The last layer with spatial axes of a model of undefined sizes; small inputs may lose it."""
+    """The last map at the model's own size, and at an ample one where it has none."""
     for size in AMPLE_SIZES:
         tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
         if not tracing.graph.failures:

@@ -168,10 +168,11 @@ def _links(
     for axis in range(len(call.inputs[place])):
         shadow = {unit: _shadow(mask, axis) for unit, mask in seen.items()}
         along: dict[int, dict[int, np.ndarray]] = {}
-        for one, line in lines.items():
-            found = {index: shadow[_moved(middle, one, index)] for index in line}
-            if any(not np.array_equal(found[index], shadow[middle]) for index in line):
-                along[one] = found
+        for place_of, line in lines.items():
+            found = {index: shadow[_moved(middle, place_of, index)] for index in line}
+            # A unit that sees nothing at all says nothing of the single axis.
+            if any(one.any() and not np.array_equal(one, shadow[middle]) for one in found.values()):
+                along[place_of] = found
         if len(along) != 1:
             links.append(Link(None))
             if along:
