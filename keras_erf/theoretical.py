@@ -214,7 +214,7 @@ def locate(
         tensor = _last_map(tracing)
     else:
         # The same layer at every size: a small input leaves the last ones a single position.
-        tensor = _ample_last_map(graph, tracing.input, rules)
+        tensor = _last_map(_ample(graph, tracing.input, rules))
     field, position = _field(tracing, tensor, unit, through_global, grid)
     return Target(tracing, tensor, tracing.spatial_axes(tensor), position, field)
 
@@ -345,23 +345,27 @@ def _sized(
     if all(None not in graph.tensors[number].shape for number in graph.inputs):
         defined = all(None not in tensor.shape for tensor in graph.tensors)
         return Tracing(graph if defined else graph.resized({}), input, rules)
-    last = wanted is None
-    tensor = _ample_last_map(graph, input, rules) if wanted is None else wanted
-    size = FIRST_SIZE
+    tracing = _ample(graph, input, rules)
+    tensor = _last_map(tracing) if wanted is None else wanted
+    size = 0
     for _ in range(MAXIMUM_TRIALS):
-        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
-        if tensor in tracing.graph.failures or (last and not _is_map(tracing, tensor)):
-            size *= 2
-            continue
-        found, _position = _field(tracing, tensor, "center", through_global)
-        inside = zip(found.box(), found.input_size, strict=True)
-        if found.status == "whole" and size < WHOLE_SIZE:
-            size = WHOLE_SIZE
-        elif found.status == "whole" or all(a >= 0 and b <= extent for (a, b), extent in inside):
-            break
+        if tensor in tracing.graph.failures or (wanted is None and not _is_map(tracing, tensor)):
+            size = max(2 * size, FIRST_SIZE)
         else:
-            room = max(found.size) + 2 * max(math.ceil(stride) for stride in found.stride)
-            size = max(size + SIZE_STEP, math.ceil(room / SIZE_STEP) * SIZE_STEP)
+            found, _position = _field(tracing, tensor, "center", through_global)
+            inside = all(
+                start >= 0 and stop <= extent
+                for (start, stop), extent in zip(found.box(), found.input_size, strict=True)
+            )
+            # What gathers the input sees exactly all of it, at any size.
+            whole = found.box() == tuple((0, extent) for extent in found.input_size)
+            if size and (inside or (whole and size >= WHOLE_SIZE)):
+                break
+            stride = max(math.ceil(abs(Fraction(one))) for one in found.stride)
+            room = max(found.size) + 2 * stride
+            enough = math.ceil(room / SIZE_STEP) * SIZE_STEP
+            size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)
+        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
     return tracing
 
 
@@ -407,13 +411,13 @@ def _spatial_shape(graph: Graph, number: int) -> tuple[Any, ...]:
     return tuple(graph.tensors[number].shape[axis] for axis in graph.spatial_axes(number))
 
 
-def _ample_last_map(graph: Graph, input: int, rules: Rules | None) -> int:
-    """The last map at the model's own size, and at an ample one where it has none."""
+def _ample(graph: Graph, input: int, rules: Rules | None) -> Tracing:
+    """The graph at its own size, and where it has none at one so large that no layer is lost."""
     for size in AMPLE_SIZES:
         tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
         if not tracing.graph.failures:
             break
-    return _last_map(tracing)
+    return tracing
 
 
 def _filled(graph: Graph, size: int) -> dict[int, tuple[int, ...]]:

@@ -178,7 +178,7 @@ class Tracing:
 
     def _learn(self, tensor: int) -> None:
         """Carries reaches and channel axes as far as `tensor`."""
-        pending = [tensor]
+        pending = [] if tensor in self._local else [tensor]
         while pending:
             last = pending[-1]
             node = self._makers.get(last)
