@@ -1,0 +1,145 @@
+"""Theoretical fields of random functional graphs, against brute force.
+
+`make test` checks the same few graphs everywhere; `make fuzz` many new ones, from a seed that
+is printed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+hypothesis = pytest.importorskip("hypothesis")
+
+from keras_erf import receptive_field
+from keras_erf.errors import InvalidInputError
+from keras_erf.geometry import Box, ReceptiveField
+from tests import graphs, jacobian
+
+# Of larger maps, the corners, the middle and some more units are compared.
+MANY_UNITS, SOME_UNITS = 48, 16
+
+# Layers whose outputs all see something of a large enough input, in the order of the positions:
+# behind them the ends of a box are seen even where what lies between them is not.
+ORDERLY = ("Conv", "Depthwise", "Separable", "AveragePooling", "MaxPooling", "UpSampling")
+SHIFTING = ("ZeroPadding", "Cropping")
+
+
+def box_of(field: ReceptiveField, unit: tuple[int, ...]) -> Box | None:
+    try:
+        return field.box(unit)
+    except InvalidInputError:
+        return None
+
+
+def is_orderly(step: graphs.Step) -> bool:
+    """Whether a box is tight behind the layer, but for what lies beyond an edge.
+
+    Not behind transposed convolutions with a stride longer than the kernel: units in the holes
+    see nothing, so a box that begins or ends with one of them has something to spare.
+    """
+    kind, options = step
+    if "Transpose" in kind:
+        return all(k >= s for k, s in zip(options["kernel_size"], options["strides"], strict=True))
+    return kind.startswith((*ORDERLY, *SHIFTING))
+
+
+def inner_units(
+    tensors: list[Any], units: list[tuple[int, ...]]
+) -> Iterator[tuple[tuple[int, ...], bool]]:
+    """For each unit of a chain's last tensor, whether it keeps within the edges of all others."""
+    inside = dict.fromkeys(units, True)
+    for tensor in tensors[1:]:
+        part = keras.Model(tensor, tensors[0])
+        sizes = tensor.shape[1:-1]
+        for unit in units:
+            try:
+                box = receptive_field(part, part.output, unit=unit).box()
+            except InvalidInputError:
+                inside[unit] = False
+                continue
+            inside[unit] &= all(a >= 0 and b <= n for (a, b), n in zip(box, sizes, strict=True))
+    yield from inside.items()
+
+
+def compare(description: graphs.Description, counts: Counter[str]) -> None:
+    """Asserts that what the library says of a graph's units is what their gradients say."""
+    with jacobian.precision():
+        model, tensors = graphs.build(description)
+        oracle = model
+        if graphs.picks(description.steps):
+            oracle, _ = graphs.build(description, smooth=True)
+        shape = model.output_shape[1:-1]
+        units = jacobian.units_of(shape)
+        if len(units) > MANY_UNITS:
+            units = jacobian.some_units(shape, count=SOME_UNITS)
+        seen = jacobian.supports(
+            graphs.weigh(oracle),
+            units,
+            input=description.analysed,
+            tolerance=description.tolerance,
+        )
+        counts["graphs"] += 1
+        counts["nodes"] += len(model.layers) + graphs.node_count(description.steps)
+        boxes = [jacobian.bounding_box(mask) for mask in seen]
+        alive = [unit for unit, mask in zip(units, seen, strict=True) if mask.any()]
+        counts["units"] += len(units)
+        counts["units that see nothing"] += len(units) - len(alive)
+        if not alive:
+            # Nothing but padding and holes, or the other input alone.
+            return
+        name = model.inputs[description.analysed].name
+        field = receptive_field(model, model.output, unit=alive[0], input=name)
+        assert field.status in ("exact", "whole")
+        assert field.input_size == description.inputs[description.analysed][:-1]
+        assert field.output_size == shape
+        for unit, mask, expected in zip(units, seen, boxes, strict=True):
+            np.testing.assert_array_equal(field.support(unit), mask, err_msg=f"unit {unit}")
+            assert field.visible(unit) == expected, unit
+            if not mask.any():
+                # Beyond an edge there may be a box; in a hole there is none.
+                continue
+            box = field.box(unit)
+            ends = zip(box, expected, field.input_size, strict=True)
+            assert all(max(a, 0) <= c and d <= min(b, n) for (a, b), (c, d), n in ends), (
+                f"unit {unit}: box {box} does not hold {expected}"
+            )
+        if len(description.inputs) == 1 and all(map(is_orderly, description.steps)):
+            for unit, inside in inner_units(tensors, alive):
+                if inside:
+                    counts["units with a tight box"] += 1
+                    assert field.box(unit) == boxes[units.index(unit)], unit
+
+
+# A run is as many tests as these, so that processes share it.
+FUZZING = hypothesis.settings.get_current_profile_name() == "fuzz"
+PARTS = 4 if FUZZING else 1
+GRAPHS = -(-hypothesis.settings().max_examples // PARTS) if FUZZING else 60
+SEED = int(os.environ.get("FUZZ_SEED", "0"))
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_graphs(part: int, record_property: Callable[[str, object], None]) -> None:
+    counts: Counter[str] = Counter()
+    passed: set[str] = set()
+
+    @hypothesis.settings(max_examples=GRAPHS)
+    @hypothesis.given(graphs.descriptions())
+    def compare_drawn(description: graphs.Description) -> None:
+        # Hypothesis comes back to what it drew before; only new graphs count.
+        hypothesis.assume(repr(description) not in passed)
+        compare(description, counts)
+        passed.add(repr(description))
+
+    if FUZZING:
+        compare_drawn = hypothesis.seed(SEED * PARTS + part)(compare_drawn)
+    try:
+        compare_drawn()
+    finally:
+        record_property("fuzz", dict(counts))
