@@ -60,9 +60,9 @@ def backbones() -> dict[str, Callable[[], Any]]:
 
     def resnet(block: str = "basic_block") -> Any:
         return models.ResNetBackbone(
-            input_conv_filters=[8],
+            input_conv_filters=[64],
             input_conv_kernel_sizes=[7],
-            stackwise_num_filters=[8, 16, 32, 64],
+            stackwise_num_filters=[64, 128, 256, 512],
             stackwise_num_blocks=[2, 2, 2, 2],
             stackwise_num_strides=[1, 2, 2, 2],
             block_type=block,
@@ -91,7 +91,8 @@ def backbones() -> dict[str, Callable[[], Any]]:
             max_drop_path_rate=0.1,
             layerwise_patch_sizes=[7, 3, 3, 3],
             layerwise_strides=[4, 2, 2, 2],
-            hidden_dims=[8, 16, 16, 32],
+            # Of different sizes: SegFormer's head names its layers by them.
+            hidden_dims=[8, 16, 24, 32],
             **image,
         )
 
@@ -142,6 +143,7 @@ def backbones() -> dict[str, Callable[[], Any]]:
             stackwise_strides=[2, 2, 2],
             stackwise_num_filters=[16, 32, 32],
             block_type="dark_block",
+            stage_type="dark",
             **image,
         ),
         "ViT": lambda: models.ViTBackbone(
