@@ -32,7 +32,7 @@ LONGEST, LARGEST = 14, 700
 # Draws of one step until it fits.
 TRIALS = 4
 # Steps that divide by statistics, or saturate, need shorter axes.
-LONGEST_SEQUENCE = 7
+LONGEST_SEQUENCE = 10
 # TensorFlow resizes in single precision: a weight of zero comes out near 1e-7.
 RESIZED_TOLERANCE = 1e-6
 
@@ -162,10 +162,29 @@ def stated(x: Any) -> Any:
 
 
 def _branches(
-    builder: _Builder, x: Any, first: Steps, second: Steps, meet: str, axis: int, before: bool
+    builder: _Builder,
+    x: Any,
+    first: Steps,
+    second: Steps,
+    meet: str,
+    axis: int,
+    before: bool,
+    nested: bool = False,
 ) -> Any:
-    ends = [builder.run(first, x), builder.run(second, x)]
+    start = keras.Input(x.shape[1:]) if nested else x
+    ends = [builder.run(first, start), builder.run(second, start)]
+    if nested:
+        # A model of two outputs.
+        ends = keras.Model(start, ends)(x)
     return builder.meet(ends, meet, axis, before)
+
+
+def _split(builder: _Builder, x: Any, sections: int, axis: int, meet: str) -> Any:
+    """An operation of several outputs, put together in another order."""
+    parts = ops.split(x, sections, axis=axis)
+    if meet == "Concatenate":
+        return layers.Concatenate(axis=axis)(parts[::-1])
+    return layers.Add()(parts)
 
 
 def _input(
@@ -226,6 +245,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "roll": lambda _, x, shift, axis: ops.roll(x, shift, axis=axis),
     "shared": _shared,
     "slice": _slice,
+    "split": _split,
 }
 
 
@@ -333,10 +353,10 @@ class _Pen:
         self.draw = draw
         self.resized = resized
         often = (self.slide,) * 6 + (self.move,) * 3
-        seldom = (self.gather, self.gather, self.relate, self.branch, self.branch)
+        seldom = (*(self.gather, self.relate, self.branch) * 2,)
         self.groups = (*often, *seldom, self.nest, self.share)
         if resized:
-            self.groups = (*(self.slide,) * 3, self.resize, self.move, self.branch)
+            self.groups = (*(self.slide,) * 3, self.resize, self.resize, self.move, self.branch)
 
     def integer(self, low: int, high: int) -> int:
         return self.draw(st.integers(low, high))
@@ -439,11 +459,21 @@ class _Pen:
 
     def move(self, shape: Shape, deep: int = 0) -> list[Any]:
         rank = len(shape) - 1
-        kind = self.one("Permute", "split", "join", "Flatten", "flip", "roll", "slice", "pad")
+        kind = self.one(
+            "Permute", "cut", "join", "Flatten", "flip", "roll", "slice", "pad", "split"
+        )
         axis = self.integer(0, rank)
         if kind == "Permute":
             return [(kind, {"dims": tuple(self.draw(st.permutations(range(1, rank + 2))))})]
-        if kind == "split" and rank < 3:
+        if kind == "split":
+            sections = self.one(*(n for n in range(1, shape[axis] + 1) if shape[axis] % n == 0))
+            options = {"sections": sections, "axis": axis + 1}
+            options["meet"] = self.one("Concatenate", "Add")
+            size = shape[axis] // (sections if options["meet"] == "Add" else 1)
+            if sections == 1:
+                return []
+            return [((kind, options), (*shape[:axis], size, *shape[axis + 1 :]))]
+        if kind == "cut" and rank < 3:
             factors = [n for n in range(1, shape[axis] + 1) if shape[axis] % n == 0]
             factor = self.one(*factors)
             target = (*shape[:axis], shape[axis] // factor, factor, *shape[axis + 1 :])
@@ -555,7 +585,11 @@ class _Pen:
         met = self.meeting((one, two))
         if met is None:
             return []
-        return [(("branches", {"first": first, "second": second, **met[0]}), met[1])]
+        options = {"first": first, "second": second, **met[0]}
+        # An input is no output of the model it starts.
+        if first and second and self.integer(0, 2) == 0:
+            options["nested"] = True
+        return [(("branches", options), met[1])]
 
     def nest(self, shape: Shape, deep: int) -> list[Any]:
         if not deep:
