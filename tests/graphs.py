@@ -84,7 +84,18 @@ class _Builder:
         return x
 
     def meet(self, ends: Sequence[Any], how: str, axis: int, before: bool) -> Any:
-        """The ends put together; each is cut at another side to a common size."""
+        """The ends put together: cut to a common size, each at another side.
+
+        Where they need as many channels as the first, a projection gives them that.
+        """
+        if (how, axis) != ("Concatenate", -1):
+            channels = ends[0].shape[-1]
+            ends = [
+                end
+                if end.shape[-1] == channels
+                else self.layer(("Dense", {"units": channels}))(end)
+                for end in ends
+            ]
         if how == "Concatenate" and axis != -1:
             sizes = [list(end.shape[1:-1]) for end in ends]
             for other in set(range(len(sizes[0]))) - {axis - 1}:
@@ -560,14 +571,13 @@ class _Pen:
         if len(first) != len(second):
             return None
         sizes = [min(pair) for pair in zip(first[:-1], second[:-1], strict=True)]
-        same = first[-1] == second[-1]
         how = self.one("Add", "Maximum", "Concatenate", "beside", "Average")
         if not self.resized and how == "Average":
             how = "Multiply"
         axis = -1
         channels = first[-1]
-        if how == "Concatenate" or not same:
-            how, channels = "Concatenate", first[-1] + second[-1]
+        if how == "Concatenate":
+            channels += second[-1]
         elif how == "beside":
             # Side by side: what slides over it later crosses the seam.
             how, axis = "Concatenate", self.integer(1, len(first) - 1)
