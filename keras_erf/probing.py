@@ -374,8 +374,9 @@ def _progress(progress: bool | Progress | None, wanted: int, layer: str) -> Iter
         yield lambda done, total: None
     else:
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import Progress as Bar
 
         with Bar(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(f"Probing {layer}", total=wanted)
+            task = bar.add_task(f"Probing {escape(layer)}", total=wanted)
             yield lambda done, total: bar.update(task, completed=done)

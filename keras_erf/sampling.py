@@ -7,6 +7,7 @@ the same order for the same seed, whatever the batch size.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -271,7 +272,9 @@ def _images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Sourc
             return np.asarray(image, dtype="float32").reshape((*size, channels))
         except Exception as error:  # A broken file may fail in any way an image reader can.
             skipped.append(file.relative_to(path).as_posix())
-            warnings.warn(f"Left out {str(file)!r}, which cannot be read: {error}", stacklevel=2)
+            # Pillow names the stream it read from, which is nothing to the user.
+            reason = " ".join(re.sub(r"<_io\.[^>]*>", "", str(error)).split())
+            warnings.warn(f"Left out {str(file)!r}, which cannot be read: {reason}", stacklevel=2)
             return None
 
     def batches(size: int) -> Batches:
@@ -290,7 +293,8 @@ def _images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Sourc
                 f"{skipped[0]!r} first. Received: inputs={str(path)!r}"
             )
 
-    return Source(f"{len(files)} images of folder {path.name!r}", len(files), batches, skipped)
+    images = "1 image" if len(files) == 1 else f"{len(files)} images"
+    return Source(f"{images} of folder {path.name!r}", len(files), batches, skipped)
 
 
 def _prepared(batch: np.ndarray, folder: ImageFolder, spec: InputSpec) -> np.ndarray:

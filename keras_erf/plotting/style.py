@@ -36,6 +36,7 @@ __all__ = [
     "PAD",
     "PROFILE",
     "REGION",
+    "REGIONS",
     "SCALES",
     "SLIMMEST",
     "TIED",
@@ -55,6 +56,7 @@ __all__ = [
 ]
 
 SCALES = ("linear", "sqrt", "log")
+REGIONS = ("threshold", "mass")
 # Where the logarithmic scale ends, as a share of the peak.
 LOG_FLOOR = 1e-4
 # The whole input is shown where the zoomed view would leave out less than this share of it.
