@@ -635,6 +635,12 @@ def test_a_folder_for_an_input_that_is_no_picture(tmp_path):
         probe(small(8, 9, channels=5), inputs=str(tmp_path))
 
 
+def test_one_image_is_one(tmp_path):
+    Image.new("RGB", (9, 8)).save(tmp_path / "a.png")
+    (run,) = probe(small(8, 9), inputs=str(tmp_path)).provenance["runs"]
+    assert run["inputs"] == f"1 image of folder {tmp_path.name!r}"
+
+
 def test_broken_files_are_in_the_provenance(tmp_path):
     for number in range(3):
         Image.new("RGB", (9, 8), (number, 9, 9)).save(tmp_path / f"{number}.png")

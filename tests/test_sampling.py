@@ -371,6 +371,7 @@ def test_broken_files_are_named_left_out_and_counted(broken, size):
         assert sorted(np.rint(images[:, 0, 0, 0] / 40)) == [0, 1, 2, 3, 4, 5]
         assert sorted(source.skipped) == sorted(BROKEN)
         assert len(caught) == 3
+        assert not any(re.search(r"<|\n", str(one.message)) for one in caught)
         for name in BROKEN:
             assert any(str(broken / name) in str(one.message) for one in caught)
 

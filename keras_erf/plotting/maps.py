@@ -21,8 +21,10 @@ from keras_erf.plotting.content import Content, mask_outline, pixel_edges, read_
 from keras_erf.plotting.style import (
     BAR,
     BELL,
+    CALM,
     DASHES,
     DEPTH,
+    FAINTEST,
     FIELD,
     GAP,
     MAP_SIDE,
@@ -142,7 +144,10 @@ def _draw_image(
     gap, depth, thickness = GAP * side, DEPTH * side if marginals else 0.0, BAR * side
     beside = gap + (depth + gap if marginals else 0.0)
     peak, pixel = content.values.max(), 72 * side / max(height, width)
-    outline = float(np.clip(0.4 * pixel, 0.5, 1.2))
+    edges = mask_outline(content.mask)
+    # A region in specks has more outline than pixels: drawn in full it would hide the map.
+    calm = min(1.0, CALM * 4 * math.sqrt(content.mask.sum()) / len(edges))
+    outline = float(np.clip(0.4 * pixel * calm, 0.5, 1.2))
     image = ax.imshow(
         content.values,
         cmap=default_map() if cmap is None else cmap,
@@ -151,9 +156,10 @@ def _draw_image(
     )
     ax.add_collection(
         LineCollection(
-            list(mask_outline(content.mask)),
+            list(edges),
             colors=REGION,
             linewidths=outline,
+            alpha=max(calm, FAINTEST),
             capstyle="projecting",
             label=region_label(content.region),
         )
