@@ -38,7 +38,6 @@ OPTIONS = {
 }
 # Remedies that are for Python alone, and those of the command line.
 REMEDIES = {
-    "; give a dict of arrays": "; leave --images out, or probe in Python with a dict of arrays",
     "Use `build` for fresh weights": "Use --weights none for fresh weights",
     "probe a model that starts behind it": "name another one",
 }

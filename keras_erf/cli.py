@@ -133,7 +133,7 @@ InputOption = Annotated[
     typer.Option(
         "--input",
         metavar="NAME",
-        help="Input whose pixels are looked at, of several.",
+        help="Input, of several, that is looked at and takes the images; noise for others.",
         show_default="the first",
         rich_help_panel=UNIT_PANEL,
     ),
@@ -268,12 +268,17 @@ def analyze(
         from keras_erf.sampling import ImageFolder
         from keras_erf.theoretical import locate
 
-        inputs: Any = noise.value
-        if images is not None:
-            inputs = ImageFolder(images, preprocess or loaded.preprocess)
         # All of them first: a mistake in the last one shall not cost the probes before it.
         chosen: list[str | None] = [*layer] if layer else [None]
         targets = [locate(loaded.model, one, **where) for one in chosen]
+        inputs: Any = noise.value
+        if images is not None:
+            folder = ImageFolder(images, preprocess or loaded.preprocess)
+            tensors = targets[0].graph.tensors
+            names = [tensors[number].name for number in targets[0].graph.inputs]
+            taking = tensors[targets[0].input].name
+            inputs = {name: folder if name == taking else noise.value for name in names}
+            inputs = inputs if len(names) > 1 else folder
         if preprocess:
             preprocess.check(_channels(targets[0]))
         results = []

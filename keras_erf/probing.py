@@ -72,7 +72,8 @@ def probe(
             nearest the input's centre.
         inputs: `"normal"`, `"uniform"` or `"zeros"`; an array of shape
             `(samples, *input shape)`, or a list or dict of them for several
-            inputs; a `tf.data.Dataset`; an `ImageFolder` or the path of one.
+            inputs; a `tf.data.Dataset`; an `ImageFolder` or the path of one; a
+            dict of any of these, one for each input.
         samples: Number of samples; `None` takes all of an array, and 64 of
             anything else. Fewer are used where `inputs` holds fewer.
         definition: Name of a definition, or a `Definition`; see `DEFINITIONS`.

@@ -308,11 +308,19 @@ def test_names_are_no_markup(pair):
         assert all(name in result.output for name in names)
 
 
-def test_images_for_two_inputs_are_refused_with_a_remedy_of_the_command_line(pair, images):
-    result = run("analyze", pair, "-l", "[red]", "--images", images)
-    assert result.exit_code == 2
-    assert result.stderr.count("\n") == 1
-    assert "leave --images out" in result.stderr
+@pytest.mark.parametrize(
+    ("options", "takes"), [([], "a"), (["--input", "b", "--noise", "zeros"], "b")]
+)
+def test_images_go_to_the_input_that_is_looked_at(tmp_path, images, options, takes):
+    a, b = keras.Input((12, 12, 1), name="a"), keras.Input((12, 12, 1), name="b")
+    keras.Model([a, b], keras.layers.Add(name="sum")([a, b])).save(tmp_path / "m.keras")
+    result = run("analyze", tmp_path / "m.keras", "--images", images, *options, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    kinds = {
+        name: "4 images of folder 'images'" if name == takes else
+        f"{'zeros' if options else 'normal'} noise" for name in "ab"
+    }  # fmt: skip
+    assert f"4 samples of a: {kinds['a']}; b: {kinds['b']}" in result.output
 
 
 # -- what is shown --
