@@ -708,6 +708,15 @@ def test_a_bar_is_shown_on_request(residual, capsys, monkeypatch):
     assert "Probing stem_out" in shown.err
 
 
+def test_the_bar_takes_a_name_as_it_is(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    x = keras.Input((8, 9, 1))
+    model = keras.Model(x, layers.Conv2D(1, 3, name="[red]")(x))
+    with pytest.raises(GradientError):  # TensorFlow takes no such name, but the bar is there first.
+        probe(model, progress=True)
+    assert "Probing [red]" in capsys.readouterr().err
+
+
 def test_the_provenance_tells_model_weights_and_samples(residual, images):
     made = probe(residual, "stem_out", inputs=images, samples=3, seed=7).provenance
     assert made["model"] == residual.name
