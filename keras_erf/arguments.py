@@ -16,6 +16,7 @@ __all__ = [
     "Preprocess",
     "check_writable",
     "in_options",
+    "read_grid",
     "read_options",
     "read_preprocess",
     "read_size",
@@ -80,6 +81,11 @@ def read_size(text: str | None) -> int | tuple[int, ...] | None:
         return None
     sizes = _integers(text, "--size", "a size such as 512 or 360x480")
     return sizes[0] if len(sizes) == 1 else sizes
+
+
+def read_grid(text: str | None) -> tuple[int, ...] | None:
+    """`14x14`, the rows and columns of tokens."""
+    return None if text is None else _integers(text, "--grid", "rows and columns such as 14x14")
 
 
 def _integers(text: str, name: str, expected: str) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from keras_erf import zoo as zoo_index
 from keras_erf.arguments import (
     check_writable,
     in_options,
+    read_grid,
     read_options,
     read_preprocess,
     read_size,
@@ -138,6 +139,16 @@ InputOption = Annotated[
         rich_help_panel=UNIT_PANEL,
     ),
 ]
+GridOption = Annotated[
+    str | None,
+    typer.Option(
+        "--grid",
+        metavar="HxW",
+        help="Rows and columns of a layer of tokens.",
+        show_default="found, or a square",
+        rich_help_panel=UNIT_PANEL,
+    ),
+]
 WeightsOption = Annotated[
     str | None,
     typer.Option(
@@ -191,6 +202,7 @@ def analyze(
     layer: Annotated[list[str] | None, _layer_option("the last with spatial axes")] = None,
     unit: UnitOption = "center",
     size: SizeOption = None,
+    grid: GridOption = None,
     input: InputOption = None,
     definition: Annotated[
         DefinitionName,
@@ -254,6 +266,7 @@ def analyze(
         where: dict[str, Any] = {
             "unit": read_unit(unit),
             "input_shape": read_size(size),
+            "grid": read_grid(grid),
             "input": input,
         }
         check_writable(out)
@@ -328,6 +341,7 @@ def trf(
     layer: Annotated[list[str] | None, _layer_option("all with spatial axes")] = None,
     unit: UnitOption = "center",
     size: SizeOption = None,
+    grid: GridOption = None,
     input: InputOption = None,
     local: Annotated[
         bool,
@@ -351,22 +365,23 @@ def trf(
     keras-erf trf my.h5 -l conv3_block4_out --size 512
     """
     with _one_line_errors():
-        at = read_unit(unit)
+        at: dict[str, Any] = {"unit": read_unit(unit), "grid": read_grid(grid)}
         where: dict[str, Any] = {
             "input_shape": read_size(size),
             "input": input,
             "through_global": not local,
         }
-        if unit != "center" and not layer:
-            raise InvalidInputError(
-                f"`--unit` needs the layer it is in: name it with --layer. Received: {unit!r}"
-            )
+        for name, value in (("--unit", unit if unit != "center" else None), ("--grid", grid)):
+            if value is not None and not layer:
+                raise InvalidInputError(
+                    f"`{name}` needs the layer it is of: name it with --layer. Received: {value!r}"
+                )
         loaded = _load(model, weights, option, unsafe, need_weights=False)
         from keras_erf.theoretical import receptive_field, receptive_fields
 
         skipped: Sequence[tuple[str, str]] = ()
         if layer:
-            fields = [receptive_field(loaded.model, one, unit=at, **where) for one in layer]
+            fields = [receptive_field(loaded.model, one, **at, **where) for one in layer]
         else:
             table = receptive_fields(loaded.model, **where)
             fields, skipped = list(table.fields), table.skipped

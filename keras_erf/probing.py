@@ -29,7 +29,7 @@ from keras_erf.errors import BackendError, GradientError, InvalidInputError
 from keras_erf.gradients import sample_maps, unit_gradient
 from keras_erf.graph import build_graph
 from keras_erf.sampling import DEFAULT_SAMPLES, InputSpec, Source, make_source
-from keras_erf.theoretical import Target, locate
+from keras_erf.theoretical import Rules, Target, locate
 
 __all__ = ["probe"]
 
@@ -53,6 +53,8 @@ def probe(
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
     training: bool = False,
+    grid: Sequence[int] | None = None,
+    rules: Rules | None = None,
     progress: bool | Progress | None = None,
 ) -> EffectiveReceptiveField:
     """Measures the effective receptive field of one unit of a layer.
@@ -88,6 +90,8 @@ def probe(
             statistics are updated. Refused where a batch normalisation that is
             not frozen lies on the way: by the statistics of the batch a unit
             depends on every pixel of every sample, and has no field of its own.
+        grid: Rows and columns of a layer of tokens, as in `receptive_field`.
+        rules: Rules for unknown layers, as in `receptive_field`.
         progress: `True` shows a bar; a function is called with the number of
             samples done and wanted.
 
@@ -118,7 +122,15 @@ def probe(
         )
     if input_shape is None:
         input_shape = _shape_of_data(model, input, inputs)
-    target = locate(model, layer, unit=unit, input=input, input_shape=input_shape)
+    target = locate(
+        model,
+        layer,
+        unit=unit,
+        input=input,
+        input_shape=input_shape,
+        grid=grid,
+        rules=rules,
+    )
     if training:
         _check_statistics(target)
     fixed = target.graph.batch

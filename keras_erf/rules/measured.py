@@ -30,7 +30,7 @@ Shape = tuple[int, ...]
 Unit = tuple[int, ...]
 
 # Draws of inputs and weights are doubled until they show nothing new.
-FIRST_DRAWS, MAXIMUM_DRAWS = 2, 512
+FIRST_DRAWS, MAXIMUM_DRAWS = 1, 512
 # Bytes of one backward pass's inputs and outputs, roughly.
 MEMORY = 2**27
 # Units drawn at random that must bear out what the lines say.
@@ -288,20 +288,26 @@ def _gradients(
 
     missing = (call.batch or len(asked)) - len(asked)
     asked = np.concatenate([asked, np.zeros((missing, *asked.shape[1:]), dtype=bool)])
+    # All samples are alike: it is what is asked of them that differs.
     values = [
-        tf.constant(rng.standard_normal((len(asked), *shape)), dtype)
-        if _is_float(dtype)
-        else tf.ones((len(asked), *shape), dtype)
+        tf.repeat(
+            tf.constant(rng.standard_normal((1, *shape), np.float32), dtype)
+            if _is_float(dtype)
+            else tf.ones((1, *shape), dtype),
+            len(asked),
+            axis=0,
+        )
         for shape, dtype in zip(call.inputs, call.dtypes, strict=True)
     ]
+    weights = tf.constant(rng.uniform(0.5, 1.5, asked.shape[1:]), tf.float32)
     try:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([value for value in values if value.dtype.is_floating])
             made = tf.convert_to_tensor(call.run(values, state=state)[output])
             if not made.dtype.is_floating:
                 return [None] * len(values)
-            weights = tf.constant(rng.uniform(0.5, 1.5, asked.shape) * asked, made.dtype)
-            score = tf.reduce_sum(made * weights)
+            seed = tf.where(asked, tf.cast(weights, made.dtype), tf.zeros((), made.dtype))
+            score = tf.reduce_sum(made * seed)
         found = tape.gradient(score, values)
     except Exception as error:  # The layer is the user's, and raises what it likes.
         reason = (str(error).splitlines() or [""])[0]
