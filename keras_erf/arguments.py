@@ -27,6 +27,7 @@ __all__ = [
 OPTIONS = {
     "batch_size": "--batch-size",
     "definition": "--definition",
+    "grid": "--grid",
     "input": "--input",
     "input_shape": "--size",
     "inputs": "--images",
