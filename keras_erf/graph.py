@@ -93,7 +93,6 @@ class Node:
         args, kwargs = self.arguments.convert(fill)
         return keras.tree.flatten(run(*args, **kwargs))
 
-    @property
     def filled_arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call's arguments, each tensor replaced by its number."""
         places = {number: Argument(place) for place, number in enumerate(self.inputs)}
@@ -205,7 +204,7 @@ class Graph:
                 for axis, size in zip(self.spatial_axes(number), sizes[number], strict=True):
                     shape[axis] = int(size)
             dtype = self.tensors[number].dtype
-            specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype)
+            specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype, name="input")
         failures: dict[int, str] = {}
 
         def infer() -> None:

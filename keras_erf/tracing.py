@@ -57,6 +57,7 @@ class Tracing:
         self._views: dict[Node, tuple[AnyView, ...]] = {}
         self._failed: dict[int, UnsupportedLayerError | InvalidInputError] = {}
         self._channels: dict[int, int] = dict(graph.channel_axes)
+        self._spatial: dict[int, tuple[int, ...]] = {}
         # Views that take in all of space where it is still spread out: the global paths.
         self._global: set[tuple[Node, AnyView]] = set()
         start = Known(tuple(Line(axis, (0,), (1,), 1) for axis in self.input_axes))
@@ -89,14 +90,17 @@ class Tracing:
 
     def spatial_axes(self, tensor: int) -> tuple[int, ...]:
         """Spatial axes of a tensor that the input leads to, the batch not counted."""
-        self._learn(tensor)
-        channel = self._channels[tensor]
-        return tuple(axis for axis in range(len(self.shape(tensor))) if axis != channel)
+        if tensor not in self._spatial:
+            self._learn(tensor)
+            channel = self._channels[tensor]
+            rank = len(self.shape(tensor))
+            self._spatial[tensor] = tuple(axis for axis in range(rank) if axis != channel)
+        return self._spatial[tensor]
 
     def spatial_shape(self, tensor: int) -> tuple[int, ...]:
         """Sizes of the spatial axes."""
         shape = self.shape(tensor)
-        return tuple(shape[axis] for axis in self.spatial_axes(tensor))
+        return tuple([shape[axis] for axis in self.spatial_axes(tensor)])
 
     def known(self, tensor: int, *, through_global: bool) -> Known:
         """What the units of a tensor see.
@@ -172,7 +176,7 @@ class Tracing:
             outputs=tuple(self.shape(tensor) for tensor in node.outputs),
             dtypes=tuple(self.graph.tensors[tensor].dtype for tensor in node.inputs),
             batch=self.graph.batch,
-            arguments=node.filled_arguments,
+            filled=node.filled_arguments,
             run=self.graph.runner(node),
         )
 
