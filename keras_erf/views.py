@@ -8,6 +8,7 @@ A `View` puts one relation on each axis and takes the axes one by one; a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -129,8 +130,11 @@ class View:
                 return reach.whole(size)
             if link.relation.period is not None and not link.clip:
                 return reach.after(link.relation, link.axis)
+            axes: tuple[int, ...] = (reach.axis,)
             reach = table(reach, shape)
-        for axis in reach.axes:
+        else:
+            axes = reach.axes
+        for axis in axes:
             link = self.links[axis]
             if link.axis is None:
                 reach = reach.whole(axis)
@@ -139,6 +143,23 @@ class View:
         kept = set(reach.axes)
         places = [link.axis if axis in kept else None for axis, link in enumerate(self.links)]
         return simplified(reach.transposed(places, len(output)))
+
+    def blind(self, axes: Iterable[int], output: Shape, shape: Shape) -> np.ndarray | None:
+        """Outputs that see nothing along one of the input's `axes`; `None` if there are none.
+
+        Returns:
+            A boolean array, of length 1 along the output axes that make no difference.
+        """
+        blind = np.zeros((1,) * len(output), dtype=bool)
+        for axis in axes:
+            link = self.links[axis]
+            if link.axis is None:
+                continue
+            units, counted = link.relation.taps(np.arange(output[link.axis]))
+            missing = ~(counted & (units >= 0) & (units < shape[axis])).any(axis=1)
+            line = [-1 if one == link.axis else 1 for one in range(len(output))]
+            blind = np.asarray(blind | missing.reshape(line))
+        return blind if blind.any() else None
 
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
@@ -247,7 +268,7 @@ class Gather:
 
     def follow(self, reach: Reach, output: Shape, shape: Shape) -> Reach:
         """Reach of the output, given that of the input; see `AnyView`."""
-        if isinstance(reach, Line) and reach.axis is None:
+        if isinstance(reach, Line) and reach.axis is None and self._present.all():
             return reach
         source = table(reach, shape)
         lines = [
@@ -289,38 +310,55 @@ def rearranged(
             input; otherwise another input may stand there.
     """
     whole = Gather(indices, shape, input, output)
-    links: list[Link] = []
-    used: set[int] = set()
-    product = np.ones((1,) * indices.ndim, dtype=bool)
-    for line, size in zip(whole._sources, shape, strict=True):
-        free = [axis for axis in _long_axes(line) if axis not in used]
-        if len(_long_axes(line)) > 1 or len(free) != len(_long_axes(line)):
-            return whole
-        if not free:
-            # An axis of length 1 may follow any; one that is used at one index follows none.
-            spare = next((a for a, n in enumerate(indices.shape) if n == 1 and a not in used), None)
-            if size > 1 and spare is None:
-                return whole
-            links.append(
-                Link(None) if size == 1 else Link(spare, _relation(line.ravel(), None, size, alone))
-            )
-            if links[-1].axis is not None:
-                used.add(links[-1].axis)
-            continue
-        axis = free[0]
-        used.add(axis)
-        others = tuple(one for one in range(indices.ndim) if one != axis)
-        present = np.asarray((indices >= 0).any(axis=others))
-        product = product & np.expand_dims(present, others)
-        links.append(Link(axis, _relation(line.ravel(), present, size, alone), clip=not alone))
-    if not np.array_equal(np.broadcast_to(product, indices.shape), indices >= 0):
+    present = indices >= 0
+    if not present.any():
         return whole
-    return View(tuple(links), input, output)
+    coordinates = np.unravel_index(np.where(present, indices, 0), shape)
+    fixed = [bool((line[present] == line[present][0]).all()) for line in coordinates]
+    # Outputs of each axis that copy anything; together they must be all that do.
+    ranks = range(indices.ndim)
+    along = [np.asarray(present.any(axis=_others(axis, indices.ndim))) for axis in ranks]
+    product = np.ones((), dtype=bool)
+    for marked in along:
+        product = np.logical_and.outer(product, marked)
+    if not np.array_equal(product, present):
+        return whole
+    links: dict[int, Link] = {}
+    free = set(range(indices.ndim))
+    # What moves chooses first; what stands still takes an axis with padding, or one of length 1.
+    for place in sorted(range(len(shape)), key=fixed.__getitem__):
+        line, size = coordinates[place], shape[place]
+        if fixed[place]:
+            suits = [one for one in free if not along[one].all()]
+            suits += [one for one in free if size > 1 and indices.shape[one] == 1]
+        else:
+            suits = [one for one in free if _follows(line, present, one)]
+        axis = min(suits, default=None)
+        if axis is None and not (fixed[place] and size == 1):
+            return whole
+        if axis is None:
+            links[place] = Link(None)
+            continue
+        free.discard(axis)
+        sources = np.where(present, line, -1).max(axis=_others(axis, indices.ndim))
+        relation = _relation(sources, along[axis], size)
+        links[place] = Link(axis, relation, clip=not alone)
+    if not all(along[axis].all() for axis in free):
+        return whole
+    return View(tuple(links[place] for place in range(len(shape))), input, output)
 
 
-def _relation(line: np.ndarray, present: np.ndarray | None, size: int, alone: bool) -> Relation:
-    """A relation of outputs that each copy one input index or none."""
-    kept = np.arange(len(line)) if present is None else np.flatnonzero(present)
+def _follows(line: np.ndarray, present: np.ndarray, axis: int) -> bool:
+    """Whether an output's index along `axis` tells the index it copies, where it copies any."""
+    others = _others(axis, line.ndim)
+    lowest = np.where(present, line, np.iinfo(line.dtype).max).min(axis=others)
+    highest = np.where(present, line, -1).max(axis=others)
+    return bool((lowest == highest)[present.any(axis=others)].all())
+
+
+def _relation(line: np.ndarray, present: np.ndarray, size: int) -> Relation:
+    """A relation of outputs that each copy one input index, or none where not `present`."""
+    kept = np.flatnonzero(present)
     sources = line[kept]
     steps = np.diff(sources) if len(kept) > 1 else np.ones(1, dtype=int)
     if (np.diff(kept) == 1).all() and (steps == steps[0]).all() and steps[0] > 0:
@@ -346,6 +384,10 @@ def _squeezed(array: np.ndarray) -> np.ndarray:
         if array.shape[axis] > 1 and (array == first).all():
             array = first
     return array
+
+
+def _others(axis: int, rank: int) -> tuple[int, ...]:
+    return tuple(one for one in range(rank) if one != axis)
 
 
 def _long_axes(array: np.ndarray) -> list[int]:
