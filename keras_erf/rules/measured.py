@@ -137,7 +137,11 @@ def _views_of(call: Call, output: int, smooth: Sequence[int]) -> Iterator[AnyVie
         predicted = {
             unit: view.mask(_asked(shape, axes, unit), shape, call.inputs[place]) for unit in units
         }
-        predicted = {u: np.broadcast_to(m, seen[u].shape) for u, m in predicted.items()}
+        channel = _channel_axis(call, len(call.inputs[place]))
+        predicted = {
+            unit: np.broadcast_to(mask.any(channel, keepdims=True), seen[unit].shape)
+            for unit, mask in predicted.items()
+        }
         if all(np.array_equal(predicted[unit], seen[unit]) for unit in units):
             yield view
         elif all((predicted[unit] | ~seen[unit]).all() for unit in units):
