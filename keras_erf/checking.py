@@ -121,7 +121,7 @@ def check(
     masks = tracing.masks(target.tensor, target.position, through_global=True)
     differences, unmeasured = [], []
     checked = 0
-    for node in reversed(tracing.graph.ancestors(target.tensor)):
+    for node in reversed(tracing.ancestors(target.tensor)):
         asked = {place: made for place, made in enumerate(node.outputs) if made in masks}
         if not asked:
             continue

@@ -12,6 +12,7 @@ scope: no node is added to a layer, no variable is written, no loss recorded.
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -238,6 +239,57 @@ class Graph:
         ]
         return [generator.state for one in every for generator in one._seed_generators]
 
+    def opened(
+        self, node: Node, shapes: Sequence[Shape], dtypes: Sequence[str], first: int
+    ) -> tuple[list[Node], list[Tensor]] | None:
+        """The calls inside a layer, as its own `call` makes them on symbolic tensors.
+
+        Nothing is left behind in the layers that it calls. The last calls make
+        the outputs of `node`; a sample stands alone in its batch.
+
+        Args:
+            node: A call of a layer.
+            shapes: Definite shapes of its inputs, the batch not counted.
+            dtypes: Names of their dtypes.
+            first: Number of the first new tensor.
+
+        Returns:
+            The calls and the new tensors; `None` where `call` does not run on
+            symbolic tensors.
+        """
+        layer, batch = node.operation, self.batch or 1
+        specs = {
+            number: keras.KerasTensor((batch, *shape), dtype=dtype)
+            for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)
+        }
+        made: list[Any] = []
+        inner = layer._flatten_layers()
+        before = [(one, len(one._inbound_nodes), len(one._outbound_nodes)) for one in inner]
+        try:
+            with keras.StatelessScope():
+                _enter(lambda: made.extend(_followed(node, specs)))
+            function = keras.Function(list(specs.values()), made)
+            builder = _Builder(first)
+            ends = builder.unroll(function, node.inputs, prefix=f"{node.name}/")
+        except Exception:  # The layer is not ours: it branches on values, or needs real tensors.
+            return None
+        finally:
+            for one, inbound, outbound in before:
+                del one._inbound_nodes[inbound:], one._outbound_nodes[outbound:]
+        if len(set(ends)) < len(node.outputs) or not set(ends).isdisjoint(node.inputs):
+            return None
+        names = dict(zip(ends, node.outputs, strict=True))
+        nodes = [
+            replace(
+                one,
+                inputs=tuple(names.get(number, number) for number in one.inputs),
+                outputs=tuple(names.get(number, number) for number in one.outputs),
+                numbers={key: names.get(number, number) for key, number in one.numbers.items()},
+            )
+            for one in builder.nodes
+        ]
+        return nodes, builder.tensors
+
     def runner(self, node: Node) -> Callable[..., list[Any]]:
         """A function that runs one call by itself.
 
@@ -336,7 +388,8 @@ def build_graph(model: Any) -> Graph:
 class _Builder:
     """Collects nodes and tensors while nested models are unrolled."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
+        self.first = first
         self.tensors: list[Tensor] = []
         self.nodes: list[Node] = []
         self.layers: dict[str | int, tuple[int, ...]] = {}
@@ -344,7 +397,7 @@ class _Builder:
     def add_tensor(self, name: str, tensor: Any) -> int:
         shape = tuple(tensor.shape[1:])
         self.tensors.append(Tensor(name, shape, keras.backend.standardize_dtype(tensor.dtype)))
-        return len(self.tensors) - 1
+        return self.first + len(self.tensors) - 1
 
     def unroll(self, function: Any, inputs: Sequence[int], prefix: str) -> list[int]:
         """Adds the calls inside `function`, whose inputs are `inputs`; returns its outputs."""
@@ -426,6 +479,17 @@ class _Entry(keras.Layer):
 def _enter(action: Callable[[], None]) -> None:
     # Of one plain precision: the layers bring their own.
     _Entry(name="graph", dtype="float32")(action=action)
+
+
+def _followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
+    """Symbolic outputs of a layer's own `call`, at inference."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if "training" in inspect.signature(node.operation.call).parameters:
+            kwargs["training"] = False
+        return node.operation.call(*args, **kwargs)
+
+    return node.call(specs, run)
 
 
 def _specifier(operation: Any) -> Callable[..., Any]:

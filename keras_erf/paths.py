@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_erf.errors import InvalidInputError, KerasERFError
+from keras_erf.graph import Node
 from keras_erf.reach import Reach
 from keras_erf.theoretical import Rules, locate
 from keras_erf.tracing import Tracing
@@ -135,14 +137,9 @@ def _paths(tracing: Tracing) -> Mapping[int, _Paths]:
     start = tracing.known(tracing.input, through_global=False).reaches
     assert start is not None
     found = {tracing.input: _Paths(start, start)}
-    for node in tracing.graph.nodes:
-        try:
-            views = tracing.views(node, through_global=False)
-            tracing.known(node.outputs[0], through_global=False)
-        except KerasERFError:
-            continue
+    for node in _learned(tracing):
         ends: dict[int, list[_Paths]] = {}
-        for view in views:
+        for view in tracing.views(node, through_global=False):
             made, source = node.outputs[view.output], node.inputs[view.input]
             if source in found:
                 shapes = tracing.shape(made), tracing.shape(source)
@@ -159,6 +156,17 @@ def _paths(tracing: Tracing) -> Mapping[int, _Paths]:
                 tuple(max((one.largest[axis] for one in paths), key=_extent) for axis in axes),
             )
     return found
+
+
+def _learned(tracing: Tracing) -> list[Node]:
+    """The calls whose fields are known, in the order they run."""
+    learned: list[Node] = []
+    for node in tracing.graph.nodes:
+        if any(tracing.reaches(tensor) for tensor in node.inputs):
+            with contextlib.suppress(KerasERFError):
+                tracing.known(node.outputs[0], through_global=False)
+                learned.extend(tracing.inside(node))
+    return learned
 
 
 def _extent(reach: Reach) -> int:

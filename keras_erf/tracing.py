@@ -17,7 +17,7 @@ import numpy as np
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.graph import Graph, Node
 from keras_erf.reach import NOTHING, Line, Reach, Table, table, united
-from keras_erf.rules import Call, Rule, views
+from keras_erf.rules import Call, Rule, is_measured, is_unknown, views
 from keras_erf.views import AnyView, View
 
 __all__ = ["Known", "Tracing"]
@@ -53,7 +53,11 @@ class Tracing:
         self.input = input
         self.input_axes = graph.spatial_axes(input)
         self._rules = dict(rules or {})
+        self._tensors = list(graph.tensors)
         self._makers = {tensor: node for node in graph.nodes for tensor in node.outputs}
+        # The calls inside layers nobody knows, as far as these could be followed.
+        self._inside: dict[Node, list[Node]] = {}
+        self._alone: set[Node] = set()
         self._views: dict[Node, tuple[AnyView, ...]] = {}
         self._failed: dict[int, UnsupportedLayerError | InvalidInputError] = {}
         self._channels: dict[int, int] = dict(graph.channel_axes)
@@ -78,9 +82,9 @@ class Tracing:
         Raises:
             InvalidInputError: It has none at the input size in force.
         """
-        shape = self.graph.tensors[tensor].shape
+        shape = self._tensors[tensor].shape
         if tensor in self.graph.failures or None in shape:
-            name = self.graph.tensors[tensor].name
+            name = self._tensors[tensor].name
             reason = self.graph.failures.get(tensor, f"{name} has the shape {shape}")
             raise InvalidInputError(
                 f"`input_shape` does not fit the model: {reason}. Give another size or choose an "
@@ -130,7 +134,7 @@ class Tracing:
         start = np.zeros(self.spatial_shape(tensor), dtype=bool)
         start[tuple(position)] = True
         seen = {tensor: np.expand_dims(start, self._channels[tensor])}
-        for node in reversed(self.graph.ancestors(tensor)):
+        for node in reversed(self.ancestors(tensor)):
             if seen.keys().isdisjoint(node.outputs):
                 continue
             for view in self.views(node, through_global=through_global):
@@ -146,7 +150,7 @@ class Tracing:
         start = np.zeros(self.spatial_shape(self.input), dtype=bool)
         start[tuple(pixel)] = True
         seen = {self.input: np.expand_dims(start, self._channels[self.input])}
-        for node in self.graph.ancestors(tensor):
+        for node in self.ancestors(tensor):
             if seen.keys().isdisjoint(node.inputs):
                 continue
             for view in self.views(node, through_global=through_global):
@@ -157,6 +161,17 @@ class Tracing:
         shape = self.shape(tensor)
         mask = np.broadcast_to(seen.get(tensor, np.zeros(shape, dtype=bool)), shape)
         return np.any(mask, axis=self._channels[tensor])
+
+    def ancestors(self, tensor: int) -> list[Node]:
+        """The calls `tensor` depends on, in the order they run; of opened layers those inside."""
+        self._learn(tensor)
+        return [one for node in self.graph.ancestors(tensor) for one in self.inside(node)]
+
+    def inside(self, node: Node) -> list[Node]:
+        """The calls inside a layer that was opened, in the order they run; else itself."""
+        if node not in self._inside:
+            return [node]
+        return [one for inner in self._inside[node] for one in self.inside(inner)]
 
     def views(self, node: Node, *, through_global: bool) -> list[AnyView]:
         """How a call, carried over before, sees the tensors on the way to the input."""
@@ -174,8 +189,9 @@ class Tracing:
             node.operation,
             inputs=tuple(self.shape(tensor) for tensor in node.inputs),
             outputs=tuple(self.shape(tensor) for tensor in node.outputs),
-            dtypes=tuple(self.graph.tensors[tensor].dtype for tensor in node.inputs),
-            batch=self.graph.batch,
+            dtypes=tuple(self._tensors[tensor].dtype for tensor in node.inputs),
+            # Inside a layer, a sample's shape may be written into an operation.
+            batch=1 if self._is_inner(node) and not self.graph.batch else self.graph.batch,
             filled=node.filled_arguments,
             run=self.graph.runner(node),
         )
@@ -206,6 +222,41 @@ class Tracing:
             pending.pop()
 
     def _pass(self, node: Node) -> None:
+        """Carries reaches and channel axes over one call, or over those inside it."""
+        if is_unknown(node.operation, self._rules) and self._open(node):
+            return
+        self._pass_over(node)
+
+    def _open(self, node: Node) -> bool:
+        """Carries everything over the calls inside a layer; whether that was possible."""
+        shapes = [self.shape(tensor) for tensor in node.inputs]
+        dtypes = [self._tensors[tensor].dtype for tensor in node.inputs]
+        found = self.graph.opened(node, shapes, dtypes, len(self._tensors))
+        if found is None:
+            return False
+        nodes, tensors = found
+        self._tensors.extend(tensors)
+        self._alone.update(nodes)
+        try:
+            for one in nodes:
+                if not self._reached.intersection(one.inputs):
+                    continue
+                self._reached.update(one.outputs)
+                if self._is_inner(one) and is_measured(one.kind):
+                    # A single sample would not show that it mixes samples; the whole layer does.
+                    return False
+                self._pass(one)
+        except UnsupportedLayerError:
+            # As a whole it can still be measured.
+            return False
+        self._inside[node] = nodes
+        return True
+
+    def _is_inner(self, node: Node) -> bool:
+        """Whether a call is that of an operation inside a layer, on a batch of one sample."""
+        return node in self._alone and isinstance(node.kind, str)
+
+    def _pass_over(self, node: Node) -> None:
         """Carries reaches and channel axes over one call."""
         seen = [view for view in self._views_of(node) if self.reaches(node.inputs[view.input])]
         for place, made in enumerate(node.outputs):
