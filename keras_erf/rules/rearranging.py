@@ -83,10 +83,12 @@ def traced(call: Call) -> tuple[AnyView, ...]:
         once, again = (run[output] for run in runs)
         if once.shape != (batch, *shape):
             raise _refused(call, f"it makes {once.shape[0]} samples of {batch}")
-        moved = (again - once)[0]
-        copied = moved == raised
-        sources = np.where(copied, once[0], 0).astype(np.int64)
-        if not (copied | (moved == 0)).all() or (sources >= total).any():
+        copied = again - once == raised
+        # Sample by sample the numbers go up by the total.
+        samples = total * np.arange(batch).reshape(-1, *[1] * len(shape))
+        sources = np.where(copied, once - samples, 0)[0].astype(np.int64)
+        alike = np.array_equal(once, np.where(copied, sources + samples, once[0]))
+        if not (copied | (again == once)).all() or (sources >= total).any() or not alike:
             raise _refused(call, "its outputs are not copies of its sample's inputs")
         for place, (first, count) in enumerate(zip(firsts, counts, strict=False)):
             indices = np.where((sources >= first) & (sources < first + count), sources - first, -1)
