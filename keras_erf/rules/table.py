@@ -56,11 +56,11 @@ def views(
     rule = find_rule(kind, own)
     if own and kind in own and rule is not None:
         return rule(call)
-    found = rule(call) if rule and _knows_activation(call.layer) else ()
+    found = rule(call) if rule and _knows_activation(call.layer) else None
     if pointwise.mixes(call.layer) and rule is not pointwise.activation:
         # What a softmax inside another layer mixes, the layer must take in whole already.
-        found = found if all(view.follows[-1] is None for view in found) else ()
-    if not found:
+        found = found if found and all(view.follows[-1] is None for view in found) else None
+    if found is None:
         name = kind if isinstance(kind, str) else kind.__name__
         what = "its activation function" if rule else f"its class {name}"
         raise UnsupportedLayerError(
