@@ -32,7 +32,7 @@ ACROSS_BATCH = refused("it acts across the samples of a batch")
 def operands(call: Call) -> dict[str, Any]:
     """The arguments of an operation by name; tensors are `Argument`s."""
     args, kwargs = call.arguments
-    bound = inspect.signature(type(call.layer).call).bind(call.layer, *args, **kwargs)
+    bound = inspect.signature(call.layer.call).bind(*args, **kwargs)
     bound.apply_defaults()
     return dict(bound.arguments)
 

@@ -92,8 +92,8 @@ FAMILIES: tuple[tuple[Rule, str], ...] = (
     (reductions.trace, "Trace"),
     (reductions.everything, "InTopK SSIM"),
     # Matrices in the last two axes; factors have zeros where they are triangular
-    (reductions.matrix(), "Det Eig Inv Logdet MatrixRank Pinv SVD Slogdet"),
-    (reductions.matrix("bound"), "Cholesky CholeskyInverse Eigh LuFactor Qr"),
+    (reductions.matrix(), "Det Eig Inv MatrixRank Pinv SVD Slogdet"),
+    (reductions.matrix("bound"), "Cholesky CholeskyInverse Eigh Logdet LuFactor Qr"),
     # Products
     (products.einsum, "Einsum"),
     (products.matmul, "Matmul"),

@@ -44,12 +44,11 @@ def reduction_over(attribute: str) -> Rule:
         labels: list[Label] = list(range(len(shape) + 1))
         kept = [one for one in range(len(shape) + 1) if one - 1 not in axes]
         views: list[AnyView] = []
+        left: list[Label] = [*kept]
+        if getattr(call.layer, "keepdims", False):
+            left = [one if one in kept else ("one", one) for one in labels]
         for output, made in enumerate(call.outputs):
-            if len(made) == len(shape):
-                left: list[Label] = [one if one in kept else ("one", one) for one in labels]
-            elif len(made) == len(kept) - 1:
-                left = [*kept]
-            else:
+            if len(made) != len(left) - 1:
                 # Several quantiles: their axis stands before the batch.
                 return ACROSS_BATCH(call)
             given = [(Argument(place), labels) for place in range(len(call.inputs))]

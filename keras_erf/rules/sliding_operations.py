@@ -17,12 +17,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_erf.geometry import Ranges, Relation, Window
+from keras_erf.geometry import Marks, Ranges, Relation, Window
 from keras_erf.graph import Argument
 from keras_erf.rules import sliding
 from keras_erf.rules.call import Call, Rule, channel_axis, spatial_axes
 from keras_erf.rules.chain import Chain
 from keras_erf.rules.operands import ACROSS_BATCH, operands
+from keras_erf.rules.refused import refused
 from keras_erf.views import AnyView, Gather, Link, View
 
 __all__ = [
@@ -35,6 +36,9 @@ __all__ = [
     "pooling",
     "unfolding",
 ]
+
+# Keras 3.15 gives adaptive pools of channels-last maps an axis too many.
+WRONG_SHAPE = refused("Keras states a shape for its output that it does not have; use the layer")
 
 
 def pooling(call: Call) -> tuple[AnyView, ...]:
@@ -60,14 +64,13 @@ def kernel_of(rule: Rule, name: str = "kernel") -> Rule:
             return ACROSS_BATCH(call)
         kernel = tuple(given[name].shape)
         rank = len(kernel) - 2
-        channels = call.inputs[0][channel_axis(_layer(call), rank + 1)]
         return rule(
             _as_layer(
                 call,
                 kernel_size=kernel[:-2],
                 strides=_tuple(call.layer.strides, rank),
                 dilation_rate=_tuple(call.layer.dilation_rate, rank),
-                groups=max(channels // kernel[-2], 1),
+                groups=1,
                 depth_multiplier=kernel[-1],
             )
         )
@@ -78,6 +81,8 @@ def kernel_of(rule: Rule, name: str = "kernel") -> Rule:
 def adaptive_pooling(call: Call) -> tuple[AnyView, ...]:
     """Output o of m pools inputs floor(o n / m) to ceil((o + 1) n / m) - 1 of n."""
     rank = len(call.output)
+    if rank != len(call.inputs[0]):
+        return WRONG_SHAPE(call)
     links = [Link(axis) for axis in range(rank)]
     for axis in spatial_axes(_layer(call), rank):
         size, count = call.inputs[0][axis], call.output[axis]
@@ -108,24 +113,26 @@ def blurring(call: Call) -> tuple[AnyView, ...]:
 
 
 def edges(call: Call) -> tuple[AnyView, ...]:
-    """Sobel's filters, with mirrored edges: each difference is over two rows or two columns.
+    """Sobel's filters: each difference is over two rows or columns, and smoothed along the other.
 
     Output 0 of the last axis differentiates along the rows, output 1 along the
-    columns; each one is smoothed over three pixels of the other axis.
+    columns. The edges are mirrored: there a pixel's two neighbours are one, and
+    the difference is zero.
     """
     shape, rank = call.inputs[0], len(call.inputs[0])
     axes = spatial_axes(_layer(call), rank)
-    around = [(1, 1) if axis in axes else (0, 0) for axis in range(rank)]
-    ids = np.pad(np.arange(math.prod(shape)).reshape(shape), around, mode="reflect")
     chosen = np.arange(math.prod(shape)).reshape(*shape, 1)
     views = []
     for direction, along in enumerate(axes):
         links = [Link(axis) for axis in range(rank)]
         for axis in axes:
-            links[axis] = Link(axis, Window(2, dilation=2) if axis == along else Window(3))
-        placed = np.where(np.arange(2) == direction, chosen, -1)
-        steps = (Gather(ids, shape), View(tuple(links)), Gather(placed, shape))
-        views.append(Chain(steps, (ids.shape, shape)))
+            o, i = np.ogrid[: shape[axis], : shape[axis]]
+            near = abs(o - i) <= 1
+            if axis == along:
+                near = (abs(o - i) == 1) & (o > 0) & (o < shape[axis] - 1)
+            links[axis] = Link(axis, Marks(near))
+        placed = Gather(np.where(np.arange(2) == direction, chosen, -1), shape)
+        views.append(Chain((View(tuple(links)), placed), (shape,)))
     return tuple(views)
 
 

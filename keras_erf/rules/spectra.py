@@ -9,7 +9,9 @@ the cosine and imaginary ones by the sine; an imaginary part the other way about
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_erf.geometry import Marks
@@ -21,13 +23,15 @@ __all__ = ["fourier", "inverse_real_fourier", "plane_fourier", "short_time_fouri
 
 # Entries of a table of weights; longer signals are taken to see all of the axis.
 LARGEST_TABLE = 2**22
+# Of a window, in single precision.
+SMALLEST_WEIGHT = 2e-7
 
 
 def fourier(call: Call) -> tuple[AnyView, ...]:
     """Transforms along the last axis: of complex signals, and of real ones."""
     length = getattr(call.layer, "fft_length", None) or call.inputs[0][-1]
     return tuple(
-        _along_last(call, length, place, output)
+        _along_last(call, length, length, place, output)
         for place in range(len(call.inputs))
         for output in range(len(call.outputs))
     )
@@ -36,7 +40,9 @@ def fourier(call: Call) -> tuple[AnyView, ...]:
 def inverse_real_fourier(call: Call) -> tuple[AnyView, ...]:
     """From the lower half of a spectrum to a real signal."""
     length = call.layer.fft_length or 2 * (call.inputs[0][-1] - 1)
-    return tuple(_along_last(call, length, place, 0) for place in range(len(call.inputs)))
+    return tuple(
+        _along_last(call, length, length // 2 + 1, place, 0) for place in range(len(call.inputs))
+    )
 
 
 def plane_fourier(call: Call) -> tuple[AnyView, ...]:
@@ -57,9 +63,8 @@ def short_time_fourier(call: Call) -> tuple[AnyView, ...]:
     if layer.center:
         places = np.pad(places, length // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(places, length)[:: layer.sequence_stride]
-    counted = np.pad(_window(layer), _around(length - layer.sequence_length)) != 0
     offsets = np.arange(math.prod(leading)).reshape(*leading, 1, 1) * size
-    framed = Gather(np.where(counted, frames + offsets, -1), shape)
+    framed = Gather(np.where(_counted(layer), frames + offsets, -1), shape)
     rank = len(leading)
     views = []
     for output in range(2):
@@ -69,32 +74,32 @@ def short_time_fourier(call: Call) -> tuple[AnyView, ...]:
     return tuple(views)
 
 
-def _window(layer: object) -> np.ndarray:
-    """Weights of a frame, periodic; only the first one of a Hann window is zero."""
-    window, length = layer.window, layer.sequence_length  # type: ignore[attr-defined]
-    if window is None or isinstance(window, str):
-        weights = np.ones(length)
-        weights[0] = window != "hann"
-        return weights
-    return np.asarray(window)
+def _counted(layer: Any) -> np.ndarray:
+    """Which samples of a frame have a weight in the window.
+
+    Read off the operation itself, as backends place and end windows in their own
+    ways: the sum of a frame that is zero but for one sample is that sample's weight.
+    """
+    ones = np.eye(layer.fft_length, dtype="float32")
+    frames = keras.ops.stft(
+        ones, layer.sequence_length, 1, layer.fft_length, layer.window, center=False
+    )
+    return np.abs(keras.ops.convert_to_numpy(frames[0])[:, 0, 0]) > SMALLEST_WEIGHT
 
 
-def _around(extra: int) -> tuple[int, int]:
-    return extra // 2, extra - extra // 2
-
-
-def _along_last(call: Call, length: int, place: int, output: int) -> View:
+def _along_last(call: Call, length: int, used: int, place: int, output: int) -> View:
     axis = len(call.output) - 1
     outputs, inputs = call.output[-1], call.inputs[place][-1]
     leading = map(Link, range(axis))
     if outputs * inputs > LARGEST_TABLE:
         return View((*leading, Link(None)), place, output, status="bound")
-    weights = Marks(_weights(outputs, inputs, length, sine=place != output))
-    return View((*leading, Link(axis, weights)), place, output, gathers=True)
+    weights = _weights(outputs, inputs, length, sine=place != output)
+    weights[:, used:] = False
+    return View((*leading, Link(axis, Marks(weights))), place, output, gathers=True)
 
 
 def _weights(outputs: int, inputs: int, length: int, *, sine: bool) -> np.ndarray:
-    """Which inputs have a weight for which outputs; beyond the length they have none."""
+    """Which inputs have a weight for which outputs."""
     o, k = np.ogrid[:outputs, :inputs]
     zero = (2 * o * k) % length == 0 if sine else ((4 * o * k) % (2 * length) == length)
-    return ~zero & (k < length)
+    return ~zero
