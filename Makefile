@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 WORKERS ?= 2
+GRAPHS ?= 2000
+SEED := $(or $(SEED),$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -10,7 +12,7 @@ READY := $(VENV)/.ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test fuzz check format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r target text; do \
@@ -23,6 +25,11 @@ demo: $(READY) ## analyze the shipped pretrained ResNet into demo_output/
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+fuzz: $(READY) ## compare GRAPHS random graphs with brute force, from SEED
+	@echo "GRAPHS=$(GRAPHS) SEED=$(SEED)"
+	FUZZ_GRAPHS=$(GRAPHS) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) \
+		--hypothesis-profile fuzz tests/test_random_graphs.py $(PYTEST_ARGS)
 
 check: $(READY) ## check format, lint and types
 	$(BIN)/ruff format --check .

@@ -12,45 +12,68 @@ from typing import TYPE_CHECKING, Any
 from keras_erf._version import __version__
 
 if TYPE_CHECKING:
-    from keras_erf import analysis, errors, plotting, zoo
+    from keras_erf import analysis, errors, plotting, rules, zoo
+    from keras_erf.checking import Check, check
     from keras_erf.definitions import DEFINITIONS, Definition
     from keras_erf.effective import EffectiveReceptiveField, load
     from keras_erf.geometry import ReceptiveField
+    from keras_erf.paths import PathSizes, path_sizes, unproductive_layers
     from keras_erf.probing import probe
+    from keras_erf.projecting import ProjectiveField, projective_field
     from keras_erf.sampling import ImageFolder
     from keras_erf.theoretical import FieldTable, receptive_field, receptive_fields
+    from keras_erf.tiling import TileOverlap, tile_overlap
 
 __all__ = [
     "DEFINITIONS",
+    "Check",
     "Definition",
     "EffectiveReceptiveField",
     "FieldTable",
     "ImageFolder",
+    "PathSizes",
+    "ProjectiveField",
     "ReceptiveField",
+    "TileOverlap",
     "__version__",
     "analysis",
+    "check",
     "errors",
     "load",
+    "path_sizes",
     "plotting",
     "probe",
+    "projective_field",
     "receptive_field",
     "receptive_fields",
+    "rules",
+    "tile_overlap",
+    "unproductive_layers",
     "zoo",
 ]
 
 _HOMES = {
+    "Check": "checking",
     "DEFINITIONS": "definitions",
     "Definition": "definitions",
     "EffectiveReceptiveField": "effective",
     "FieldTable": "theoretical",
     "ImageFolder": "sampling",
+    "PathSizes": "paths",
+    "ProjectiveField": "projecting",
     "ReceptiveField": "geometry",
+    "TileOverlap": "tiling",
+    "check": "checking",
     "load": "effective",
+    "path_sizes": "paths",
     "probe": "probing",
+    "projective_field": "projecting",
     "receptive_field": "theoretical",
     "receptive_fields": "theoretical",
+    "tile_overlap": "tiling",
+    "unproductive_layers": "paths",
 }
-_MODULES = ("analysis", "errors", "plotting", "zoo")
+_MODULES = ("analysis", "errors", "plotting", "rules", "zoo")
 
 
 def __getattr__(name: str) -> Any:

@@ -5,13 +5,54 @@ from __future__ import annotations
 import ast
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["check_writable", "read_options", "read_preprocess", "read_size", "read_unit"]
+__all__ = [
+    "Preprocess",
+    "check_writable",
+    "in_options",
+    "read_grid",
+    "read_options",
+    "read_preprocess",
+    "read_size",
+    "read_unit",
+]
+
+# What the command line calls the arguments that the library's messages name.
+OPTIONS = {
+    "batch_size": "--batch-size",
+    "definition": "--definition",
+    "grid": "--grid",
+    "input": "--input",
+    "input_shape": "--size",
+    "inputs": "--images",
+    "layer": "--layer",
+    "options": "--option",
+    "samples": "--samples",
+    "seed": "--seed",
+    "unit": "--unit",
+    "weights": "--weights",
+}
+# Remedies that are for Python alone, and those of the command line.
+REMEDIES = {
+    "Use `build` for fresh weights": "Use --weights none for fresh weights",
+    "probe a model that starts behind it": "name another one",
+}
+
+
+def in_options(message: str) -> str:
+    """A message of the library in the words of the command line."""
+    for python, remedy in REMEDIES.items():
+        message = message.replace(python, remedy)
+    for name, option in OPTIONS.items():
+        message = message.replace(f"`{name}`", f"`{option}`")
+        message = message.replace(f"Received: {name}=", f"Received: {option} ")
+    return message
 
 
 def read_options(texts: Sequence[str] | None) -> dict[str, Any]:
@@ -43,6 +84,11 @@ def read_size(text: str | None) -> int | tuple[int, ...] | None:
     return sizes[0] if len(sizes) == 1 else sizes
 
 
+def read_grid(text: str | None) -> tuple[int, ...] | None:
+    """`14x14`, the rows and columns of tokens."""
+    return None if text is None else _integers(text, "--grid", "rows and columns such as 14x14")
+
+
 def _integers(text: str, name: str, expected: str) -> tuple[int, ...]:
     parts = re.split(r"[x,]", text.replace(" ", ""))
     if not all(part.isdecimal() for part in parts):
@@ -50,10 +96,10 @@ def _integers(text: str, name: str, expected: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _numbers(text: str | None, name: str) -> list[float] | None:
-    """`0.5`, `1/255` or `.485,.456,.406`."""
+def _numbers(text: str | None, name: str) -> tuple[float, ...]:
+    """`0.5`, `1/255` or `.485,.456,.406`; none of no text."""
     if text is None:
-        return None
+        return ()
     numbers = []
     for part in text.split(","):
         above, slash, below = part.partition("/")
@@ -63,41 +109,68 @@ def _numbers(text: str | None, name: str) -> list[float] | None:
             raise InvalidInputError(
                 f"`{name}` must be numbers such as 0.5, 1/255 or .485,.456,.406. Received: {text!r}"
             ) from error
-    return numbers
+    return tuple(numbers)
 
 
-def read_preprocess(
-    scale: str | None, mean: str | None, std: str | None, bgr: bool
-) -> Callable[[Any], Any] | None:
-    """`(pixels * scale - mean) / std`, channels in the order the model takes them."""
-    factor, offset, divisor = (
-        _numbers(text, name)
-        for text, name in ((scale, "--scale"), (mean, "--mean"), (std, "--std"))
-    )
-    if not (factor or offset or divisor or bgr):
-        return None
-    if divisor and 0 in divisor:
-        raise InvalidInputError(f"`--std` must not be zero. Received: {std!r}")
+@dataclass(frozen=True)
+class Preprocess:
+    """`(pixels * scale - mean) / std` of a batch of images, channels last.
 
-    def preprocess(batch: Any) -> Any:
-        channels = batch.shape[-1]
-        for name, values in (("--scale", factor), ("--mean", offset), ("--std", divisor)):
-            if values and len(values) not in (1, channels):
+    Args:
+        scale: One factor, or one per channel.
+        mean: What is taken off next, likewise.
+        std: The divisor, likewise.
+        bgr: Whether the model takes blue, green, red.
+    """
+
+    scale: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bgr: bool
+
+    def __call__(self, batch: Any) -> Any:
+        """What the model sees of a batch with values 0 to 255."""
+        ready = batch[..., ::-1] if self.bgr else batch
+        return (ready * self.scale - self.mean) / self.std
+
+    def check(self, channels: int) -> None:
+        """Fails where it does not fit images of so many channels."""
+        for name, values in (("--scale", self.scale), ("--mean", self.mean), ("--std", self.std)):
+            if len(values) not in (1, channels):
                 raise InvalidInputError(
                     f"`{name}` must be one value or {channels}, one per channel. "
                     f"Received: {len(values)} values"
                 )
-        ready = batch[..., ::-1] if bgr else batch
-        return (ready * (factor or 1.0) - (offset or 0.0)) / (divisor or 1.0)
+        if self.bgr and channels != 3:
+            raise InvalidInputError(
+                "`--bgr` is for images of three channels; leave it out. "
+                f"Received: a model of {channels}"
+            )
 
-    return preprocess
+
+def read_preprocess(
+    scale: str | None, mean: str | None, std: str | None, bgr: bool
+) -> Preprocess | None:
+    """The arithmetic that the options ask for; `None` without any."""
+    if scale is mean is std is None and not bgr:
+        return None
+    divisor = _numbers(std, "--std") or (1.0,)
+    if 0 in divisor:
+        raise InvalidInputError(f"`--std` must not be zero. Received: {std!r}")
+    return Preprocess(
+        scale=_numbers(scale, "--scale") or (1.0,),
+        mean=_numbers(mean, "--mean") or (0.0,),
+        std=divisor,
+        bgr=bgr,
+    )
 
 
 def check_writable(folder: Path) -> None:
-    """Fails before the long work, not after it."""
+    """Fails before the long work, not after it; makes nothing yet."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        # What exists of it: only there can be tried what writing would meet.
+        nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         raise InvalidInputError(

@@ -2,7 +2,7 @@
 
 Nothing heavy is imported before a command runs. The exit status is 0, 2 for a
 user's mistake (one line, no traceback), 130 for an interruption, and 1 for a
-fault of this program.
+fault of this program (a traceback).
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from keras_erf import zoo as zoo_index
 from keras_erf.arguments import (
     check_writable,
+    in_options,
+    read_grid,
     read_options,
     read_preprocess,
     read_size,
@@ -42,13 +45,44 @@ from keras_erf.errors import InvalidInputError, KerasERFError
 if TYPE_CHECKING:
     from keras_erf.effective import EffectiveReceptiveField
     from keras_erf.loading import LoadedModel
+    from keras_erf.theoretical import Target
 
 __all__ = ["main"]
 
+DEFAULT_DEFINITION = "luo2016"
+# Of click, or of typer's own copy of it; typer gives no name of its own to it.
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+class OneLineGroup(TyperGroup):
+    """Commands whose mistakes in the call are told in one line, as all others are."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **options: Any
+    ) -> Any:
+        """Runs a command; ends the process with its status, or returns that."""
+        given = sys.argv[1:] if args is None else list(args)
+        try:
+            status = super().main(given or ["--help"], standalone_mode=False, **options)
+        except UsageError as error:
+            typer.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
+            status = 2
+        except typer.Abort:
+            status = _interrupted()
+        if standalone_mode:
+            sys.exit(status)
+        return status
+
+
+def _interrupted() -> int:
+    typer.echo("Interrupted. Nothing was left half written.", err=True)
+    return 130
+
+
 app = typer.Typer(
     name="keras-erf",
+    cls=OneLineGroup,
     help="What a Keras network really looks at: its theoretical and effective receptive fields.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -92,6 +126,26 @@ SizeOption = Annotated[
         metavar="HxW",
         help="Spatial size of the input, e.g. 512x512.",
         show_default="the model's own",
+        rich_help_panel=UNIT_PANEL,
+    ),
+]
+InputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="NAME",
+        help="Input, of several, that is looked at and takes the images; noise for others.",
+        show_default="the first",
+        rich_help_panel=UNIT_PANEL,
+    ),
+]
+GridOption = Annotated[
+    str | None,
+    typer.Option(
+        "--grid",
+        metavar="HxW",
+        help="Rows and columns of a layer of tokens.",
+        show_default="found, or a square",
         rich_help_panel=UNIT_PANEL,
     ),
 ]
@@ -148,6 +202,8 @@ def analyze(
     layer: Annotated[list[str] | None, _layer_option("the last with spatial axes")] = None,
     unit: UnitOption = "center",
     size: SizeOption = None,
+    grid: GridOption = None,
+    input: InputOption = None,
     definition: Annotated[
         DefinitionName,
         typer.Option(
@@ -155,7 +211,7 @@ def analyze(
             help=f"What counts as effective field: {', '.join(DEFINITIONS)}.",
             rich_help_panel=UNIT_PANEL,
         ),
-    ] = DefinitionName.luo2016,  # type: ignore[attr-defined]
+    ] = DefinitionName[DEFAULT_DEFINITION],
     images: Annotated[Path | None, _input_option("Folder of images.", metavar="DIR")] = None,
     noise: Annotated[
         Noise, _input_option("Without images: normal, uniform or zeros.", metavar="KIND")
@@ -207,6 +263,12 @@ def analyze(
     keras-erf analyze my.keras --images photos --scale 1/255 --mean .5 --std .5
     """
     with _one_line_errors():
+        where: dict[str, Any] = {
+            "unit": read_unit(unit),
+            "input_shape": read_size(size),
+            "grid": read_grid(grid),
+            "input": input,
+        }
         check_writable(out)
         preprocess = read_preprocess(scale, mean, std, bgr)
         if preprocess and images is None:
@@ -217,27 +279,46 @@ def analyze(
         loaded = _load(model, weights, option, unsafe)
         from keras_erf.probing import probe
         from keras_erf.sampling import ImageFolder
+        from keras_erf.theoretical import locate
 
-        results = []
+        # All of them first: a mistake in the last one shall not cost the probes before it.
         chosen: list[str | None] = [*layer] if layer else [None]
-        for one in chosen:
-            inputs: Any = noise.value
-            if images is not None:
-                inputs = ImageFolder(images, preprocess or loaded.preprocess)
-            with progress_bar(one) as progress:
+        targets = [locate(loaded.model, one, **where) for one in chosen]
+        inputs: Any = noise.value
+        if images is not None:
+            folder = ImageFolder(images, preprocess or loaded.preprocess)
+            tensors = targets[0].graph.tensors
+            names = [tensors[number].name for number in targets[0].graph.inputs]
+            taking = tensors[targets[0].input].name
+            inputs = {name: folder if name == taking else noise.value for name in names}
+            inputs = inputs if len(names) > 1 else folder
+        if preprocess:
+            preprocess.check(_channels(targets[0]))
+        results = []
+        taken: set[str] = set()
+        for one, target in zip(chosen, targets, strict=True):
+            with progress_bar(target.receptive_field.layer) as progress:
                 result = probe(
                     loaded.model,
                     one,
-                    unit=read_unit(unit),
                     inputs=inputs,
                     samples=samples,
                     definition=definition.value,
                     batch_size=batch_size,
                     seed=seed,
-                    input_shape=read_size(size),
                     progress=progress,
+                    **where,
                 )
-            results.append((result, *_write(result, loaded, out)))
+            parts = [loaded.name, result.layer]
+            if unit != "center":
+                parts.append("unit" + "_".join(map(str, result.unit)))
+            if size is not None:
+                parts.append("x".join(map(str, result.receptive_field.input_size)))
+            if input is not None:
+                parts.append(input)
+            if definition.value != DEFAULT_DEFINITION:
+                parts.append(definition.value)
+            results.append((result, *_write(result, out, _free_stem(parts, taken))))
 
         if as_json:
             rows = [
@@ -260,6 +341,8 @@ def trf(
     layer: Annotated[list[str] | None, _layer_option("all with spatial axes")] = None,
     unit: UnitOption = "center",
     size: SizeOption = None,
+    grid: GridOption = None,
+    input: InputOption = None,
     local: Annotated[
         bool,
         typer.Option(
@@ -282,29 +365,25 @@ def trf(
     keras-erf trf my.h5 -l conv3_block4_out --size 512
     """
     with _one_line_errors():
+        at: dict[str, Any] = {"unit": read_unit(unit), "grid": read_grid(grid)}
+        where: dict[str, Any] = {
+            "input_shape": read_size(size),
+            "input": input,
+            "through_global": not local,
+        }
+        for name, value in (("--unit", unit if unit != "center" else None), ("--grid", grid)):
+            if value is not None and not layer:
+                raise InvalidInputError(
+                    f"`{name}` needs the layer it is of: name it with --layer. Received: {value!r}"
+                )
         loaded = _load(model, weights, option, unsafe, need_weights=False)
         from keras_erf.theoretical import receptive_field, receptive_fields
 
         skipped: Sequence[tuple[str, str]] = ()
         if layer:
-            fields = [
-                receptive_field(
-                    loaded.model,
-                    one,
-                    unit=read_unit(unit),
-                    input_shape=read_size(size),
-                    through_global=not local,
-                )
-                for one in layer
-            ]
+            fields = [receptive_field(loaded.model, one, **at, **where) for one in layer]
         else:
-            if unit != "center":
-                raise InvalidInputError(
-                    f"`--unit` needs the layer it is in: name it with --layer. Received: {unit!r}"
-                )
-            table = receptive_fields(
-                loaded.model, input_shape=read_size(size), through_global=not local
-            )
+            table = receptive_fields(loaded.model, **where)
             fields, skipped = list(table.fields), table.skipped
         if as_json:
             print_json(
@@ -336,11 +415,10 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except KerasERFError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {in_options(str(error))}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
-        typer.echo("Interrupted. Nothing was left half written.", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(_interrupted()) from None
 
 
 def _load(
@@ -365,7 +443,24 @@ def _load(
         )
 
 
-def _write(result: EffectiveReceptiveField, loaded: LoadedModel, folder: Path) -> tuple[Path, Path]:
+def _channels(target: Target) -> int:
+    """Channels of the input that a unit looks at."""
+    graph = target.graph
+    return int(graph.tensors[target.input].shape[graph.channel_axes[target.input]] or 0)
+
+
+def _free_stem(parts: Sequence[str], taken: set[str]) -> str:
+    """A file name of these parts that no other result of this run has."""
+    plain = re.sub(r"[^\w.-]+", "_", "-".join(parts))
+    stem, number = plain, 1
+    while stem.casefold() in taken:
+        number += 1
+        stem = f"{plain}-{number}"
+    taken.add(stem.casefold())
+    return stem
+
+
+def _write(result: EffectiveReceptiveField, folder: Path, stem: str) -> tuple[Path, Path]:
     """Saves picture and result of one layer; returns their paths."""
     import matplotlib
 
@@ -374,7 +469,6 @@ def _write(result: EffectiveReceptiveField, loaded: LoadedModel, folder: Path) -
 
     from keras_erf.writing import written_whole
 
-    stem = re.sub(r"[^\w.-]+", "_", f"{loaded.name}-{result.layer}")
     picture, file = folder / f"{stem}.png", folder / f"{stem}.npz"
     figure = result.plot().figure
     with written_whole(picture) as temporary:

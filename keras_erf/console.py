@@ -36,12 +36,29 @@ __all__ = [
     "show_warning",
 ]
 
+# The theoretical field, in words, where it is not exact.
 STATUS = {
-    "exact": "exact",
-    "bound": "bound (holds the field, may be larger)",
-    "measured": "measured",
-    "whole": "whole (the entire input)",
+    "bound": "a bound: it holds the true one and may be larger",
+    "measured": "measured, not computed",
+    "whole": "the whole input",
 }
+
+
+# For tables that are piped on.
+PIPE_WIDTH = 200
+# Columns that narrow terminals are spared, in this order.
+SPARE = ("centre (px)", "padding", "status")
+# A column of names is folded no narrower than this.
+LEAST_NAME = 24
+# Wider than any table.
+WIDEST = 10_000
+# What stands for a number that is not there, or says nothing.
+NONE = "–"
+
+
+def _counted(number: int, what: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _by(numbers: Sequence[Any]) -> str:
@@ -86,10 +103,40 @@ def _without_nan(value: Any) -> Any:
     return [_without_nan(one) for one in value] if isinstance(value, list) else value
 
 
-def _table(title: str, columns: Sequence[tuple[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, justify in columns:
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+def _console(*, stderr: bool = False) -> Console:
+    """A console that takes names as they are; what is piped on is not broken at 80 columns."""
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table with the layer first; a narrow terminal leaves out what it can best do without."""
+    longest = max(len(row[0]) for row in rows)
+    shown = list(columns)
+    table = _table(columns, rows, shown)
+    for spare in SPARE:
+        needed = console.measure(table, options=console.options.update(width=WIDEST)).maximum
+        # Names are folded; numbers are not.
+        if needed - max(longest - LEAST_NAME, 0) <= console.width:
+            break
+        if spare in shown:
+            shown.remove(spare)
+            table = _table(columns, rows, shown)
+    console.print(table)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in shown:
+        left = name in ("layer", "status")
+        table.add_column(
+            name, justify="left" if left else "right", no_wrap=name != "layer", overflow="fold"
+        )
+    for row in rows:
+        cells = dict(zip(columns, row, strict=True))
+        table.add_row(*(cells[name] for name in shown))
     return table
 
 
@@ -97,22 +144,12 @@ def print_fields(
     model: str, fields: Sequence[ReceptiveField], skipped: Sequence[tuple[str, str]]
 ) -> None:
     """The table of theoretical fields."""
-    console = Console()
+    console = _console()
     size = f", input {_by(fields[0].input_size)} px" if fields else ""
-    table = _table(
-        f"Theoretical receptive fields of {model}{size}",
-        [
-            ("layer", "left"),
-            ("map", "right"),
-            ("TRF (px)", "right"),
-            ("stride", "right"),
-            ("padding", "right"),
-            ("centre (px)", "right"),
-            ("status", "left"),
-        ],
-    )
-    for one in fields:
-        table.add_row(
+    title = f"Theoretical receptive fields of {model}{size}"
+    columns = ("layer", "map", "TRF (px)", "stride", "padding", "centre (px)", "status")
+    rows = [
+        (
             one.layer,
             _by(one.output_size),
             _by(one.size),
@@ -121,10 +158,15 @@ def print_fields(
             _point(one.center()),
             one.status,
         )
-    console.print(table)
+        for one in fields
+    ]
+    console.print(title)
+    if rows:
+        _print_table(console, columns, rows)
     if skipped:
         name, reason = skipped[0]
-        console.print(f"{len(skipped)} layers have no field here, {name} first: {reason}")
+        have = "layer has" if len(skipped) == 1 else "layers have"
+        console.print(f"{len(skipped)} {have} no field here, {name} first: {reason}")
 
 
 def print_results(
@@ -140,43 +182,43 @@ def print_results(
         results: Results with the paths of picture and `.npz`.
         guessed: Whether the layer was chosen by the program.
     """
-    console = Console()
+    console = _console()
     first = results[0][0]
     run = first.provenance["runs"][0]
+    samples = f"{_counted(first.count, 'sample')} of {run['inputs']}"
     console.print(
-        f"{model}, input {_by(first.receptive_field.input_size)} px, {first.count} samples of "
-        f"{run['inputs']}, definition {first.definition.name}",
-        highlight=False,
+        f"{model}, input {_by(first.receptive_field.input_size)} px, {samples}, "
+        f"definition {first.definition.name}"
     )
-    table = _table(
-        "",
-        [
-            ("layer", "left"),
-            ("TRF (px)", "right"),
-            ("ERF (px)", "right"),
-            ("ERF/TRF", "right"),
-            ("sigma (px)", "right"),
-            ("R²", "right"),
-            ("centre (px)", "right"),
-            ("status", "left"),
-        ],
+    columns = (
+        "layer",
+        "TRF (px)",
+        "ERF (px)",
+        "ERF/TRF",
+        "sigma (px)",
+        "R²",
+        "centre (px)",
+        "status",
     )
+    rows = []
     for result, _, _ in results:
         compared = result.compare()
-        table.add_row(
-            result.layer,
-            _by(result.receptive_field.size),
-            _with_error(result.size, result.size_error),
-            f"{100 * result.ratio:.0f} %",
-            _point(compared.sigma),
-            f"{compared.r_squared:.2f}",
-            _point(result.receptive_field.center()),
-            result.receptive_field.status,
+        rows.append(
+            (
+                result.layer,
+                _by(result.receptive_field.size),
+                _with_error(result.size, math.nan if result.constant else result.size_error),
+                f"{100 * result.ratio:.0f} %",
+                _point(compared.sigma) if compared.is_bell else NONE,
+                NONE if math.isnan(compared.r_squared) else f"{compared.r_squared:.2f}",
+                _point(result.receptive_field.center()),
+                result.receptive_field.status,
+            )
         )
-    console.print(table)
+    _print_table(console, columns, rows)
     for result, picture, file in results:
         _print_words(console, result, guessed=guessed)
-        console.print(f"Picture: {picture}\nResult:  {file}", highlight=False, soft_wrap=True)
+        console.print(f"Picture: {picture}\nResult:  {file}", soft_wrap=True)
 
 
 def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: bool) -> None:
@@ -184,9 +226,17 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
     chosen = " (the last layer with spatial axes)" if guessed else ""
     console.print(
         f"Unit {field.unit} of {field.layer}{chosen} can see {_by(field.size)} px and uses "
-        f"about {result.size:.0f} px, {100 * result.ratio:.0f} %.",
-        highlight=False,
+        f"about {result.size:.0f} px, {100 * result.ratio:.0f} %."
     )
+    if field.status != "exact":
+        console.print(f"The theoretical field is {STATUS.get(field.status, field.status)}.")
+    if result.constant:
+        console.print(
+            "All samples gave the same map, so there is no error: the gradient does not depend on "
+            "the input."
+            if any(run["inputs"] != "zeros noise" for run in result.provenance["runs"])
+            else "All samples were the same, zeros, so there is no error."
+        )
     if result.dead_count:
         console.print(f"{100 * result.dead:.0f} % of the samples had no gradient at this unit.")
     outside = any(
@@ -197,23 +247,29 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
         console.print("The field reaches over the input's edge; a larger --size shows all of it.")
     skipped = [name for run in result.provenance["runs"] for name in run["skipped"]]
     if skipped:
+        were = "was" if len(skipped) == 1 else "were"
         console.print(
-            f"{len(skipped)} images could not be read and were left out: {', '.join(skipped[:5])}"
+            f"{_counted(len(skipped), 'image')} could not be read and {were} left out: "
+            f"{', '.join(skipped[:5])}"
         )
 
 
 @contextmanager
-def progress_bar(layer: str | None) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(layer: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error, so that standard output can be piped on."""
     columns = (
-        TextColumn("Probing {task.description}"),
+        TextColumn("Probing {task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("samples"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(layer or "the last map", total=None)
+    console = _console(stderr=True)
+    # Where nothing can be redrawn a bar would leave but a blank line.
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(layer, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

@@ -23,6 +23,8 @@ __all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
 
 # Samples are dealt to this many blocks in turn; the spread between blocks gives the errors.
 BLOCKS = 16
+# Shares of the peak that gradients in single precision may differ by.
+ROUNDING = 1e-6
 FORMAT = "keras-erf effective receptive field 1"
 
 
@@ -69,6 +71,15 @@ class EffectiveReceptiveField:
     def dead(self) -> float:
         """Share of the samples whose gradient was zero everywhere."""
         return self.dead_count / self.count
+
+    @property
+    def constant(self) -> bool:
+        """Whether all samples gave one map, but for rounding: then there is no error to speak of.
+
+        The gradient of a net without activations, say, does not depend on the input.
+        """
+        error, peak = self.standard_error, np.abs(self.map).max()
+        return bool(np.isfinite(error).all() and error.max() <= ROUNDING * peak)
 
     @property
     def layer(self) -> str:
@@ -262,12 +273,13 @@ class EffectiveReceptiveField:
 
     def __repr__(self) -> str:
         field_ = self.receptive_field
-        # One sample tells nothing of its spread.
-        error = "" if math.isnan(self.size_error) else f" +- {self.size_error:.1f}"
+        # One sample tells nothing of its spread, and equal ones have none.
+        error = "" if math.isnan(self.size_error) or self.constant else f" +- {self.size_error:.1f}"
+        samples = "1 sample" if self.count == 1 else f"{self.count} samples"
         return (
             f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size {self.size:.1f}{error} "
             f"px of {'x'.join(map(str, field_.size))} px "
-            f"({100 * self.ratio:.0f} %), {self.definition.name}, {self.count} samples>"
+            f"({100 * self.ratio:.0f} %), {self.definition.name}, {samples}>"
         )
 
     @cached_property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import io
 import re
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +135,21 @@ def _read(keras: Any, path: Path, unsafe: bool) -> Any:
 
 
 def _first_sentence(text: str) -> str:
-    return text.partition(". ")[0][:200]
+    # Keras puts `None --` and the number before what the operating system says.
+    plain = re.sub(r"(None -- )?\[Errno -?\d+\] ", "", text)
+    return plain.partition(". ")[0][:200]
+
+
+class _Downloads(io.TextIOBase):
+    """What Keras tells of downloads, less the line that announces them, on standard error."""
+
+    def write(self, text: str) -> int:
+        if not text.startswith("Downloading data from"):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def _from_zoo(name: str, weights: str | None, options: dict[str, Any]) -> LoadedModel:
@@ -148,7 +164,9 @@ def _from_applications(keras: Any, name: str, weights: str) -> LoadedModel:
     build = getattr(keras.applications, name)
     chosen = None if weights == "none" else weights
     try:
-        model = build(weights=chosen)
+        # Announced, a download that fails would take two lines of the user's.
+        with redirect_stdout(_Downloads()):
+            model = build(weights=chosen)
     except Exception as error:
         if chosen is None:
             raise

@@ -8,9 +8,11 @@ not grow with their number. The user's model is only called, never changed.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -27,7 +29,7 @@ from keras_erf.errors import BackendError, GradientError, InvalidInputError
 from keras_erf.gradients import sample_maps, unit_gradient
 from keras_erf.graph import build_graph
 from keras_erf.sampling import DEFAULT_SAMPLES, InputSpec, Source, make_source
-from keras_erf.theoretical import Target, locate
+from keras_erf.theoretical import Rules, Target, locate
 
 __all__ = ["probe"]
 
@@ -51,6 +53,8 @@ def probe(
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
     training: bool = False,
+    grid: Sequence[int] | None = None,
+    rules: Rules | None = None,
     progress: bool | Progress | None = None,
 ) -> EffectiveReceptiveField:
     """Measures the effective receptive field of one unit of a layer.
@@ -70,18 +74,24 @@ def probe(
             nearest the input's centre.
         inputs: `"normal"`, `"uniform"` or `"zeros"`; an array of shape
             `(samples, *input shape)`, or a list or dict of them for several
-            inputs; a `tf.data.Dataset`; an `ImageFolder` or the path of one.
+            inputs; a `tf.data.Dataset`; an `ImageFolder` or the path of one; a
+            dict of any of these, one for each input.
         samples: Number of samples; `None` takes all of an array, and 64 of
             anything else. Fewer are used where `inputs` holds fewer.
         definition: Name of a definition, or a `Definition`; see `DEFINITIONS`.
-        batch_size: Samples per batch; `None` chooses by memory.
+        batch_size: Samples per batch; `None` chooses by memory. A model of fixed batch
+            size takes no other.
         seed: Seed of noise, of the order of image files and of random layers.
         input: Name of the input the map is over; `None` is the first.
         input_shape: Spatial sizes for the inputs, without batch and channels.
             `None` keeps the model's; where they are undefined, those of an
             array are taken, or sizes large enough for the field.
-        training: Whether layers run in training mode (dropout active, batch
-            statistics of each batch). No statistics are updated.
+        training: Whether layers run in training mode (dropout active). No
+            statistics are updated. Refused where a batch normalisation that is
+            not frozen lies on the way: by the statistics of the batch a unit
+            depends on every pixel of every sample, and has no field of its own.
+        grid: Rows and columns of a layer of tokens, as in `receptive_field`.
+        rules: Rules for unknown layers, as in `receptive_field`.
         progress: `True` shows a bar; a function is called with the number of
             samples done and wanted.
 
@@ -92,8 +102,8 @@ def probe(
         InvalidInputError: An argument does not fit the model.
         UnknownLayerError: `layer` is not in the model.
         UnsupportedLayerError: No rule tells the field of a layer on the way.
-        GradientError: The gradient is zero for every sample, or not finite;
-            the layer that is to blame is named.
+        GradientError: The gradient is zero for every sample, or not finite, or
+            the model cannot be run; the layer that is to blame is named.
         BackendError: Keras does not run on TensorFlow.
     """
     if keras.config.backend() != "tensorflow":
@@ -106,15 +116,35 @@ def probe(
     for name, number in (("samples", samples), ("batch_size", batch_size)):
         if number is not None:
             _check_whole(name, number, 1)
+    if not isinstance(training, bool):
+        raise InvalidInputError(
+            f"`training` must be True or False. Received: training={training!r}"
+        )
     if input_shape is None:
         input_shape = _shape_of_data(model, input, inputs)
-    target = locate(model, layer, unit=unit, input=input, input_shape=input_shape)
+    target = locate(
+        model,
+        layer,
+        unit=unit,
+        input=input,
+        input_shape=input_shape,
+        grid=grid,
+        rules=rules,
+    )
+    if training:
+        _check_statistics(target)
+    fixed = target.graph.batch
+    if fixed and batch_size not in (None, fixed):
+        raise InvalidInputError(
+            f"`batch_size` must be {fixed}, which the model is built for; leave it out. "
+            f"Received: batch_size={batch_size}"
+        )
     source = make_source(inputs, _input_specs(target), seed=seed)
     if samples is None:
         entire = source.description.startswith("array")
         samples = source.count if entire and source.count else DEFAULT_SAMPLES
     wanted = min(samples, source.count or samples)
-    size = target.graph.batch or batch_size or _batch_size(target, wanted)
+    size = fixed or batch_size or _batch_size(target, wanted)
     run = _Run(target, definition, training, seed)
     with _progress(progress, wanted, target.receptive_field.layer) as report:
         _feed(run, source, size, wanted, report)
@@ -145,6 +175,18 @@ def _check_whole(name: str, number: Any, least: int) -> None:
         raise InvalidInputError(
             f"`{name}` must be a whole number of at least {least}. Received: {name}={number!r}"
         )
+
+
+def _check_statistics(target: Target) -> None:
+    """Refuses layers that mix samples: their units see the whole batch, and no field is true."""
+    for node in target.graph.ancestors(target.tensor):
+        layer = node.operation
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            raise InvalidInputError(
+                f"`training` must be False: in training mode layer {node.name!r} normalises by the "
+                "whole batch, so that a unit sees every pixel of every sample. Set its trainable "
+                "to False to have dropout alone. Received: training=True"
+            )
 
 
 def _shape_of_data(model: Any, input: str | None, inputs: Any) -> tuple[int, ...] | None:
@@ -186,12 +228,13 @@ def _input_specs(target: Target) -> list[InputSpec]:
 def _batch_size(target: Target, wanted: int) -> int:
     """Samples per batch that keep the activations within the memory allowed."""
     graph = target.graph
-    shapes = [
-        graph.tensors[tensor].shape
-        for node in graph.ancestors(target.tensor)
-        for tensor in node.outputs
+    made = [
+        graph.tensors[tensor] for node in graph.ancestors(target.tensor) for tensor in node.outputs
     ]
-    sample = 2 * 4 * sum(math.prod(size or 1 for size in shape) for shape in shapes)
+    sample = 2 * sum(
+        tf.as_dtype(tensor.dtype).size * math.prod(size or 1 for size in tensor.shape)
+        for tensor in made
+    )
     return max(1, min(MAXIMUM_BATCH, wanted, MEMORY // max(sample, 1)))
 
 
@@ -231,6 +274,14 @@ class _Run:
             self.add(batch, tf.constant(blocks), seeds)
         except tf.errors.OpError as error:
             raise GradientError(_failure(error, self.target, count)) from error
+        except Exception as error:  # A layer's own code may raise anything.
+            name = self._failing_layer(batch)
+            if name is None:  # None of the layers' faults.
+                raise
+            raise GradientError(
+                f"The model cannot be run: layer {name!r} fails: {_reason(error)}. Mend it, or "
+                "choose a layer before it"
+            ) from error
         self.counts += np.bincount(blocks[:valid], minlength=BLOCKS)
         self.done += valid
         if not self.finite.numpy():
@@ -244,6 +295,23 @@ class _Run:
 
     def _explanation(self, batch: Mapping[int, Any]) -> str:
         return explain_gradient(self.target, batch, self.definition, training=self.training)
+
+    def _failing_layer(self, batch: Mapping[int, Any]) -> str | None:
+        """Name of the first layer that cannot be called, if there is one."""
+        graph = self.target.graph
+        nodes = graph.ancestors(self.target.tensor)
+
+        def fails(last: int) -> bool:
+            wanted = [tensor for node in nodes[: last + 1] for tensor in node.outputs]
+            call = functools.partial(graph.run, batch, wanted, training=self.training)
+            try:
+                tf.function(call, autograph=False).get_concrete_function()
+            except Exception:
+                return True
+            return False
+
+        first = bisect.bisect_left(range(len(nodes)), True, key=fails)
+        return nodes[first].name if first < len(nodes) else None
 
     def _add(self, batch: Mapping[int, Any], blocks: Any, seeds: Sequence[Any]) -> None:
         gradient = unit_gradient(
@@ -262,6 +330,14 @@ class _Run:
         self.dead.assign_add(tf.math.count_nonzero(dead & (blocks >= 0)))
         # Not of the maps: there a ReLU turns minus infinity into an innocent zero.
         self.finite.assign(self.finite & tf.reduce_all(tf.math.is_finite(gradient)))
+
+
+def _reason(error: Exception) -> str:
+    """The line that says what is wrong; Keras puts it in bold between words on the call."""
+    plain = re.sub(r"\x1b\[\d*m", "", str(error)).partition("Arguments received by")[0]
+    lines = [line.strip() for line in plain.splitlines()]
+    reasons = [line for line in lines if line and not line.startswith("Exception encountered")]
+    return reasons[0].rstrip(".") if reasons else type(error).__name__
 
 
 def _failure(error: tf.errors.OpError, target: Target, count: int) -> str:
@@ -311,8 +387,9 @@ def _progress(progress: bool | Progress | None, wanted: int, layer: str) -> Iter
         yield lambda done, total: None
     else:
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import Progress as Bar
 
         with Bar(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(f"Probing {layer}", total=wanted)
+            task = bar.add_task(f"Probing {escape(layer)}", total=wanted)
             yield lambda done, total: bar.update(task, completed=done)

@@ -142,13 +142,17 @@ class Table:
         return Table(starts, stops, self.stride, gathered)
 
     def transposed(self, axes: Sequence[int | None], rank: int) -> Table:
-        """This table with axis `i` put at `axes[i]` of `rank`; `None` drops one of length 1."""
+        """This table with axis `i` put at `axes[i]` of `rank`; `None` drops one of length 1.
+
+        Of axes put at the same place the diagonal is taken.
+        """
         dropped = tuple(axis for axis, place in enumerate(axes) if place is None)
         places = [place for place in axes if place is not None]
-        order = np.argsort(places).tolist()
         missing = sorted(set(range(rank)) - set(places))
         starts, stops = (
-            np.expand_dims(np.transpose(np.squeeze(array, dropped), order), missing)
+            np.expand_dims(
+                np.einsum(np.squeeze(array, dropped), places, sorted(set(places))), missing
+            )
             for array in (self.starts, self.stops)
         )
         return Table(starts, stops, self.stride, self.gathered)

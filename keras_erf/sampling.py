@@ -7,6 +7,7 @@ the same order for the same seed, whatever the batch size.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ def make_source(inputs: Any, specs: Sequence[InputSpec], *, seed: int) -> Source
         inputs: `"normal"` (standard normal noise), `"uniform"` (in [0, 1)) or
             `"zeros"`; an array `(samples, *input shape)`, or a list or dict of
             them for several inputs; a `tf.data.Dataset` of samples or batches,
-            with or without labels; an `ImageFolder`, or the path of one.
+            with or without labels; an `ImageFolder`, or the path of one; a dict
+            of any of these, one for each input, which is as long as the shortest.
         specs: The model's inputs, in order.
         seed: Seed of noise and of the order of files.
 
@@ -103,10 +105,45 @@ def make_source(inputs: Any, specs: Sequence[InputSpec], *, seed: int) -> Source
         return _images(inputs, specs, seed)
     if hasattr(inputs, "element_spec") and hasattr(inputs, "rebatch"):
         return _dataset(inputs, specs)
+    if isinstance(inputs, Mapping) and any(map(_is_source, inputs.values())):
+        return _mixed(inputs, specs, seed)
     return _arrays(inputs, specs)
 
 
-def _noise(kind: str, specs: Sequence[InputSpec], seed: int) -> Source:
+def _is_source(inputs: Any) -> bool:
+    """Whether one input's samples come from something else than an array."""
+    return isinstance(inputs, (str, os.PathLike, ImageFolder)) or hasattr(inputs, "element_spec")
+
+
+def _mixed(inputs: Mapping[str, Any], specs: Sequence[InputSpec], seed: int) -> Source:
+    """Samples of each input from a source of its own."""
+    _check_names(inputs, specs)
+    parts = []
+    for number, spec in enumerate(specs):
+        one = inputs[spec.name]
+        noise = isinstance(one, str) and one in NOISE
+        # A stream of its own for each, as `_noise` has; files keep the order they have alone.
+        parts.append(
+            _noise(one, [spec], (seed, number)) if noise else make_source(one, [spec], seed=seed)
+        )
+    skipped: list[str] = []
+
+    def batches(size: int) -> Batches:
+        # All batches but the last are full.
+        for arrays in zip(*(part.batches(size) for part in parts), strict=False):
+            count = min(len(array) for (array,) in arrays)
+            skipped[:] = [name for part in parts for name in part.skipped]
+            yield [array[:count] for (array,) in arrays]
+        skipped[:] = [name for part in parts for name in part.skipped]
+
+    counts = [part.count for part in parts if part.count is not None]
+    descriptions = (
+        f"{spec.name}: {part.description}" for spec, part in zip(specs, parts, strict=True)
+    )
+    return Source("; ".join(descriptions), min(counts, default=None), batches, skipped)
+
+
+def _noise(kind: str, specs: Sequence[InputSpec], seed: int | tuple[int, int]) -> Source:
     def batches(size: int) -> Batches:
         # A stream for each input, so that the batch size does not change the draws.
         children = np.random.SeedSequence(seed).spawn(len(specs))
@@ -120,15 +157,19 @@ def _noise(kind: str, specs: Sequence[InputSpec], seed: int) -> Source:
     return Source(f"{kind} noise", None, batches, [])
 
 
+def _check_names(inputs: Mapping[str, Any], specs: Sequence[InputSpec]) -> None:
+    names = [spec.name for spec in specs]
+    if not set(names) <= set(inputs):
+        raise InvalidInputError(
+            f"`inputs` must have an array for each input of the model: {', '.join(names)}. "
+            f"Received: keys {', '.join(map(str, inputs))}"
+        )
+
+
 def _arrays(inputs: Any, specs: Sequence[InputSpec]) -> Source:
     names = [spec.name for spec in specs]
     if isinstance(inputs, Mapping):
-        missing = [name for name in names if name not in inputs]
-        if missing:
-            raise InvalidInputError(
-                f"`inputs` must have an array for each input of the model: {', '.join(names)}. "
-                f"Received: keys {', '.join(map(str, inputs))}"
-            )
+        _check_names(inputs, specs)
         given = [inputs[name] for name in names]
     else:
         given = list(inputs) if len(specs) > 1 and isinstance(inputs, (list, tuple)) else [inputs]
@@ -235,7 +276,8 @@ def _images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Sourc
         )
     if len(specs) != 1:
         raise InvalidInputError(
-            "`inputs` can be an image folder for models of one input only; give a dict of arrays. "
+            "`inputs` must say for each of several inputs what it takes: give a dict, such as "
+            f"{{{specs[0].name!r}: ImageFolder(...), {specs[1].name!r}: 'normal'}}. "
             f"Received: a model with {len(specs)} inputs"
         )
     spec = specs[0]
@@ -271,7 +313,9 @@ def _images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Sourc
             return np.asarray(image, dtype="float32").reshape((*size, channels))
         except Exception as error:  # A broken file may fail in any way an image reader can.
             skipped.append(file.relative_to(path).as_posix())
-            warnings.warn(f"Left out {str(file)!r}, which cannot be read: {error}", stacklevel=2)
+            # Pillow names the stream it read from, which is nothing to the user.
+            reason = " ".join(re.sub(r"<_io\.[^>]*>", "", str(error)).split())
+            warnings.warn(f"Left out {str(file)!r}, which cannot be read: {reason}", stacklevel=2)
             return None
 
     def batches(size: int) -> Batches:
@@ -290,7 +334,8 @@ def _images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Sourc
                 f"{skipped[0]!r} first. Received: inputs={str(path)!r}"
             )
 
-    return Source(f"{len(files)} images of folder {path.name!r}", len(files), batches, skipped)
+    images = "1 image" if len(files) == 1 else f"{len(files)} images"
+    return Source(f"{images} of folder {path.name!r}", len(files), batches, skipped)
 
 
 def _prepared(batch: np.ndarray, folder: ImageFolder, spec: InputSpec) -> np.ndarray:

@@ -23,7 +23,7 @@ from keras_erf.tokens import found_grid, given_grid
 from keras_erf.tracing import Tracing
 from keras_erf.units import UnitTracer
 
-__all__ = ["FieldTable", "Target", "locate", "receptive_field", "receptive_fields"]
+__all__ = ["FieldTable", "Rules", "Target", "locate", "receptive_field", "receptive_fields"]
 
 Unit = tuple[int, ...]
 Rules = Mapping[type, Rule]
@@ -58,7 +58,8 @@ def receptive_field(
     Args:
         model: A Functional or Sequential Keras model.
         layer: Layer name, path (`"backbone/conv1"`), `Layer` or `KerasTensor`;
-            `None` is the last layer with spatial axes.
+            `None` is the last layer with more than one position at the model's
+            own size.
         unit: Index of the unit in the layer's map, one entry per spatial axis,
             or `"center"`: the unit whose field's centre is nearest the input's
             centre (of two equally near the later, of more the middle one).
@@ -167,8 +168,7 @@ class Target:
     """A unit of a layer, found in a graph of definite sizes.
 
     Args:
-        graph: The model's graph at the input size in force.
-        input: Number of the analysed input tensor.
+        tracing: Fields of the model's graph at the input size in force.
         tensor: Number of the layer's tensor.
         spatial_axes: Spatial axes of the layer's tensor, the batch not counted.
         position: The unit's index along each of them; of a unit on a grid of
@@ -176,12 +176,21 @@ class Target:
         receptive_field: Theoretical field of the unit.
     """
 
-    graph: Graph
-    input: int
+    tracing: Tracing
     tensor: int
     spatial_axes: tuple[int, ...]
     position: Unit
     receptive_field: ReceptiveField
+
+    @property
+    def graph(self) -> Graph:
+        """The model's graph at the input size in force."""
+        return self.tracing.graph
+
+    @property
+    def input(self) -> int:
+        """Number of the analysed input tensor."""
+        return self.tracing.input
 
 
 def locate(
@@ -199,11 +208,15 @@ def locate(
     graph = build_graph(model)
     wanted = None if layer is None else graph.find(layer)
     tracing = _sized(graph, wanted, graph.input_number(input), input_shape, through_global, rules)
-    tensor = _last_map(tracing) if wanted is None else wanted
+    if wanted is not None:
+        tensor = wanted
+    elif input_shape is None:
+        tensor = _last_map(tracing)
+    else:
+        # The same layer at every size: a small input leaves the last ones a single position.
+        tensor = _last_map(_ample(graph, tracing.input, rules))
     field, position = _field(tracing, tensor, unit, through_global, grid)
-    return Target(
-        tracing.graph, tracing.input, tensor, tracing.spatial_axes(tensor), position, field
-    )
+    return Target(tracing, tensor, tracing.spatial_axes(tensor), position, field)
 
 
 def _field(
@@ -332,23 +345,27 @@ def _sized(
     if all(None not in graph.tensors[number].shape for number in graph.inputs):
         defined = all(None not in tensor.shape for tensor in graph.tensors)
         return Tracing(graph if defined else graph.resized({}), input, rules)
-    last = wanted is None
-    tensor = _ample_last_map(graph, input, rules) if wanted is None else wanted
-    size = FIRST_SIZE
+    tracing = _ample(graph, input, rules)
+    tensor = _last_map(tracing) if wanted is None else wanted
+    size = 0
     for _ in range(MAXIMUM_TRIALS):
-        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
-        if tensor in tracing.graph.failures or (last and not _is_map(tracing, tensor)):
-            size *= 2
-            continue
-        found, _position = _field(tracing, tensor, "center", through_global)
-        inside = zip(found.box(), found.input_size, strict=True)
-        if found.status == "whole" and size < WHOLE_SIZE:
-            size = WHOLE_SIZE
-        elif found.status == "whole" or all(a >= 0 and b <= extent for (a, b), extent in inside):
-            break
+        if tensor in tracing.graph.failures or (wanted is None and not _is_map(tracing, tensor)):
+            size = max(2 * size, FIRST_SIZE)
         else:
-            room = max(found.size) + 2 * max(math.ceil(stride) for stride in found.stride)
-            size = max(size + SIZE_STEP, math.ceil(room / SIZE_STEP) * SIZE_STEP)
+            found, _position = _field(tracing, tensor, "center", through_global)
+            inside = all(
+                start >= 0 and stop <= extent
+                for (start, stop), extent in zip(found.box(), found.input_size, strict=True)
+            )
+            # What gathers the input sees exactly all of it, at any size.
+            whole = found.box() == tuple((0, extent) for extent in found.input_size)
+            if size and (inside or (whole and size >= WHOLE_SIZE)):
+                break
+            stride = max(math.ceil(abs(Fraction(one))) for one in found.stride)
+            room = max(found.size) + 2 * stride
+            enough = math.ceil(room / SIZE_STEP) * SIZE_STEP
+            size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)
+        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
     return tracing
 
 
@@ -394,13 +411,13 @@ def _spatial_shape(graph: Graph, number: int) -> tuple[Any, ...]:
     return tuple(graph.tensors[number].shape[axis] for axis in graph.spatial_axes(number))
 
 
-def _ample_last_map(graph: Graph, input: int, rules: Rules | None) -> int:
-    """The last layer with spatial axes of a model of undefined sizes; small inputs may lose it."""
+def _ample(graph: Graph, input: int, rules: Rules | None) -> Tracing:
+    """The graph at its own size, and where it has none at one so large that no layer is lost."""
     for size in AMPLE_SIZES:
         tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
         if not tracing.graph.failures:
             break
-    return _last_map(tracing)
+    return tracing
 
 
 def _filled(graph: Graph, size: int) -> dict[int, tuple[int, ...]]:

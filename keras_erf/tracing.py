@@ -110,6 +110,18 @@ class Tracing:
 
     def mask(self, tensor: int, position: Sequence[int], *, through_global: bool) -> np.ndarray:
         """Exact support, over the input's spatial axes, of the unit at a spatial position."""
+        seen = self.masks(tensor, position, through_global=through_global)
+        shape = self.shape(self.input)
+        mask = np.broadcast_to(seen.get(self.input, np.zeros(shape, dtype=bool)), shape)
+        return np.any(mask, axis=self.graph.channel_axes[self.input])
+
+    def masks(
+        self, tensor: int, position: Sequence[int], *, through_global: bool
+    ) -> dict[int, np.ndarray]:
+        """What the unit at a spatial position sees of each tensor on the way to the input.
+
+        An axis of length 1 stands for a whole axis whose entries agree.
+        """
         self._learn(tensor)
         start = np.zeros(self.spatial_shape(tensor), dtype=bool)
         start[tuple(position)] = True
@@ -117,20 +129,56 @@ class Tracing:
         for node in reversed(self.graph.ancestors(tensor)):
             if seen.keys().isdisjoint(node.outputs):
                 continue
-            for view in self._views_of(node):
+            for view in self.views(node, through_global=through_global):
                 made, source = node.outputs[view.output], node.inputs[view.input]
-                lost = not through_global and (node, view) in self._global
-                if made not in seen or lost or not self.reaches(source):
-                    continue
-                mask = view.mask(seen[made], self.shape(made), self.shape(source))
-                seen[source] = mask | seen[source] if source in seen else mask
-        shape = self.shape(self.input)
-        mask = np.broadcast_to(seen.get(self.input, np.zeros(shape, dtype=bool)), shape)
-        return np.any(mask, axis=self.graph.channel_axes[self.input])
+                if made in seen:
+                    mask = view.mask(seen[made], self.shape(made), self.shape(source))
+                    seen[source] = mask | seen[source] if source in seen else mask
+        return seen
+
+    def spread(self, tensor: int, pixel: Sequence[int], *, through_global: bool) -> np.ndarray:
+        """Mask over the spatial axes of `tensor` of the units that see a pixel of the input."""
+        self._learn(tensor)
+        start = np.zeros(self.spatial_shape(self.input), dtype=bool)
+        start[tuple(pixel)] = True
+        seen = {self.input: np.expand_dims(start, self._channels[self.input])}
+        for node in self.graph.ancestors(tensor):
+            if seen.keys().isdisjoint(node.inputs):
+                continue
+            for view in self.views(node, through_global=through_global):
+                made, source = node.outputs[view.output], node.inputs[view.input]
+                if source in seen:
+                    mask = view.spread(seen[source], self.shape(made), self.shape(source))
+                    seen[made] = mask | seen[made] if made in seen else mask
+        shape = self.shape(tensor)
+        mask = np.broadcast_to(seen.get(tensor, np.zeros(shape, dtype=bool)), shape)
+        return np.any(mask, axis=self._channels[tensor])
+
+    def views(self, node: Node, *, through_global: bool) -> list[AnyView]:
+        """How a call, carried over before, sees the tensors on the way to the input."""
+        return [
+            view
+            for view in self._views_of(node)
+            if self.reaches(node.inputs[view.input])
+            and (through_global or (node, view) not in self._global)
+        ]
+
+    def call(self, node: Node) -> Call:
+        """What a rule is told about a call."""
+        return Call(
+            node.name,
+            node.operation,
+            inputs=tuple(self.shape(tensor) for tensor in node.inputs),
+            outputs=tuple(self.shape(tensor) for tensor in node.outputs),
+            dtypes=tuple(self.graph.tensors[tensor].dtype for tensor in node.inputs),
+            batch=self.graph.batch,
+            arguments=node.filled_arguments,
+            run=self.graph.runner(node),
+        )
 
     def _learn(self, tensor: int) -> None:
         """Carries reaches and channel axes as far as `tensor`."""
-        pending = [tensor]
+        pending = [] if tensor in self._local else [tensor]
         while pending:
             last = pending[-1]
             node = self._makers.get(last)
@@ -194,17 +242,7 @@ class Tracing:
 
     def _views_of(self, node: Node) -> tuple[AnyView, ...]:
         if node not in self._views:
-            call = Call(
-                node.name,
-                node.operation,
-                inputs=tuple(self.shape(tensor) for tensor in node.inputs),
-                outputs=tuple(self.shape(tensor) for tensor in node.outputs),
-                dtypes=tuple(self.graph.tensors[tensor].dtype for tensor in node.inputs),
-                batch=self.graph.batch,
-                arguments=node.filled_arguments,
-                run=self.graph.runner(node),
-            )
-            self._views[node] = views(call, node.kind, self._rules)
+            self._views[node] = views(self.call(node), node.kind, self._rules)
         return self._views[node]
 
     def _channel_after(self, node: Node, made: int, used: Sequence[AnyView]) -> int:

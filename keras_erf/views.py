@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -77,6 +77,9 @@ class AnyView(Protocol):
         entries agree: channels usually do, and then cost nothing.
         """
 
+    def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Boolean mask of the output, full size, that sees any `marked` input; `mask` reversed."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -140,6 +143,8 @@ class View:
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
         used = [link.axis for link in self.links if link.axis is not None]
+        if len(set(used)) < len(used):
+            return self._joint(np.broadcast_to(seen, output), output, shape, backwards=True)
         unused = tuple(axis for axis in range(seen.ndim) if axis not in used)
         # Axes in the order of the input's; those the input does not follow are gathered.
         kept = np.transpose(seen.any(axis=unused), np.argsort(np.argsort(used)))
@@ -159,6 +164,50 @@ class View:
                 moved = link.relation.backward(np.moveaxis(kept, axis, 0), size)
                 kept = np.moveaxis(moved, 0, axis)
         return kept
+
+    def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Mask of the output that sees any `marked` input; see `AnyView`."""
+        used = [link.axis for link in self.links if link.axis is not None]
+        if len(set(used)) < len(used):
+            return self._joint(np.broadcast_to(marked, shape), output, shape, backwards=False)
+        kept: np.ndarray = np.broadcast_to(marked, shape)
+        for axis, link in enumerate(self.links):
+            if link.axis is None:
+                kept = np.any(kept, axis=axis, keepdims=True)
+                continue
+            units, counted = link.relation.taps(np.arange(output[link.axis]))
+            counted = counted & (units >= 0) & (units < shape[axis])
+            lines = np.moveaxis(kept, axis, 0)[np.where(counted, units, 0)]
+            # Outputs, taps, the other axes.
+            counts = counted.reshape(*counted.shape, *[1] * (kept.ndim - 1))
+            hit = np.asarray((lines & counts).any(axis=1))
+            kept = np.moveaxis(hit, 0, axis)
+        gathered = tuple(axis for axis, link in enumerate(self.links) if link.axis is None)
+        places = [link.axis for link in self.links if link.axis is not None]
+        kept = np.transpose(np.squeeze(kept, gathered), np.argsort(places))
+        missing = sorted(set(range(len(output))) - set(places))
+        return np.broadcast_to(np.expand_dims(kept, missing), output)
+
+    def _joint(
+        self, mask: np.ndarray, output: Shape, shape: Shape, *, backwards: bool
+    ) -> np.ndarray:
+        """`mask` and `spread` where several axes follow one: a grid laid out in a row, say."""
+        linked = [axis for axis, link in enumerate(self.links) if link.axis is not None]
+        places = [link.axis for link in self.links if link.axis is not None]
+        rank = len(shape)
+        tables: list[Any] = []
+        for axis, place in zip(linked, places, strict=True):
+            units, counted = self.links[axis].relation.taps(np.arange(output[place]))
+            table = np.zeros((output[place], shape[axis]), dtype=np.float32)
+            rows, taps = np.nonzero(counted & (units >= 0) & (units < shape[axis]))
+            table[rows, units[rows, taps]] = 1
+            tables += [table, [rank + place, axis]]
+        own = [rank + place for place in range(len(output))] if backwards else list(range(rank))
+        result = linked if backwards else sorted({rank + place for place in places})
+        found = np.einsum(mask.astype(np.float32), own, *tables, result, optimize=True) > 0
+        full = range(rank) if backwards else range(rank, rank + len(output))
+        found = np.expand_dims(found, [at for at, one in enumerate(full) if one not in result])
+        return np.broadcast_to(found, shape if backwards else output)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +266,10 @@ class Gather:
         sources = self.indices[np.broadcast_to(seen, output)]
         result[sources[sources >= 0]] = True
         return result.reshape(shape)
+
+    def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Mask of the output that sees any `marked` input; see `AnyView`."""
+        return np.broadcast_to(marked, shape).ravel()[self.indices] & (self.indices >= 0)
 
 
 def rearranged(

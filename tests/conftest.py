@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,13 +18,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 try:
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 except ImportError:  # the tests that need it skip themselves
     pass
 else:
     # The same examples everywhere; `--hypothesis-profile explore` looks for new ones.
     settings.register_profile("ci", derandomize=True, deadline=None)
     settings.register_profile("explore", deadline=None, max_examples=1000)
+    # As many random graphs as asked for; `tests/test_random_graphs.py` takes the seed.
+    settings.register_profile(
+        "fuzz",
+        database=None,
+        deadline=None,
+        max_examples=int(os.environ.get("FUZZ_GRAPHS", "2000")),
+        suppress_health_check=list(HealthCheck),
+    )
     settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,3 +62,14 @@ def shared_data() -> Path:
 def shared_reference() -> Path:
     """Folder of reference tables."""
     return _shared("reference")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says how much the random graphs covered; workers cannot print."""
+    counts: Counter[str] = Counter()
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        if report.when == "call":
+            counts.update(dict(report.user_properties).get("fuzz", {}))
+    if counts:
+        counted = ", ".join(f"{number:,} {what}" for what, number in sorted(counts.items()))
+        terminalreporter.write_line(f"random graphs: {counted}")

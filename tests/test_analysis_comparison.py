@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_erf.analysis import compare, fit_gaussian, mass_region
+from keras_erf.analysis import compare, fit_gaussian, is_bell, mass_region
 from keras_erf.errors import InvalidInputError
 from tests import oracles
 
@@ -51,6 +51,22 @@ def test_a_map_without_a_gaussian_still_compares(values):
     assert found.erf_size == pytest.approx(math.sqrt(np.count_nonzero(values)))
     assert np.isnan(found.sigma).all()
     assert math.isnan(found.r_squared)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "r_squared", "expected"),
+    [
+        ((3, 2), 0.5, True),
+        ((3, 2), 0.49, False),
+        ((9, 9), 1, True),
+        ((9.1, 1), 1, False),
+        ((1, 9.1), 1, False),
+        ((math.nan, math.nan), math.nan, False),
+        ((1, 1), math.nan, False),
+    ],
+)
+def test_a_bell_explains_half_of_the_map_and_fits_the_field(sigma, r_squared, expected):
+    assert is_bell(sigma, r_squared, (9, 9)) is expected
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,7 +145,7 @@ def test_broken_image_is_named_and_left_out(tmp_path, images):
             tmp_path / "out",
         )
     assert result.exit_code == 0, result.output
-    assert "1 images could not be read and were left out: broken.jpg" in result.output
+    assert "1 image could not be read and was left out: broken.jpg" in result.output
 
 
 def test_trf_prints_every_layer():
@@ -177,20 +178,37 @@ MISTAKES = {
     "no such file": (["trf", "missing.keras"], "existing file"),
     "no such layer": (["trf", "plain", "-l", "convv3"], "Nearest names: conv3"),
     "no map": (["trf", "MobileNet", "-l", "predictions"], "must have spatial axes"),
-    "unit outside": (["trf", "plain", "-l", "conv3", "--unit", "99,0"], "`unit`"),
+    "unit outside": (["trf", "plain", "-l", "conv3", "--unit", "99,0"], "`--unit`"),
     "unit no number": (["trf", "plain", "-l", "conv3", "--unit", "a"], "`--unit`"),
     "unit of no layer": (["trf", "plain", "--unit", "3,3"], "--layer"),
     "size no number": (["trf", "plain", "--size", "big"], "`--size`"),
-    "size of wrong rank": (["trf", "plain", "--size", "64x64x64"], "`input_shape`"),
+    "size of wrong rank": (["trf", "plain", "--size", "64x64x64"], "`--size`"),
+    "input": (["analyze", "plain", "--input", "nowhere"], "`--input`"),
+    "input of trf": (["trf", "plain", "--input", "nowhere"], "`--input`"),
+    "layers, the last": (["analyze", "plain", "-l", "conv1", "-l", "convv"], "`--layer`"),
+    "unit of the last layer": (["analyze", "plain", "--unit", "99,0"], "`--unit`"),
+    "weights": (["trf", "plain", "--weights", "trained"], "Use --weights none"),
     "zoo option": (["trf", "plain", "-o", "dept=3"], "dept"),
     "no option": (["trf", "plain", "-o", "depth"], "NAME=VALUE"),
-    "no images": (["analyze", "plain", "--images", "no-folder"], "existing folder"),
+    "no images": (["analyze", "plain", "--images", "no-folder"], "`--images`"),
+    "mean of wrong length": (
+        ["analyze", "plain", "--images", "no-folder", "--mean", "1,2,3"],
+        "`--mean` must be one value or 1",
+    ),
+    "bgr of grey": (["analyze", "plain", "--images", "no-folder", "--bgr"], "`--bgr`"),
     "scale of noise": (["analyze", "plain", "--scale", "2"], "--images"),
     "scale no number": (["analyze", "plain", "--images", ".", "--scale", "1/0"], "`--scale`"),
     "std zero": (["analyze", "plain", "--images", ".", "--std", "1,0,1"], "`--std`"),
     "definition": (["analyze", "plain", "--definition", "luo"], "luo2016"),
     "samples": (["analyze", "plain", "--samples", "0"], "--samples"),
+    "noise": (["analyze", "plain", "--noise", "x"], "--noise"),
+    "no such option": (["analyze", "plain", "--sampels", "3"], "--sampels"),
+    "no such command": (["analyse", "plain"], "analyse"),
+    "no model": (["analyze"], "MODEL"),
 }
+
+
+PYTHON = ("input_shape", "inputs", "input", "unit", "layer", "definition", "weights", "options")
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -202,9 +220,185 @@ def test_a_mistake_gets_one_line_and_status_2(name, tmp_path, monkeypatch):
     assert expected in result.stderr
     assert "Traceback" not in result.output
     assert result.stdout == ""
-    if result.stderr.startswith("Error: "):
-        assert result.stderr.count("\n") == 1
-    assert not list(tmp_path.rglob("*.*"))
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    # In the words of the command line, not of Python.
+    assert not [one for one in PYTHON if f"`{one}`" in result.stderr or f" {one}=" in result.stderr]
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_arguments_the_help_is_shown():
+    result = run()
+    assert result.exit_code == 0
+    assert "analyze" in result.stdout
+
+
+LOADING, PROBING = "keras_erf.loading.load_model", "keras_erf.probing.probe"
+
+
+@pytest.mark.parametrize(
+    ("before", "fails"),
+    [
+        (LOADING, ["--unit", "a"]),
+        (LOADING, ["--size", "a"]),
+        (PROBING, ["-l", "conv1", "-l", "convv"]),
+        (PROBING, ["--images", ".", "--mean", "1,2"]),
+    ],
+)
+def test_mistakes_are_found_before_the_work(monkeypatch, tmp_path, before, fails):
+    monkeypatch.setattr(before, lambda *a, **k: pytest.fail("too late"))
+    assert run("analyze", "plain", *fails, "--out", tmp_path / "out").exit_code == 2
+
+
+NAMES = {
+    "plain": ([], ["plain-conv3"]),
+    "unit": (["--unit", "3,4"], ["plain-conv3-unit3_4"]),
+    "size": (["--size", "20x30"], ["plain-conv3-20x30"]),
+    "definition": (["--definition", "openerf"], ["plain-conv3-openerf"]),
+    "default": (["--definition", "luo2016"], ["plain-conv3"]),
+    "twice": (["-l", "conv2", "-l", "conv2"], ["plain-conv2", "plain-conv2-2"]),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_files_are_named_after_what_was_asked(case, tmp_path):
+    options, stems = NAMES[case]
+    options = ["-o", "depth=3", "-o", "input_shape=(12,14)", *options]
+    result = run("analyze", "plain", *options, "--samples", 1, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    expected = {f"{stem}{suffix}" for stem in stems for suffix in (".npz", ".png")}
+    assert {one.name for one in (tmp_path / "out").iterdir()} == expected
+
+
+def test_layers_whose_names_clash_as_files_do_not_overwrite(tmp_path):
+    inner = keras.Sequential(
+        [keras.Input((12, 12, 1)), keras.layers.Conv2D(1, 3, name="b")], name="a"
+    )
+    x = keras.Input((12, 12, 1))
+    model = keras.Model(x, keras.layers.Conv2D(1, 3, name="A_b")(inner(x)))
+    model.save(tmp_path / "m.keras")
+    options = ["-l", "a/b", "-l", "A_b", "--samples", 1, "--out", tmp_path / "out"]
+    assert run("analyze", tmp_path / "m.keras", *options).exit_code == 0
+    layers = {keras_erf.load(one).layer for one in (tmp_path / "out").glob("*.npz")}
+    assert layers == {"a/b", "A_b"}
+    assert (tmp_path / "out" / "m-A_b-2.npz").exists()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A model of two inputs, with names that would be markup."""
+    a, b = keras.Input((12, 12, 1), name="a"), keras.Input((14, 14, 1), name="b")
+    left = keras.layers.Conv2D(1, 3, name="[bold]x")(a)
+    right = keras.layers.Conv2D(1, 5, name=":car:")(b)
+    keras.Model([a, b], keras.layers.Add(name="[red]")([left, right])).save(tmp_path / "m.keras")
+    return tmp_path / "m.keras"
+
+
+@pytest.mark.parametrize(("options", "size"), [([], "3x3"), (["--input", "b"], "5x5")])
+def test_the_input_can_be_chosen(pair, tmp_path, options, size):
+    result = run("trf", pair, "-l", "[red]", *options)
+    assert result.exit_code == 0, result.output
+    assert size in result.output
+
+
+def test_names_are_no_markup(pair):
+    for options, names in (([], ("[bold]x", "[red]")), (["--input", "b"], (":car:", "[red]"))):
+        result = run("trf", pair, *options)
+        assert result.exit_code == 0, result.output
+        assert all(name in result.output for name in names)
+
+
+@pytest.mark.parametrize(
+    ("options", "takes"), [([], "a"), (["--input", "b", "--noise", "zeros"], "b")]
+)
+def test_images_go_to_the_input_that_is_looked_at(tmp_path, images, options, takes):
+    a, b = keras.Input((12, 12, 1), name="a"), keras.Input((12, 12, 1), name="b")
+    keras.Model([a, b], keras.layers.Add(name="sum")([a, b])).save(tmp_path / "m.keras")
+    result = run("analyze", tmp_path / "m.keras", "--images", images, *options, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    kinds = {
+        name: "4 images of folder 'images'" if name == takes else
+        f"{'zeros' if options else 'normal'} noise" for name in "ab"
+    }  # fmt: skip
+    assert f"4 samples of a: {kinds['a']}; b: {kinds['b']}" in result.output
+
+
+# -- what is shown --
+
+NUMBERS = {"trf": r"\d+x\d+ +\d+x\d+ +\d+x\d+", "analyze": r"\d+\.\d ± \d\.\d +\d+ % +"}
+
+
+@pytest.mark.parametrize("command", NUMBERS)
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_numbers_are_whole_at_any_width(command, width, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    more = ["--samples", 3, "--out", tmp_path] if command == "analyze" else []
+    layers = ["stage3_block2_out", "stage2_block1_out"]
+    asked = [part for layer in layers for part in ("-l", layer)]
+    result = run(command, "cifar_resnet14", *asked, *more)
+    assert result.exit_code == 0, result.output
+    table = [line for line in result.output.splitlines() if not line.startswith(("Pict", "Resu"))]
+    assert max(map(len, table)) <= width
+    assert len([line for line in table if re.search(NUMBERS[command], line)]) == 2
+    assert all(any(layer in line for line in table) for layer in layers)
+    # What is left out for want of room is there where there is.
+    assert any("centre (px)" in line for line in table) == (
+        width >= {"trf": 80, "analyze": 120}[command]
+    )
+
+
+def test_long_names_are_folded_and_not_cut(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    name = "a_layer_of_a_name_so_long_that_no_terminal_has_room_for_it_and_its_numbers"
+    x = keras.Input((12, 12, 1))
+    keras.Model(x, keras.layers.Conv2D(1, 3, name=name)(x)).save(tmp_path / "m.keras")
+    lines = run("trf", tmp_path / "m.keras").output.splitlines()
+    assert max(map(len, lines[1:])) <= 70
+    assert name in "".join(line.split(" ")[1] for line in lines[3:] if len(line) > 1)
+    assert any(re.search(r" 10x10 +3x3 +1x1 +", line) for line in lines)
+
+
+def test_what_is_piped_on_is_not_folded(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert "centre (px)" in run("trf", "ResNet50", "-l", "conv2_block3_out").output
+
+
+WORDS = {
+    "linear": (["-o", "depth=3"], "the gradient does not depend on the input", True),
+    "linear, zeros": (["-o", "depth=3", "--noise", "zeros"], "samples were the same", True),
+    "curved": (["-o", "depth=3", "-o", "activation=tanh"], "", False),
+    "one": (["-o", "depth=3", "--samples", "1"], "1 sample of normal noise", True),
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_no_error_is_shown_where_there_is_none(case, tmp_path):
+    options, says, exact = WORDS[case]
+    result = run("analyze", "plain", "--samples", 6, *options, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert ("±" not in result.output) == exact
+    assert says in result.output
+    assert ("All samples" in result.output) == (case.startswith("linear"))
+
+
+def test_a_field_that_is_not_exact_is_told_in_words(tmp_path):
+    x = keras.Input((12, 12, 1))
+    y = keras.layers.Conv2D(1, 3)(x)
+    gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(y)
+    keras.Model(x, keras.layers.Multiply(name="gated")([y, gate])).save(tmp_path / "m.keras")
+    result = run("analyze", tmp_path / "m.keras", "--samples", 1, "--out", tmp_path)
+    assert "The theoretical field is the whole input." in result.output
+
+
+def test_an_error_has_no_blank_line_before_it(tmp_path):
+    x = keras.Input((12, 12, 1))
+    keras.Model(x, keras.layers.Conv2D(1, 3, kernel_initializer="zeros")(x)).save(
+        tmp_path / "m.keras"
+    )
+    result = run("analyze", tmp_path / "m.keras", "--samples", 1, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_folder_that_cannot_be_written_is_found_out_first(tmp_path, monkeypatch):
@@ -228,19 +422,22 @@ def test_interruption_leaves_no_half_written_file(tmp_path):
         "--out",
         str(out),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for _ in range(600):
-        if out.exists() or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    time.sleep(5)
+    # With its bar, which tells when it is at work.
+    environment = {**os.environ, "FORCE_COLOR": "1"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    seen = b""
+    while b"Probing" not in seen:
+        seen += (more := os.read(process.stderr.fileno(), 4096))
+        assert more, seen
+    time.sleep(2)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
-    # Interrupted while importing, CPython may end by the signal itself; a shell calls both 130.
-    assert process.returncode in (130, -signal.SIGINT), stderr
-    assert "Interrupted" in stderr
-    assert stdout == ""
-    assert list(out.iterdir()) == []
+    assert process.returncode == 130, stderr
+    assert b"Interrupted" in stderr
+    assert stdout == b""
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])

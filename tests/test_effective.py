@@ -239,6 +239,20 @@ def test_repr_of_one_sample_states_no_error(measured):
     sums = np.where(np.arange(len(counts))[:, None, None] == 0, measured.block_sums, 0.0)
     one = dataclasses.replace(measured, block_sums=sums, block_counts=counts)
     assert f"size {one.size:.1f} px of 9x9 px" in repr(one)
+    assert repr(one).endswith("1 sample>")
+
+
+@pytest.mark.parametrize(
+    ("spread", "samples", "constant"),
+    [(0, 16, True), (0, 5, True), (1e-8, 16, True), (1e-3, 16, False), (0, 1, False)],
+)
+def test_samples_that_agree_but_for_rounding_have_no_error(measured, spread, samples, constant):
+    counts = (np.arange(16) < samples) * np.arange(1, 17)
+    noise = 1 + spread * np.random.default_rng(0).normal(size=(16, *measured.map.shape))
+    sums = measured.map * noise * counts[:, None, None]
+    result = dataclasses.replace(measured, block_sums=sums, block_counts=counts)
+    assert result.constant == constant
+    assert ("+-" in repr(result)) == (not constant and samples > 1)
 
 
 def test_a_result_is_frozen(measured):

@@ -27,18 +27,25 @@ FLOORS = {
     "zoo": 6,
     "probing": 5,
     "predicting": 5,
+    "tiling": 5,
     "effective": 4,
     "sampling": 4,
     "diagnosing": 4,
     "cone": 3,
     "gradients": 3,
+    "checking": 3,
+    "paths": 3,
+    "projecting": 3,
     "theoretical": 2,
+    "tokens": 2,
     "tracing": 2,
     "units": 2,
     "graph": 1,
     "rules": 1,
     "errors": 0,
     "geometry": 0,
+    "reach": 0,
+    "views": 0,
     "definitions": 0,
     "theory": 0,
     "analysis": 0,
@@ -46,18 +53,20 @@ FLOORS = {
     "_version": 0,
 }
 # The foundations of everything else, in their own order.
-FOUNDATIONS = ("errors", "geometry")
+FOUNDATIONS = ("errors", "geometry", "reach", "views")
 # Arrows along one floor.
 SIDEWAYS = {
     ("rules", "graph"),
+    ("theoretical", "tokens"),
     ("theoretical", "tracing"),
     ("theoretical", "units"),
+    ("units", "tokens"),
     ("units", "tracing"),
 }
 # Arrows upwards, allowed inside a function only: a result's `.plot()` hands itself on.
 UPWARDS_IN_FUNCTIONS = {("effective", "plotting")}
 # Modules that work on arrays alone.
-ARRAYS_ONLY = ("analysis", "errors", "geometry", "theory")
+ARRAYS_ONLY = ("analysis", "errors", "geometry", "reach", "theory", "views")
 # The lazy names and the zoo's models stand outside of the order.
 OUTSIDE = ("__init__", "models")
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+import urllib.error
+
 import keras
 import numpy as np
 import pytest
@@ -96,6 +100,33 @@ def test_weights_that_cannot_be_downloaded(monkeypatch):
     monkeypatch.setattr("keras.src.applications.mobilenet.file_utils.get_file", unreachable)
     with pytest.raises(ModelLoadError, match=r"--weights none.*'imagenet'"):
         load_model("MobileNet")
+
+
+def test_a_download_that_fails_is_told_in_one_line(monkeypatch, tmp_path, capfd):
+    def unreachable(*args, **kwargs):
+        raise urllib.error.URLError(socket.gaierror(-2, "Name or service not known"))
+
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", unreachable)
+    monkeypatch.setattr("keras.src.backend.config.keras_home", lambda: str(tmp_path))
+    with pytest.raises(
+        ModelLoadError, match=r"URL fetch failure on \S+: Name or service"
+    ) as caught:
+        load_model("MobileNet")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_download_shows_its_progress_on_standard_error(monkeypatch, capfd):
+    def download(*args, **kwargs):
+        sys.stdout.write("Downloading data from https://somewhere\n")
+        sys.stdout.write("17 MB\n")
+        raise OSError("enough")
+
+    monkeypatch.setattr("keras.src.applications.mobilenet.file_utils.get_file", download)
+    with pytest.raises(ModelLoadError, match="enough"):
+        load_model("MobileNet")
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "17 MB\n")
 
 
 def test_weights_that_nobody_needs_are_not_downloaded(monkeypatch):

@@ -232,12 +232,19 @@ def test_scales(scale, kind, low):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("scale", "cubic"), ("region", "half"), ("margin", -0.1), ("margin", float("nan"))],
+    [
+        ("scale", "cubic"),
+        ("region", "half"),
+        ("margin", -0.1),
+        ("margin", float("nan")),
+        ("cmap", "viridiss"),
+    ],
 )
-def test_bad_options_are_named(option, value):
-    rule = "rule" if option == "region" else option
-    with pytest.raises(InvalidInputError, match=f"`{rule}` .*Received: {rule}={value!r}"):
-        plot_map(make_result(SAMPLES, BOX), **{option: value})
+@pytest.mark.parametrize("maps", [SAMPLES, [LINE] * 2], ids=["2-D", "1-D"])
+def test_bad_options_are_named_in_one_line(maps, option, value):
+    with pytest.raises(InvalidInputError, match=f"`{option}` .*Received: {option}={value!r}") as e:
+        plot_map(make_result(maps), **{option: value})
+    assert "\n" not in str(e.value)
     assert plt.get_fignums() == []
 
 
@@ -319,6 +326,50 @@ def test_a_map_without_gaussian_is_drawn_without():
     assert all(not one.lines[0].get_label().startswith("Gaussian") for one in profiles(ax))
     assert [len(one.lines) for one in profiles(ax)] == [2, 2]  # the box's edges alone
     assert "ERF 8.0 px, 100 % of the theoretical 8 × 8 px" in caption(ax)
+
+
+def draw_of(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.random(shape) ** 6
+
+
+WIDE = gaussian((26, 36), CENTER, np.eye(2) / 40.0**2)
+BELLS = {
+    "bell": (BELL, BOX, True),
+    "noise": (draw_of(np.random.default_rng(0), (26, 36)), ((0, 26), (0, 36)), False),
+    "wider than the field": (WIDE, BOX, False),
+    "line": (LINE, ((12, 35),), True),
+    "noisy line": (draw_of(np.random.default_rng(3), (40,)), ((0, 40),), False),
+}
+
+
+@pytest.mark.parametrize("case", BELLS)
+def test_a_gaussian_is_drawn_where_it_says_something(case):
+    values, box, drawn = BELLS[case]
+    result = make_result([values], box)
+    assert result.compare().is_bell == drawn
+    ax = plot_map(result)
+    assert any("Gaussian" in label for label in labels(ax)) == drawn
+    assert all((len(one.lines) == 3) == drawn for one in profiles(ax))
+    # How good it is is told in any case.
+    assert "Gaussian fit R²" in caption(ax)
+
+
+@pytest.mark.parametrize(
+    ("mask", "faded"),
+    [
+        (np.ones((6, 6)), False),
+        (np.eye(6)[::-1], True),
+        (np.indices((6, 6)).sum(axis=0) % 2, True),
+    ],
+    ids=["square", "diagonal", "specks"],
+)
+def test_the_outline_of_specks_is_faint(mask, faded):
+    # A square of n pixels has 4 sqrt(n) edges, n pixels apart from each other 4 n.
+    outline = child(plot_map(make_result([mask]), marginals=False).collections, LineCollection)
+    pixels = mask.sum()
+    calm = 1.0 if not faded else 2 * 4 * np.sqrt(pixels) / (4 * pixels)
+    assert outline.get_alpha() == pytest.approx(max(calm, 0.55))
+    assert outline.get_linewidth()[0] == pytest.approx(1.2 if calm * 0.4 * 48 > 1.2 else 0.5)
 
 
 # What stands around it
@@ -506,8 +557,11 @@ def test_a_sequence_is_a_curve():
     assert "theoretical 23 px" in caption(ax)
 
 
-def test_a_sequence_of_one_sample_has_no_band():
-    assert "± standard error" not in labels(plot_map(make_result([LINE])))
+@pytest.mark.parametrize("count", [1, 5])
+def test_equal_samples_have_no_band_and_no_error(count):
+    ax = plot_map(make_result([LINE] * count))
+    assert "± standard error" not in labels(ax)
+    assert "±" not in caption(ax)
 
 
 @pytest.mark.parametrize(("scale", "name"), [("sqrt", "function"), ("log", "log")])

@@ -370,10 +370,30 @@ def test_a_fixed_batch_is_filled_up_with_what_does_not_count(residual, images):
     fixed = keras.Input(batch_shape=(8, 20, 23, 3))
     model = keras.Model(fixed, residual(fixed), name="fixed")
     layer = f"{residual.name}/stage1_block1_out"
-    result = probe(model, layer, unit=(5, 5), inputs=images, samples=19, batch_size=2)
+    result = probe(model, layer, unit=(5, 5), inputs=images, samples=19)
+    again = probe(model, layer, unit=(5, 5), inputs=images, samples=19, batch_size=8)
+    np.testing.assert_array_equal(again.map, result.map)
     assert result.count == result.provenance["runs"][0]["samples"] == 19
     free = by_tape(residual, "stage1_block1_out", (5, 5), images[:19])
     assert_close(result.map, mean_map(free))
+
+
+def test_a_fixed_batch_takes_no_other_size():
+    x = keras.Input(batch_shape=(4, 8, 9, 3))
+    model = keras.Model(x, small(8, 9)(x))
+    with pytest.raises(InvalidInputError, match=r"`batch_size` must be 4.* batch_size=2"):
+        probe(model, batch_size=2)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float16", 8), ("float32", 4), ("float64", 2)])
+def test_batches_keep_the_bytes_of_activations_within_the_memory(monkeypatch, dtype, size):
+    # Forward and backward: 2 x 10 x 10 values a layer, of two layers; 4 samples of 4 bytes each.
+    monkeypatch.setattr("keras_erf.probing.MEMORY", 4 * 4 * (2 * 2 * 10 * 10))
+    x = keras.Input((10, 10, 1), dtype=dtype)
+    y = layers.AveragePooling2D(1, dtype=dtype)(layers.AveragePooling2D(1, dtype=dtype)(x))
+    told = []
+    probe(keras.Model(x, y), samples=16, progress=lambda done, _: told.append(done))
+    assert told[0] == size
 
 
 def test_dead_samples_that_fill_a_batch_up_do_not_count():
@@ -535,6 +555,7 @@ def integer() -> keras.Model:
         ({"seed": "a"}, "`seed` .* seed='a'"),
         ({"seed": None}, "`seed`"),
         ({"seed": 0.5}, "`seed`"),
+        ({"training": 1}, "`training` .* training=1"),
         ({"unit": (6, 0)}, "`unit`"),
         ({"unit": (1,)}, "`unit`"),
         ({"input": "nowhere"}, "`input`"),
@@ -554,6 +575,42 @@ def test_arguments_that_do_not_fit(options, says):
         probe(small(8, 9), "last", **options)
     assert "\n" not in str(caught.value)
     assert "Received: " in str(caught.value)
+
+
+FAILING = {
+    "its own code": ("odd", TypeError("first line\nsecond line"), "layer 'odd' fails: first line"),
+    "no words": ("odd", RuntimeError(), "layer 'odd' fails: RuntimeError"),
+    "name": ("an odd", None, "layer 'an odd' fails: .* is not a valid scope name"),
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_a_layer_that_cannot_be_called_is_named_in_one_line(case):
+    name, error, says = FAILING[case]
+
+    def fail(*_, **__):
+        raise error
+
+    x = keras.Input((8, 9, 1))
+    y = layers.Conv2D(2, 3, name="before")(x)
+    y = layers.Conv2D(2, 3, name=name)(y)
+    model = keras.Model(x, layers.Conv2D(2, 3, name="behind")(y))
+    if error is not None:
+        model.get_layer(name).call = fail
+    with pytest.raises(GradientError, match=says) as caught:
+        probe(model, samples=2)
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    probe(model, "before", samples=2)
+
+
+def test_a_fault_that_is_no_layers_is_not_put_on_one(monkeypatch):
+    def fail(*_):
+        raise TypeError("a fault of ours")
+
+    monkeypatch.setattr("keras_erf.probing.sample_maps", fail)
+    with pytest.raises(TypeError, match="a fault of ours"):
+        probe(small(8, 9), samples=2)
 
 
 def test_an_array_must_have_the_sizes_that_are_defined():
@@ -576,6 +633,12 @@ def test_a_folder_for_an_input_that_is_no_picture(tmp_path):
     Image.new("RGB", (9, 8)).save(tmp_path / "a.png")
     with pytest.raises(InvalidInputError, match=r"image folder.*\(8, 9, 5\)"):
         probe(small(8, 9, channels=5), inputs=str(tmp_path))
+
+
+def test_one_image_is_one(tmp_path):
+    Image.new("RGB", (9, 8)).save(tmp_path / "a.png")
+    (run,) = probe(small(8, 9), inputs=str(tmp_path)).provenance["runs"]
+    assert run["inputs"] == f"1 image of folder {tmp_path.name!r}"
 
 
 def test_broken_files_are_in_the_provenance(tmp_path):
@@ -645,6 +708,15 @@ def test_a_bar_is_shown_on_request(residual, capsys, monkeypatch):
     assert "Probing stem_out" in shown.err
 
 
+def test_the_bar_takes_a_name_as_it_is(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    x = keras.Input((8, 9, 1))
+    model = keras.Model(x, layers.Conv2D(1, 3, name="[red]")(x))
+    with pytest.raises(GradientError):  # TensorFlow takes no such name, but the bar is there first.
+        probe(model, progress=True)
+    assert "Probing [red]" in capsys.readouterr().err
+
+
 def test_the_provenance_tells_model_weights_and_samples(residual, images):
     made = probe(residual, "stem_out", inputs=images, samples=3, seed=7).provenance
     assert made["model"] == residual.name
@@ -676,6 +748,8 @@ def noisy() -> keras.Model:
     model = randomize(keras.Model(x, layers.Activation("linear", name="end")(y)))
     model.compile("adam", "mse", run_eagerly=True)
     model.train_on_batch(np.ones((2, 9, 10, 2)), np.ones((2, 9, 10, 6)))
+    # In training mode it would mix the samples.
+    model.get_layer("norm").trainable = False
     return model
 
 
@@ -703,16 +777,22 @@ def test_dropout_draws_anew_for_every_batch():
     assert inner.std() == pytest.approx(1 / math.sqrt(600), rel=0.6)
 
 
-def test_training_mode_equals_a_plain_tape(residual, images):
-    # No random layers here: batch norm by the batch's own statistics, which gradients pass too.
+def test_training_mode_is_refused_where_samples_are_mixed(residual, images):
     layer, unit = "stage2_block1_out", (4, 6)
-    result = probe(residual, layer, unit=unit, inputs=images, batch_size=20, training=True)
-    before = residual.get_weights()
-    expected = mean_map(by_tape(residual, layer, unit, images, training=True))
-    residual.set_weights(before)
-    assert_close(result.map, expected)
-    inference = mean_map(by_tape(residual, layer, unit, images))
-    assert np.abs(result.map - inference).max() > 0.1 * inference.max()
+    with pytest.raises(InvalidInputError, match=r"`training` .*'stem_bn'.*training=True"):
+        probe(residual, layer, unit=unit, inputs=images, training=True)
+    # Before the first of them nothing is mixed.
+    assert probe(residual, "stem_conv", inputs=images, training=True).count == 20
+
+
+def test_training_mode_of_frozen_statistics_is_inference(residual, images):
+    frozen = keras.models.clone_model(residual)
+    frozen.set_weights(residual.get_weights())
+    frozen.trainable = False
+    options = {"unit": (4, 6), "inputs": images}
+    result = probe(frozen, "stage2_block1_out", training=True, **options)
+    assert_close(result.map, probe(residual, "stage2_block1_out", **options).map)
+    assert result.receptive_field.status == "exact"
 
 
 def state(model: keras.Model) -> dict[str, object]:

@@ -84,7 +84,8 @@ ATTRIBUTES = {
     ),
     "EffectiveReceptiveField": (
         "block_sums block_counts dead_count receptive_field definition provenance",
-        "count dead layer map ratio ratio_error size size_error standard_error trf_size unit",
+        "constant count dead layer map ratio ratio_error size size_error standard_error trf_size "
+        "unit",
     ),
 }
 

@@ -1,14 +1,14 @@
 """The rules, against the gradients of the layers they are about.
 
-One table of layers by one table of properties; then small random networks.
+One table of layers by one table of properties.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -24,9 +24,6 @@ from keras_erf.geometry import Box, ReceptiveField
 from keras_erf.graph import build_graph
 from keras_erf.rules.table import RULES, find_rule
 from tests import jacobian
-
-hypothesis = pytest.importorskip("hypothesis")
-st = pytest.importorskip("hypothesis.strategies")
 
 LINE, PLANE, SPACE = (11, 2), (9, 8, 3), (5, 6, 4, 2)
 
@@ -854,144 +851,3 @@ def test_rule_with_channels_first(
     with jacobian.precision():
         x = keras.Input((3, 5, 6))
         check(solve(keras.Model(x, build(x)), channels=(1, 1)))
-
-
-# --- Random networks -----------------------------------------------------------------------------
-
-# Longer axes are not up-sampled, shorter ones not made shorter.
-SHORTEST, LONGEST = 3, 14
-SHIFTS = ("ZeroPadding", "Cropping")
-
-
-@st.composite
-def sliders(draw, rank: int) -> tuple[str, dict[str, Any]]:
-    """Name and options of one layer that slides a window over `rank` axes."""
-
-    def each(low: int, high: int) -> tuple[int, ...]:
-        return tuple(draw(st.integers(low, high)) for _ in range(rank))
-
-    def sides(high: int) -> Any:
-        pairs = tuple(draw(st.tuples(*[st.integers(0, high)] * 2)) for _ in range(rank))
-        return pairs if rank > 1 else pairs[0]
-
-    padding = draw(st.sampled_from(("valid", "same")))
-    kind = draw(
-        st.sampled_from(
-            ("Conv", "Conv", "Dilated", "AveragePooling", "Transposed", *SHIFTS, "UpSampling")
-        )
-    )
-    if kind == "Conv":
-        return f"Conv{rank}D", {
-            "kernel_size": each(1, 4),
-            "strides": each(1, 3),
-            "padding": padding,
-        }
-    if kind == "Dilated":
-        if rank == 1:
-            padding = draw(st.sampled_from(("valid", "same", "causal")))
-        rates = {"kernel_size": each(1, 3), "dilation_rate": each(1, 3)}
-        return f"Conv{rank}D", {**rates, "padding": padding}
-    if kind == "AveragePooling":
-        size = {"pool_size": each(1, 3), "strides": each(1, 3)}
-        return f"AveragePooling{rank}D", {**size, "padding": padding}
-    if kind == "Transposed":
-        size = {"kernel_size": each(1, 4), "strides": each(1, 3)}
-        return f"Conv{rank}DTranspose", {**size, "padding": padding}
-    if kind == "UpSampling":
-        return f"UpSampling{rank}D", {"size": each(1, 3) if rank > 1 else each(1, 3)[0]}
-    return f"{kind}{rank}D", {kind.lower().replace("zero", ""): sides(2)}
-
-
-@st.composite
-def networks(draw) -> tuple[tuple[int, ...], list[Any]]:
-    """Shape of an input and a list of layers, or of two branches and how they meet."""
-    rank = draw(st.integers(1, 2))
-    shape = tuple(draw(st.integers(6, 16 if rank == 1 else 9)) for _ in range(rank))
-    steps: list[Any] = []
-    for _ in range(draw(st.integers(1, 4))):
-        if draw(st.integers(0, 2)):
-            steps.append(draw(sliders(rank)))
-        else:
-            branch = st.lists(sliders(rank), max_size=2)
-            meet = st.sampled_from(("Add", "Concatenate", "beside"))
-            steps.append((draw(branch), draw(branch), draw(meet), draw(st.booleans())))
-    return shape, steps
-
-
-def grow(x: Any, step: tuple[str, dict[str, Any]]) -> Any:
-    """`x` after one more layer, or `x` itself where the layer would make it too short or long."""
-    kind, options = step
-    filters = {"filters": 2} if "filters" in CONVOLUTIONS.get(kind, ()) else {}
-    layer = getattr(layers, kind)(**filters, **options)
-    try:
-        shape = layer.compute_output_shape(x.shape)
-    except ValueError:
-        return x
-    sizes = shape[1:-1]
-    return layer(x) if min(sizes) >= SHORTEST and max(sizes) <= LONGEST else x
-
-
-CONVOLUTIONS = {f"Conv{rank}D{end}": ("filters",) for rank in (1, 2) for end in ("", "Transpose")}
-
-
-def cut(x: Any, sizes: Sequence[int], *, before: bool) -> Any:
-    """`x` cropped to `sizes` at one end, so that what meets need not be aligned."""
-    extra = [own - size for own, size in zip(x.shape[1:-1], sizes, strict=True)]
-    pairs = tuple((more, 0) if before else (0, more) for more in extra)
-    rank = len(pairs)
-    return getattr(layers, f"Cropping{rank}D")(pairs if rank > 1 else pairs[0])(x)
-
-
-def build(shape: tuple[int, ...], steps: list[Any]) -> keras.Model:
-    start = x = keras.Input((*shape, 2))
-    for step in steps:
-        if isinstance(step[0], str):
-            x = grow(x, step)
-            continue
-        first, second, meet, before = step
-        ends = [x, x]
-        for place, branch in enumerate((first, second)):
-            for one in branch:
-                ends[place] = grow(ends[place], one)
-        sizes = [min(pair) for pair in zip(*(end.shape[1:-1] for end in ends), strict=True)]
-        if ends[0].shape[-1] != ends[1].shape[-1]:
-            meet = "Concatenate"
-        if meet == "beside":
-            # Side by side along the first axis: what slides over it later crosses the seam.
-            sizes = [ends[0].shape[1], *sizes[1:]]
-            ends = [ends[0], cut(ends[1], [ends[1].shape[1], *sizes[1:]], before=before)]
-            ends[0] = cut(ends[0], sizes, before=not before)
-            x = layers.Concatenate(axis=1)(ends)
-        else:
-            ends = [cut(end, sizes, before=before) for end in ends]
-            x = getattr(layers, meet)()(ends)
-    return keras.Model(start, layers.Identity()(x))
-
-
-def separable(rank: int, steps: list[Any]) -> bool:
-    """Whether the field along one axis depends on the unit's place along that axis alone."""
-    branched = [step for step in steps if not isinstance(step[0], str)]
-    beside = any(meet == "beside" for _, _, meet, _ in branched)
-    # A branch that sees nothing along one axis adds nothing along the other.
-    holes = any("Transpose" in kind for one in branched for kind, _ in (*one[0], *one[1]))
-    return rank == 1 or not (beside or (branched and holes))
-
-
-# A share of what the profile asks for.
-@hypothesis.settings(max_examples=3 * hypothesis.settings().max_examples // 10)
-@hypothesis.given(networks())
-def test_random_networks(network) -> None:
-    shape, steps = network
-    with jacobian.precision():
-        model = build(shape, steps)
-        units = jacobian.units_of(model.output_shape[1:-1])
-        if not jacobian.supports(jacobian.make_positive(model), units).any():
-            # Every unit falls into a hole, or into the padding.
-            return
-        one = solve(model, even=False)
-    check_support(one)
-    check_visible(one)
-    check_box(one)
-    check_figures(one)
-    if separable(len(shape), steps):
-        check_center(replace(one, even=True))

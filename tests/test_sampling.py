@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 import warnings
@@ -371,6 +372,7 @@ def test_broken_files_are_named_left_out_and_counted(broken, size):
         assert sorted(np.rint(images[:, 0, 0, 0] / 40)) == [0, 1, 2, 3, 4, 5]
         assert sorted(source.skipped) == sorted(BROKEN)
         assert len(caught) == 3
+        assert not any(re.search(r"<|\n", str(one.message)) for one in caught)
         for name in BROKEN:
             assert any(str(broken / name) in str(one.message) for one in caught)
 
@@ -410,3 +412,33 @@ def test_a_folder_that_is_not_there(tmp_path):
 )
 def test_inputs_that_images_do_not_fit(folder, specs, says):
     assert says in refused(str(folder), specs)
+
+
+# -- one source for each input --
+
+
+@pytest.mark.parametrize("size", [1, 4, 9])
+@pytest.mark.filterwarnings("ignore:.*cannot be read")
+def test_inputs_may_each_have_a_source_of_their_own(broken, size):
+    specs = [dataclasses.replace(IMAGE, name=name) for name in "abc"]
+    source = make_source({"a": ImageFolder(broken), "b": "normal", "c": "normal"}, specs, seed=3)
+    assert source.count == 9
+    images, b, c = (np.concatenate(one) for one in zip(*source.batches(size), strict=True))
+    assert images.shape == b.shape == c.shape == (6, *IMAGE.shape)
+    assert sorted(source.skipped) == sorted(BROKEN)
+    # In the order they have alone.
+    alone = [batch for (batch,) in make_source(str(broken), [IMAGE], seed=3).batches(9)]
+    np.testing.assert_array_equal(images, np.concatenate(alone))
+    # Noise is each input's own, and does not depend on the batch size.
+    assert abs(np.corrcoef(b.ravel(), c.ravel())[0, 1]) < 0.1
+    endless = make_source({"a": "zeros", "b": "normal", "c": "normal"}, specs, seed=3)
+    assert endless.count is None
+    zeros, again, _ = next(endless.batches(6))
+    assert not zeros.any()
+    np.testing.assert_array_equal(b, again)
+
+
+def test_a_source_for_some_inputs_only_is_refused():
+    specs = [dataclasses.replace(IMAGE, name=name) for name in "ab"]
+    with pytest.raises(InvalidInputError, match="for each input of the model: a, b"):
+        make_source({"b": "normal"}, specs, seed=0)

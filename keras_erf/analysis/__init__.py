@@ -10,7 +10,7 @@ This package knows neither Keras nor TensorFlow.
 """
 
 from keras_erf.analysis.areas import AreaRatio, high_contribution_area, mass_area
-from keras_erf.analysis.comparison import Comparison, compare
+from keras_erf.analysis.comparison import Comparison, compare, is_bell
 from keras_erf.analysis.constants import MASS, THRESHOLD
 from keras_erf.analysis.gaussian import GaussianFit, fit_gaussian
 from keras_erf.analysis.jackknife import jackknife
@@ -29,6 +29,7 @@ __all__ = [
     "erf_size",
     "fit_gaussian",
     "high_contribution_area",
+    "is_bell",
     "jackknife",
     "marginals",
     "mass_area",

@@ -14,7 +14,10 @@ from keras_erf.analysis.moments import moments
 from keras_erf.analysis.regions import erf_size, mass_region
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "is_bell"]
+
+# Below, a Gaussian describes a map no better than its noise does.
+LEAST_R_SQUARED = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,24 @@ class Comparison:
     r_squared: float
     centroid: tuple[float, ...]
     offset: tuple[float, ...]
+
+    @property
+    def is_bell(self) -> bool:
+        """Whether the fitted Gaussian says something of the map's shape."""
+        return is_bell(self.sigma, self.r_squared, self.trf_size)
+
+
+def is_bell(sigma: Sequence[float], r_squared: float, sides: Sequence[int]) -> bool:
+    """Whether a fit explains half of the variance or more, and is no wider than the field.
+
+    Args:
+        sigma: Spread of the fitted Gaussian along each axis, in pixels.
+        r_squared: Share of the map's variance that it explains.
+        sides: Theoretical field, one size per axis, in pixels.
+    """
+    # Comparisons with NaN, for no fit at all, are false.
+    narrow = all(one <= side for one, side in zip(sigma, sides, strict=True))
+    return bool(narrow and r_squared >= LEAST_R_SQUARED)
 
 
 def compare(

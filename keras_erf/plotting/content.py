@@ -39,8 +39,8 @@ class Content:
         window: Pixels to show, one `(start, stop)` pair per axis.
         profiles: Marginals of the map, one per axis.
         fit: Gaussian of the full map; `None` if there is none.
-        bells: Marginals of the Gaussian, one per axis; none without it.
-        ring: Points of the Gaussian's ring, shape `(d, points)`; `None` without it.
+        bells: Marginals of the Gaussian, one per axis; none where it says nothing.
+        ring: Points of the Gaussian's ring, shape `(d, points)`; `None` likewise.
     """
 
     values: np.ndarray
@@ -65,7 +65,9 @@ def read_content(result: EffectiveReceptiveField, rule: str, margin: float | Non
     drawn = values.sum(axis=hidden)
     fit, ring = _gaussian(result), None
     bells: tuple[np.ndarray, ...] = ()
-    if fit is not None:
+    if fit is not None and analysis.is_bell(
+        fit.sigma.tolist(), fit.r_squared, result.receptive_field.size
+    ):
         bells = analysis.marginals(fit.evaluate(values.shape))[shown]
         ring = _ring(fit.center[shown], fit.covariance[shown, shown], _radius(rule, values.ndim))
     return Content(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 import seaborn as sns
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap
@@ -19,13 +21,16 @@ from keras_erf.plotting.content import Content, mask_outline, pixel_edges, read_
 from keras_erf.plotting.style import (
     BAR,
     BELL,
+    CALM,
     DASHES,
     DEPTH,
+    FAINTEST,
     FIELD,
     GAP,
     MAP_SIDE,
     PROFILE,
     REGION,
+    REGIONS,
     SCALES,
     SLIMMEST,
     default_map,
@@ -66,8 +71,8 @@ def plot_map(
     beside it stand the map's sums over rows and columns, under it definition,
     samples and sizes. The outline encloses exactly the pixels that are
     counted; the ring is where it would run if the map were its Gaussian: at
-    `sqrt(2 ln(1 / 0.0455)) = 2.486` sigma in 2-D. A map without a Gaussian is
-    drawn without its ring.
+    `sqrt(2 ln(1 / 0.0455)) = 2.486` sigma in 2-D. A map that is no bell (no
+    fit, R² below 0.5, or a sigma beyond the field) is drawn without its ring.
 
     Pixels are square, but for images more than six times longer than wide, which
     are stretched to that shape. A sequence is a curve with the band of its
@@ -92,7 +97,7 @@ def plot_map(
         The matplotlib `Axes` of the map. Coordinates are pixel indices.
 
     Raises:
-        InvalidInputError: `scale`, `region` or `margin` is not one of those.
+        InvalidInputError: `scale`, `region`, `margin` or `cmap` is not one of those.
 
     Reference:
         Luo, Li, Urtasun and Zemel, "Understanding the Effective Receptive Field
@@ -100,6 +105,14 @@ def plot_map(
     """
     if scale not in SCALES:
         raise InvalidInputError(f"`scale` must be one of {SCALES}. Received: scale={scale!r}")
+    if region not in REGIONS:
+        raise InvalidInputError(f"`region` must be one of {REGIONS}. Received: region={region!r}")
+    if isinstance(cmap, str) and cmap not in colormaps:
+        near = difflib.get_close_matches(cmap, colormaps, n=3)
+        raise InvalidInputError(
+            "`cmap` must be a colour map of matplotlib, or its name"
+            f"{', such as ' + ', '.join(near) if near else ''}. Received: cmap={cmap!r}"
+        )
     if margin is not None and not 0 <= margin < math.inf:
         raise InvalidInputError(
             "`margin` must be a finite share of the field's side, 0 or more, or None for the whole "
@@ -131,7 +144,10 @@ def _draw_image(
     gap, depth, thickness = GAP * side, DEPTH * side if marginals else 0.0, BAR * side
     beside = gap + (depth + gap if marginals else 0.0)
     peak, pixel = content.values.max(), 72 * side / max(height, width)
-    outline = float(np.clip(0.4 * pixel, 0.5, 1.2))
+    edges = mask_outline(content.mask)
+    # A region in specks has more outline than pixels: drawn in full it would hide the map.
+    calm = min(1.0, CALM * 4 * math.sqrt(content.mask.sum()) / len(edges))
+    outline = float(np.clip(0.4 * pixel * calm, 0.5, 1.2))
     image = ax.imshow(
         content.values,
         cmap=default_map() if cmap is None else cmap,
@@ -140,9 +156,10 @@ def _draw_image(
     )
     ax.add_collection(
         LineCollection(
-            list(mask_outline(content.mask)),
+            list(edges),
             colors=REGION,
             linewidths=outline,
+            alpha=max(calm, FAINTEST),
             capstyle="projecting",
             label=region_label(content.region),
         )
@@ -250,7 +267,7 @@ def _draw_curve(
     floor = scale_floor(scale, peak)
     set_scale(ax.set_yscale, scale)
     ax.stairs(values, edges, baseline=None, color=PROFILE, linewidth=1.3, label="map")
-    if np.isfinite(error).all():
+    if np.isfinite(error).all() and not result.constant:
         ax.stairs(
             values + error,
             edges,
@@ -272,8 +289,7 @@ def _draw_curve(
         label=region_label(content.region),
     )
     ax.axhline(content.region.level, color=REGION, linewidth=1, label="level of the region")
-    if content.fit is not None:
-        (bell,) = content.bells
+    for bell in content.bells:
         ax.plot(bell, color=BELL, linewidth=1.8, label="Gaussian fit", path_effects=halo(1.8))
         peak = max(peak, bell.max())
     ((start, stop),) = content.box

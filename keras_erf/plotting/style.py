@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BAR",
     "BELL",
+    "CALM",
     "DASHES",
     "DEPTH",
+    "FAINTEST",
     "FIELD",
     "GAP",
     "LABELS",
@@ -36,6 +38,7 @@ __all__ = [
     "PAD",
     "PROFILE",
     "REGION",
+    "REGIONS",
     "SCALES",
     "SLIMMEST",
     "TIED",
@@ -55,6 +58,7 @@ __all__ = [
 ]
 
 SCALES = ("linear", "sqrt", "log")
+REGIONS = ("threshold", "mass")
 # Where the logarithmic scale ends, as a share of the peak.
 LOG_FLOOR = 1e-4
 # The whole input is shown where the zoomed view would leave out less than this share of it.
@@ -63,6 +67,8 @@ LEAST_GAIN = 0.25
 # Light to dark, for paper; its lightness falls evenly, so it survives grey print.
 MAP = "ch:start=0.2,rot=-0.35,light=0.98,dark=0.1,hue=1"
 REGION, BELL, FIELD, PROFILE = "#f97306", "#c2185b", "0.1", "#357ba3"
+# Outlines longer than a square's of as many pixels by this factor fade, down to this opacity.
+CALM, FAINTEST = 2.0, 0.55
 DASHES = (0, (5, 3))
 # Inches: the map's longer side and the rim of a new figure.
 MAP_SIDE, PAD = 4.0, 0.12

@@ -106,7 +106,11 @@ def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
     if result.map.ndim > 2:
         measured += ", map summed over the input's first axis"
     error = result.size_error
-    size = f"{result.size:.1f}" + (f" ± {error:.1f}" if math.isfinite(error) else "") + " px"
+    size = (
+        f"{result.size:.1f}"
+        + (f" ± {error:.1f}" if math.isfinite(error) and not result.constant else "")
+        + " px"
+    )
     sides = " × ".join(map(str, result.receptive_field.size)) + " px"
     found = [f"ERF {size}, {100 * result.ratio:.0f} % of the theoretical {sides}"]
     if content.fit is not None:

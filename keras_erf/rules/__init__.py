@@ -6,6 +6,8 @@ the families `sliding`, `pointwise`, `everything` and `rearranging` hold them.
 """
 
 from keras_erf.rules.call import Call, Rule
+from keras_erf.rules.everything import whole
+from keras_erf.rules.measured import measured
 from keras_erf.rules.table import RULES, views
 
-__all__ = ["RULES", "Call", "Rule", "views"]
+__all__ = ["RULES", "Call", "Rule", "measured", "views", "whole"]

@@ -5,7 +5,16 @@ from __future__ import annotations
 from keras_erf.rules.call import Call, channel_axis
 from keras_erf.views import Link, View
 
-__all__ = ["global_pooling"]
+__all__ = ["global_pooling", "whole"]
+
+
+def whole(call: Call) -> tuple[View, ...]:
+    """Every output sees all of every input."""
+    return tuple(
+        View((Link(None),) * len(shape), place, output)
+        for place, shape in enumerate(call.inputs)
+        for output in range(len(call.outputs))
+    )
 
 
 def global_pooling(call: Call) -> tuple[View]:

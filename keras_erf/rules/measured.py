@@ -1,14 +1,398 @@
-"""The rule for layers nobody knows: the layer is probed by itself."""
+"""The rule for layers nobody knows: the layer is probed by itself.
+
+The layer is run alone, at its real size, on random inputs and with random
+weights that stand in for its own, and gradients are taken back from single
+units: it is one layer, so nothing underflows. What units on a few lines through
+the map see gives a window, or a table, per axis; units drawn at random then
+check it. Where what is seen is no box of such sets, its mask is measured each
+time it is asked for.
+"""
 
 from __future__ import annotations
 
-from keras_erf.errors import UnsupportedLayerError
-from keras_erf.rules.call import Call
-from keras_erf.views import AnyView
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-__all__ = ["measured"]
+import keras
+import numpy as np
+
+from keras_erf.errors import UnsupportedLayerError
+from keras_erf.geometry import Marks, Relation, Window
+from keras_erf.reach import Reach
+from keras_erf.rules.call import Call
+from keras_erf.views import AnyView, Link, Status, View
+
+__all__ = ["measured", "seen_alone"]
+
+Shape = tuple[int, ...]
+Unit = tuple[int, ...]
+
+# Draws of inputs and weights are doubled until they show nothing new.
+FIRST_DRAWS, MAXIMUM_DRAWS = 1, 512
+# Bytes of one backward pass's inputs and outputs, roughly.
+MEMORY = 2**27
+# Units drawn at random that must bear out what the lines say.
+CHECKED_UNITS = 8
 
 
 def measured(call: Call) -> tuple[AnyView, ...]:
-    """Measures which inputs a layer's outputs depend on."""
-    raise UnsupportedLayerError(f"No rule tells the receptive field of layer {call.name!r}")
+    """Measures which inputs a layer's outputs depend on.
+
+    Channels are taken together: a unit is one position with all its channels
+    (the last axis, or the first where the layer says `channels_first`).
+
+    Raises:
+        UnsupportedLayerError: No gradient flows through the layer, it cannot be
+            run by itself, or it mixes the samples of a batch.
+    """
+    if keras.config.backend() != "tensorflow":
+        raise _unmeasurable(call, f"the Keras backend is {keras.config.backend()}, not TensorFlow")
+    smooth = [place for place, dtype in enumerate(call.dtypes) if _is_float(dtype)]
+    if not smooth:
+        raise _unmeasurable(call, "none of its inputs is of a floating type")
+    _check_samples(call)
+    views: list[AnyView] = []
+    for output in range(len(call.outputs)):
+        views.extend(_views_of(call, output, smooth))
+    if not any(view.input in smooth for view in views):
+        raise _unmeasurable(call, "no gradient flows through it")
+    return tuple(views)
+
+
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """A view whose masks are measured when they are asked for.
+
+    Args:
+        call: The layer.
+        hull: Gives the hull of what is seen, axis by axis.
+        status: `"measured"` if the hull was borne out, else `"bound"`.
+    """
+
+    call: Call = field(repr=False)
+    hull: View
+    status: Status
+    gathers: bool = False
+
+    @property
+    def input(self) -> int:
+        """Which of the layer's inputs is seen."""
+        return self.hull.input
+
+    @property
+    def output(self) -> int:
+        """Which of the layer's outputs sees it."""
+        return self.hull.output
+
+    @property
+    def follows(self) -> tuple[int | None, ...]:
+        """Output axis that each input axis follows."""
+        return self.hull.follows
+
+    def follow(self, reach: Reach, output: Shape, shape: Shape) -> Reach:
+        """Reach of the output, given that of the input; see `views.AnyView`."""
+        return self.hull.follow(reach, output, shape)
+
+    def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Mask of the outputs that may see `marked` inputs; see `views.AnyView`."""
+        return self.hull.spread(marked, output, shape)
+
+    def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Mask of the input seen by the mask `seen` of the output; see `views.AnyView`."""
+        asked = np.broadcast_to(seen, output)[None]
+        return seen_alone(self.call, self.output, asked)[self.input][0]
+
+
+def _views_of(call: Call, output: int, smooth: Sequence[int]) -> Iterator[AnyView]:
+    """The views of all inputs by one output."""
+    shape = call.outputs[output]
+    axes = _unit_axes(call, shape)
+    middle = tuple(shape[axis] // 2 for axis in axes)
+    rng = np.random.default_rng(0)
+    lines = {place: sorted(_spots(shape[axis], rng)) for place, axis in enumerate(axes)}
+    on_lines = [
+        tuple(index if one == place else at for one, at in enumerate(middle))
+        for place, line in lines.items()
+        for index in line
+    ]
+    drawn = [tuple(int(rng.integers(shape[axis])) for axis in axes) for _ in range(CHECKED_UNITS)]
+    units = sorted({middle, *on_lines, *drawn})
+    masks = dict(
+        zip(units, zip(*_seen_by_units(call, output, axes, units), strict=True), strict=True)
+    )
+    for place, dtype in enumerate(call.dtypes):
+        everything = View((Link(None),) * len(call.inputs[place]), place, output, status="bound")
+        if not _is_float(dtype):
+            # Nothing tells what an integer does.
+            yield everything
+            continue
+        seen = {unit: masks[unit][place] for unit in units}
+        if not any(mask.any() for mask in seen.values()):
+            continue
+        links, sure = _links(call, output, place, axes, middle, lines, seen)
+        view = View(links, place, output, status="measured")
+        predicted = {
+            unit: view.mask(_asked(shape, axes, unit), shape, call.inputs[place]) for unit in units
+        }
+        predicted = {u: np.broadcast_to(m, call.inputs[place]) for u, m in predicted.items()}
+        if all(np.array_equal(predicted[unit], seen[unit]) for unit in units):
+            yield view
+        elif all((predicted[unit] | ~seen[unit]).all() for unit in units):
+            yield Probed(call, view, "measured" if sure else "bound")
+        else:
+            yield Probed(call, everything, "bound")
+
+
+def _links(
+    call: Call,
+    output: int,
+    place: int,
+    axes: Sequence[int],
+    middle: Unit,
+    lines: dict[int, list[int]],
+    seen: dict[Unit, np.ndarray],
+) -> tuple[tuple[Link, ...], bool]:
+    """A link for each axis of an input, from what units on lines through the middle see.
+
+    Returns:
+        The links, and whether each is the hull of what is seen: an axis that
+        follows several axes of the output is taken whole, which makes no
+        difference to the field if it is that of the channels.
+    """
+    links: list[Link] = []
+    constant: dict[int, np.ndarray] = {}
+    sure = True
+    channel = _channel_axis(call, len(call.inputs[place]))
+    for axis in range(len(call.inputs[place])):
+        shadow = {unit: _shadow(mask, axis) for unit, mask in seen.items()}
+        along: dict[int, dict[int, np.ndarray]] = {}
+        for place_of, line in lines.items():
+            found = {index: shadow[_moved(middle, place_of, index)] for index in line}
+            # A unit that sees nothing at all says nothing of the single axis.
+            if any(one.any() and not np.array_equal(one, shadow[middle]) for one in found.values()):
+                along[place_of] = found
+        if len(along) != 1:
+            links.append(Link(None))
+            if along:
+                sure = sure and axis == channel
+            elif not shadow[middle].all():
+                constant[axis] = shadow[middle]
+            continue
+        ((followed, found),) = along.items()
+        relation = _window(found, middle[followed]) or _table(
+            call, output, place, axis, axes, middle, followed
+        )
+        links.append(Link(axes[followed], relation))
+    # What every unit sees alike, and is not all, is tied to an output axis nothing else follows.
+    free = set(range(len(call.outputs[output]))) - {link.axis for link in links}
+    for axis, marked in constant.items():
+        if not free:
+            return tuple(links), False
+        follows = free.pop()
+        links[axis] = Link(follows, Marks(np.tile(marked, (call.outputs[output][follows], 1))))
+    return tuple(links), sure
+
+
+def _window(found: dict[int, np.ndarray], middle: int) -> Window | None:
+    """The window that makes all the shadows `found`, by index along one axis, or `None`."""
+    places = {index: np.flatnonzero(shadow) for index, shadow in found.items()}
+    here, after = places[middle], places.get(middle + 1)
+    if after is None or not here.size or here.size != after.size:
+        return None
+    stride = int(after[0] - here[0])
+    gaps = np.diff(here)
+    dilation = int(gaps[0]) if gaps.size else 1
+    if stride < 1 or (gaps != dilation).any():
+        return None
+    window = Window(here.size, stride, dilation, padding=middle * stride - int(here[0]))
+    size = len(found[middle])
+    for index, expected in places.items():
+        taps, _ = window.taps(np.array([index]))
+        inside = taps[(taps >= 0) & (taps < size)]
+        if not np.array_equal(inside, expected):
+            return None
+    return window
+
+
+def _table(
+    call: Call, output: int, place: int, axis: int, axes: Sequence[int], middle: Unit, followed: int
+) -> Relation:
+    """What every unit on a line through the middle sees along one input axis."""
+    count = call.outputs[output][axes[followed]]
+    units = [_moved(middle, followed, index) for index in range(count)]
+    masks = _seen_by_units(call, output, axes, units)[place]
+    return Marks(np.stack([_shadow(mask, axis) for mask in masks]))
+
+
+def _seen_by_units(
+    call: Call, output: int, axes: Sequence[int], units: Sequence[Unit]
+) -> list[np.ndarray]:
+    """Masks of each input, one per unit."""
+    shape = call.outputs[output]
+    asked = np.stack([np.broadcast_to(_asked(shape, axes, unit), shape) for unit in units])
+    return seen_alone(call, output, asked)
+
+
+def seen_alone(
+    call: Call,
+    output: int,
+    asked: np.ndarray,
+    *,
+    expected: Mapping[int, np.ndarray] | None = None,
+) -> list[np.ndarray]:
+    """For each input, the mask that each of the masks `asked` of an output sees, by gradients.
+
+    Draws are united and doubled in number until nothing is added: a maximum
+    shows one of its inputs at a time.
+
+    Args:
+        call: The layer, run by itself.
+        output: Which of its outputs.
+        asked: Boolean masks of the output, shape `(masks, *output shape)`.
+        expected: Masks of some inputs, by place, of what should be seen; once
+            it is, no more draws are made.
+
+    Returns:
+        A boolean array `(masks, *input shape)` for each input.
+
+    Raises:
+        UnsupportedLayerError: The layer does not run, or the draws do not settle.
+    """
+    rng = np.random.default_rng(1)
+    seen = [np.zeros((len(asked), *shape), dtype=bool) for shape in call.inputs]
+    draws = FIRST_DRAWS
+    while draws <= MAXIMUM_DRAWS:
+        before = [mask.copy() for mask in seen]
+        state = _random_weights(call, rng)
+        for _ in range(draws):
+            for rows in _chunks(call, len(asked)):
+                gradients = _gradients(call, output, asked[rows], state, rng)
+                for mask, gradient in zip(seen, gradients, strict=True):
+                    if gradient is not None:
+                        mask[rows] |= gradient[: len(rows)] != 0
+        if expected and all(np.array_equal(seen[place], expected[place]) for place in expected):
+            return seen
+        if draws > FIRST_DRAWS and all(map(np.array_equal, before, seen)):
+            return seen
+        draws *= 2
+    raise _unmeasurable(call, f"what its units see does not settle in {MAXIMUM_DRAWS} draws")
+
+
+def _gradients(
+    call: Call, output: int, asked: np.ndarray, state: Sequence[Any], rng: np.random.Generator
+) -> list[np.ndarray | None]:
+    """Gradients of randomly weighted sums over `asked`, one sample each, for each input."""
+    import tensorflow as tf
+
+    missing = (call.batch or len(asked)) - len(asked)
+    asked = np.concatenate([asked, np.zeros((missing, *asked.shape[1:]), dtype=bool)])
+    # All samples are alike: it is what is asked of them that differs.
+    values = [
+        tf.repeat(
+            tf.constant(rng.standard_normal((1, *shape), np.float32), dtype)
+            if _is_float(dtype)
+            else tf.ones((1, *shape), dtype),
+            len(asked),
+            axis=0,
+        )
+        for shape, dtype in zip(call.inputs, call.dtypes, strict=True)
+    ]
+    weights = tf.constant(rng.uniform(0.5, 1.5, asked.shape[1:]), tf.float32)
+    try:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([value for value in values if value.dtype.is_floating])
+            made = tf.convert_to_tensor(call.run(values, state=state)[output])
+            if not made.dtype.is_floating:
+                return [None] * len(values)
+            seed = tf.where(asked, tf.cast(weights, made.dtype), tf.zeros((), made.dtype))
+            score = tf.reduce_sum(made * seed)
+        found = tape.gradient(score, values)
+    except Exception as error:  # The layer is the user's, and raises what it likes.
+        reason = (str(error).splitlines() or [""])[0]
+        raise _unmeasurable(call, f"it does not run by itself: {reason}") from error
+    return [None if one is None else np.asarray(tf.convert_to_tensor(one)) for one in found]
+
+
+def _random_weights(call: Call, rng: np.random.Generator) -> list[tuple[Any, Any]]:
+    """Random values to stand in for the layer's trainable weights; its statistics stay."""
+    weights = call.layer.trainable_weights if isinstance(call.layer, keras.Layer) else []
+    state = []
+    for one in weights:
+        shape = tuple(one.shape)
+        if len(shape) < 2:
+            value = rng.uniform(0.5, 1.5, shape)
+        else:
+            value = rng.standard_normal(shape) / math.sqrt(math.prod(shape[:-1]))
+        state.append((one, keras.ops.cast(value, one.dtype)))
+    return state
+
+
+def _check_samples(call: Call) -> None:
+    """Raises if a sample of a batch sees another one."""
+    rows = max(call.batch or 2, 1)
+    if rows < 2:
+        return
+    rng = np.random.default_rng(2)
+    for output, shape in enumerate(call.outputs):
+        asked = np.zeros((rows, *shape), dtype=bool)
+        asked[0] = True
+        for gradient in _gradients(call, output, asked, (), rng):
+            if gradient is not None and (len(gradient) != rows or np.any(gradient[1:])):
+                raise _unmeasurable(call, "it mixes the samples of a batch")
+
+
+def _chunks(call: Call, count: int) -> list[np.ndarray]:
+    """Rows of each backward pass, as many as fit into memory or into the fixed batch."""
+    sample = 8 * sum(math.prod(shape) for shape in (*call.inputs, *call.outputs))
+    size = call.batch or max(1, min(count, MEMORY // max(sample, 1)))
+    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _unit_axes(call: Call, shape: Shape) -> tuple[int, ...]:
+    """Axes of an output that tell its units apart: all but the channels."""
+    channel = _channel_axis(call, len(shape))
+    return tuple(axis for axis in range(len(shape)) if axis != channel)
+
+
+def _channel_axis(call: Call, rank: int) -> int:
+    return 0 if getattr(call.layer, "data_format", None) == "channels_first" else rank - 1
+
+
+def _spots(size: int, rng: np.random.Generator) -> set[int]:
+    """Indices on a line: its ends, some around its middle and a few more."""
+    middle = size // 2
+    wanted = {0, 1, middle - 1, middle, middle + 1, middle + 2, size - 2, size - 1}
+    wanted |= set(rng.integers(size, size=4).tolist())
+    return {index for index in wanted if 0 <= index < size}
+
+
+def _asked(shape: Shape, axes: Sequence[int], unit: Unit) -> np.ndarray:
+    """Mask of one unit; its channels are of length 1."""
+    asked = np.zeros([n if axis in axes else 1 for axis, n in enumerate(shape)], dtype=bool)
+    index = dict(zip(axes, unit, strict=True))
+    asked[tuple(index.get(axis, 0) for axis in range(len(shape)))] = True
+    return asked
+
+
+def _moved(unit: Unit, place: int, index: int) -> Unit:
+    return (*unit[:place], index, *unit[place + 1 :])
+
+
+def _shadow(mask: np.ndarray, axis: int) -> np.ndarray:
+    """The indices along an axis at which anything is seen."""
+    return np.asarray(mask.any(axis=tuple(one for one in range(mask.ndim) if one != axis)))
+
+
+def _is_float(dtype: str) -> bool:
+    return dtype.startswith(("float", "bfloat"))
+
+
+def _unmeasurable(call: Call, reason: str) -> UnsupportedLayerError:
+    kind = type(call.layer).__name__
+    return UnsupportedLayerError(
+        f"Layer {call.name!r} is unknown and cannot be measured: {reason}. Pass a rule by "
+        f"`rules={{{kind}: rule}}`, `keras_erf.rules.whole` to have it see all of its input, or "
+        f"choose a layer before it. Received: {kind} from {call.inputs} to {call.outputs}"
+    )

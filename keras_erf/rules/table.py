@@ -12,10 +12,10 @@ from typing import Any
 
 from keras import layers
 
-from keras_erf.errors import UnsupportedLayerError
 from keras_erf.rules import pointwise
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.layers import LAYERS
+from keras_erf.rules.measured import measured
 from keras_erf.rules.operations import OPERATIONS
 from keras_erf.views import AnyView
 
@@ -27,17 +27,10 @@ RULES: dict[type | str, Rule] = {**LAYERS, **OPERATIONS}
 _CALLED = ("__call__", "call", "convolution_op")
 
 
-def find_rule(kind: type | str, own: Mapping[type, Rule] | None = None) -> Rule | None:
-    """Rule of a layer class or operation name; a subclass that computes otherwise has none.
-
-    Args:
-        kind: The class, or `"ops.Name"`.
-        own: The user's own rules, which come first.
-    """
+def find_rule(kind: type | str) -> Rule | None:
+    """Rule of a layer class or operation name; a subclass that computes otherwise has none."""
     if isinstance(kind, str):
         return RULES.get(kind)
-    if own and kind in own:
-        return own[kind]
     for parent in kind.__mro__:
         if parent in RULES:
             same = all(getattr(kind, name, None) is getattr(parent, name, None) for name in _CALLED)
@@ -48,25 +41,20 @@ def find_rule(kind: type | str, own: Mapping[type, Rule] | None = None) -> Rule 
 def views(
     call: Call, kind: type | str, own: Mapping[type, Rule] | None = None
 ) -> tuple[AnyView, ...]:
-    """The views of a call's inputs, by the rule of its `kind`.
+    """The views of a call's inputs, by the rule of its `kind`; without one it is measured.
 
     Raises:
-        UnsupportedLayerError: No rule knows the layer.
+        UnsupportedLayerError: The layer is refused, or cannot be measured.
     """
-    rule = find_rule(kind, own)
-    if own and kind in own and rule is not None:
-        return rule(call)
-    found = rule(call) if rule and _knows_activation(call.layer) else None
+    if own and kind in own:
+        return own[kind](call)  # type: ignore[index]
+    rule = find_rule(kind)
+    if rule is None or not _knows_activation(call.layer):
+        return measured(call)
+    found = rule(call)
     if pointwise.mixes(call.layer) and rule is not pointwise.activation:
         # What a softmax inside another layer mixes, the layer must take in whole already.
-        found = found if found and all(view.follows[-1] is None for view in found) else None
-    if found is None:
-        name = kind if isinstance(kind, str) else kind.__name__
-        what = "its activation function" if rule else f"its class {name}"
-        raise UnsupportedLayerError(
-            f"No rule tells the receptive field of layer {call.name!r}: {what} is not in the "
-            f"table. Choose a layer before it. Received: {name} from {call.inputs} to {call.output}"
-        )
+        return found if all(view.follows[-1] is None for view in found) else measured(call)
     return found
 
 

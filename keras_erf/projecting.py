@@ -1,0 +1,96 @@
+"""Projective fields: which units of a layer see a given pixel of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.geometry import Box
+from keras_erf.theoretical import Rules, locate
+
+__all__ = ["ProjectiveField", "projective_field"]
+
+
+@dataclass(frozen=True)
+class ProjectiveField:
+    """The units of a layer that see one pixel of the input.
+
+    Args:
+        layer: Name of the layer.
+        input: Name of the input.
+        pixel: Index of the pixel, one entry per spatial axis of the input.
+        mask: Boolean array over the layer's map: the units that see the pixel.
+        status: How sure that is, as in `ReceptiveField`.
+    """
+
+    layer: str
+    input: str
+    pixel: tuple[int, ...]
+    mask: np.ndarray
+    status: str
+
+    @property
+    def box(self) -> Box:
+        """Smallest box of those units, `(start, stop)` per axis; `(0, 0)` if there are none."""
+        lines = (
+            np.flatnonzero(self.mask.any(axis=tuple(set(range(self.mask.ndim)) - {axis})))
+            for axis in range(self.mask.ndim)
+        )
+        return tuple((int(line[0]), int(line[-1]) + 1) if line.size else (0, 0) for line in lines)
+
+
+def projective_field(
+    model: Any,
+    layer: Any = None,
+    *,
+    pixel: Sequence[int],
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    through_global: bool = True,
+    rules: Rules | None = None,
+) -> ProjectiveField:
+    """Which units of a layer see a pixel of the input: the receptive field read backwards.
+
+    Args:
+        model: A Functional or Sequential Keras model.
+        layer: As in `receptive_field`.
+        pixel: Index of the pixel, one entry per spatial axis of the input.
+        input: As in `receptive_field`.
+        input_shape: As in `receptive_field`.
+        through_global: As in `receptive_field`.
+        rules: As in `receptive_field`.
+
+    Returns:
+        A `ProjectiveField`.
+
+    Raises:
+        InvalidInputError: An argument does not fit the model.
+        UnknownLayerError: `layer` is not in the model.
+        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+            be measured.
+    """
+    target = locate(
+        model,
+        layer,
+        input=input,
+        input_shape=input_shape,
+        through_global=through_global,
+        rules=rules,
+    )
+    field = target.receptive_field
+    given = tuple(pixel) if isinstance(pixel, (tuple, list, np.ndarray)) else (pixel,)
+    if len(given) != len(field.input_size) or not all(
+        isinstance(index, (int, np.integer)) and not isinstance(index, bool) and 0 <= index < size
+        for index, size in zip(given, field.input_size, strict=True)
+    ):
+        raise InvalidInputError(
+            f"`pixel` must be an index for each axis, inside the input, whose spatial shape is "
+            f"{field.input_size}. Received: pixel={pixel!r}"
+        )
+    chosen = tuple(int(index) for index in given)
+    mask = target.tracing.spread(target.tensor, chosen, through_global=through_global)
+    return ProjectiveField(field.layer, field.input, chosen, mask, field.status)
