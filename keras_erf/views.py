@@ -121,6 +121,9 @@ class View:
         """Reach of the output, given that of the input; see `AnyView`."""
         if self._same and output == shape:
             return reach
+        return self._emptied(reach, self._moved(reach, output, shape), output, shape)
+
+    def _moved(self, reach: Reach, output: Shape, shape: Shape) -> Reach:
         if isinstance(reach, Line):
             if reach.axis is None:
                 return reach
@@ -139,6 +142,25 @@ class View:
         kept = set(reach.axes)
         places = [link.axis if axis in kept else None for axis, link in enumerate(self.links)]
         return simplified(reach.transposed(places, len(output)))
+
+    def _emptied(self, reach: Reach, moved: Reach, output: Shape, shape: Shape) -> Reach:
+        """The reach `moved` along one axis, empty for outputs that see nothing along another.
+
+        Left to where paths are united, unless no other reach tells: an axis of
+        one index has none, and what every unit sees alike may have none.
+        """
+        constant = isinstance(reach, Line) and reach.axis is None
+        for link, size in zip(self.links, shape, strict=True):
+            if link.axis is None or not (constant or size == 1):
+                continue
+            units, counted = link.relation.taps(np.arange(output[link.axis]))
+            if link.clip or link.relation.period is None:
+                counted = counted & (units >= 0) & (units < size)
+            sees = counted.any(axis=1)
+            if not sees.all():
+                others = tuple(axis for axis in range(len(output)) if axis != link.axis)
+                moved = _only(table(moved, output), np.expand_dims(sees, others))
+        return moved
 
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
@@ -248,17 +270,15 @@ class Gather:
     def follow(self, reach: Reach, output: Shape, shape: Shape) -> Reach:
         """Reach of the output, given that of the input; see `AnyView`."""
         if isinstance(reach, Line) and reach.axis is None:
-            return reach
+            same = table(reach, output)
+            return reach if self._present.all() else _only(same, self._present)
         source = table(reach, shape)
         lines = [
             line if size > 1 else np.zeros((1,) * line.ndim, dtype=int)
             for line, size in zip(self._sources, source.starts.shape, strict=True)
         ]
         starts, stops = (array[tuple(lines)] for array in (source.starts, source.stops))
-        if not self._present.all():
-            starts = np.where(self._present, starts, NOTHING[0])
-            stops = np.where(self._present, stops, NOTHING[1])
-        return simplified(Table(starts, stops, source.stride, source.gathered))
+        return _only(Table(starts, stops, source.stride, source.gathered), self._present)
 
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
@@ -289,54 +309,86 @@ def rearranged(
             input; otherwise another input may stand there.
     """
     whole = Gather(indices, shape, input, output)
+    axes = range(indices.ndim)
+    marked = indices >= 0
+    present = [
+        np.asarray(marked.any(axis=tuple(one for one in axes if one != axis))) for axis in axes
+    ]
+    kept = [np.flatnonzero(line) for line in present]
+    block = indices[np.ix_(*kept)]
+    followed = _followed(block, shape)
+    if followed is None or (block < 0).any():
+        return whole
+    # Where an output axis that none follows holds only a part, an input axis of one index
+    # has to follow it; so has an input axis that is used at one index alone.
+    free = [axis for axis in axes if axis not in {axis for axis, _ in followed.values()}]
+    free.sort(key=lambda axis: bool(present[axis].all()))
+    first = np.unravel_index(int(block.flat[0]), shape)
     links: list[Link] = []
-    used: set[int] = set()
-    product = np.ones((1,) * indices.ndim, dtype=bool)
-    for line, size in zip(whole._sources, shape, strict=True):
-        free = [axis for axis in _long_axes(line) if axis not in used]
-        if len(_long_axes(line)) > 1 or len(free) != len(_long_axes(line)):
+    for place, (size, at) in enumerate(zip(shape, first, strict=True)):
+        if place in followed:
+            axis, sources = followed[place]
+        elif free and (size > 1 or not present[free[0]].all()):
+            axis = free.pop(0)
+            sources = np.full(len(kept[axis]), at)
+        elif size > 1:
             return whole
-        if not free:
-            # An axis of length 1 may follow any; one that is used at one index follows none.
-            spare = next((a for a, n in enumerate(indices.shape) if n == 1 and a not in used), None)
-            if size > 1 and spare is None:
-                return whole
-            links.append(
-                Link(None) if size == 1 else Link(spare, _relation(line.ravel(), None, size, alone))
-            )
-            if links[-1].axis is not None:
-                used.add(links[-1].axis)
+        else:
+            links.append(Link(None))
             continue
-        axis = free[0]
-        used.add(axis)
-        others = tuple(one for one in range(indices.ndim) if one != axis)
-        present = np.asarray((indices >= 0).any(axis=others))
-        product = product & np.expand_dims(present, others)
-        links.append(Link(axis, _relation(line.ravel(), present, size, alone), clip=not alone))
-    if not np.array_equal(np.broadcast_to(product, indices.shape), indices >= 0):
+        relation = _relation(sources, kept[axis], len(present[axis]), size)
+        links.append(Link(axis, relation, clip=not alone))
+    if not all(present[axis].all() for axis in free):
         return whole
     return View(tuple(links), input, output)
 
 
-def _relation(line: np.ndarray, present: np.ndarray | None, size: int, alone: bool) -> Relation:
-    """A relation of outputs that each copy one input index or none."""
-    kept = np.arange(len(line)) if present is None else np.flatnonzero(present)
-    sources = line[kept]
+def _followed(block: np.ndarray, shape: Shape) -> dict[int, tuple[int, np.ndarray]] | None:
+    """For each input axis that moves with an output axis, that axis and the indices along it.
+
+    `None` if some output axis moves several input axes, or one with another.
+    """
+    found: dict[int, tuple[int, np.ndarray]] = {}
+    sums = np.full((1,) * block.ndim, block.flat[0])
+    for axis, size in enumerate(block.shape):
+        line = np.moveaxis(block, axis, 0).reshape(size, -1)[:, 0]
+        if (line < 0).any():
+            return None
+        places = np.stack(np.unravel_index(line, shape)) if shape else np.zeros((0, size), int)
+        moved = np.flatnonzero((places != places[:, :1]).any(axis=1))
+        if len(moved) > 1 or not found.keys().isdisjoint(moved.tolist()):
+            return None
+        if len(moved):
+            found[int(moved[0])] = (axis, places[moved[0]])
+            others = tuple(one for one in range(block.ndim) if one != axis)
+            sums = sums + np.expand_dims(line - line[0], others)
+    # A flat index is the sum of its axes' parts.
+    return found if np.array_equal(block, np.broadcast_to(sums, block.shape)) else None
+
+
+def _relation(sources: np.ndarray, kept: np.ndarray, count: int, size: int) -> Relation:
+    """A relation of `count` outputs of which those `kept` copy an input index each."""
     steps = np.diff(sources) if len(kept) > 1 else np.ones(1, dtype=int)
     if (np.diff(kept) == 1).all() and (steps == steps[0]).all() and steps[0] > 0:
         stride = int(steps[0])
         window = Window(stride=stride, padding=int(kept[0]) * stride - int(sources[0]))
         # What the window sees beyond must lie outside of the input.
-        positions = np.arange(len(line)) * stride - window.padding
-        if np.array_equal(
-            (positions >= 0) & (positions < size), np.isin(np.arange(len(line)), kept)
-        ):
+        positions = np.arange(count) * stride - window.padding
+        inside = np.flatnonzero((positions >= 0) & (positions < size))
+        if np.array_equal(inside, kept):
             return window
-    counted = np.zeros(len(line), dtype=bool)
-    counted[kept] = True
-    starts = np.where(counted, line, 0)
-    ratio = Fraction(size, len(line))
-    return Ranges(tuple(starts.tolist()), tuple((starts + counted).tolist()), ratio)
+    starts, stops = np.zeros(count, dtype=int), np.zeros(count, dtype=int)
+    starts[kept], stops[kept] = sources, sources + 1
+    return Ranges(tuple(starts.tolist()), tuple(stops.tolist()), Fraction(size, count))
+
+
+def _only(table: Table, seeing: np.ndarray) -> Reach:
+    """The table where `seeing`, and nothing elsewhere."""
+    starts, stops = table.starts, table.stops
+    if not seeing.all():
+        starts = np.where(seeing, starts, NOTHING[0])
+        stops = np.where(seeing, stops, NOTHING[1])
+    return simplified(Table(starts, stops, table.stride, table.gathered))
 
 
 def _squeezed(array: np.ndarray) -> np.ndarray:

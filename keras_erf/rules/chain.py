@@ -63,6 +63,13 @@ class Chain:
             reach = step.follow(reach, after, before)
         return reach
 
+    def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Mask of the output that sees any `marked` input; see `AnyView`."""
+        shapes = (shape, *self.between, output)
+        for step, before, after in zip(self.steps, shapes, shapes[1:], strict=False):
+            marked = step.spread(marked, after, before)
+        return marked
+
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
         shapes = (shape, *self.between, output)

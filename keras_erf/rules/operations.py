@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from keras_erf.rules import (
     elements,
+    everything,
     operands,
     products,
     rearranging,
@@ -90,7 +91,7 @@ FAMILIES: tuple[tuple[Rule, str], ...] = (
     (reductions.gated, "Glu"),
     (reductions.top, "TopK"),
     (reductions.trace, "Trace"),
-    (reductions.everything, "InTopK SSIM"),
+    (everything.whole, "InTopK SSIM"),
     # Matrices in the last two axes; factors have zeros where they are triangular
     (reductions.matrix(), "Det Eig Inv MatrixRank Pinv SVD Slogdet"),
     (reductions.matrix("bound"), "Cholesky CholeskyInverse Eigh Logdet LuFactor Qr"),

@@ -20,7 +20,6 @@ from keras_erf.views import AnyView, Gather, Link, Status, View
 __all__ = [
     "cumulative",
     "difference",
-    "everything",
     "gated",
     "matrix",
     "normalization",
@@ -104,15 +103,6 @@ def gated(call: Call) -> tuple[AnyView, ...]:
     (axis,) = own_axes(call, call.layer.axis, rank)
     window = Window(2, dilation=call.output[axis])
     return (View(tuple(Link(one, window if one == axis else Window()) for one in range(rank))),)
-
-
-def everything(call: Call) -> tuple[AnyView, ...]:
-    """All of the sample."""
-    return tuple(
-        View((Link(None),) * len(shape), place, output)
-        for place, shape in enumerate(call.inputs)
-        for output in range(len(call.outputs))
-    )
 
 
 def trace(call: Call) -> tuple[AnyView, ...]:
