@@ -93,7 +93,6 @@ class Node:
         args, kwargs = self.arguments.convert(fill)
         return keras.tree.flatten(run(*args, **kwargs))
 
-    @property
     def filled_arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call's arguments, each tensor replaced by its number."""
         places = {number: Argument(place) for place, number in enumerate(self.inputs)}
@@ -205,7 +204,7 @@ class Graph:
                 for axis, size in zip(self.spatial_axes(number), sizes[number], strict=True):
                     shape[axis] = int(size)
             dtype = self.tensors[number].dtype
-            specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype)
+            specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype, name="input")
         failures: dict[int, str] = {}
 
         def infer() -> None:
@@ -214,7 +213,7 @@ class Graph:
                 try:
                     if lost:
                         raise ValueError(failures[lost[0]])
-                    made = node.call(specs, node.operation.compute_output_spec)
+                    made = node.call(specs, _specifier(node.operation))
                 except Exception as error:  # Keras raises what it likes; the reason is kept.
                     reason = failures[lost[0]] if lost else f"{node.name}: {_first_line(error)}"
                     failures.update(dict.fromkeys(node.outputs, reason))
@@ -427,6 +426,27 @@ class _Entry(keras.Layer):
 def _enter(action: Callable[[], None]) -> None:
     # Of one plain precision: the layers bring their own.
     _Entry(name="graph", dtype="float32")(action=action)
+
+
+def _specifier(operation: Any) -> Callable[..., Any]:
+    """What infers the outputs of a call; of a layer that only knows shapes, without detours."""
+    plain = (
+        isinstance(operation, keras.Layer)
+        and type(operation).compute_output_spec is keras.Layer.compute_output_spec
+        and not getattr(operation.compute_output_shape, "_is_default", False)
+    )
+    if not plain:
+        return operation.compute_output_spec
+
+    def infer(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != 1 or not isinstance(args[0], keras.KerasTensor):
+            return operation.compute_output_spec(*args, **kwargs)
+        shape = operation.compute_output_shape(args[0].shape)
+        if not all(isinstance(size, (int, type(None))) for size in shape):
+            return operation.compute_output_spec(*args)
+        return keras.KerasTensor(shape, dtype=operation.compute_dtype, name="output")
+
+    return infer
 
 
 def _called(node: Node, values: Mapping[int, Any], *, training: bool) -> list[Any]:

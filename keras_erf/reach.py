@@ -188,7 +188,8 @@ def simplified(table: Table) -> Reach:
     if len(axes) > 1:
         return table
     nothing = starts >= stops
-    for period in range(1, min(LONGEST_PERIOD, len(starts) - 1) + 1):
+    # Two turns and more: what repeats but once may be chance, and a line goes on for ever.
+    for period in range(1, min(LONGEST_PERIOD, (len(starts) - 1) // 2) + 1):
         seen = ~(nothing[period:] | nothing[:-period])
         if (nothing[period:] != nothing[:-period]).any() or not seen.any():
             continue

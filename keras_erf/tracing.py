@@ -16,9 +16,9 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.graph import Graph, Node
-from keras_erf.reach import Line, Reach, united
+from keras_erf.reach import NOTHING, Line, Reach, Table, table, united
 from keras_erf.rules import Call, Rule, views
-from keras_erf.views import AnyView
+from keras_erf.views import AnyView, View
 
 __all__ = ["Known", "Tracing"]
 
@@ -57,6 +57,7 @@ class Tracing:
         self._views: dict[Node, tuple[AnyView, ...]] = {}
         self._failed: dict[int, UnsupportedLayerError | InvalidInputError] = {}
         self._channels: dict[int, int] = dict(graph.channel_axes)
+        self._spatial: dict[int, tuple[int, ...]] = {}
         # Views that take in all of space where it is still spread out: the global paths.
         self._global: set[tuple[Node, AnyView]] = set()
         start = Known(tuple(Line(axis, (0,), (1,), 1) for axis in self.input_axes))
@@ -89,14 +90,17 @@ class Tracing:
 
     def spatial_axes(self, tensor: int) -> tuple[int, ...]:
         """Spatial axes of a tensor that the input leads to, the batch not counted."""
-        self._learn(tensor)
-        channel = self._channels[tensor]
-        return tuple(axis for axis in range(len(self.shape(tensor))) if axis != channel)
+        if tensor not in self._spatial:
+            self._learn(tensor)
+            channel = self._channels[tensor]
+            rank = len(self.shape(tensor))
+            self._spatial[tensor] = tuple(axis for axis in range(rank) if axis != channel)
+        return self._spatial[tensor]
 
     def spatial_shape(self, tensor: int) -> tuple[int, ...]:
         """Sizes of the spatial axes."""
         shape = self.shape(tensor)
-        return tuple(shape[axis] for axis in self.spatial_axes(tensor))
+        return tuple([shape[axis] for axis in self.spatial_axes(tensor)])
 
     def known(self, tensor: int, *, through_global: bool) -> Known:
         """What the units of a tensor see.
@@ -172,7 +176,7 @@ class Tracing:
             outputs=tuple(self.shape(tensor) for tensor in node.outputs),
             dtypes=tuple(self.graph.tensors[tensor].dtype for tensor in node.inputs),
             batch=self.graph.batch,
-            arguments=node.filled_arguments,
+            filled=node.filled_arguments,
             run=self.graph.runner(node),
         )
 
@@ -233,12 +237,36 @@ class Tracing:
                 if view.gathers or any(_gathered(new, old) for new, old in pairs):
                     self._global.add((node, view))
                     continue
-            paths.append(path)
+            paths.append(self._blinded(path, view, made, source, known.reaches))
             status = max(status, view.status, known.status, key=STATUSES.index)
         if not paths:
             return Known(None)
         sizes = [self.shape(self.input)[axis] for axis in self.input_axes]
         return Known(united(paths, shape, sizes), status)
+
+    def _blinded(
+        self,
+        path: tuple[Reach, ...],
+        view: AnyView,
+        made: int,
+        source: int,
+        before: tuple[Reach, ...],
+    ) -> tuple[Reach, ...]:
+        """The path, empty for units that see nothing of the source along axes nothing follows."""
+        if not isinstance(view, View):
+            return path
+        followed = {self._channels[source]}.union(*(_axes(reach) for reach in before))
+        shape, other = self.shape(made), self.shape(source)
+        blind = view.blind(set(range(len(other))) - followed, shape, other)
+        if blind is None:
+            return path
+        # Empty along one axis is empty; one that does not move loses nothing by being a table.
+        place = next((place for place, reach in enumerate(path) if not _axes(reach)), 0)
+        own = table(path[place], shape)
+        starts = np.where(blind, NOTHING[0], own.starts)
+        stops = np.where(blind, NOTHING[1], own.stops)
+        emptied = Table(starts, stops, own.stride, own.gathered)
+        return (*path[:place], emptied, *path[place + 1 :])
 
     def _views_of(self, node: Node) -> tuple[AnyView, ...]:
         if node not in self._views:
@@ -259,6 +287,13 @@ class Tracing:
             if rank == len(view.follows):
                 return before
         return rank - 1
+
+
+def _axes(reach: Reach) -> tuple[int, ...]:
+    """Axes of a tensor that make a difference to a reach."""
+    if isinstance(reach, Table):
+        return reach.axes
+    return () if reach.axis is None else (reach.axis,)
 
 
 def _gathered(new: Reach, old: Reach) -> bool:

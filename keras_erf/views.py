@@ -8,6 +8,7 @@ A `View` puts one relation on each axis and takes the axes one by one; a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -121,9 +122,6 @@ class View:
         """Reach of the output, given that of the input; see `AnyView`."""
         if self._same and output == shape:
             return reach
-        return self._emptied(reach, self._moved(reach, output, shape), output, shape)
-
-    def _moved(self, reach: Reach, output: Shape, shape: Shape) -> Reach:
         if isinstance(reach, Line):
             if reach.axis is None:
                 return reach
@@ -132,8 +130,11 @@ class View:
                 return reach.whole(size)
             if link.relation.period is not None and not link.clip:
                 return reach.after(link.relation, link.axis)
+            axes: tuple[int, ...] = (reach.axis,)
             reach = table(reach, shape)
-        for axis in reach.axes:
+        else:
+            axes = reach.axes
+        for axis in axes:
             link = self.links[axis]
             if link.axis is None:
                 reach = reach.whole(axis)
@@ -143,24 +144,22 @@ class View:
         places = [link.axis if axis in kept else None for axis, link in enumerate(self.links)]
         return simplified(reach.transposed(places, len(output)))
 
-    def _emptied(self, reach: Reach, moved: Reach, output: Shape, shape: Shape) -> Reach:
-        """The reach `moved` along one axis, empty for outputs that see nothing along another.
+    def blind(self, axes: Iterable[int], output: Shape, shape: Shape) -> np.ndarray | None:
+        """Outputs that see nothing along one of the input's `axes`; `None` if there are none.
 
-        Left to where paths are united, unless no other reach tells: an axis of
-        one index has none, and what every unit sees alike may have none.
+        Returns:
+            A boolean array, of length 1 along the output axes that make no difference.
         """
-        constant = isinstance(reach, Line) and reach.axis is None
-        for link, size in zip(self.links, shape, strict=True):
-            if link.axis is None or not (constant or size == 1):
+        blind = np.zeros((1,) * len(output), dtype=bool)
+        for axis in axes:
+            link = self.links[axis]
+            if link.axis is None:
                 continue
             units, counted = link.relation.taps(np.arange(output[link.axis]))
-            if link.clip or link.relation.period is None:
-                counted = counted & (units >= 0) & (units < size)
-            sees = counted.any(axis=1)
-            if not sees.all():
-                others = tuple(axis for axis in range(len(output)) if axis != link.axis)
-                moved = _only(table(moved, output), np.expand_dims(sees, others))
-        return moved
+            missing = ~(counted & (units >= 0) & (units < shape[axis])).any(axis=1)
+            line = [-1 if one == link.axis else 1 for one in range(len(output))]
+            blind = np.asarray(blind | missing.reshape(line))
+        return blind if blind.any() else None
 
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
@@ -269,16 +268,18 @@ class Gather:
 
     def follow(self, reach: Reach, output: Shape, shape: Shape) -> Reach:
         """Reach of the output, given that of the input; see `AnyView`."""
-        if isinstance(reach, Line) and reach.axis is None:
-            same = table(reach, output)
-            return reach if self._present.all() else _only(same, self._present)
+        if isinstance(reach, Line) and reach.axis is None and self._present.all():
+            return reach
         source = table(reach, shape)
         lines = [
             line if size > 1 else np.zeros((1,) * line.ndim, dtype=int)
             for line, size in zip(self._sources, source.starts.shape, strict=True)
         ]
         starts, stops = (array[tuple(lines)] for array in (source.starts, source.stops))
-        return _only(Table(starts, stops, source.stride, source.gathered), self._present)
+        if not self._present.all():
+            starts = np.where(self._present, starts, NOTHING[0])
+            stops = np.where(self._present, stops, NOTHING[1])
+        return simplified(Table(starts, stops, source.stride, source.gathered))
 
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
@@ -309,86 +310,71 @@ def rearranged(
             input; otherwise another input may stand there.
     """
     whole = Gather(indices, shape, input, output)
-    axes = range(indices.ndim)
-    marked = indices >= 0
-    present = [
-        np.asarray(marked.any(axis=tuple(one for one in axes if one != axis))) for axis in axes
-    ]
-    kept = [np.flatnonzero(line) for line in present]
-    block = indices[np.ix_(*kept)]
-    followed = _followed(block, shape)
-    if followed is None or (block < 0).any():
+    present = indices >= 0
+    if not present.any():
         return whole
-    # Where an output axis that none follows holds only a part, an input axis of one index
-    # has to follow it; so has an input axis that is used at one index alone.
-    free = [axis for axis in axes if axis not in {axis for axis, _ in followed.values()}]
-    free.sort(key=lambda axis: bool(present[axis].all()))
-    first = np.unravel_index(int(block.flat[0]), shape)
-    links: list[Link] = []
-    for place, (size, at) in enumerate(zip(shape, first, strict=True)):
-        if place in followed:
-            axis, sources = followed[place]
-        elif free and (size > 1 or not present[free[0]].all()):
-            axis = free.pop(0)
-            sources = np.full(len(kept[axis]), at)
-        elif size > 1:
-            return whole
+    coordinates = np.unravel_index(np.where(present, indices, 0), shape)
+    fixed = [bool((line[present] == line[present][0]).all()) for line in coordinates]
+    # Outputs of each axis that copy anything; together they must be all that do.
+    ranks = range(indices.ndim)
+    along = [np.asarray(present.any(axis=_others(axis, indices.ndim))) for axis in ranks]
+    product = np.ones((), dtype=bool)
+    for marked in along:
+        product = np.logical_and.outer(product, marked)
+    if not np.array_equal(product, present):
+        return whole
+    links: dict[int, Link] = {}
+    free = set(range(indices.ndim))
+    # What moves chooses first; what stands still takes an axis with padding, or one of length 1.
+    for place in sorted(range(len(shape)), key=fixed.__getitem__):
+        line, size = coordinates[place], shape[place]
+        if fixed[place]:
+            suits = [one for one in free if not along[one].all()]
+            suits += [one for one in free if size > 1 and indices.shape[one] == 1]
         else:
-            links.append(Link(None))
+            suits = [one for one in free if _follows(line, present, one)]
+        axis = min(suits, default=None)
+        if axis is None and not (fixed[place] and size == 1):
+            return whole
+        if axis is None:
+            links[place] = Link(None)
             continue
-        relation = _relation(sources, kept[axis], len(present[axis]), size)
-        links.append(Link(axis, relation, clip=not alone))
-    if not all(present[axis].all() for axis in free):
+        free.discard(axis)
+        sources = np.where(present, line, -1).max(axis=_others(axis, indices.ndim))
+        relation = _relation(sources, along[axis], size)
+        links[place] = Link(axis, relation, clip=not alone)
+    if not all(along[axis].all() for axis in free):
         return whole
-    return View(tuple(links), input, output)
+    return View(tuple(links[place] for place in range(len(shape))), input, output)
 
 
-def _followed(block: np.ndarray, shape: Shape) -> dict[int, tuple[int, np.ndarray]] | None:
-    """For each input axis that moves with an output axis, that axis and the indices along it.
-
-    `None` if some output axis moves several input axes, or one with another.
-    """
-    found: dict[int, tuple[int, np.ndarray]] = {}
-    sums = np.full((1,) * block.ndim, block.flat[0])
-    for axis, size in enumerate(block.shape):
-        line = np.moveaxis(block, axis, 0).reshape(size, -1)[:, 0]
-        if (line < 0).any():
-            return None
-        places = np.stack(np.unravel_index(line, shape)) if shape else np.zeros((0, size), int)
-        moved = np.flatnonzero((places != places[:, :1]).any(axis=1))
-        if len(moved) > 1 or not found.keys().isdisjoint(moved.tolist()):
-            return None
-        if len(moved):
-            found[int(moved[0])] = (axis, places[moved[0]])
-            others = tuple(one for one in range(block.ndim) if one != axis)
-            sums = sums + np.expand_dims(line - line[0], others)
-    # A flat index is the sum of its axes' parts.
-    return found if np.array_equal(block, np.broadcast_to(sums, block.shape)) else None
+def _follows(line: np.ndarray, present: np.ndarray, axis: int) -> bool:
+    """Whether an output's index along `axis` tells the index it copies, where it copies any."""
+    others = _others(axis, line.ndim)
+    lowest = np.where(present, line, np.iinfo(line.dtype).max).min(axis=others)
+    highest = np.where(present, line, -1).max(axis=others)
+    return bool((lowest == highest)[present.any(axis=others)].all())
 
 
-def _relation(sources: np.ndarray, kept: np.ndarray, count: int, size: int) -> Relation:
-    """A relation of `count` outputs of which those `kept` copy an input index each."""
+def _relation(line: np.ndarray, present: np.ndarray, size: int) -> Relation:
+    """A relation of outputs that each copy one input index, or none where not `present`."""
+    kept = np.flatnonzero(present)
+    sources = line[kept]
     steps = np.diff(sources) if len(kept) > 1 else np.ones(1, dtype=int)
     if (np.diff(kept) == 1).all() and (steps == steps[0]).all() and steps[0] > 0:
         stride = int(steps[0])
         window = Window(stride=stride, padding=int(kept[0]) * stride - int(sources[0]))
         # What the window sees beyond must lie outside of the input.
-        positions = np.arange(count) * stride - window.padding
-        inside = np.flatnonzero((positions >= 0) & (positions < size))
-        if np.array_equal(inside, kept):
+        positions = np.arange(len(line)) * stride - window.padding
+        if np.array_equal(
+            (positions >= 0) & (positions < size), np.isin(np.arange(len(line)), kept)
+        ):
             return window
-    starts, stops = np.zeros(count, dtype=int), np.zeros(count, dtype=int)
-    starts[kept], stops[kept] = sources, sources + 1
-    return Ranges(tuple(starts.tolist()), tuple(stops.tolist()), Fraction(size, count))
-
-
-def _only(table: Table, seeing: np.ndarray) -> Reach:
-    """The table where `seeing`, and nothing elsewhere."""
-    starts, stops = table.starts, table.stops
-    if not seeing.all():
-        starts = np.where(seeing, starts, NOTHING[0])
-        stops = np.where(seeing, stops, NOTHING[1])
-    return simplified(Table(starts, stops, table.stride, table.gathered))
+    counted = np.zeros(len(line), dtype=bool)
+    counted[kept] = True
+    starts = np.where(counted, line, 0)
+    ratio = Fraction(size, len(line))
+    return Ranges(tuple(starts.tolist()), tuple((starts + counted).tolist()), ratio)
 
 
 def _squeezed(array: np.ndarray) -> np.ndarray:
@@ -398,6 +384,10 @@ def _squeezed(array: np.ndarray) -> np.ndarray:
         if array.shape[axis] > 1 and (array == first).all():
             array = first
     return array
+
+
+def _others(axis: int, rank: int) -> tuple[int, ...]:
+    return tuple(one for one in range(rank) if one != axis)
 
 
 def _long_axes(array: np.ndarray) -> list[int]:

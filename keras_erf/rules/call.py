@@ -11,6 +11,7 @@ from keras_erf.views import AnyView
 __all__ = ["Call", "Rule", "channel_axis", "spatial_axes"]
 
 Shape = tuple[int, ...]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Call:
         outputs: Shape of each output tensor.
         dtypes: Name of the dtype of each input tensor.
         batch: Batch size the layer insists on, or `None`.
-        arguments: Positional and keyword arguments it is called with; an input
-            tensor is its place in `inputs`, as an `Argument`.
+        filled: Gives the positional and keyword arguments it is called with; an
+            input tensor is its place in `inputs`, as an `Argument`.
         run: Calls the layer by itself, in a stateless scope: `run(values,
             state=())` takes the input tensors' values, with a batch axis, and
             pairs of a variable and the value to read in its place; it gives the
@@ -38,8 +39,13 @@ class Call:
     outputs: tuple[Shape, ...]
     dtypes: tuple[str, ...] = ()
     batch: int | None = None
-    arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+    filled: Callable[[], Arguments] = field(default=lambda: ((), {}), repr=False, compare=False)
     run: Callable[..., list[Any]] = field(default=lambda *_, **__: [], repr=False, compare=False)
+
+    @property
+    def arguments(self) -> Arguments:
+        """Positional and keyword arguments of the call."""
+        return self.filled()
 
     @property
     def output(self) -> Shape:

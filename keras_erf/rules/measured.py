@@ -29,8 +29,9 @@ __all__ = ["measured", "seen_alone"]
 Shape = tuple[int, ...]
 Unit = tuple[int, ...]
 
-# Draws of inputs and weights are doubled until they show nothing new.
-FIRST_DRAWS, MAXIMUM_DRAWS = 1, 512
+# Draws of inputs and weights are doubled until they show nothing new: few if all of them are
+# alike, and at least the first number of them where they are not.
+SETTLED_DRAWS, MAXIMUM_DRAWS = 64, 512
 # Bytes of one backward pass's inputs and outputs, roughly.
 MEMORY = 2**27
 # Units drawn at random that must bear out what the lines say.
@@ -102,7 +103,7 @@ class Probed:
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `views.AnyView`."""
         asked = np.broadcast_to(seen, output)[None]
-        return seen_alone(self.call, self.output, asked)[self.input][0]
+        return seen_alone(self.call, self.output, asked, together=True)[self.input][0]
 
 
 def _views_of(call: Call, output: int, smooth: Sequence[int]) -> Iterator[AnyView]:
@@ -136,7 +137,7 @@ def _views_of(call: Call, output: int, smooth: Sequence[int]) -> Iterator[AnyVie
         predicted = {
             unit: view.mask(_asked(shape, axes, unit), shape, call.inputs[place]) for unit in units
         }
-        predicted = {u: np.broadcast_to(m, call.inputs[place]) for u, m in predicted.items()}
+        predicted = {u: np.broadcast_to(m, seen[u].shape) for u, m in predicted.items()}
         if all(np.array_equal(predicted[unit], seen[unit]) for unit in units):
             yield view
         elif all((predicted[unit] | ~seen[unit]).all() for unit in units):
@@ -158,14 +159,16 @@ def _links(
 
     Returns:
         The links, and whether each is the hull of what is seen: an axis that
-        follows several axes of the output is taken whole, which makes no
-        difference to the field if it is that of the channels.
+        follows several axes of the output is taken whole.
     """
     links: list[Link] = []
     constant: dict[int, np.ndarray] = {}
     sure = True
     channel = _channel_axis(call, len(call.inputs[place]))
     for axis in range(len(call.inputs[place])):
+        if axis == channel:
+            links.append(Link(None))
+            continue
         shadow = {unit: _shadow(mask, axis) for unit, mask in seen.items()}
         along: dict[int, dict[int, np.ndarray]] = {}
         for place_of, line in lines.items():
@@ -176,7 +179,7 @@ def _links(
         if len(along) != 1:
             links.append(Link(None))
             if along:
-                sure = sure and axis == channel
+                sure = False
             elif not shadow[middle].all():
                 constant[axis] = shadow[middle]
             continue
@@ -232,7 +235,7 @@ def _seen_by_units(
     """Masks of each input, one per unit."""
     shape = call.outputs[output]
     asked = np.stack([np.broadcast_to(_asked(shape, axes, unit), shape) for unit in units])
-    return seen_alone(call, output, asked)
+    return seen_alone(call, output, asked, together=True)
 
 
 def seen_alone(
@@ -240,6 +243,7 @@ def seen_alone(
     output: int,
     asked: np.ndarray,
     *,
+    together: bool = False,
     expected: Mapping[int, np.ndarray] | None = None,
 ) -> list[np.ndarray]:
     """For each input, the mask that each of the masks `asked` of an output sees, by gradients.
@@ -251,6 +255,8 @@ def seen_alone(
         call: The layer, run by itself.
         output: Which of its outputs.
         asked: Boolean masks of the output, shape `(masks, *output shape)`.
+        together: Whether the channels of an input are taken together, as an
+            axis of length 1.
         expected: Masks of some inputs, by place, of what should be seen; once
             it is, no more draws are made.
 
@@ -261,23 +267,43 @@ def seen_alone(
         UnsupportedLayerError: The layer does not run, or the draws do not settle.
     """
     rng = np.random.default_rng(1)
-    seen = [np.zeros((len(asked), *shape), dtype=bool) for shape in call.inputs]
-    draws = FIRST_DRAWS
+    seen = [
+        np.zeros((len(asked), *_together(call, shape, together)), dtype=bool)
+        for shape in call.inputs
+    ]
+    draws, alike = 1, True
     while draws <= MAXIMUM_DRAWS:
-        before = [mask.copy() for mask in seen]
+        grown = False
         state = _random_weights(call, rng)
-        for _ in range(draws):
+        for draw in range(draws):
+            found = [np.zeros_like(mask) for mask in seen]
             for rows in _chunks(call, len(asked)):
                 gradients = _gradients(call, output, asked[rows], state, rng)
-                for mask, gradient in zip(seen, gradients, strict=True):
+                for mask, gradient, shape in zip(found, gradients, call.inputs, strict=True):
                     if gradient is not None:
-                        mask[rows] |= gradient[: len(rows)] != 0
-        if expected and all(np.array_equal(seen[place], expected[place]) for place in expected):
-            return seen
-        if draws > FIRST_DRAWS and all(map(np.array_equal, before, seen)):
+                        nonzero = gradient[: len(rows)] != 0
+                        if together:
+                            nonzero = nonzero.any(
+                                _channel_axis(call, len(shape)) + 1, keepdims=True
+                            )
+                        mask[rows] = nonzero
+            first = draws == 1 and draw == 0
+            alike = first or (alike and all(map(np.array_equal, found, seen)))
+            grown = grown or any((one & ~mask).any() for one, mask in zip(found, seen, strict=True))
+            seen = [one | mask for one, mask in zip(found, seen, strict=True)]
+            if expected and all(np.array_equal(seen[place], expected[place]) for place in expected):
+                return seen
+        # What differs from draw to draw must have shown itself in many.
+        if not grown and draws > 1 and ((alike and not expected) or draws >= SETTLED_DRAWS):
             return seen
         draws *= 2
     raise _unmeasurable(call, f"what its units see does not settle in {MAXIMUM_DRAWS} draws")
+
+
+def _together(call: Call, shape: Shape, together: bool) -> Shape:
+    """The shape of an input's mask, whose channels are of length 1 if they are taken together."""
+    channel = _channel_axis(call, len(shape))
+    return tuple(1 if together and axis == channel else size for axis, size in enumerate(shape))
 
 
 def _gradients(
