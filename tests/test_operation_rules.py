@@ -691,7 +691,7 @@ def call_of(graph: Graph, node: Node) -> Call:
         outputs=tuple(shapes[one] for one in node.outputs),
         dtypes=tuple(graph.tensors[one].dtype for one in node.inputs),
         batch=graph.batch,
-        arguments=node.filled_arguments,
+        filled=node.filled_arguments,
         run=graph.runner(node),
     )
 
