@@ -848,6 +848,20 @@ def test_operation(name: str, check: Callable[[Solved], None]) -> None:
     check(solved(name))
 
 
+def test_a_constant_beside_a_tensor_sees_nothing() -> None:
+    # The constant has the batch's size: brute force would need another one.
+    x = keras.Input((4, 3), 2)
+    graph = build_graph(keras.Model(x, ops.concatenate([np.ones((2, 1, 3)), x], axis=1)))
+    call = call_of(graph, graph.nodes[0])
+    (view,) = views(call, "ops.Concatenate")
+    for unit in np.ndindex(5, 3):
+        seen = np.zeros((5, 3), dtype=bool)
+        seen[unit] = True
+        expected = np.zeros((4, 3), dtype=bool)
+        expected[max(unit[0] - 1, 0), unit[1]] = unit[0] > 0
+        np.testing.assert_array_equal(view.mask(seen, (5, 3), (4, 3)), expected)
+
+
 # --- The table -----------------------------------------------------------------------------------
 
 

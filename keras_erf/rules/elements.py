@@ -10,7 +10,8 @@ from keras_erf.geometry import Blocks
 from keras_erf.graph import Argument
 from keras_erf.rules import pointwise, rearranging
 from keras_erf.rules.call import Call, Rule, channel_axis
-from keras_erf.rules.operands import ACROSS_BATCH, labelled, operands, own_axes, rank_of
+from keras_erf.rules.operands import labelled, operands, own_axes, rank_of
+from keras_erf.rules.refused import ACROSS_BATCH
 from keras_erf.views import AnyView, Link, View
 
 __all__ = [

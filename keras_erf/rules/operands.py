@@ -19,14 +19,12 @@ from keras_erf.geometry import Relation, Window
 from keras_erf.graph import Argument
 from keras_erf.rules.call import Call
 from keras_erf.rules.chain import Chain
-from keras_erf.rules.refused import refused
+from keras_erf.rules.refused import ACROSS_BATCH
 from keras_erf.views import AnyView, Gather, Link, Status, View
 
-__all__ = ["ACROSS_BATCH", "Label", "constant", "labelled", "operands", "own_axes", "rank_of"]
+__all__ = ["Label", "constant", "labelled", "operands", "own_axes", "rank_of"]
 
 Label = Hashable
-
-ACROSS_BATCH = refused("it acts across the samples of a batch")
 
 
 def operands(call: Call) -> dict[str, Any]:

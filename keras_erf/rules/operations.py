@@ -8,6 +8,8 @@ that have it.
 
 from __future__ import annotations
 
+import numpy as np
+
 from keras_erf.rules import (
     elements,
     everything,
@@ -21,7 +23,7 @@ from keras_erf.rules import (
 )
 from keras_erf.rules.call import Rule
 from keras_erf.rules.measured import measured
-from keras_erf.rules.refused import refused
+from keras_erf.rules.refused import ACROSS_BATCH, refused
 
 __all__ = ["OPERATIONS"]
 
@@ -69,12 +71,16 @@ FAMILIES: tuple[tuple[Rule, str], ...] = (
     (operands.constant, "EmptyLike FullLike Ndim OnesLike Size ZerosLike"),
     # Copies of elements from elsewhere
     (rearranging.reshape, "ExpandDims Reshape Squeeze"),
+    (rearranging.joined, "Concatenate"),
+    (rearranging.permuted(lambda op, x: np.transpose(x, op.axes)), "Transpose"),
+    (rearranging.permuted(lambda op, x: np.swapaxes(x, op.axis1, op.axis2)), "Swapaxes"),
+    (rearranging.permuted(lambda op, x: np.moveaxis(x, op.source, op.destination)), "Moveaxis"),
     (
         rearranging.traced,
-        "Append ArraySplit BroadcastTo Concatenate CropImages DepthToSpace Diagonal Dsplit Dstack "
-        "ExtractSequences Flip Fliplr Flipud GetItem Hsplit Hstack Moveaxis Pad PadImages Ravel "
-        "Rearrange Repeat Roll Rot90 Slice SliceUpdate SpaceToDepth Split Stack Swapaxes Tile "
-        "Transpose Tril Triu Unstack Vsplit Vstack",
+        "Append ArraySplit BroadcastTo CropImages DepthToSpace Diagonal Dsplit Dstack "
+        "ExtractSequences Flip Fliplr Flipud GetItem Hsplit Hstack Pad PadImages Ravel "
+        "Rearrange Repeat Roll Rot90 Slice SliceUpdate SpaceToDepth Split Stack Tile "
+        "Tril Triu Unstack Vsplit Vstack",
     ),
     # Whole axes
     (
@@ -134,7 +140,7 @@ FAMILIES: tuple[tuple[Rule, str], ...] = (
     ),
     # Deliberately none
     (
-        operands.ACROSS_BATCH,
+        ACROSS_BATCH,
         "AllClose Bincount Corrcoef Correlate Diag Diagflat Histogram Kron MapCoordinates Meshgrid "
         "Outer PSNR Scan Scatter ScatterUpdate SegmentMax SegmentMin SegmentProd "
         "SegmentReduction SegmentSum Vdot",

@@ -13,7 +13,8 @@ import numpy as np
 from keras_erf.geometry import Blocks, Marks, Relation
 from keras_erf.graph import Argument
 from keras_erf.rules.call import Call, Rule
-from keras_erf.rules.operands import ACROSS_BATCH, Label, labelled, operands, rank_of
+from keras_erf.rules.operands import Label, labelled, operands, rank_of
+from keras_erf.rules.refused import ACROSS_BATCH
 from keras_erf.views import AnyView, Status
 
 __all__ = ["attention", "cross", "dot", "einsum", "inner", "matmul", "pairs", "solve", "tensordot"]

@@ -22,8 +22,8 @@ from keras_erf.graph import Argument
 from keras_erf.rules import sliding
 from keras_erf.rules.call import Call, Rule, channel_axis, spatial_axes
 from keras_erf.rules.chain import Chain
-from keras_erf.rules.operands import ACROSS_BATCH, operands
-from keras_erf.rules.refused import refused
+from keras_erf.rules.operands import operands
+from keras_erf.rules.refused import ACROSS_BATCH, refused
 from keras_erf.views import AnyView, Gather, Link, View
 
 __all__ = [
