@@ -8,21 +8,54 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from keras import tree
 
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.geometry import Window
-from keras_erf.rules.call import Call
+from keras_erf.graph import Argument
+from keras_erf.rules.call import Call, Rule
+from keras_erf.rules.refused import ACROSS_BATCH
 from keras_erf.views import AnyView, Link, View, rearranged
 
-__all__ = ["concatenation", "permute", "reshape", "traced"]
+__all__ = ["concatenation", "joined", "permute", "permuted", "reshape", "traced"]
 
 
 def permute(call: Call) -> tuple[View]:
     """Output axis i is input axis `dims[i]`; Keras counts `dims` from 1."""
     source = [axis - 1 for axis in call.layer.dims]
     return (View(tuple(Link(source.index(axis)) for axis in range(len(source)))),)
+
+
+def permuted(permute: Callable[[Any, np.ndarray], np.ndarray]) -> Rule:
+    """A rule for operations that put axes into another order, the batch counted.
+
+    Args:
+        permute: Does to an array what the operation, its first argument, does.
+    """
+
+    def rule(call: Call) -> tuple[AnyView, ...]:
+        rank = len(call.output)
+        # Axes are told apart by their lengths.
+        order = permute(call.layer, np.empty(range(rank + 1))).shape
+        if order[0] != 0:
+            return ACROSS_BATCH(call)
+        return (View(tuple(Link(order.index(axis + 1) - 1) for axis in range(rank))),)
+
+    return rule
+
+
+def joined(call: Call) -> tuple[AnyView, ...]:
+    """Tensors side by side; traced where constants are among them."""
+    args, kwargs = call.arguments
+    given = tree.flatten((args, kwargs))
+    tensors = sum(isinstance(one, Argument) for one in given)
+    if tensors < len(given) or call.layer.axis % (len(call.output) + 1) == 0:
+        return traced(call)
+    return concatenation(call)
 
 
 def concatenation(call: Call) -> tuple[View, ...]:
@@ -83,10 +116,12 @@ def traced(call: Call) -> tuple[AnyView, ...]:
         once, again = (run[output] for run in runs)
         if once.shape != (batch, *shape):
             raise _refused(call, f"it makes {once.shape[0]} samples of {batch}")
-        moved = (again - once)[0]
-        copied = moved == raised
-        sources = np.where(copied, once[0], 0).astype(np.int64)
-        if not (copied | (moved == 0)).all() or (sources >= total).any():
+        copied = again - once == raised
+        # Sample by sample the numbers go up by the total.
+        samples = total * np.arange(batch).reshape(-1, *[1] * len(shape))
+        sources = np.where(copied, once - samples, 0)[0].astype(np.int64)
+        alike = np.array_equal(once, np.where(copied, sources + samples, once[0]))
+        if not (copied | (again == once)).all() or (sources >= total).any() or not alike:
             raise _refused(call, "its outputs are not copies of its sample's inputs")
         for place, (first, count) in enumerate(zip(firsts, counts, strict=False)):
             indices = np.where((sources >= first) & (sources < first + count), sources - first, -1)

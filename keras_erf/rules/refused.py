@@ -6,7 +6,7 @@ from keras_erf.errors import UnsupportedLayerError
 from keras_erf.rules.call import Call, Rule
 from keras_erf.views import AnyView
 
-__all__ = ["refused"]
+__all__ = ["ACROSS_BATCH", "refused"]
 
 
 def refused(reason: str) -> Rule:
@@ -24,3 +24,6 @@ def refused(reason: str) -> Rule:
         )
 
     return rule
+
+
+ACROSS_BATCH = refused("it acts across the samples of a batch")

@@ -1,0 +1,148 @@
+"""Operations on single elements, with NumPy's broadcasting, and choices among elements."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from keras import tree
+
+from keras_erf.geometry import Blocks
+from keras_erf.graph import Argument
+from keras_erf.rules import pointwise, rearranging
+from keras_erf.rules.call import Call, Rule, channel_axis
+from keras_erf.rules.operands import labelled, operands, own_axes, rank_of
+from keras_erf.rules.refused import ACROSS_BATCH
+from keras_erf.views import AnyView, Link, View
+
+__all__ = [
+    "elementwise",
+    "glued",
+    "lookup",
+    "multi_hot",
+    "one_hot",
+    "over_channels",
+    "reinterpreted",
+    "select",
+    "take",
+    "take_along_axis",
+    "where",
+]
+
+
+def elementwise(call: Call) -> tuple[AnyView, ...]:
+    """Every output, element by element; axes of length 1 are stretched.
+
+    NumPy aligns axes at the end: an operand of fewer axes than the output has
+    its batch axis somewhere else.
+    """
+    views: list[AnyView] = []
+    for output, shape in enumerate(call.outputs):
+        if any(len(one) != len(shape) for one in call.inputs):
+            ACROSS_BATCH(call)
+        made = replace(call, outputs=(shape,))
+        views += [replace(view, output=output) for view in pointwise.elementwise(made)]
+    return tuple(views)
+
+
+def lookup(name: str) -> Rule:
+    """A rule for operations that look up each element of operand `name` in constants."""
+
+    def rule(call: Call) -> tuple[AnyView, ...]:
+        if len(call.inputs) > 1 or not isinstance(operands(call)[name], Argument):
+            return ACROSS_BATCH(call)
+        return elementwise(call)
+
+    return rule
+
+
+def where(call: Call) -> tuple[AnyView, ...]:
+    """Element-wise; a constant condition is a choice made beforehand."""
+    given = operands(call)
+    if given["x1"] is None:
+        return ACROSS_BATCH(call)
+    if isinstance(given["condition"], Argument):
+        return elementwise(call)
+    return rearranging.traced(call)
+
+
+def select(call: Call) -> tuple[AnyView, ...]:
+    """As `where`, with a list of conditions."""
+    conditions = tree.flatten(operands(call)["condlist"])
+    if any(isinstance(one, Argument) for one in conditions):
+        return elementwise(call)
+    return rearranging.traced(call)
+
+
+def take(call: Call) -> tuple[AnyView, ...]:
+    """Elements by constant indices are traced; indices into a constant count by themselves."""
+    given = operands(call)
+    if not isinstance(given["indices"], Argument):
+        return rearranging.traced(call)
+    if isinstance(given["x"], Argument):
+        return ACROSS_BATCH(call)
+    rank, axis = rank_of(call, given["x"]), call.layer.axis
+    # The axes of the indices, the batch with them, stand in place of the table's axis.
+    if axis is not None and axis % rank != 0:
+        return ACROSS_BATCH(call)
+    indices = [("index", axis) for axis in range(rank_of(call, given["indices"]))]
+    rest = [] if axis is None else list(range(rank - 1))
+    return labelled(call, [(given["indices"], indices)], [*indices, *rest])
+
+
+def take_along_axis(call: Call) -> tuple[AnyView, ...]:
+    """An output sees its own index, and by it any element along the axis."""
+    given = operands(call)
+    x, indices = given["x"], given["indices"]
+    if not isinstance(indices, Argument):
+        return rearranging.traced(call)
+    rank = len(call.output)
+    (axis,) = own_axes(call, call.layer.axis, rank)
+    labels = list(range(rank + 1))
+    entries = [("any" if one == axis + 1 else one) for one in labels]
+    if rank_of(call, indices) != rank + 1 or rank_of(call, x) != rank + 1:
+        return ACROSS_BATCH(call)
+    return labelled(call, [(x, entries), (indices, labels)], labels)
+
+
+def one_hot(call: Call) -> tuple[AnyView, ...]:
+    """A new axis: the last one, or `axis` of operations that have it."""
+    rank = len(call.output) + 1
+    axis = getattr(call.layer, "axis", -1) % rank
+    labels = [one for one in range(rank) if one != axis]
+    return labelled(call, [(Argument(0), labels)], range(rank))
+
+
+def multi_hot(call: Call) -> tuple[AnyView, ...]:
+    """One-hot vectors, and their maximum over axis 1."""
+    rank = len(call.inputs[0]) + 2
+    axis = call.layer.axis % rank
+    labels = [one for one in range(rank) if one != axis]
+    if rank == 2:
+        return ACROSS_BATCH(call)
+    return labelled(call, [(Argument(0), labels)], [one for one in range(rank) if one != 1])
+
+
+def glued(call: Call) -> tuple[AnyView, ...]:
+    """Two numbers of the last axis become one."""
+    labels = list(range(len(call.inputs[0]) + 1))
+    return labelled(call, [(Argument(0), labels)], labels[:-1])
+
+
+def reinterpreted(call: Call) -> tuple[AnyView, ...]:
+    """Bytes read as another dtype; they stay together along the last axis."""
+    if call.inputs[0] == call.output:
+        return elementwise(call)
+    before, after = call.inputs[0][-1], call.output[-1]
+    narrow = min(before, after)
+    *links, _ = (Link(axis) for axis in range(len(call.output)))
+    blocks = Blocks(after // narrow, before // narrow)
+    return (View((*links, Link(len(call.output) - 1, blocks))),)
+
+
+def over_channels(call: Call) -> tuple[AnyView, ...]:
+    """Colours: all channels of the position."""
+    rank = len(call.inputs[0])
+    if rank < 3:
+        return ACROSS_BATCH(call)
+    channel = channel_axis(call.layer, rank)
+    return (View(tuple(Link(None if axis == channel else axis) for axis in range(rank))),)

@@ -1,0 +1,1056 @@
+"""The rules of operations, element by element, against what really changes.
+
+One table of operations; each case is compared with the outputs that change
+when one input element does, and where there is one with the gradient.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import keras
+import keras.src.ops
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+from keras.src.ops.operation import Operation
+
+from keras_erf.errors import UnsupportedLayerError
+from keras_erf.graph import Graph, Node, build_graph
+from keras_erf.reach import Line, table, united
+from keras_erf.rules import Call, views
+from keras_erf.rules.measured import measured
+from keras_erf.rules.operations import FAMILIES, OPERATIONS
+from keras_erf.views import AnyView
+from tests import jacobian, perturbation, test_rules
+
+Draw = perturbation.Draw
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.normal(size=shape)
+
+
+def inside(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Values from (0.05, 0.95)."""
+    return rng.uniform(0.05, 0.95, shape)
+
+
+def wide(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Values from (-4, 4)."""
+    return rng.uniform(-4, 4, shape)
+
+
+def integers(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.integers(0, 4, shape)
+
+
+def natural(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.integers(1, 40, shape)
+
+
+def complex_(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.normal(size=shape) + 1j * rng.normal(size=shape)
+
+
+def few(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.integers(1, 6, shape)
+
+
+def positive(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Values from (0.2, 1); square matrices of three rows have a large diagonal."""
+    diagonal = 3 * np.eye(3) if shape[-2:] == (3, 3) else 0
+    return rng.uniform(0.2, 1, shape) + diagonal
+
+
+def booleans(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.integers(0, 2, shape).astype(bool)
+
+
+def rare(value: float) -> Draw:
+    """Values of which every other one is `value`."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return np.where(rng.integers(0, 2, shape), value, rng.normal(size=shape))
+
+    return draw
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation on one or more tensors.
+
+    Args:
+        build: Makes the operation's outputs from the input tensors.
+        shapes: Shapes of the inputs without the batch.
+        draw: Of the inputs' values, for each one or for all.
+        draws: Random inputs whose dependences are united.
+        dtypes: Of the inputs, for each one or for all.
+        tolerance: As in `perturbation.dependence`.
+        gradient: Whether the gradient must tell the same.
+        status: Least sure view expected; only `"exact"` ones are compared exactly.
+        batch: Batch size the operation insists on, or `None`.
+        eager: Whether to run `build` itself and not the operation in the graph
+            (Keras 3.15 hands that of `conv_transpose` its padding in the wrong place).
+    """
+
+    build: Callable[..., Any]
+    shapes: tuple[tuple[int, ...], ...]
+    draw: Draw | tuple[Draw, ...] = perturbation.uniform
+    draws: int = 3
+    dtypes: str | tuple[str, ...] = "float64"
+    tolerance: float = 1e-9
+    gradient: bool = False
+    status: str = "exact"
+    batch: int | None = None
+    eager: bool = False
+
+
+CASES: dict[str, Case] = {}
+
+PLANE = (4, 5, 3)
+
+
+def names_in(text: str) -> list[str]:
+    return text.split()
+
+
+def op(name: str, **options: Any) -> Callable[..., Any]:
+    return lambda *tensors: getattr(ops, name)(*tensors, **options)
+
+
+def add(name: str, build: Callable[..., Any], *shapes: tuple[int, ...], **options: Any) -> None:
+    assert name not in CASES, name
+    CASES[name] = Case(build, shapes or (PLANE,), **options)
+
+
+# --- Element by element --------------------------------------------------------------------------
+
+SLOPED = names_in("""
+    abs absolute arcsin arccos arctan arcsinh arctanh cos cosh deg2rad elu celu
+    erf erfc erfinv exp exp2 expm1 gelu hard_tanh leaky_relu log log10 log1p
+    log2 log_sigmoid negative rad2deg reciprocal relu relu6 rsqrt selu sigmoid silu sin
+    sinh softplus softsign sparse_plus sqrt square squareplus tan tanh tanh_shrink
+""")
+for name in SLOPED:
+    add(name, getattr(ops, name), (2, 3), draw=inside, gradient=True)
+STEPPED = "ceil fabs floor hard_sigmoid hard_silu round sign signbit sinc sparse_sigmoid trunc"
+STEPPED += " hard_shrink soft_shrink i0 cbrt real imag conj conjugate angle isreal copy"
+for name in STEPPED.split():
+    # Of a real number the imaginary part is zero.
+    if name not in ("imag", "isreal"):
+        add(name, getattr(ops, name), (2, 3), draw=wide, draws=8)
+for name in ("imag", "angle", "conj"):
+    complexes = {"draw": complex_, "dtypes": "complex64", "tolerance": 1e-5}
+    add(f"{name}-complex", getattr(ops, name), (2, 3), **complexes)
+add("arccosh", ops.arccosh, (2, 3), draw=lambda rng, shape: 1 + inside(rng, shape))
+add("threshold", lambda x: ops.threshold(x, 0.5, 9.0), (2, 3), draw=wide)
+add("clip", lambda x: ops.clip(x, -1, 1), (2, 3), draw=wide)
+add("nan_to_num", ops.nan_to_num, (2, 3), draw=rare(np.inf))
+add("stop_gradient", ops.stop_gradient)
+add("cast", lambda x: ops.cast(x, "float32"), tolerance=1e-6)
+add("saturate_cast", lambda x: ops.saturate_cast(x, "int8"), draw=wide, draws=8)
+add("convert_to_tensor", lambda x: ops.convert_to_tensor(x, dtype="float64"))
+add("array", lambda x: ops.array(x))
+for name, value in {
+    "isnan": np.nan,
+    "isinf": np.inf,
+    "isposinf": np.inf,
+    "isfinite": np.nan,
+}.items():
+    add(name, getattr(ops, name), (2, 3), draw=rare(value), draws=8)
+add("isneginf", ops.isneginf, (2, 3), draw=rare(-np.inf), draws=8)
+for name in ["logical_not"]:
+    add(name, getattr(ops, name), (2, 3), draw=booleans, dtypes="bool", draws=8)
+for name in ["bitwise_invert", "bitwise_not"]:
+    add(name, getattr(ops, name), (2, 3), draw=integers, dtypes="int32", draws=8)
+
+PAIRS = names_in("""
+    add arctan2 divide divide_no_nan hypot logaddexp logaddexp2 maximum
+    minimum multiply power subtract true_divide fmax fmin
+""")
+BROADCAST = {"same": ((3, 2), (3, 2)), "stretched": ((3, 1), (3, 2)), "both": ((3, 1), (1, 2))}
+for name in PAIRS:
+    for kind, shapes in BROADCAST.items():
+        smooth = name not in ("fmax", "fmin")
+        add(
+            f"{name}-{kind}",
+            getattr(ops, name),
+            *shapes,
+            draws=8,
+            gradient=smooth and kind == "both",
+        )
+DISCRETE = "equal greater greater_equal less less_equal not_equal floor_divide mod fmod isclose"
+for name in DISCRETE.split():
+    add(name, getattr(ops, name), (3, 1), (3, 2), draw=few, draws=200)
+add("heaviside", ops.heaviside, (3, 2), (3, 2), draw=lambda r, s: r.integers(-1, 2, s), draws=60)
+add("nextafter", ops.nextafter, (3, 2), (3, 2), draw=wide, draws=60, tolerance=0.0)
+add("polar", ops.polar, (3, 2), (3, 2), dtypes="float32", draws=4, tolerance=1e-5)
+for name in ["logical_and", "logical_or", "logical_xor"]:
+    add(name, getattr(ops, name), (3, 2), (3, 2), draw=booleans, dtypes="bool", draws=30)
+for name in ["bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "gcd", "lcm"]:
+    shift = name.endswith("shift")
+    drawn = (integers if shift else natural,) * 2
+    add(name, getattr(ops, name), (3, 2), (3, 2), draw=drawn, dtypes="int32", draws=60)
+for name in ["bitwise_left_shift", "bitwise_right_shift"]:
+    add(name, getattr(ops, name), (3, 2), (3, 2), draw=integers, dtypes="int32", draws=60)
+add("ldexp", ops.ldexp, (3, 2), (3, 2), draw=(wide, integers), dtypes=("float64", "int32"), draws=9)
+
+add("constant", lambda x: x * np.ones((5, 3)))
+add("constant-stretches", lambda x: ops.subtract(np.ones((4, 5, 3)), x), (4, 1, 3))
+add("number", lambda x: 2 / x)
+add("squared", lambda x: x * x)
+add("operators", lambda x: x / np.ones(3))
+add("remainder", lambda x: x % 2, draw=wide)
+add("floored", lambda x: x // 0.5, draw=wide, draws=8)
+add("power", lambda x: x**2)
+add("reverse", lambda x: 2**x)
+add("negated", lambda x: -x)
+add("compared", lambda x: x > 1.0, draws=30)
+add("inverted", lambda x: ~x, draw=booleans, dtypes="bool", draws=8)
+add(
+    "unravel_index",
+    lambda x: ops.unravel_index(x, (3, 4)),
+    (4, 2),
+    draw=lambda r, s: r.integers(0, 12, s),
+    dtypes="int32",
+    draws=20,
+)
+add(
+    "batch_normalization",
+    lambda x: ops.batch_normalization(x, np.ones(3), np.ones(3), -1, np.ones(3), np.ones(3)),
+)
+add("view", lambda x: ops.view(x, "float64"))
+add(
+    "view-narrow",
+    lambda x: ops.view(x, "int32"),
+    (2, 3),
+    draw=wide,
+    dtypes="float64",
+    draws=20,
+    tolerance=0.0,
+)
+add(
+    "view-wide",
+    lambda x: ops.view(x, "int32"),
+    (2, 4),
+    draw=natural,
+    dtypes="int16",
+    draws=20,
+    tolerance=0.0,
+)
+add("view_as_real", ops.view_as_real, (4, 3), **complexes)
+
+# --- Choices -------------------------------------------------------------------------------------
+
+MASK = np.array([1, 0, 1, 1, 0], dtype=bool)
+add(
+    "where",
+    ops.where,
+    (4, 1, 3),
+    PLANE,
+    (1, 5, 1),
+    draw=(booleans, normal, normal),
+    dtypes=("bool", "float64", "float64"),
+    draws=30,
+)
+add("where-constant-mask", lambda x: ops.where(MASK[:, None], x, 0.0))
+add("where-two-constant-mask", lambda x, y: ops.where(MASK[:, None], x, y), PLANE, (4, 1, 1))
+add(
+    "where-constant-values", lambda x: ops.where(x, 1.0, 0.0), draw=booleans, dtypes="bool", draws=9
+)
+add("where-stretches", lambda x: ops.where(MASK[:, None], x, 7.0), (4, 1, 3))
+add(
+    "select",
+    lambda c, d, x, y: ops.select([c, d], [x, y], 0.0),
+    *[(3, 2)] * 4,
+    draw=(booleans, booleans, normal, normal),
+    dtypes=("bool", "bool", "float64", "float64"),
+    draws=60,
+)
+CONSTANT = [np.arange(6).reshape(3, 2) < n for n in (2, 4)]
+add("select-constant", lambda x, y: ops.select(CONSTANT, [x, y], 0.0), (3, 2), (3, 2))
+add("digitize", lambda x: ops.digitize(x, np.array([-2.0, 0.0, 2.0])), draw=wide, draws=20)
+add("isin", lambda x: ops.isin(x, [1, 3]), draw=integers, dtypes="int32", draws=20)
+add(
+    "searchsorted",
+    lambda x: ops.searchsorted(np.array([-2.0, 0.0, 2.0]), x),
+    (),
+    draw=wide,
+    draws=20,
+)
+add("take", lambda x: ops.take(x, [2, 0, 2], axis=2))
+add("take-negative", lambda x: ops.take(x, np.array([[0, -1], [3, 1]]), axis=1))
+add(
+    "take-from-constant",
+    lambda x: ops.take(np.eye(4), x, axis=0),
+    (5, 3),
+    draw=integers,
+    dtypes="int32",
+    draws=40,
+)
+add(
+    "take_along_axis",
+    lambda x, i: ops.take_along_axis(x, i, axis=1),
+    (4, 3),
+    (5, 3),
+    draw=(normal, integers),
+    dtypes=("float64", "int32"),
+    draws=60,
+)
+ORDER = np.array([3, 1, 1, 0, 2, 2]).reshape(1, 6, 1) * np.ones((1, 1, 3), int)
+add("one_hot", lambda x: ops.one_hot(x, 4), (3, 2), draw=integers, dtypes="int32", draws=40)
+add(
+    "one_hot-first",
+    lambda x: ops.one_hot(x, 4, axis=1),
+    (3, 2),
+    draw=integers,
+    dtypes="int32",
+    draws=40,
+)
+add("multi_hot", lambda x: ops.multi_hot(x, 4), (3,), draw=integers, dtypes="int32", draws=60)
+add(
+    "multi_hot-rows", lambda x: ops.multi_hot(x, 4), (3, 2), draw=integers, dtypes="int32", draws=60
+)
+add("rgb_to_grayscale", ops.image.rgb_to_grayscale)
+add(
+    "rgb_to_grayscale-first",
+    lambda x: ops.image.rgb_to_grayscale(x, data_format="channels_first"),
+    (3, 4, 5),
+)
+add("rgb_to_hsv", ops.image.rgb_to_hsv, draw=inside, draws=30)
+add("hsv_to_rgb", ops.image.hsv_to_rgb, draw=inside, draws=60)
+for name in ["zeros_like", "ones_like", "empty_like"]:
+    if hasattr(ops, name):
+        add(name, getattr(ops, name), draws=1)
+add("full_like", lambda x: ops.full_like(x, 2.0))
+
+# --- Copies --------------------------------------------------------------------------------------
+
+add("flip", lambda x: ops.flip(x, axis=(1, 3)))
+add("fliplr", ops.fliplr)
+add("roll", lambda x: ops.roll(x, (2, -1), axis=(1, 2)))
+add("rot90", lambda x: ops.rot90(x, axes=(1, 2)))
+add("rot90-back", lambda x: ops.rot90(x, -1, axes=(2, 1)))
+for mode in ("constant", "reflect", "symmetric"):
+    add(f"pad-{mode}", lambda x, m=mode: ops.pad(x, ((0, 0), (2, 1), (0, 3), (0, 0)), mode=m))
+add("pad-value", lambda x: ops.pad(x, ((0, 0), (2, 1), (0, 3), (0, 0)), constant_values=1))
+add("tile", lambda x: ops.tile(x, (1, 2, 1, 3)))
+add("repeat", lambda x: ops.repeat(x, 3, axis=2))
+add("repeat-uneven", lambda x: ops.repeat(x, [1, 0, 2, 1], axis=1))
+add("transpose", lambda x: ops.transpose(x, (0, 3, 1, 2)))
+add("swapaxes", lambda x: ops.swapaxes(x, 1, 3))
+add("moveaxis", lambda x: ops.moveaxis(x, 1, -1))
+add("expand_dims", lambda x: ops.expand_dims(x, 2))
+add("expand_dims-several", lambda x: ops.expand_dims(x, (1, -1)))
+add("squeeze", lambda x: ops.squeeze(x, 2), (4, 1, 3))
+add("reshape-patches", lambda x: ops.reshape(x, (-1, 2, 2, 5, 3)))
+add("reshape-flat", lambda x: ops.reshape(x, (-1, 60)))
+add("reshape-tokens", lambda x: ops.reshape(x, (-1, 20, 3)))
+add("broadcast", lambda x: ops.stack([x, x], axis=1))
+add("stack-last", lambda x, y: ops.stack([x, y], axis=-1), (4, 3), (4, 3))
+add("concatenate", lambda x, y: ops.concatenate([x, y, x], axis=1), (4, 3), (2, 3))
+add("append", lambda x, y: ops.append(x, y, axis=2), (4, 3), (4, 2))
+add("hstack", lambda x, y: ops.hstack([x, y]), (4, 3), (2, 3))
+add("dstack", lambda x, y: ops.dstack([x, y]), (4, 3), (4, 2))
+add("split", lambda x: ops.split(x, 2, axis=1))
+add("split-places", lambda x: ops.split(x, [1, 4], axis=2))
+add("array_split", lambda x: ops.array_split(x, 3, axis=1))
+add("hsplit", lambda x: ops.hsplit(x, 2))
+add("dsplit", lambda x: ops.dsplit(x, [2]))
+add("unstack", lambda x: ops.unstack(x, axis=2))
+add("diagonal", lambda x: ops.diagonal(x, 1, axis1=1, axis2=2))
+add("tril", lambda x: ops.tril(x, 1))
+add("triu", lambda x: ops.triu(x, -1))
+add("slice_update", lambda x, y: ops.slice_update(x, (0, 1, 0, 1), y), PLANE, (2, 5, 1))
+add("rearrange", lambda x: ops.rearrange(x, "b (h p) w c -> b h w (p c)", p=2), batch=2)
+add("depth_to_space", lambda x: ops.depth_to_space(x, 2), (2, 3, 8))
+add("space_to_depth", lambda x: ops.space_to_depth(x, 2), (4, 2, 3))
+add("extract_sequences", lambda x: ops.extract_sequences(x, 4, 3), (2, 11))
+add("pad_images", lambda x: ops.image.pad_images(x, 1, 2, 3, 0))
+add("crop_images", lambda x: ops.image.crop_images(x, 1, 0, 1, 2))
+for name, key in {
+    "columns": np.s_[:, 1:, ::2],
+    "backwards": np.s_[:, ::-1, 4:0:-2],
+    "ellipsis": np.s_[..., 1],
+    "new axis": np.s_[:, None, 2, ..., None],
+    "negative": np.s_[:, -2:, -1],
+    "one": np.s_[:, 1:2, 2, 0],
+}.items():
+    add(f"getitem-{name}", lambda x, k=key: x[k])
+
+# --- Whole axes ----------------------------------------------------------------------------------
+
+SUMS = "all any amax amin max mean min prod sum std var logsumexp median nanmax nanmin nanmean"
+SUMS += " nansum nanprod nanstd nanvar nanmedian ptp argmax argmin nanargmax nanargmin norm"
+SUMS += " count_nonzero average trapezoid"
+AXES = {"rows": 1, "channels": -1}
+for name in SUMS.split():
+    if not hasattr(ops, name):
+        continue
+    kind = {"all": booleans, "any": booleans, "count_nonzero": integers}.get(name, normal)
+    often = kind is not normal or "arg" in name
+    for axes, axis in AXES.items():
+        add(
+            f"{name}-{axes}",
+            op(name, axis=axis),
+            (3, 2, 2),
+            draw=kind,
+            dtypes={booleans: "bool", integers: "int32"}.get(kind, "float64"),
+            draws=90 if often else 6 if name == "nanmedian" else 25,
+        )
+for name in ["mean", "max", "sum", "var"]:
+    function = getattr(ops, name)
+    add(
+        f"{name}-keepdims",
+        lambda x, f=function: f(x, axis=(1, -1), keepdims=True),
+        (3, 4, 2),
+        draws=60,
+        gradient=name != "max",
+    )
+    add(f"{name}-two", lambda x, f=function: f(x, axis=[2, 1]), (3, 4, 2), draws=60)
+    add(f"{name}-all", lambda x, f=function: f(x, axis=(1, 2, 3)), (3, 4, 2), draws=60)
+for name in ["quantile", "percentile"]:
+    if hasattr(ops, name):
+        add(name, op(name, q=0.4, axis=1, keepdims=True), (5, 2), draws=60)
+add("average-weights", lambda x: ops.average(x, axis=1, weights=np.arange(1.0, 5)))
+add("average-weighed", lambda x, w: ops.average(x, axis=1, weights=w), (4, 2), (4, 2))
+add("norm-matrix", lambda x: ops.norm(x, axis=(1, 2)))
+add("moments", lambda x: ops.moments(x, axes=(1, 2), keepdims=True))
+add("moments-rows", lambda x: ops.moments(x, axes=[1]))
+for name in ["sort", "argsort"]:
+    add(name, op(name, axis=1), (4, 2), draws=90)
+add("argpartition", lambda x: ops.argpartition(x, 2, axis=-1), (4,), draws=200)
+add("top_k", lambda x: ops.top_k(x, 2), (2, 4), draws=90)
+add(
+    "in_top_k",
+    lambda t, x: ops.in_top_k(t, x, 2),
+    (),
+    (4,),
+    draw=(integers, normal),
+    dtypes=("int32", "float32"),
+    draws=90,
+)
+for name in ["softmax", "log_softmax"]:
+    add(name, op(name), gradient=True)
+    add(f"{name}-rows", op(name, axis=1))
+add("sparsemax", ops.sparsemax, (2, 4), draw=lambda r, s: 0.2 * inside(r, s))
+add("normalize", lambda x: ops.normalize(x, axis=1), gradient=True)
+add("layer_normalization", lambda x: ops.layer_normalization(x), gradient=True)
+add("layer_normalization-scaled", lambda x: ops.layer_normalization(x, np.ones(3), np.ones(3)))
+add("layer_normalization-space", lambda x: ops.layer_normalization(x, axis=[1, 2]))
+add("rms_normalization", lambda x: ops.rms_normalization(x, axis=2))
+add("glu", lambda x: ops.glu(x, axis=2), (3, 4))
+for name in ["cumsum", "cumprod", "nancumsum", "nancumprod"]:
+    if hasattr(ops, name):
+        add(name, op(name, axis=2), gradient=name == "cumsum")
+add("diff", lambda x: ops.diff(x, axis=1), gradient=True)
+add("diff-third", lambda x: ops.diff(x, n=3, axis=2), (3, 6))
+add("trace", lambda x: ops.trace(x, -1, axis1=2, axis2=1), gradient=True)
+add("trace-outer", lambda x: ops.trace(x, 1, axis1=1, axis2=3), (3, 2, 4))
+for name in ["det", "inv", "pinv"]:
+    function = getattr(ops, name)
+    add(name, function, (2, 3, 3), draw=positive, tolerance=1e-7)
+add("svd", lambda x: ops.svd(x, compute_uv=False), (3, 2), draw=normal)
+add("eig", lambda x: ops.eig(x), (3, 3), draw=normal, tolerance=1e-7)
+add("eigh", ops.eigh, (3, 3), draw=positive, status="bound")
+add("logdet", ops.logdet, (3, 3), draw=positive, status="bound")
+add("qr", lambda x: ops.qr(x), (3, 2), draw=normal, status="bound")
+add("cholesky", ops.cholesky, (3, 3), draw=positive, status="bound")
+
+# --- Products ------------------------------------------------------------------------------------
+
+add("matmul", ops.matmul, (3, 4), (4, 2), gradient=True)
+add("matmul-stacks", ops.matmul, (2, 3, 4), (2, 4, 2))
+add("matmul-stretched", ops.matmul, (1, 3, 2), (2, 2, 4))
+add("matmul-constant", lambda x: x @ np.ones((3, 2)))
+add("matmul-constant-left", lambda x: ops.matmul(np.ones((2, 4)), x), (4, 3))
+add("matmul-vector", lambda x: ops.matmul(x, np.ones(3)))
+add("matmul-vectors", lambda x: ops.matmul(x, np.ones((3, 2))), (3,))
+add("dot", lambda x: ops.dot(x, np.ones((3, 2))))
+add("dot-vector", lambda x: ops.dot(x, np.ones(3)))
+add("dot-number", lambda x: ops.dot(x, 3.0))
+add("dot-three", lambda x: ops.dot(x, np.ones((2, 3, 4))))
+add("inner", lambda x: ops.inner(x, np.ones((2, 3))))
+add("tensordot", lambda x: ops.tensordot(x, np.ones((5, 3, 2)), axes=2))
+TWO = ([1, 3], [2, 0])
+add("tensordot-axes", lambda x: ops.tensordot(x, np.ones((3, 2, 4)), TWO), batch=2)
+add("tensordot-none", lambda x: ops.tensordot(x, np.ones((2, 1)), axes=0), (2, 3))
+for subscripts, shapes in {
+    "bnc,bmc->bnm": ((4, 3), (5, 3)),
+    "bhwc,bhvc->bwhv": ((2, 3, 4), (2, 5, 4)),
+    "...ij,...jk->...ik": ((2, 3), (3, 4)),
+    "b...c,b...c->b...": ((2, 3, 4), (2, 3, 4)),
+    "bxy->byx": ((2, 3),),
+    "bii->bi": ((3, 3),),
+    "bii->b": ((3, 3),),
+    "biji->bj": ((3, 2, 3),),
+    "bij,bj->bi": ((2, 3), (3,)),
+}.items():
+    add(f"einsum-{subscripts}", lambda *x, s=subscripts: ops.einsum(s, *x), *shapes)
+add("einsum-constant", lambda x: ops.einsum("...c,cd->...d", x, np.ones((3, 2))))
+add("einsum-implicit", lambda x: ops.einsum("bij,jk", x, np.ones((3, 2))), (2, 3))
+add("einsum-twice", lambda x: ops.einsum("bic,bjc->bij", x, x), (3, 2))
+add("cross", ops.cross, (4, 3), (4, 3))
+add("cross-constant", lambda x: ops.cross(x, np.array([1.0, 2, 3])), (4, 3))
+add("cross-plane", ops.cross, (4, 2), (4, 2))
+add("cross-mixed", ops.cross, (4, 2), (4, 3))
+add("cdist", getattr(ops, "cdist", None), (3, 2), (4, 2)) if hasattr(ops, "cdist") else None
+add("solve", lambda a, b: ops.solve(a, b), (3, 3), (3, 2), draw=(positive, normal))
+add(
+    "solve_triangular",
+    lambda a, b: ops.solve_triangular(a, b, lower=True),
+    (3, 3),
+    (3, 2),
+    draw=(positive, normal),
+    status="bound",
+)
+HEADS = ((3, 2, 2), (4, 2, 2), (4, 2, 2))
+add("attention", ops.dot_product_attention, *HEADS, tolerance=1e-8)
+add(
+    "attention-causal",
+    lambda q, k, v: ops.dot_product_attention(q, k, v, is_causal=True),
+    *[(4, 2, 2)] * 3,
+    tolerance=1e-8,
+)
+BAND = np.abs(np.subtract.outer(np.arange(4), np.arange(4))) < 2
+add(
+    "attention-masked",
+    lambda q, k, v: ops.dot_product_attention(q, k, v, mask=BAND[None, None]),
+    *[(4, 2, 2)] * 3,
+    tolerance=1e-8,
+)
+add("attention-groups", ops.dot_product_attention, (3, 4, 2), (3, 2, 2), (3, 2, 2), tolerance=1e-8)
+add(
+    "attention-bias",
+    lambda q, k, v, b: ops.dot_product_attention(q, k, v, bias=b),
+    *HEADS,
+    (2, 3, 4),
+    tolerance=1e-8,
+)
+add("attention-self", lambda x: ops.dot_product_attention(x, x, x), (3, 2, 2), tolerance=1e-8)
+
+# --- Windows -------------------------------------------------------------------------------------
+
+FIRST, LAST = {"data_format": "channels_first"}, {"data_format": "channels_last"}
+for padding in ("valid", "same"):
+    o = {"padding": padding}
+    add(
+        f"average_pool-{padding}",
+        lambda x, o=o: ops.average_pool(x, (2, 3), (2, 1), **o),
+        (5, 6, 2),
+    )
+    add(f"max_pool-{padding}", lambda x, o=o: ops.max_pool(x, 2, **o), (5, 6, 2), draws=30)
+    add(f"max_pool-line-{padding}", lambda x, o=o: ops.max_pool(x, 3, 2, **o), (8, 2), draws=30)
+    add(
+        f"conv-{padding}",
+        lambda x, o=o: ops.conv(x, np.ones((2, 3, 2, 4)), (2, 1), **o),
+        (5, 6, 2),
+        gradient=True,
+    )
+    add(
+        f"conv-dilated-{padding}",
+        lambda x, o=o: ops.conv(x, np.ones((3, 2, 1)), 1, dilation_rate=2, **o),
+        (8, 2),
+    )
+    add(
+        f"depthwise_conv-{padding}",
+        lambda x, o=o: ops.depthwise_conv(x, np.ones((3, 2, 2, 2)), 1, **o),
+        (5, 6, 2),
+    )
+    add(
+        f"separable_conv-{padding}",
+        lambda x, o=o: ops.separable_conv(x, np.ones((3, 2, 2, 1)), np.ones((1, 1, 2, 3)), 2, **o),
+        (5, 6, 2),
+    )
+    add(
+        f"conv_transpose-{padding}",
+        lambda x, o=o: ops.conv_transpose(x, np.ones((3, 4, 2)), 2, **LAST, **o),
+        (4, 2),
+        eager=True,
+    )
+    add(
+        f"conv_transpose-plane-{padding}",
+        lambda x, o=o: ops.conv_transpose(x, np.ones((2, 3, 4, 2)), (2, 3), **LAST, **o),
+        (3, 2, 2),
+        eager=True,
+    )
+    add(
+        f"extract_patches-{padding}",
+        lambda x, o=o: ops.image.extract_patches(x, (3, 2), (2, 1), **o),
+        (6, 5, 2),
+    )
+    add(
+        f"extract_patches-dilated-{padding}",
+        lambda x, o=o: ops.image.extract_patches(x, 2, 1, dilation_rate=2, **o),
+        (6, 5, 2),
+    )
+add(
+    "extract_patches-space", lambda x: ops.image.extract_patches_3d(x, (2, 1, 2)), (4, 2, 3, 2)
+) if hasattr(ops.image, "extract_patches_3d") else None
+for kind in ("average", "max"):
+    pool = getattr(ops, f"adaptive_{kind}_pool")
+    for count in (3, 4, 5, 7):
+        add(
+            f"adaptive_{kind}_pool-{count}",
+            lambda x, f=pool, n=count: f(x, (n,), **FIRST),
+            (2, 8),
+            draws=40,
+        )
+    add(f"adaptive_{kind}_pool-plane", lambda x, f=pool: f(x, (2, 3), **FIRST), (1, 5, 6), draws=60)
+for size in ((3, 3), (2, 4)):
+    add(
+        f"gaussian_blur-{size}",
+        lambda x, s=size: ops.image.gaussian_blur(x, s, data_format="channels_last"),
+        (5, 6, 2),
+    )
+add("sobel_edges", ops.image.sobel_edges, (4, 5, 2), tolerance=1e-6)
+add("sobel_edges-first", lambda x: ops.image.sobel_edges(x, **FIRST), (2, 4, 5), tolerance=1e-6)
+for options in ({}, {"padding": 1, "stride": 2}, {"dilation": (1, 2), "padding": (0, 1)}):
+    add(f"unfold-{options}", lambda x, o=options: ops.unfold(x, (2, 3), **o), (2, 5, 6))
+    filled = ops.unfold(np.ones((1, 2, 5, 6)), (2, 3), **options).shape[1:]
+    add(
+        f"fold-{options}",
+        lambda x, o=options: ops.fold(x, (5, 6), (2, 3), **o),
+        tuple(filled),
+        dtypes="float32",
+        tolerance=1e-6,
+        draws=1,
+    )
+add(
+    "ssim",
+    lambda x, y: ops.image.ssim(x, y, filter_size=3),
+    (5, 4, 1),
+    (5, 4, 1),
+    dtypes="float32",
+    tolerance=1e-7,
+)
+
+# --- Spectra -------------------------------------------------------------------------------------
+
+for size in (4, 6, 7):
+    o = {"draw": normal, "dtypes": "float32", "tolerance": 1e-5, "draws": 4}
+    add(f"fft-{size}", lambda x, y: ops.fft((x, y)), (2, size), (2, size), **o)
+    add(f"rfft-{size}", ops.rfft, (2, size), **o)
+    add(f"irfft-{size}", lambda x, y: ops.irfft((x, y)), (2, size), (2, size), **o)
+add("rfft-shorter", lambda x: ops.rfft(x, 4), (7,), **o)
+add("rfft-longer", lambda x: ops.rfft(x, 8), (5,), **o)
+add("irfft-shorter", lambda x, y: ops.irfft((x, y), 4), (7,), (7,), **o)
+add("irfft-odd", lambda x, y: ops.irfft((x, y), 7), (4,), (4,), **o)
+add("fft2", lambda x, y: ops.fft2((x, y)), (4, 3), (4, 3), **{**o, "status": "bound"})
+add("ifft2", lambda x, y: ops.ifft2((x, y)), (4, 3), (4, 3), **{**o, "status": "bound"})
+for name, options in {
+    "plain": {"center": False, "window": None},
+    "mirrored": {},
+    "hamming": {"window": "hamming", "center": False},
+}.items():
+    add(
+        f"stft-{name}",
+        lambda x, k=options: ops.stft(x, 5, 3, 8, **k),
+        (2, 13),
+        **{**o, "draw": normal},
+    )
+
+# --- The comparison ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Solved:
+    """An operation's views, and what its outputs depend on by brute force.
+
+    Args:
+        call: The call of the operation.
+        sources: Number of each of its inputs; the same tensor may stand there twice.
+        views: Its views.
+        changed: By source and output, as of `perturbation.dependence`.
+        sloped: The same by gradient, where the case asks for it.
+        status: As in `Case`.
+    """
+
+    call: Call
+    sources: tuple[int, ...]
+    views: tuple[AnyView, ...]
+    changed: dict[tuple[int, int], np.ndarray]
+    sloped: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    status: str = "exact"
+
+
+def call_of(graph: Graph, node: Node) -> Call:
+    shapes = [tensor.shape for tensor in graph.tensors]
+    return Call(
+        node.name,
+        node.operation,
+        inputs=tuple(shapes[one] for one in node.inputs),
+        outputs=tuple(shapes[one] for one in node.outputs),
+        dtypes=tuple(graph.tensors[one].dtype for one in node.inputs),
+        batch=graph.batch,
+        filled=node.filled_arguments,
+        run=graph.runner(node),
+    )
+
+
+def model_of(case: Case) -> keras.Model:
+    count = len(case.shapes)
+    dtypes = (case.dtypes,) * count if isinstance(case.dtypes, str) else case.dtypes
+    inputs = [
+        keras.Input(shape, case.batch, dtype=dtype)
+        for shape, dtype in zip(case.shapes, dtypes, strict=True)
+    ]
+    return keras.Model(inputs, case.build(*inputs))
+
+
+@cache
+def solved(name: str) -> Solved:
+    case = CASES[name]
+    with jacobian.precision():
+        model = model_of(case)
+        graph = build_graph(model)
+        (node,) = graph.nodes
+        call = call_of(graph, node)
+        dtypes = [tensor.dtype for tensor in model.inputs]
+
+        def run(values: Sequence[np.ndarray]) -> list[Any]:
+            cast = [tf.cast(one, dtype) for one, dtype in zip(values, dtypes, strict=True)]
+            if case.eager:
+                return keras.tree.flatten(case.build(*cast))
+            # By tensor, as an operand may stand in the call twice.
+            made = graph.run(dict(zip(graph.inputs, cast, strict=True)), node.outputs)
+            return [made[one] for one in node.outputs]
+
+        changed, sloped = {}, {}
+        for number in set(node.inputs):
+            place = graph.inputs.index(number)
+            options = {"draws": case.draws, "draw": case.draw, "tolerance": case.tolerance}
+            every = perturbation.dependence(run, case.shapes, input=place, **options)
+            changed.update({(number, output): one for output, one in enumerate(every)})
+            if case.gradient:
+                every = gradients(run, case, place)
+                sloped.update({(number, output): one for output, one in enumerate(every)})
+        return Solved(call, node.inputs, views(call, node.kind), changed, sloped, case.status)
+
+
+def gradients(run: Callable[..., list[Any]], case: Case, place: int) -> list[np.ndarray]:
+    """The same as `perturbation.dependence`, by the Jacobian of each output."""
+    rng = np.random.default_rng(1)
+    count = len(case.shapes)
+    kinds = [case.draw] * count if callable(case.draw) else list(case.draw)
+    found: list[np.ndarray] = []
+    for _ in range(case.draws):
+        values = [
+            tf.constant(one(rng, (1, *shape)), tf.float64)
+            for one, shape in zip(kinds, case.shapes, strict=True)
+        ]
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(values[place])
+            outputs = run(values)
+        slopes = [tape.jacobian(one, values[place], experimental_use_pfor=False) for one in outputs]
+        made = [
+            np.zeros((*out.shape[1:], *case.shapes[place]), bool)
+            if slope is None
+            else np.abs(slope.numpy()[0].take(0, axis=out.shape.rank - 1)) > case.tolerance
+            for out, slope in zip(outputs, slopes, strict=True)
+        ]
+        found = [a | b for a, b in zip(found, made, strict=True)] if found else made
+    return found
+
+
+def used_of(one: Solved, source: int, output: int) -> list[AnyView]:
+    pairs = ((one.sources[view.input], view.output) for view in one.views)
+    return [v for v, pair in zip(one.views, pairs, strict=True) if pair == (source, output)]
+
+
+def masks(one: Solved, source: int, output: int) -> np.ndarray:
+    """What each element of an output sees of an input, by the views, backwards."""
+    made, shape = one.call.outputs[output], one.call.inputs[one.sources.index(source)]
+    used = used_of(one, source, output)
+    result = np.zeros((*made, *shape), dtype=bool)
+    for unit in np.ndindex(*made):
+        seen = np.zeros(made, dtype=bool)
+        seen[unit] = True
+        for view in used:
+            result[unit] |= view.mask(seen, made, shape)
+    return result
+
+
+def hulls(one: Solved, source: int, output: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """Starts and stops of what each element of an output sees, by the views, forwards."""
+    made, shape = one.call.outputs[output], one.call.inputs[one.sources.index(source)]
+    used = used_of(one, source, output)
+    lines = [Line(axis, (0,), (1,), 1) for axis in range(len(shape))]
+    paths = [[view.follow(line, made, shape) for line in lines] for view in used]
+    if not paths:
+        return None
+    tables = (table(reach, made) for reach in united(paths, made, shape))
+    return [(np.broadcast_to(t.starts, made), np.broadcast_to(t.stops, made)) for t in tables]
+
+
+def check_masks(one: Solved) -> None:
+    """What is seen is what changes the output."""
+    for (source, output), expected in one.changed.items():
+        found = masks(one, source, output)
+        if one.status == "exact":
+            np.testing.assert_array_equal(found, expected, err_msg=f"{source} -> {output}")
+        else:
+            assert (found | ~expected).all()
+
+
+def check_hulls(one: Solved) -> None:
+    """Forwards the same: a hull inside of the input has nothing to spare."""
+    for (source, output), expected in one.changed.items():
+        shape, made = one.call.inputs[one.sources.index(source)], one.call.outputs[output]
+        if 0 in shape or not shape:
+            continue
+        found = hulls(one, source, output)
+        if found is None:
+            assert not expected.any()
+            continue
+        # A unit that sees nothing along one axis sees nothing at all.
+        nothing = np.any([starts >= stops for starts, stops in found], axis=0)
+        assert not expected.any(axis=tuple(range(len(made), expected.ndim)))[nothing].any()
+        ends = zip(found, shape, strict=True)
+        contained = ~nothing & np.all([(a >= 0) & (b <= n) for (a, b), n in ends], axis=0)
+        for axis, (starts, stops) in enumerate(found):
+            others = tuple(len(made) + a for a in range(len(shape)) if a != axis)
+            seen = expected.any(axis=others)
+            first = np.where(seen.any(-1), seen.argmax(-1), 2**40)
+            last = np.where(seen.any(-1), shape[axis] - seen[..., ::-1].argmax(-1), -(2**40))
+            assert (starts <= first)[~nothing].all(), (source, output, axis)
+            assert (stops >= last)[~nothing].all(), (source, output, axis)
+            if one.status == "exact":
+                np.testing.assert_array_equal(starts[contained], first[contained])
+                np.testing.assert_array_equal(stops[contained], last[contained])
+
+
+def check_gradient(one: Solved) -> None:
+    """Both sources agree."""
+    for pair, expected in one.sloped.items():
+        np.testing.assert_array_equal(one.changed[pair], expected)
+
+
+def check_status(one: Solved) -> None:
+    """A view says when it is more than what is seen."""
+    assert one.status == ("exact" if all(v.status == "exact" for v in one.views) else "bound")
+
+
+CHECKS = [check_masks, check_hulls, check_gradient, check_status]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", CASES)
+def test_operation(name: str, check: Callable[[Solved], None]) -> None:
+    check(solved(name))
+
+
+def test_a_constant_beside_a_tensor_sees_nothing() -> None:
+    # The constant has the batch's size: brute force would need another one.
+    x = keras.Input((4, 3), 2)
+    graph = build_graph(keras.Model(x, ops.concatenate([np.ones((2, 1, 3)), x], axis=1)))
+    call = call_of(graph, graph.nodes[0])
+    (view,) = views(call, "ops.Concatenate")
+    for unit in np.ndindex(5, 3):
+        seen = np.zeros((5, 3), dtype=bool)
+        seen[unit] = True
+        expected = np.zeros((4, 3), dtype=bool)
+        expected[max(unit[0] - 1, 0), unit[1]] = unit[0] > 0
+        np.testing.assert_array_equal(view.mask(seen, (5, 3), (4, 3)), expected)
+
+
+# --- The table -----------------------------------------------------------------------------------
+
+
+def operation_classes() -> set[str]:
+    """Names of Keras's own operations."""
+    found = set()
+    for module in pkgutil.iter_modules(keras.src.ops.__path__):
+        if not module.name.endswith("_test"):
+            space = vars(importlib.import_module(f"keras.src.ops.{module.name}"))
+            found |= {
+                name
+                for name, one in space.items()
+                if inspect.isclass(one) and issubclass(one, Operation) and one is not Operation
+            }
+    # A graph of calls, which is unrolled.
+    return found - {"Function"}
+
+
+def test_every_operation_has_an_entry() -> None:
+    missing = {f"ops.{name}" for name in operation_classes()} - OPERATIONS.keys()
+    assert not missing, "new operations of Keras: give each a family in rules/operations.py"
+
+
+def test_every_name_stands_in_one_family() -> None:
+    names = [name for _, names in FAMILIES for name in names.split()]
+    assert len(names) == len(set(names)) == len(OPERATIONS)
+
+
+def test_every_rule_has_a_case() -> None:
+    tested = {type(solved(name).call.layer).__name__ for name in CASES}
+    # Keras 3.15 cannot run `view_as_complex` eagerly.
+    tested.add("ViewAsComplex")
+    for rule, names in FAMILIES:
+        if rule is not measured and "refused" not in rule.__qualname__:
+            assert tested.intersection(names.split()), names
+
+
+# --- Across the batch ----------------------------------------------------------------------------
+
+KERNEL = {"strides": 1, "padding": "valid"}
+REFUSED: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
+    "sum of all": (ops.sum, (PLANE,)),
+    "sum over the batch": (op("sum", axis=0), (PLANE,)),
+    "sum over the batch and a row": (op("sum", axis=(0, 1)), (PLANE,)),
+    "argmax of all": (ops.argmax, (PLANE,)),
+    "norm of all": (ops.norm, ((4, 3),)),
+    "several quantiles": (op("quantile", q=[0.2, 0.8], axis=1), ((4, 3),)),
+    "softmax over the batch": (op("softmax", axis=0), (PLANE,)),
+    "cumsum of all": (ops.cumsum, ((4, 3),)),
+    "cumsum over the batch": (op("cumsum", axis=0), ((4, 3),)),
+    "sort over the batch": (op("sort", axis=0), ((4, 3),)),
+    "determinant of the batch": (ops.det, ((2,),)),
+    "matrix product over the batch": (lambda x: ops.matmul(np.ones((3, 2)), x), ((4,),)),
+    "matrix product of other ranks": (ops.matmul, ((2, 3, 4), (4, 2))),
+    "dot of two tensors": (ops.dot, ((3, 4), (4, 2))),
+    "inner of two tensors": (ops.inner, ((3, 4), (3, 4))),
+    "outer": (ops.outer, ((3,), (3,))),
+    "sum of the batch by subscripts": (lambda x: ops.einsum("bij->ij", x), ((3, 4),)),
+    "batch by batch": (lambda x, y: ops.einsum("bi,ci->bc", x, y), ((3,), (3,))),
+    "batch put last": (lambda x: ops.einsum("bij->ijb", x), ((3, 4),)),
+    "operands of other ranks": (lambda x, y: x + y, ((2, 3, 3), (3, 3))),
+    "constant of more axes": (lambda x: x + np.ones((5, 1, 1, 1)), ((4, 3),)),
+    "distances of the batch": (ops.cdist, ((4,), (4,))),
+    "take by a tensor": (
+        lambda x: ops.take(x, ops.cast(x[:, 0], "int32"), axis=1),
+        ((4, 3),),
+    ),
+    "batch moved": (op("transpose", axes=(1, 0, 2)), ((2, 3),)),
+    "batch swapped": (op("swapaxes", axis1=0, axis2=1), ((2, 3),)),
+    "all axes turned about": (ops.transpose, ((2, 2),)),
+    "windows put into the batch": (lambda x: ops.reshape(x, (-1, 2, 2, 3)), ((4, 4, 3),)),
+    "axes put into the batch": (ops.ravel, ((4,),)),
+    "first sample": (lambda x: x[0], ((2, 3),)),
+    "samples backwards": (lambda x: x[::-1, :], ((2, 3),)),
+    "half of the samples": (lambda x: x[:1, :], ((2, 3),)),
+    "flip of all": (ops.flip, ((2, 3),)),
+    "flip of the batch": (ops.flipud, ((2, 3),)),
+    "roll of all": (op("roll", shift=1), ((2, 3),)),
+    "triangle with the batch": (ops.tril, ((3,),)),
+    "concatenated samples": (lambda x: ops.concatenate([x, x], axis=0), ((2, 3),)),
+    "stacked samples": (lambda x: ops.stack([x, x], axis=0), ((2, 3),)),
+    "repeated samples": (lambda x: ops.repeat(x, 2, axis=0), ((2, 3),)),
+    "tiled samples": (lambda x: ops.tile(x, (2, 1, 1)), ((2, 3),)),
+    "axis before the batch": (op("expand_dims", axis=0), ((2, 3),)),
+    "split samples": (lambda x: ops.split(x, 2, axis=0), ((2, 3),)),
+    "unstacked samples": (ops.unstack, ((2, 3),)),
+    "diagonal of the batch": (ops.diagonal, ((2, 3),)),
+    "trace of the batch": (ops.trace, ((2, 3),)),
+    "turned batch": (ops.rot90, ((2, 3),)),
+    "kernel that is a tensor": (lambda x, k: ops.conv(x, k, **KERNEL), ((4, 3), (3, 5))),
+    "equal at all": (ops.allclose, ((2, 3), (2, 3))),
+    "where": (ops.where, ((2, 3),)),
+    "segments": (lambda x: ops.segment_sum(x, np.array([0, 1]), 2), ((2, 3),)),
+    "loss": (ops.binary_crossentropy, ((2, 3), (2, 3))),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_acts_across_the_batch_is_refused(name: str) -> None:
+    build, shapes = REFUSED[name]
+    inputs = [keras.Input(shape, 2) for shape in shapes]
+    graph = build_graph(keras.Model(inputs, build(*inputs)))
+    node = graph.nodes[-1]
+    with pytest.raises(UnsupportedLayerError, match=f"ayer {node.name!r}"):
+        views(call_of(graph, node), node.kind)
+
+
+# --- In networks ---------------------------------------------------------------------------------
+
+
+def conv(x: Any, *, filters: int = 2, kernel: int = 3) -> Any:
+    return layers.Conv1D(filters, kernel, padding="same")(x)
+
+
+def plane(x: Any, *, kernel: int = 3) -> Any:
+    return layers.Conv2D(2, kernel, padding="same")(x)
+
+
+def attended(x: Any) -> Any:
+    q, k, v = (ops.reshape(layers.Dense(4)(x), (-1, 6, 2, 2)) for _ in range(3))
+    return ops.reshape(ops.dot_product_attention(q * 0.1, k, v, is_causal=True), (-1, 6, 4))
+
+
+def written_attention(x: Any) -> Any:
+    scores = ops.matmul(x * 0.1, ops.transpose(x * 0.1, (0, 2, 1)))
+    return ops.einsum("bts,bsc->btc", ops.softmax(scores), x)
+
+
+def merged(x: Any) -> Any:
+    """Patch merging as in Swin: four neighbours become channels."""
+    parts = [x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
+    return layers.Dense(2)(ops.concatenate(parts, axis=-1))
+
+
+def shuffled(x: Any) -> Any:
+    """Channel shuffle as in ShuffleNet."""
+    x = ops.reshape(layers.Conv2D(4, 3)(x), (-1, 4, 4, 2, 2))
+    return plane(ops.reshape(ops.transpose(x, (0, 1, 2, 4, 3)), (-1, 4, 4, 4)))
+
+
+NETWORKS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
+    "gate": (lambda x: conv(x) * ops.mean(conv(x), axis=1, keepdims=True), (6, 2)),
+    "running sum": (lambda x: conv(ops.cumsum(conv(x), axis=1)), (6, 2)),
+    "difference": (lambda x: conv(ops.diff(conv(x, kernel=1), n=2, axis=1)), (9, 2)),
+    "gated halves": (lambda x: ops.glu(conv(x, filters=4)), (6, 2)),
+    "gated halves of space": (lambda x: ops.glu(conv(x), axis=1), (8, 2)),
+    "attention": (attended, (6, 2)),
+    "written attention": (written_attention, (5, 2)),
+    "halves swapped": (lambda x: layers.Conv1D(2, 3)(ops.roll(conv(x), 3, axis=1)), (7, 2)),
+    "backwards": (lambda x: ops.concatenate([conv(x), x[:, ::-1]], axis=-1), (7, 2)),
+    "beside": (lambda x: conv(ops.concatenate([conv(x), x[:, 2:5]], axis=1)), (6, 2)),
+    "padded": (lambda x: layers.Conv1D(2, 3, 2)(ops.pad(x, ((0, 0), (3, 1), (0, 0)))), (8, 2)),
+    "mirrored": (
+        lambda x: layers.Conv1D(2, 5)(ops.pad(x, ((0, 0), (2, 2), (0, 0)), mode="reflect")),
+        (7, 2),
+    ),
+    "patches": (lambda x: layers.Dense(2)(ops.image.extract_patches(plane(x), 2)), (6, 4, 2)),
+    "patches with a border": (
+        lambda x: layers.Dense(2)(ops.image.extract_patches(x, 3, 2, padding="same")),
+        (5, 6, 2),
+    ),
+    "patch merging": (merged, (6, 4, 2)),
+    "channel shuffle": (shuffled, (6, 6, 2)),
+    "tokens": (lambda x: ops.reshape(conv(ops.reshape(x, (-1, 20, 2))), (-1, 4, 5, 2)), (4, 5, 2)),
+    "row means": (lambda x: plane(x) + ops.mean(x, axis=2, keepdims=True), (4, 5, 2)),
+    "normalised rows": (lambda x: ops.layer_normalization(plane(x) * 0.1, axis=1), (4, 3, 2)),
+    "edges": (
+        lambda x: plane(ops.sum(ops.image.sobel_edges(x) ** 2, axis=-1) + x, kernel=1),
+        (4, 5, 2),
+    ),
+    "pool": (lambda x: ops.average_pool(plane(x), (2, 3), (1, 2), padding="same"), (5, 6, 2)),
+    "kernel": (lambda x: ops.conv(plane(x), np.ones((3, 2, 2, 1)), 2, padding="same"), (7, 6, 2)),
+    "halves": (lambda x: ops.multiply(*ops.split(conv(x), 2, axis=1)), (8, 2)),
+    "masked": (
+        lambda x: conv(ops.where(MASK[:, None], conv(x), 0.0)),
+        (5, 2),
+    ),
+}
+
+
+@cache
+def network(name: str) -> test_rules.Solved:
+    build, shape = NETWORKS[name]
+    with jacobian.precision():
+        x = keras.Input(shape)
+        return test_rules.solve(keras.Model(x, build(x)), even=False, draws=2, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("check", test_rules.PROPERTIES, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network(name: str, check: Callable[[test_rules.Solved], None]) -> None:
+    check(network(name))
