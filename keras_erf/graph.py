@@ -21,7 +21,7 @@ import keras
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 
-__all__ = ["Argument", "Graph", "Node", "Tensor", "build_graph"]
+__all__ = ["Argument", "Graph", "Node", "Tensor", "build_graph", "learned_weights"]
 
 Shape = tuple[int | None, ...]
 
@@ -383,6 +383,11 @@ def build_graph(model: Any) -> Graph:
         channel_axes={number: builder.channel_axis(number) for number in inputs},
         batch=min(batches) if batches else None,
     )
+
+
+def learned_weights(layer: keras.Layer) -> list[Any]:
+    """The weights of a layer that training changes, frozen ones included."""
+    return [weight for one in layer._flatten_layers() for weight in one._trainable_variables]
 
 
 class _Builder:

@@ -194,7 +194,7 @@ def simplified(table: Table) -> Reach:
         if (nothing[period:] != nothing[:-period]).any() or not seen.any():
             continue
         steps = np.concatenate([(ends[period:] - ends[:-period])[seen] for ends in (starts, stops)])
-        if (steps == steps[0]).all():
+        if (steps == steps[0]).all() and (period == 1 or _one_way(starts[~nothing])):
             cycle = [tuple(ends[:period].tolist()) for ends in (starts, stops)]
             return Line(axes[0], cycle[0], cycle[1], int(steps[0]), table.gathered)
     return table
@@ -260,6 +260,12 @@ def _seeing(path: Sequence[Reach], place: int, shape: Sequence[int]) -> Reach:
             stops = np.where(nothing, NOTHING[1], own.stops)
             reach = Table(starts, stops, own.stride, own.gathered)
     return reach
+
+
+def _one_way(starts: np.ndarray) -> bool:
+    """Whether fields never turn back, as the columns of a map do in a row of tokens."""
+    steps = np.diff(starts)
+    return bool((steps >= 0).all() or (steps <= 0).all())
 
 
 def _nothing(start: int, stop: int) -> bool:

@@ -11,6 +11,7 @@ time it is asked for.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.geometry import Marks, Relation, Window
+from keras_erf.graph import learned_weights
 from keras_erf.reach import Reach
 from keras_erf.rules.call import Call
 from keras_erf.views import AnyView, Link, Status, View
@@ -175,17 +177,19 @@ def _links(
             continue
         shadow = {unit: _shadow(mask, axis) for unit, mask in seen.items()}
         along: dict[int, dict[int, np.ndarray]] = {}
-        for place_of, line in lines.items():
-            found = {index: shadow[_moved(middle, place_of, index)] for index in line}
-            # A unit that sees nothing at all says nothing of the single axis.
-            if any(one.any() and not np.array_equal(one, shadow[middle]) for one in found.values()):
-                along[place_of] = found
+        for one, line in lines.items():
+            found = {index: shadow[_moved(middle, one, index)] for index in line}
+            # A unit that sees nothing does not tell along which axis it looked.
+            looked = [place for place in found.values() if place.any()]
+            if any(not np.array_equal(place, looked[0]) for place in looked):
+                along[one] = found
+        usual = next((place for place in shadow.values() if place.any()), shadow[middle])
         if len(along) != 1:
             links.append(Link(None))
             if along:
                 sure = False
-            elif not shadow[middle].all():
-                constant[axis] = shadow[middle]
+            elif not usual.all():
+                constant[axis] = usual
             continue
         ((followed, found),) = along.items()
         relation = _window(found, middle[followed]) or _table(
@@ -340,14 +344,13 @@ def _gradients(
             score = tf.reduce_sum(made * seed)
         found = tape.gradient(score, values)
     except Exception as error:  # The layer is the user's, and raises what it likes.
-        reason = (str(error).splitlines() or [""])[0]
-        raise _unmeasurable(call, f"it does not run by itself: {reason}") from error
+        raise _unmeasurable(call, f"it does not run by itself: {_reason(error)}") from error
     return [None if one is None else np.asarray(tf.convert_to_tensor(one)) for one in found]
 
 
 def _random_weights(call: Call, rng: np.random.Generator) -> list[tuple[Any, Any]]:
-    """Random values to stand in for the layer's trainable weights; its statistics stay."""
-    weights = call.layer.trainable_weights if isinstance(call.layer, keras.Layer) else []
+    """Random values to stand in for the weights the layer learned; its statistics stay."""
+    weights = learned_weights(call.layer) if isinstance(call.layer, keras.Layer) else []
     state = []
     for one in weights:
         shape = tuple(one.shape)
@@ -417,6 +420,14 @@ def _shadow(mask: np.ndarray, axis: int) -> np.ndarray:
 
 def _is_float(dtype: str) -> bool:
     return dtype.startswith(("float", "bfloat"))
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's text that says what went wrong."""
+    # Keras puts a line of its own before it, and colours it.
+    lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith("Exception encountered")]
+    return (told or [type(error).__name__])[0].rstrip(".")
 
 
 def _unmeasurable(call: Call, reason: str) -> UnsupportedLayerError:

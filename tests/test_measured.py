@@ -1,0 +1,417 @@
+"""Layers nobody knows, whose fields are known by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from keras_erf import receptive_field, receptive_fields, rules
+from keras_erf.errors import InvalidInputError, UnsupportedLayerError
+from keras_erf.geometry import Window
+from keras_erf.views import Link, View
+from tests import jacobian
+
+Unit = tuple[int, ...]
+
+
+class Filter(layers.Layer):
+    """A convolution of 3 with stride 2 and a ReLU, written anew; its kernel starts at zero."""
+
+    def __init__(self, initializer: str = "glorot_uniform", **options: Any) -> None:
+        super().__init__(**options)
+        self.initializer = initializer
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(3, shape[-1], 4), initializer=self.initializer)
+        self.bias = self.add_weight(shape=(4,), initializer="zeros")
+
+    def call(self, x):
+        return ops.relu(ops.conv(x, self.kernel, strides=2, padding="valid") + self.bias)
+
+
+class Halved(layers.Layer):
+    """Two outputs: what is beside on the left, and every second step."""
+
+    def call(self, x):
+        return ops.pad(x, [[0, 0], [1, 0], [0, 0]])[:, :-1] * 2, ops.tanh(x[:, ::2])
+
+
+class Mixed(layers.Layer):
+    """A step of the first input, times a mean of three of the second."""
+
+    def call(self, a, b):
+        return a * ops.average_pool(b, 3, 1, padding="valid")
+
+
+class Chosen(layers.Layer):
+    """Steps of the first input that integers in the second tell."""
+
+    def call(self, x, places):
+        return ops.take_along_axis(x, ops.expand_dims(places, -1), axis=1)
+
+
+class Signs(layers.Layer):
+    """One where the first channel is positive, as an integer."""
+
+    def call(self, x):
+        return ops.cast(x[..., 0] > 0, "int32")
+
+
+def cross(x):
+    wide = ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    rows = wide[:, :-2, 1:-1] + wide[:, 2:, 1:-1]
+    return x + rows + wide[:, 1:-1, :-2] + wide[:, 1:-1, 2:]
+
+
+def shuffled(x):
+    """Depth to space: blocks of 2 by 2 are made of four channels."""
+    x = ops.reshape(x, (-1, 3, 4, 2, 2, 2))
+    return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, 6, 8, 2)) * 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer, the shape of its input, and the pixels that a unit sees, word for word."""
+
+    layer: Callable[[], layers.Layer]
+    shape: tuple[int, ...]
+    sees: Callable[..., Iterable[Unit]]
+
+
+def called(function: Callable[[Any], Any]) -> Callable[[], layers.Layer]:
+    return lambda: layers.Lambda(function, name="odd")
+
+
+def near(row: int, column: int) -> list[Unit]:
+    around = [(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)]
+    return [(row + down, column + right) for down, right in around]
+
+
+CASES = {
+    "convolution": Case(lambda: Filter(name="odd"), (11, 2), lambda u: range(2 * u, 2 * u + 3)),
+    "cross": Case(called(cross), (5, 6, 2), near),
+    "mean of a window": Case(
+        called(lambda x: ops.mean(ops.reshape(x, (-1, 3, 4, 2)), axis=2)),
+        (12, 2),
+        lambda u: range(4 * u, 4 * u + 4),
+    ),
+    "depth to space": Case(called(shuffled), (3, 4, 8), lambda r, c: [(r // 2, c // 2)]),
+    "slice": Case(called(lambda x: 2 * x[:, 2:7]), (9, 2), lambda u: [u + 2]),
+    "flip": Case(called(lambda x: ops.flip(x, 1) * 3), (9, 2), lambda u: [8 - u]),
+    "maximum": Case(
+        called(lambda x: ops.max_pool(x, 3, 3)), (11, 2), lambda u: range(3 * u, 3 * u + 3)
+    ),
+    "softmax over space": Case(called(lambda x: ops.softmax(x, 1)), (7, 2), lambda u: range(7)),
+    "axis swap": Case(
+        called(lambda x: ops.transpose(x, (0, 2, 1, 3)) + 1), (4, 5, 2), lambda r, c: [(c, r)]
+    ),
+    "far ends": Case(called(lambda x: x + ops.flip(x, 1)), (7, 2), lambda u: [u, 6 - u]),
+    "running sum": Case(called(lambda x: ops.cumsum(x, 1)), (7, 2), lambda u: range(u + 1)),
+    "dilated sum": Case(
+        called(lambda x: x[:, :-4] + x[:, 2:-2] + x[:, 4:]), (11, 2), lambda u: [u, u + 2, u + 4]
+    ),
+    "diagonal": Case(
+        called(lambda x: x[:, :-1, :-1] + x[:, 1:, 1:]),
+        (4, 5, 2),
+        lambda r, c: [(r, c), (r + 1, c + 1)],
+    ),
+    "repetition": Case(called(lambda x: ops.repeat(x, 3, 1) * 2), (4, 2), lambda u: [u // 3]),
+    "every channel": Case(
+        called(lambda x: x + ops.mean(x, -1, keepdims=True)), (4, 5, 3), lambda r, c: [(r, c)]
+    ),
+}
+
+
+def mask_of(case: Case, unit: Unit) -> np.ndarray:
+    mask = np.zeros(case.shape[:-1], dtype=bool)
+    for place in case.sees(*unit):
+        at = place if isinstance(place, tuple) else (place,)
+        if all(0 <= index < size for index, size in zip(at, mask.shape, strict=True)):
+            mask[at] = True
+    return mask
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_measured_layer_has_the_field_it_is_known_to_have(name):
+    case = CASES[name]
+    x = keras.Input(case.shape)
+    model = keras.Model(x, case.layer()(x))
+    field = receptive_field(model)
+    assert field.status in ("measured", "whole")
+    for unit in np.ndindex(*field.output_size):
+        expected = mask_of(case, unit)
+        np.testing.assert_array_equal(field.support(unit), expected, err_msg=f"unit {unit}")
+        hull = jacobian.bounding_box(expected)
+        assert field.visible(unit) == hull, unit
+        for (start, stop), (first, last), size in zip(
+            field.box(unit), hull, field.input_size, strict=True
+        ):
+            assert (max(start, 0), min(stop, size)) == (first, last), unit
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_measured_layer_between_others(name):
+    case = CASES[name]
+    rank = len(case.shape) - 1
+    kind = getattr(layers, f"Conv{rank}D")
+    x = keras.Input(case.shape)
+    inside = case.layer()(kind(case.shape[-1], 3, padding="same")(x))
+    model = keras.Model(x, kind(1, 2)(inside))
+    field = receptive_field(model)
+    few = jacobian.some_units(field.output_size, count=2)
+    for unit in few:
+        seen = np.zeros(case.shape[:-1], dtype=bool)
+        for ahead in np.ndindex(*(2,) * rank):
+            for place in np.argwhere(mask_of(case, tuple(np.add(unit, ahead).tolist()))):
+                seen[tuple(slice(max(at - 1, 0), at + 2) for at in place)] = True
+        np.testing.assert_array_equal(field.support(unit), seen, err_msg=f"unit {unit}")
+        assert field.visible(unit) == jacobian.bounding_box(seen)
+
+
+def test_axes_that_follow_one_and_the_same_are_bounded():
+    # One box for both axes of the input there is not.
+    def diagonal(x):
+        return ops.moveaxis(ops.diagonal(x, axis1=1, axis2=2), -1, 1)
+
+    x = keras.Input((5, 5, 2))
+    model = keras.Model(x, layers.Lambda(diagonal)(x))
+    field = receptive_field(model, unit=(3,))
+    assert (field.status, field.box()) == ("bound", ((3, 4), (0, 5)))
+    assert np.argwhere(field.support()).tolist() == [[3, 3]]
+    assert field.visible((0,)) == ((0, 1), (0, 1))
+
+
+def test_figures_of_a_measured_window():
+    x = keras.Input((16, 16, 2))
+    odd = layers.Lambda(lambda x: ops.average_pool(x, 3, 2, padding="same"), name="odd")
+    field = receptive_field(keras.Model(x, odd(x)), unit=(3, 4))
+    # SAME puts nothing before an even axis of stride 2 and 3 taps.
+    assert field.box() == ((6, 9), (8, 11))
+    assert (field.size, field.stride, field.padding) == ((3, 3), (2, 2), (0, 0))
+    assert field.status == "measured"
+    x = keras.Input((15, 15, 2))
+    field = receptive_field(keras.Model(x, odd(x)), unit=(0, 0))
+    assert (field.box(), field.padding) == (((-1, 2), (-1, 2)), (1, 1))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("initializer", ["zeros", "ones", "glorot_uniform"])
+def test_weights_do_not_matter(initializer, frozen):
+    x = keras.Input((11, 2))
+    odd = Filter(initializer, name="odd")
+    model = keras.Model(x, odd(x))
+    odd.trainable = not frozen
+    field = receptive_field(model, unit=(2,))
+    assert (field.box(), field.status) == (((4, 7),), "measured")
+    assert odd.trainable is not frozen
+
+
+def test_a_model_of_one_batch_size():
+    x = keras.Input(batch_shape=(3, 9, 2))
+    model = keras.Model(x, layers.Lambda(lambda x: ops.reshape(x, (3, 3, 6)))(x))
+    field = receptive_field(model, unit=(1,))
+    assert (field.box(), field.status) == (((3, 6),), "measured")
+
+
+def test_each_input_has_its_own_view():
+    a, b = keras.Input((8, 2), name="a"), keras.Input((10, 2), name="b")
+    model = keras.Model([a, b], Mixed(name="odd")(a, b))
+    assert receptive_field(model, unit=(4,)).box() == ((4, 5),)
+    assert receptive_field(model, unit=(4,), input="b").box() == ((4, 7),)
+
+
+def test_each_output_has_its_own_view():
+    x = keras.Input((9, 2))
+    left, every = Halved(name="odd")(x)
+    model = keras.Model(x, [layers.ReLU(name="a")(left), layers.ReLU(name="b")(every)])
+    assert receptive_field(model, "a", unit=(4,)).box() == ((3, 4),)
+    assert receptive_field(model, "b", unit=(4,)).box() == ((8, 9),)
+
+
+def test_what_an_integer_input_does_is_bounded_by_all_of_it():
+    x, places = keras.Input((9, 2), name="x"), keras.Input((5,), dtype="int32", name="places")
+    model = keras.Model([x, places], Chosen(name="odd")(x, places))
+    field = receptive_field(model, unit=(2,))
+    # Which step is taken the integers tell; all that is sure is where the probe's ones led.
+    assert (field.status, field.box()) == ("measured", ((1, 2),))
+    y = layers.Conv1D(3, 3, padding="same", name="conv")(x)
+    model = keras.Model(x, Chosen(name="odd")(x, Signs(name="signs")(y)))
+    field = receptive_field(model, model.output, rules={Signs: pointwise})
+    assert (field.status, field.box()) == ("bound", ((0, 9),))
+    with pytest.raises(UnsupportedLayerError, match=r"'signs'.*no gradient flows"):
+        receptive_field(model, model.output)
+
+
+def pointwise(call: rules.Call) -> tuple[View, ...]:
+    """A rule of one's own: step by step, over all channels."""
+    return (View((Link(0), Link(None))),)
+
+
+# --- Refusals ------------------------------------------------------------------------------------
+
+
+def raising(x):
+    if not isinstance(x, keras.KerasTensor):
+        raise RuntimeError("out of order\nsecond line")
+    return x
+
+
+REFUSED = {
+    "no gradient": (lambda x: ops.argmax(x, axis=-1, keepdims=True), "no gradient flows"),
+    "a rounded value": (lambda x: ops.round(x), "no gradient flows"),
+    "a constant": (lambda x: ops.ones_like(x), "no gradient flows"),
+    "batch mixing": (lambda x: x - ops.mean(x, axis=0, keepdims=True), "mixes the samples"),
+    "a reversed batch": (lambda x: ops.flip(x, 0), "mixes the samples"),
+    "an exception": (raising, "it does not run by itself: out of order"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_layer_that_cannot_be_measured_is_refused_in_one_line(name):
+    function, reason = REFUSED[name]
+    x = keras.Input((6, 5, 2))
+    y = layers.Conv2D(2, 3, name="before")(x)
+    model = keras.Model(x, layers.Lambda(function, name="odd", output_shape=lambda s: s)(y))
+    with pytest.raises(UnsupportedLayerError, match=reason) as caught:
+        receptive_field(model, "odd")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "'odd'" in message
+    # Both remedies are named.
+    assert "`rules={Lambda: rule}`" in message
+    assert "`keras_erf.rules.whole`" in message
+    assert "Received: Lambda" in message
+    table = receptive_fields(model)
+    assert [one.layer for one in table.fields] == ["before"]
+    assert [name for name, _ in table.skipped] == ["odd"]
+    # And both help.
+    assert receptive_field(model, "odd", rules={layers.Lambda: rules.whole}).status == "whole"
+    assert receptive_field(model, "odd", rules={layers.Lambda: same}).size == (3, 3)
+
+
+def same(call: rules.Call) -> tuple[View, ...]:
+    return (View((Link(0), Link(1), Link(2))),)
+
+
+# --- Rules of one's own --------------------------------------------------------------------------
+
+
+class Doubled(layers.Conv1D):
+    """A convolution that looks one step further, after all."""
+
+    def call(self, x):
+        return super().call(x) + super().call(ops.roll(x, 1, axis=1))
+
+
+def test_a_subclass_that_computes_otherwise_is_measured_and_not_its_parent():
+    x = keras.Input((12, 2))
+    field = receptive_field(keras.Model(x, Doubled(3, 3, padding="same", name="odd")(x)), unit=(5,))
+    assert (field.box(), field.status) == (((3, 7),), "measured")
+    # At the start it comes round the other end.
+    assert np.flatnonzero(field.support((0,))).tolist() == [0, 1, 11]
+    assert field.box((0,)) == ((0, 12),)
+
+
+def test_a_rule_of_one_s_own_comes_first():
+    def wide(call: rules.Call) -> tuple[View, ...]:
+        assert call.name == "odd"
+        assert (call.inputs, call.outputs) == (((12, 2),), ((12, 3),))
+        return (View((Link(0, Window(7, padding=3)), Link(None))),)
+
+    x = keras.Input((12, 2))
+    model = keras.Model(x, Doubled(3, 3, padding="same", name="odd")(x))
+    field = receptive_field(model, unit=(5,), rules={Doubled: wide})
+    assert (field.box(), field.status) == (((2, 9),), "exact")
+    # For layers that are known as well, but not for their subclasses.
+    known = keras.Model(x, layers.Conv1D(3, 3, padding="same", name="odd")(x))
+    assert receptive_field(known, rules={layers.Conv1D: wide}).size == (7,)
+    assert receptive_field(model, rules={layers.Conv1D: wide}, unit=(5,)).size == (4,)
+
+
+def test_the_least_sure_layer_on_the_way_counts():
+    x = keras.Input((9, 9, 2))
+    first = layers.Conv2D(2, 3, padding="same", name="exact")(x)
+    odd = layers.Lambda(lambda x: x * 2, name="odd")(first)
+    behind = layers.Conv2D(2, 3, padding="same", name="behind")(odd)
+
+    def loose(call: rules.Call) -> tuple[View, ...]:
+        return (View((Link(0), Link(1), Link(2)), status="bound"),)
+
+    last = layers.ReLU(name="last")(behind)
+    model = keras.Model(x, layers.Add(name="sum")([last, first]))
+    found = {one.layer: one.status for one in receptive_fields(model).fields}
+    assert found == {
+        "exact": "exact",
+        "odd": "measured",
+        "behind": "measured",
+        "last": "measured",
+        "sum": "measured",
+    }
+    own = {layers.ReLU: loose}
+    assert receptive_field(model, "sum", rules=own).status == "bound"
+    assert receptive_field(model, "behind", rules=own).status == "measured"
+    # Beside the path it does not count.
+    side = layers.Conv2D(2, 3, padding="same", name="side")(first)
+    assert receptive_field(keras.Model(x, [side, last]), "side").status == "exact"
+
+
+# --- Nothing is changed --------------------------------------------------------------------------
+
+
+class Noisy(layers.Layer):
+    """Draws random numbers even when it does not train, and counts its calls."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.seeds = keras.random.SeedGenerator(3)
+        self.scale = self.add_weight(shape=(), initializer="ones")
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        self.add_loss(ops.mean(x))
+        return x * self.scale + keras.random.normal(ops.shape(x), seed=self.seeds)
+
+
+def test_the_model_is_left_as_it_was():
+    x = keras.Input((9, 2))
+    odd = Noisy(name="odd")
+    model = keras.Model(x, Filter("zeros", name="filter")(odd(x)))
+    before = [np.array(one) for one in [*model.variables, odd.seeds.state]]
+    assert len(before) == 6
+    nodes = {one.name: (len(one._inbound_nodes), len(one._outbound_nodes)) for one in model.layers}
+    losses = len(model.losses)
+    trainable = [one.trainable for one in model.variables]
+    assert receptive_field(model).size == (3,)
+    for kept, now in zip(before, [*model.variables, odd.seeds.state], strict=True):
+        np.testing.assert_array_equal(kept, now)
+    assert nodes == {
+        one.name: (len(one._inbound_nodes), len(one._outbound_nodes)) for one in model.layers
+    }
+    assert len(model.losses) == losses
+    assert [one.trainable for one in model.variables] == trainable
+
+
+def test_the_same_answer_whatever_the_global_seed():
+    x = keras.Input((5, 6, 2))
+    model = keras.Model(x, layers.Lambda(cross)(x))
+    masks = []
+    for seed in (0, 1):
+        keras.utils.set_random_seed(seed)
+        masks.append(receptive_field(model).support((2, 3)))
+    np.testing.assert_array_equal(*masks)
+
+
+def test_a_unit_that_sees_nothing_has_no_field():
+    x = keras.Input((6, 2))
+    odd = layers.Lambda(lambda x: ops.concatenate([x[:, :3], ops.zeros_like(x[:, 3:])], axis=1))
+    model = keras.Model(x, odd(x))
+    assert receptive_field(model, unit=(1,)).box() == ((1, 2),)
+    with pytest.raises(InvalidInputError, match="sees nothing"):
+        receptive_field(model, unit=(4,))

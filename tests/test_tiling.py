@@ -1,0 +1,244 @@
+"""Overlaps of tiles, proven by running networks on tiles."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_erf import probe, receptive_field, tile_overlap
+from keras_erf.errors import InvalidInputError
+from keras_erf.tiling import TileOverlap
+from tests import jacobian
+
+
+def unet(x: Any) -> Any:
+    kind = {"padding": "same", "activation": "relu"}
+    high = layers.Conv2D(3, 3, **kind)(x)
+    middle = layers.Conv2D(3, 3, **kind)(layers.MaxPooling2D(2)(high))
+    low = layers.Conv2D(3, 3, **kind)(layers.MaxPooling2D(2)(middle))
+    y = layers.Concatenate()([layers.Conv2DTranspose(3, 2, 2)(low), middle])
+    y = layers.UpSampling2D(2)(layers.Conv2D(3, 3, **kind)(y))
+    return layers.Conv2D(2, 3, **kind)(layers.Concatenate()([y, high]))
+
+
+def strided(x: Any) -> Any:
+    y = layers.Conv2D(3, 3, 2, padding="same")(x)
+    y = layers.Conv2D(3, (2, 3), padding="same", activation="relu")(y)
+    return layers.AveragePooling2D((3, 2), (2, 1), padding="same")(y)
+
+
+def dilated(x: Any) -> Any:
+    y = layers.Conv2D(3, (3, 2), padding="same", dilation_rate=(2, 1))(x)
+    return layers.Conv2D(3, 3, padding="same")(y)
+
+
+def bilinear(x: Any) -> Any:
+    y = layers.Conv2D(3, 3, 4, padding="same")(x)
+    return layers.UpSampling2D(2, interpolation="bilinear")(y)
+
+
+# With the size of the image and of the part of the output each tile answers for, odd enough for
+# parts to begin and end at units of every phase.
+NETS: dict[str, tuple[Callable[[Any], Any], tuple[int, int], int]] = {
+    "unet": (unet, (56, 48), 7),
+    "strided": (strided, (32, 24), 2),
+    "dilated": (dilated, (21, 17), 5),
+    "bilinear": (bilinear, (40, 32), 3),
+}
+
+
+def made(name: str) -> keras.Model:
+    """The network for images of any size, with positive weights: nothing cancels or saturates."""
+    x = keras.Input((None, None, 2))
+    return jacobian.make_positive(keras.Model(x, NETS[name][0](x)))
+
+
+def run(model: keras.Model, image: np.ndarray) -> np.ndarray:
+    return np.asarray(model(image[None]))[0]
+
+
+def stitched(
+    model: keras.Model,
+    image: np.ndarray,
+    overlap: TileOverlap,
+    strides: tuple[Fraction, ...],
+    part: int,
+) -> np.ndarray:
+    """The output put together from tiles that start and end at multiples of the step."""
+    sizes = image.shape[:2]
+    outputs = [int(size / stride) for size, stride in zip(sizes, strides, strict=True)]
+    result = np.zeros((*outputs, model.output_shape[-1]), dtype=np.float32)
+    for corner in itertools.product(*(range(0, count, part) for count in outputs)):
+        cut, into, out_of = [], [], []
+        for axis, first in enumerate(corner):
+            last, step, stride = first + part, overlap.step[axis], strides[axis]
+            last = min(last, outputs[axis])
+            start = math.floor(first * stride) - overlap.before[axis]
+            stop = math.ceil(last * stride) + overlap.after[axis]
+            start = max(start // step * step, 0)
+            stop = min(-(-stop // step) * step, sizes[axis])
+            cut.append(slice(start, stop))
+            into.append(slice(first, last))
+            skipped = Fraction(start) / stride
+            assert skipped.denominator == 1
+            out_of.append(slice(first - int(skipped), last - int(skipped)))
+        result[tuple(into)] = run(model, image[tuple(cut)])[tuple(out_of)]
+    return result
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_tiles_are_seamless(name):
+    _, sizes, part = NETS[name]
+    model = made(name)
+    image = np.random.default_rng(0).uniform(0.5, 1.5, (*sizes, 2)).astype("float32")
+    overlap = tile_overlap(model, input_shape=sizes)
+    strides = tuple(map(Fraction, receptive_field(model, input_shape=sizes).stride))
+    whole = run(model, image)
+    together = stitched(model, image, overlap, strides, part)
+    assert together.shape == whole.shape
+    np.testing.assert_allclose(together, whole, rtol=1e-5)
+    assert (overlap.mass, overlap.status) == (None, "exact")
+
+
+@pytest.mark.parametrize("name", ["unet", "strided", "dilated", "bilinear"])
+def test_one_step_less_leaves_seams(name):
+    _, sizes, part = NETS[name]
+    model = made(name)
+    image = np.random.default_rng(0).uniform(0.5, 1.5, (*sizes, 2)).astype("float32")
+    overlap = tile_overlap(model, input_shape=sizes)
+    strides = tuple(map(Fraction, receptive_field(model, input_shape=sizes).stride))
+    whole = run(model, image)
+    for side, axis in itertools.product(("before", "after"), (0, 1)):
+        ends = {"before": list(overlap.before), "after": list(overlap.after)}
+        if not ends[side][axis]:
+            continue
+        # Tiles start a step later, or end a step earlier.
+        ends[side][axis] = max(ends[side][axis] - overlap.step[axis], 0)
+        less = TileOverlap(tuple(ends["before"]), tuple(ends["after"]), overlap.step, None, "exact")
+        together = stitched(model, image, less, strides, part)
+        assert np.abs(together / whole - 1).max() > 1e-4, (side, axis)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_overlap_is_the_least_to_the_pixel(name):
+    _, sizes, _ = NETS[name]
+    model = made(name)
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0.5, 1.5, (*sizes, 2)).astype("float32")
+    overlap = tile_overlap(model, input_shape=sizes)
+    field = receptive_field(model, input_shape=sizes)
+    strides = tuple(map(Fraction, field.stride))
+    middle = [count // 2 for count in field.output_size]
+    for axis in (0, 1):
+        needed = {"before": set(), "after": set()}
+        # Units of every phase.
+        phases = 2 * max(int(overlap.step[axis] / strides[axis]), 1)
+        for phase, side in itertools.product(range(phases), needed):
+            unit = list(middle)
+            unit[axis] = middle[axis] - phases // 2 + phase
+            own = math.floor(unit[axis] * strides[axis])
+            own_end = math.ceil((unit[axis] + 1) * strides[axis]) - 1
+            margin = getattr(overlap, side)[axis]
+            for extra in (0, 1):
+                changed = np.moveaxis(image.copy(), axis, 0)
+                if side == "before":
+                    changed[: max(own - margin - extra + 1, 0)] += 9
+                else:
+                    changed[own_end + margin + extra :] += 9
+                changed = np.moveaxis(changed, 0, axis)
+                moved = run(model, changed)[tuple(unit)] != run(model, image)[tuple(unit)]
+                if moved.any():
+                    needed[side].add(margin + extra)
+        # Some unit sees the last pixel of the overlap, and none sees the next one.
+        for side in needed:
+            margin = getattr(overlap, side)[axis]
+            assert needed[side] <= {margin}, (side, axis)
+            assert needed[side] or not margin, (side, axis)
+
+
+def test_overlaps_by_hand():
+    x = keras.Input((32, 1))
+    y = layers.Conv1D(1, 5, padding="causal", name="causal")(x)
+    y = layers.Conv1D(1, 4, 2, padding="same", name="down")(y)
+    model = keras.Model(x, y)
+    assert tile_overlap(model, "causal") == TileOverlap((4,), (0,), (1,), None, "exact")
+    # Unit u answers for pixels 2 u and 2 u + 1 and sees 2 u - 5 to 2 u + 2.
+    assert tile_overlap(model) == TileOverlap((5,), (1,), (2,), None, "exact")
+    assert tile_overlap(model, "down") == tile_overlap(model, model.output)
+    up = layers.UpSampling1D(4)(y)
+    # Four units share a field, -5 to 2, and answer for pixel 0 or 1 each.
+    found = tile_overlap(keras.Model(x, up))
+    assert (found.before, found.after, found.step) == ((6,), (2,), (2,))
+
+
+def gated() -> keras.Model:
+    x = keras.Input((16, 16, 3))
+    y = layers.Conv2D(3, 3, padding="same", name="conv")(x)
+    gate = layers.Dense(3)(layers.GlobalAveragePooling2D(keepdims=True)(y))
+    return keras.Model(x, layers.Multiply(name="gated")([y, gate]))
+
+
+def test_a_field_of_everything_has_no_seamless_tiles():
+    with pytest.raises(InvalidInputError, match="'gated' sees the entire input") as caught:
+        tile_overlap(gated())
+    assert "`through_global=False`" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    local = tile_overlap(gated(), through_global=False)
+    assert (local.before, local.after, local.step) == ((1, 1), (1, 1), (1, 1))
+
+
+# --- Effective overlaps --------------------------------------------------------------------------
+
+
+def chain() -> keras.Model:
+    x = y = keras.Input((33, 31, 1))
+    for layer in range(4):
+        y = layers.Conv2D(2, 5, 2 if layer == 1 else 1, padding="same", name=f"conv{layer}")(y)
+    return jacobian.make_positive(keras.Model(x, y))
+
+
+@pytest.mark.parametrize("unit", ["center", (0, 3)])
+@pytest.mark.parametrize("mass", [0.2, 0.5, 0.9, 0.99, 1.0])
+def test_the_effective_overlap_is_the_least_that_holds_the_mass(unit, mass):
+    model = chain()
+    erf = probe(model, unit=unit, samples=2)
+    found = tile_overlap(model, erf=erf, mass=mass)
+    weights = np.abs(erf.map) / np.abs(erf.map).sum()
+    shares = []
+    for halo in range(max(weights.shape)):
+        inside = tuple(slice(max(2 * index - halo, 0), 2 * index + 2 + halo) for index in erf.unit)
+        shares.append(weights[inside].sum())
+    (halo,) = {*found.before, *found.after}
+    assert shares[halo] >= mass - 1e-9
+    assert halo == 0 or shares[halo - 1] < mass
+    assert found.mass == pytest.approx(shares[halo])
+    assert (found.step, found.status) == ((2, 2), "exact")
+
+
+def test_most_of_a_field_lies_nearer_than_its_edge():
+    model = chain()
+    erf = probe(model, samples=1)
+    assert max(tile_overlap(model, erf=erf, mass=0.9).before) < min(tile_overlap(model).before)
+    assert max(tile_overlap(model, erf=erf, mass=1).before) <= max(tile_overlap(model).before)
+
+
+@pytest.mark.parametrize("mass", [0, -0.1, 1.01, float("nan")])
+def test_a_mass_that_is_no_share_is_refused(mass):
+    with pytest.raises(InvalidInputError, match=r"`mass` must be a share.*Received: mass="):
+        tile_overlap(chain(), mass=mass)
+
+
+def test_the_result_of_another_layer_is_refused():
+    model = chain()
+    erf = probe(model, "conv2", samples=1)
+    with pytest.raises(InvalidInputError, match="`erf` must be of the layer `output`, 'conv3'"):
+        tile_overlap(model, erf=erf)
+    assert tile_overlap(model, "conv2", erf=erf).mass >= 0.99
