@@ -9,7 +9,7 @@ import keras
 import pytest
 from keras import layers, ops
 
-from keras_erf import path_sizes, receptive_field, unproductive_layers
+from keras_erf import path_sizes, receptive_field, rules, unproductive_layers
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 
 
@@ -188,4 +188,6 @@ def test_a_layer_that_cannot_be_measured_hides_only_what_is_behind():
     y = layers.Conv2D(4, 3, padding="same", name="late")(y)
     z = layers.Lambda(lambda x: ops.round(x), name="odd")(y)
     z = layers.Conv2D(4, 3, padding="same", name="behind")(z)
-    assert unproductive_layers(keras.Model(x, z)) == ("late",)
+    own = {layers.Lambda: rules.measured}
+    assert unproductive_layers(keras.Model(x, z), rules=own) == ("late",)
+    assert unproductive_layers(keras.Model(x, z)) == ("late", "behind")
