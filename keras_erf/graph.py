@@ -21,13 +21,15 @@ import keras
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 
-__all__ = ["Argument", "Graph", "Node", "Tensor", "build_graph", "learned_weights"]
+__all__ = ["PAIR", "Argument", "Graph", "Node", "Tensor", "build_graph", "learned_weights"]
 
 Shape = tuple[int | None, ...]
 
 # Where a `call` that merely runs the graph is defined; any other `call` runs other code.
 _GRAPH_MODULES = ("keras.src.models.functional", "keras.src.ops.function")
 _OPERATIONS = "keras.src.ops."
+# Samples of a batch on which layers are looked into: enough to show whether one sees another.
+PAIR = 2
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,8 @@ class Graph:
         """The calls inside a layer, as its own `call` makes them on symbolic tensors.
 
         Nothing is left behind in the layers that it calls. The last calls make
-        the outputs of `node`; a sample stands alone in its batch.
+        the outputs of `node`, for a batch of `PAIR` samples unless the model has
+        a size of its own.
 
         Args:
             node: A call of a layer.
@@ -257,7 +260,7 @@ class Graph:
             The calls and the new tensors; `None` where `call` does not run on
             symbolic tensors.
         """
-        layer, batch = node.operation, self.batch or 1
+        layer, batch = node.operation, self.batch or PAIR
         specs = {
             number: keras.KerasTensor((batch, *shape), dtype=dtype)
             for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)

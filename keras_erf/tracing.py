@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
-from keras_erf.graph import Graph, Node
+from keras_erf.graph import PAIR, Graph, Node
 from keras_erf.reach import NOTHING, Line, Reach, Table, table, united
-from keras_erf.rules import Call, Rule, is_measured, is_unknown, views
+from keras_erf.rules import Call, Rule, is_unknown, views
 from keras_erf.views import AnyView, View
 
 __all__ = ["Known", "Tracing"]
@@ -57,7 +57,7 @@ class Tracing:
         self._makers = {tensor: node for node in graph.nodes for tensor in node.outputs}
         # The calls inside layers nobody knows, as far as these could be followed.
         self._inside: dict[Node, list[Node]] = {}
-        self._alone: set[Node] = set()
+        self._inner: set[Node] = set()
         self._views: dict[Node, tuple[AnyView, ...]] = {}
         self._failed: dict[int, UnsupportedLayerError | InvalidInputError] = {}
         self._channels: dict[int, int] = dict(graph.channel_axes)
@@ -190,8 +190,8 @@ class Tracing:
             inputs=tuple(self.shape(tensor) for tensor in node.inputs),
             outputs=tuple(self.shape(tensor) for tensor in node.outputs),
             dtypes=tuple(self._tensors[tensor].dtype for tensor in node.inputs),
-            # Inside a layer, a sample's shape may be written into an operation.
-            batch=1 if self._is_inner(node) and not self.graph.batch else self.graph.batch,
+            # Inside a layer, the size of the batch may be written into an operation.
+            batch=self.graph.batch or (PAIR if node in self._inner else None),
             filled=node.filled_arguments,
             run=self.graph.runner(node),
         )
@@ -236,25 +236,18 @@ class Tracing:
             return False
         nodes, tensors = found
         self._tensors.extend(tensors)
-        self._alone.update(nodes)
+        self._inner.update(nodes)
         try:
             for one in nodes:
                 if not self._reached.intersection(one.inputs):
                     continue
                 self._reached.update(one.outputs)
-                if self._is_inner(one) and is_measured(one.kind):
-                    # A single sample would not show that it mixes samples; the whole layer does.
-                    return False
                 self._pass(one)
-        except UnsupportedLayerError:
+        except (UnsupportedLayerError, InvalidInputError):
             # As a whole it can still be measured.
             return False
         self._inside[node] = nodes
         return True
-
-    def _is_inner(self, node: Node) -> bool:
-        """Whether a call is that of an operation inside a layer, on a batch of one sample."""
-        return node in self._alone and isinstance(node.kind, str)
 
     def _pass_over(self, node: Node) -> None:
         """Carries reaches and channel axes over one call."""

@@ -156,7 +156,10 @@ class View:
             if link.axis is None:
                 continue
             units, counted = link.relation.taps(np.arange(output[link.axis]))
-            missing = ~(counted & (units >= 0) & (units < shape[axis])).any(axis=1)
+            if link.clip:
+                # Elsewhere what lies beyond the edge is padding, which boxes go on into.
+                counted = counted & (units >= 0) & (units < shape[axis])
+            missing = ~counted.any(axis=1)
             line = [-1 if one == link.axis else 1 for one in range(len(output))]
             blind = np.asarray(blind | missing.reshape(line))
         return blind if blind.any() else None

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from keras_erf import receptive_field, receptive_fields
 from keras_erf.errors import (
@@ -55,6 +55,11 @@ TCNS = [
     "tcn k=3 dilations=1-2-4 stacks=2",
     "tcn k=5 dilations=1-2 stacks=1",
 ]
+
+
+def reversed_batch(x):
+    """What no unit has a field of: another sample is seen."""
+    return ops.flip(x, 0)
 
 
 @pytest.fixture(scope="module")
@@ -426,7 +431,7 @@ def test_each_input_has_its_own_field():
 
 def test_an_unknown_layer_behind_another_input_does_no_harm():
     left, right = keras.Input((8, 2), name="left"), keras.Input((8, 2), name="right")
-    strange = layers.Lambda(keras.ops.round, name="strange")(right)
+    strange = layers.Lambda(reversed_batch, name="strange")(right)
     y = layers.Concatenate(name="both")([strange, layers.Conv1D(2, 3, padding="same")(left)])
     model = keras.Model([left, right], layers.Conv1D(2, 3, padding="same")(y))
     assert receptive_field(model).size == (5,)
@@ -604,7 +609,7 @@ def test_the_table_as_a_frame():
 def test_the_table_says_what_it_skipped_and_why():
     x = keras.Input((16, 16, 3))
     y = layers.Conv2D(3, 3, name="first")(x)
-    y = layers.Lambda(keras.ops.round, name="strange")(y)
+    y = layers.Lambda(reversed_batch, name="strange")(y)
     y = layers.Conv2D(3, 3, name="behind")(y)
     table = receptive_fields(keras.Model(x, y))
     assert [one.layer for one in table.fields] == ["first"]
@@ -724,13 +729,13 @@ MISTAKES = {
         "`model` must be built",
     ),
     "lambda": (
-        lambda: odd(layers.Lambda(keras.ops.round, name="odd")),
+        lambda: odd(layers.Lambda(reversed_batch, name="odd")),
         {"layer": "after"},
         UnsupportedLayerError,
-        r"'odd' is unknown and cannot be measured: no gradient.*Pass a rule by `rules=",
+        r"'odd' is unknown and cannot be measured: it mixes.*Pass a rule by `rules=",
     ),
     "no layer that is known": (
-        lambda: odd(layers.Lambda(keras.ops.round, name="odd")),
+        lambda: odd(layers.Lambda(reversed_batch, name="odd")),
         {},
         InvalidInputError,
         "the model has none .*'odd'",
@@ -752,7 +757,7 @@ def test_a_mistake_gets_one_line_with_the_remedy(name):
 def test_a_mistake_is_not_hidden_by_another_layer_without_a_rule():
     x = keras.Input((8, 8, 3))
     y = layers.Conv2D(4, 3, name="conv")(x)
-    z = layers.Lambda(keras.ops.round, name="strange")(y)
+    z = layers.Lambda(reversed_batch, name="strange")(y)
     model = keras.Model(x, [z, layers.Dense(2, name="head")(layers.Flatten()(y))])
     with pytest.raises(InvalidInputError, match=r"`layer` must have spatial axes.*: conv\. "):
         receptive_field(model, "head")

@@ -8,6 +8,6 @@ the families `sliding`, `pointwise`, `everything` and `rearranging` hold them.
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.everything import whole
 from keras_erf.rules.measured import measured
-from keras_erf.rules.table import RULES, is_measured, is_unknown, views
+from keras_erf.rules.table import RULES, is_unknown, views
 
-__all__ = ["RULES", "Call", "Rule", "is_measured", "is_unknown", "measured", "views", "whole"]
+__all__ = ["RULES", "Call", "Rule", "is_unknown", "measured", "views", "whole"]

@@ -19,7 +19,7 @@ from keras_erf.rules.measured import measured
 from keras_erf.rules.operations import OPERATIONS
 from keras_erf.views import AnyView
 
-__all__ = ["RULES", "find_rule", "is_measured", "is_unknown", "views"]
+__all__ = ["RULES", "find_rule", "is_unknown", "views"]
 
 RULES: dict[type | str, Rule] = {**LAYERS, **OPERATIONS}
 
@@ -38,17 +38,12 @@ def find_rule(kind: type | str) -> Rule | None:
     return None
 
 
-def is_measured(kind: type | str) -> bool:
-    """Whether a class or operation has no rule but the measured one."""
-    return find_rule(kind) in (None, measured)
-
-
 def is_unknown(operation: Any, own: Mapping[type, Rule] | None = None) -> bool:
     """Whether a layer has no rule but the measured one, so that looking inside may tell more."""
     kind = type(operation)
     if not isinstance(operation, layers.Layer) or (own and kind in own):
         return False
-    return is_measured(kind) or not _knows_activation(operation)
+    return find_rule(kind) in (None, measured) or not _knows_activation(operation)
 
 
 def views(
