@@ -403,6 +403,51 @@ def test_one_number_stands_for_every_axis():
     assert receptive_field(convolutional(16, 16), input_shape=40).input_size == (40, 40)
 
 
+def pyramid(left: Sequence[int | None], right: Sequence[int | None]) -> keras.Model:
+    """An image, and a second one of another size that is brought to the first one's."""
+    a, b = keras.Input((*left, 3), name="a"), keras.Input((*right, 3), name="b")
+    fine = layers.Conv2D(4, 3, 2, padding="same", name="fine")(a)
+    coarse = layers.UpSampling2D((2, 1), name="coarse")(layers.Conv2D(4, 3, padding="same")(b))
+    return keras.Model([a, b], layers.Add(name="sum")([fine, coarse]))
+
+
+def test_other_inputs_keep_their_proportion():
+    model = pyramid((32, 24), (8, 12))
+    field = receptive_field(model, input_shape=(64, 36))
+    assert field.input_size == (64, 36)
+    assert field.output_size == (32, 18)
+    other = receptive_field(model, input="b", input_shape=(16, 18))
+    assert other.input_size == (16, 18)
+    assert other.output_size == (32, 18)
+    assert (other.size, other.stride) == ((3, 3), (Fraction(1, 2), 1))
+    # One number is for the analysed input; the other one follows.
+    assert receptive_field(model, input_shape=48).output_size == (24, 24)
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({"input_shape": (34, 24)}, "'b' has 8 pixels where the analysed one has 32"),
+        ({"input_shape": (32, 25)}, "'b' has 12 pixels where the analysed one has 24"),
+    ],
+)
+def test_a_proportion_that_is_not_whole_is_refused(options, sizes):
+    with pytest.raises(InvalidInputError, match=sizes) as caught:
+        receptive_field(pyramid((32, 24), (8, 12)), **options)
+    message = str(caught.value)
+    assert message.startswith("`input_shape` must keep the inputs' proportions in whole pixels")
+    assert message.endswith(f"Received: input_shape={options['input_shape']!r}")
+
+
+def test_inputs_of_undefined_size_get_the_same_one():
+    a, b = keras.Input((None, None, 3), name="a"), keras.Input((16, None, 3), name="b")
+    y = layers.Add()([layers.Conv2D(3, 3, padding="same")(a), b])
+    field = receptive_field(keras.Model([a, b], y), input_shape=(16, 20))
+    assert field.input_size == field.output_size == (16, 20)
+    field = receptive_field(keras.Model([a, b], y), input="b", input_shape=(24, 20))
+    assert field.output_size == (24, 20)
+
+
 # --- Inputs, layers and nesting ------------------------------------------------------------------
 
 
@@ -426,7 +471,7 @@ def test_each_input_has_its_own_field():
 
 def test_an_unknown_layer_behind_another_input_does_no_harm():
     left, right = keras.Input((8, 2), name="left"), keras.Input((8, 2), name="right")
-    strange = layers.Lambda(lambda x: x, name="strange")(right)
+    strange = layers.Lambda(ops.round, name="strange")(right)
     y = layers.Concatenate(name="both")([strange, layers.Conv1D(2, 3, padding="same")(left)])
     model = keras.Model([left, right], layers.Conv1D(2, 3, padding="same")(y))
     assert receptive_field(model).size == (5,)
@@ -553,7 +598,9 @@ def test_a_unit_is_an_index_for_each_axis(unit):
     assert field.box((0, 0)) == ((-1, 4), (-1, 4))
 
 
-@pytest.mark.parametrize("unit", [(16, 0), (-1, 0), (1,), (1, 2, 3), (1.0, 2), 3, "middle", None])
+@pytest.mark.parametrize(
+    "unit", [(16, 0), (-1, 0), (1,), (1, 2, 3), (1.0, 2), 3, (True, 2), "middle", None]
+)
 def test_a_unit_outside_the_map_is_refused(unit):
     model = convolutional(32, 32, depth=1)
     with pytest.raises(InvalidInputError, match=r"`unit`.*'center'.*\(16, 16\).*Received: unit="):
@@ -604,7 +651,7 @@ def test_the_table_as_a_frame():
 def test_the_table_says_what_it_skipped_and_why():
     x = keras.Input((16, 16, 3))
     y = layers.Conv2D(3, 3, name="first")(x)
-    y = layers.Lambda(lambda x: x, name="strange")(y)
+    y = layers.Lambda(ops.round, name="strange")(y)
     y = layers.Conv2D(3, 3, name="behind")(y)
     table = receptive_fields(keras.Model(x, y))
     assert [one.layer for one in table.fields] == ["first"]
@@ -626,10 +673,10 @@ def test_the_table_at_a_size_some_layers_do_not_fit():
 
 
 class Odd(layers.Conv2D):
-    """A convolution with a call of its own."""
+    """A convolution with a call of its own, through which no gradient flows."""
 
     def call(self, x):
-        return super().call(ops.roll(x, 1, axis=1))
+        return ops.sign(super().call(x))
 
 
 class Subclassed(keras.Model):
@@ -703,6 +750,18 @@ MISTAKES = {
         "`input_shape`",
     ),
     "size of text": (headed, {"input_shape": "88"}, InvalidInputError, "`input_shape`"),
+    "size that is a boolean": (
+        headed,
+        {"input_shape": True},
+        InvalidInputError,
+        "`input_shape` must give 2 positive.*input_shape=True",
+    ),
+    "sizes that are booleans": (
+        headed,
+        {"input_shape": (True, 8)},
+        InvalidInputError,
+        "`input_shape`",
+    ),
     "size too small": (
         headed,
         {"input_shape": (3, 3), "layer": "conv_second"},
@@ -731,16 +790,16 @@ MISTAKES = {
         "`model` must be built",
     ),
     "lambda": (
-        lambda: odd(layers.Lambda(lambda x: x, name="odd")),
+        lambda: odd(layers.Lambda(ops.round, name="odd")),
         {"layer": "after"},
         UnsupportedLayerError,
-        "layer 'odd': its class Lambda.*Choose a layer before it",
+        "Layer 'odd' is unknown and cannot be measured.*{Lambda: rule}.*choose a layer before it",
     ),
     "overridden call": (
         lambda: odd(Odd(2, 3, name="odd")),
         {"layer": "after"},
         UnsupportedLayerError,
-        "layer 'odd': its class Odd.*Choose a layer before it",
+        "Layer 'odd' is unknown and cannot be measured.*{Odd: rule}.*choose a layer before it",
     ),
     "no layer that is known": (
         lambda: odd(Odd(2, 3, name="odd")),
@@ -765,7 +824,7 @@ def test_a_mistake_gets_one_line_with_the_remedy(name):
 def test_a_mistake_is_not_hidden_by_another_layer_without_a_rule():
     x = keras.Input((8, 8, 3))
     y = layers.Conv2D(4, 3, name="conv")(x)
-    z = layers.Lambda(lambda x: x, name="strange")(y)
+    z = layers.Lambda(ops.round, name="strange")(y)
     model = keras.Model(x, [z, layers.Dense(2, name="head")(layers.Flatten()(y))])
     with pytest.raises(InvalidInputError, match=r"`layer` must have spatial axes.*: conv\. "):
         receptive_field(model, "head")
