@@ -325,6 +325,66 @@ def test_a_kernel_larger_than_the_input_is_no_global_path():
     assert field.support().all()
 
 
+def summary(x: Any) -> Any:
+    """A token of everything in front of the others."""
+    return layers.Concatenate(axis=1)([layers.GlobalAveragePooling1D(keepdims=True)(x), x])
+
+
+def single_steps(x: Any) -> Any:
+    return layers.Concatenate(axis=1)(
+        [layers.Cropping1D((0, 19))(x), layers.Cropping1D((5, 14))(x)]
+    )
+
+
+def tangled(x: Any) -> Any:
+    """Steps in an order of no rule; what stands beside them is padding."""
+    chosen = layers.Lambda(lambda x: ops.take(x, np.array([0, 9, 1, 2, 4]), axis=1))(x)
+    return layers.Conv1D(2, 3, padding="same")(chosen)
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (summary, [(0, 20), (0, 1), (1, 2), (2, 3)]),
+        # Pieces of one step are not taken for each other.
+        (single_steps, [(0, 1), (5, 6)]),
+        (tangled, [None, (0, 10), (1, 10), (1, 5), (2, 5)]),
+        # Around what is gathered, and between what is spread, there is nothing.
+        (
+            lambda x: layers.ZeroPadding1D(1)(layers.GlobalAveragePooling1D(keepdims=True)(x)),
+            ["nothing", (0, 20), "nothing"],
+        ),
+        (
+            lambda x: layers.Conv1DTranspose(2, 1, 2)(
+                layers.Conv1DTranspose(2, 2, 2)(layers.GlobalAveragePooling1D(keepdims=True)(x))
+            ),
+            [(0, 20), "nothing", (0, 20), "nothing"],
+        ),
+    ],
+)
+def test_a_unit_has_the_field_it_sees_and_no_other_s(build, expected):
+    x = keras.Input((20, 2))
+    model = keras.Model(x, build(x))
+    for index, box in enumerate(expected):
+        if box == "nothing":
+            with pytest.raises(InvalidInputError, match="sees nothing"):
+                receptive_field(model, model.output, unit=(index,))
+            continue
+        field = receptive_field(model, model.output, unit=(index,))
+        if box is not None:
+            assert field.box() == field.visible() == (box,)
+        assert (field.status == "whole") == (box == (0, 20))
+
+
+def test_columns_side_by_side_of_a_map_of_gathered_columns():
+    x = keras.Input((6, 6, 2))
+    means = layers.AveragePooling2D((1, 2))(layers.AveragePooling2D((1, 3))(x))
+    piece = layers.Cropping2D(((0, 0), (2, 3)))(x)
+    model = keras.Model(x, layers.Concatenate(axis=2)([means, piece]))
+    assert receptive_field(model, unit=(4, 0)).box() == ((4, 5), (0, 6))
+    assert receptive_field(model, unit=(4, 1)).box() == ((4, 5), (2, 3))
+
+
 # --- Sizes ---------------------------------------------------------------------------------------
 
 
