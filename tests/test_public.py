@@ -15,27 +15,56 @@ from keras_erf import zoo
 
 NAMES = [
     "DEFINITIONS",
+    "Check",
     "Definition",
     "EffectiveReceptiveField",
     "FieldTable",
     "ImageFolder",
+    "PathSizes",
+    "ProjectiveField",
     "ReceptiveField",
+    "TileOverlap",
     "__version__",
     "analysis",
+    "check",
     "errors",
     "load",
+    "path_sizes",
     "plotting",
     "probe",
+    "projective_field",
     "receptive_field",
     "receptive_fields",
+    "rules",
+    "tile_overlap",
+    "unproductive_layers",
     "zoo",
 ]
 
 SIGNATURES = {
     "receptive_field": (
-        "(model, layer=None, *, unit='center', input=None, input_shape=None, through_global=True)"
+        "(model, layer=None, *, unit='center', input=None, input_shape=None, through_global=True, "
+        "grid=None, rules=None)"
     ),
-    "receptive_fields": "(model, *, input=None, input_shape=None, through_global=True)",
+    "receptive_fields": (
+        "(model, *, input=None, input_shape=None, through_global=True, rules=None)"
+    ),
+    "check": (
+        "(model, layer=None, *, unit='center', input=None, input_shape=None, grid=None, rules=None)"
+    ),
+    "path_sizes": "(model, layer=None, *, input=None, input_shape=None, rules=None)",
+    "projective_field": (
+        "(model, layer=None, *, pixel, input=None, input_shape=None, through_global=True, "
+        "rules=None)"
+    ),
+    "tile_overlap": (
+        "(model, output=None, *, erf=None, mass=0.99, input=None, input_shape=None, "
+        "through_global=True, rules=None)"
+    ),
+    "unproductive_layers": "(model, input_shape=None, *, input=None, rules=None)",
+    "rules.measured": "(call)",
+    "rules.views": "(call, kind, own=None)",
+    "rules.whole": "(call)",
     "probe": (
         "(model, layer=None, *, unit='center', inputs='normal', samples=None, "
         "definition='luo2016', batch_size=None, seed=0, input=None, input_shape=None, "
@@ -72,6 +101,10 @@ SIGNATURES = {
 
 # Fields of a dataclass in order, and what else can be read off it without a call.
 ATTRIBUTES = {
+    "Check": ("verdict receptive_field checked differences unmeasured", ""),
+    "PathSizes": ("layer smallest largest", ""),
+    "ProjectiveField": ("layer input pixel mask status", "box"),
+    "TileOverlap": ("before after step mass status", ""),
     "Definition": (
         "name seed measure channels after normalized display source",
         "",

@@ -330,6 +330,66 @@ def test_a_kernel_larger_than_the_input_is_no_global_path():
     assert field.support().all()
 
 
+def summary(x: Any) -> Any:
+    """A token of everything in front of the others."""
+    return layers.Concatenate(axis=1)([layers.GlobalAveragePooling1D(keepdims=True)(x), x])
+
+
+def single_steps(x: Any) -> Any:
+    return layers.Concatenate(axis=1)(
+        [layers.Cropping1D((0, 19))(x), layers.Cropping1D((5, 14))(x)]
+    )
+
+
+def tangled(x: Any) -> Any:
+    """Steps in an order of no rule; what stands beside them is padding."""
+    chosen = layers.Lambda(lambda x: ops.take(x, np.array([0, 9, 1, 2, 4]), axis=1))(x)
+    return layers.Conv1D(2, 3, padding="same")(chosen)
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (summary, [(0, 20), (0, 1), (1, 2), (2, 3)]),
+        # Pieces of one step are not taken for each other.
+        (single_steps, [(0, 1), (5, 6)]),
+        (tangled, [None, (0, 10), (1, 10), (1, 5), (2, 5)]),
+        # Around what is gathered, and between what is spread, there is nothing.
+        (
+            lambda x: layers.ZeroPadding1D(1)(layers.GlobalAveragePooling1D(keepdims=True)(x)),
+            ["nothing", (0, 20), "nothing"],
+        ),
+        (
+            lambda x: layers.Conv1DTranspose(2, 1, 2)(
+                layers.Conv1DTranspose(2, 2, 2)(layers.GlobalAveragePooling1D(keepdims=True)(x))
+            ),
+            [(0, 20), "nothing", (0, 20), "nothing"],
+        ),
+    ],
+)
+def test_a_unit_has_the_field_it_sees_and_no_other_s(build, expected):
+    x = keras.Input((20, 2))
+    model = keras.Model(x, build(x))
+    for index, box in enumerate(expected):
+        if box == "nothing":
+            with pytest.raises(InvalidInputError, match="sees nothing"):
+                receptive_field(model, model.output, unit=(index,))
+            continue
+        field = receptive_field(model, model.output, unit=(index,))
+        if box is not None:
+            assert field.box() == field.visible() == (box,)
+        assert (field.status == "whole") == (box == (0, 20))
+
+
+def test_columns_side_by_side_of_a_map_of_gathered_columns():
+    x = keras.Input((6, 6, 2))
+    means = layers.AveragePooling2D((1, 2))(layers.AveragePooling2D((1, 3))(x))
+    piece = layers.Cropping2D(((0, 0), (2, 3)))(x)
+    model = keras.Model(x, layers.Concatenate(axis=2)([means, piece]))
+    assert receptive_field(model, unit=(4, 0)).box() == ((4, 5), (0, 6))
+    assert receptive_field(model, unit=(4, 1)).box() == ((4, 5), (2, 3))
+
+
 # --- Sizes ---------------------------------------------------------------------------------------
 
 
@@ -406,6 +466,51 @@ def test_another_size_may_be_asked_for(given):
 
 def test_one_number_stands_for_every_axis():
     assert receptive_field(convolutional(16, 16), input_shape=40).input_size == (40, 40)
+
+
+def pyramid(left: Sequence[int | None], right: Sequence[int | None]) -> keras.Model:
+    """An image, and a second one of another size that is brought to the first one's."""
+    a, b = keras.Input((*left, 3), name="a"), keras.Input((*right, 3), name="b")
+    fine = layers.Conv2D(4, 3, 2, padding="same", name="fine")(a)
+    coarse = layers.UpSampling2D((2, 1), name="coarse")(layers.Conv2D(4, 3, padding="same")(b))
+    return keras.Model([a, b], layers.Add(name="sum")([fine, coarse]))
+
+
+def test_other_inputs_keep_their_proportion():
+    model = pyramid((32, 24), (8, 12))
+    field = receptive_field(model, input_shape=(64, 36))
+    assert field.input_size == (64, 36)
+    assert field.output_size == (32, 18)
+    other = receptive_field(model, input="b", input_shape=(16, 18))
+    assert other.input_size == (16, 18)
+    assert other.output_size == (32, 18)
+    assert (other.size, other.stride) == ((3, 3), (Fraction(1, 2), 1))
+    # One number is for the analysed input; the other one follows.
+    assert receptive_field(model, input_shape=48).output_size == (24, 24)
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({"input_shape": (34, 24)}, "'b' has 8 pixels where the analysed one has 32"),
+        ({"input_shape": (32, 25)}, "'b' has 12 pixels where the analysed one has 24"),
+    ],
+)
+def test_a_proportion_that_is_not_whole_is_refused(options, sizes):
+    with pytest.raises(InvalidInputError, match=sizes) as caught:
+        receptive_field(pyramid((32, 24), (8, 12)), **options)
+    message = str(caught.value)
+    assert message.startswith("`input_shape` must keep the inputs' proportions in whole pixels")
+    assert message.endswith(f"Received: input_shape={options['input_shape']!r}")
+
+
+def test_inputs_of_undefined_size_get_the_same_one():
+    a, b = keras.Input((None, None, 3), name="a"), keras.Input((16, None, 3), name="b")
+    y = layers.Add()([layers.Conv2D(3, 3, padding="same")(a), b])
+    field = receptive_field(keras.Model([a, b], y), input_shape=(16, 20))
+    assert field.input_size == field.output_size == (16, 20)
+    field = receptive_field(keras.Model([a, b], y), input="b", input_shape=(24, 20))
+    assert field.output_size == (24, 20)
 
 
 # --- Inputs, layers and nesting ------------------------------------------------------------------
@@ -558,7 +663,9 @@ def test_a_unit_is_an_index_for_each_axis(unit):
     assert field.box((0, 0)) == ((-1, 4), (-1, 4))
 
 
-@pytest.mark.parametrize("unit", [(16, 0), (-1, 0), (1,), (1, 2, 3), (1.0, 2), 3, "middle", None])
+@pytest.mark.parametrize(
+    "unit", [(16, 0), (-1, 0), (1,), (1, 2, 3), (1.0, 2), 3, (True, 2), "middle", None]
+)
 def test_a_unit_outside_the_map_is_refused(unit):
     model = convolutional(32, 32, depth=1)
     with pytest.raises(InvalidInputError, match=r"`unit`.*'center'.*\(16, 16\).*Received: unit="):
@@ -701,6 +808,18 @@ MISTAKES = {
         "`input_shape`",
     ),
     "size of text": (headed, {"input_shape": "88"}, InvalidInputError, "`input_shape`"),
+    "size that is a boolean": (
+        headed,
+        {"input_shape": True},
+        InvalidInputError,
+        "`input_shape` must give 2 positive.*input_shape=True",
+    ),
+    "sizes that are booleans": (
+        headed,
+        {"input_shape": (True, 8)},
+        InvalidInputError,
+        "`input_shape`",
+    ),
     "size too small": (
         headed,
         {"input_shape": (3, 3), "layer": "conv_second"},
