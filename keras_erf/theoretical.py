@@ -214,7 +214,8 @@ def locate(
         tensor = _last_map(tracing)
     else:
         # The same layer at every size: a small input leaves the last ones a single position.
-        tensor = _last_map(_ample(graph, tracing.input, rules))
+        ample = _ample(graph, tracing.input, rules)
+        tensor = _last_map(tracing if ample.graph.failures else ample)
     field, position = _field(tracing, tensor, unit, through_global, grid)
     return Target(tracing, tensor, tracing.spatial_axes(tensor), position, field)
 

@@ -302,15 +302,19 @@ class Tracing:
         followed = {self._channels[source]}.union(*(_axes(reach) for reach in before))
         shape, other = self.shape(made), self.shape(source)
         blind = view.blind(set(range(len(other))) - followed, shape, other)
-        if blind is None:
+        if not blind:
             return path
         # Empty along one axis is empty; one that does not move loses nothing by being a table.
-        place = next((place for place, reach in enumerate(path) if not _axes(reach)), 0)
-        own = table(path[place], shape)
-        starts = np.where(blind, NOTHING[0], own.starts)
-        stops = np.where(blind, NOTHING[1], own.stops)
-        emptied = Table(starts, stops, own.stride, own.gathered)
-        return (*path[:place], emptied, *path[place + 1 :])
+        still = [place for place, reach in enumerate(path) if not _axes(reach)] or [0]
+        emptied = list(path)
+        for turn, (axis, missing) in enumerate(blind.items()):
+            place = still[turn % len(still)]
+            own = table(emptied[place], shape)
+            line = missing.reshape([-1 if one == axis else 1 for one in range(len(shape))])
+            starts = np.where(line, NOTHING[0], own.starts)
+            stops = np.where(line, NOTHING[1], own.stops)
+            emptied[place] = Table(starts, stops, own.stride, own.gathered)
+        return tuple(emptied)
 
     def _views_of(self, node: Node) -> tuple[AnyView, ...]:
         if node not in self._views:

@@ -144,25 +144,26 @@ class View:
         places = [link.axis if axis in kept else None for axis, link in enumerate(self.links)]
         return simplified(reach.transposed(places, len(output)))
 
-    def blind(self, axes: Iterable[int], output: Shape, shape: Shape) -> np.ndarray | None:
-        """Outputs that see nothing along one of the input's `axes`; `None` if there are none.
+    def blind(self, axes: Iterable[int], output: Shape, shape: Shape) -> dict[int, np.ndarray]:
+        """Outputs that see nothing along one of the input's `axes`.
 
         Returns:
-            A boolean array, of length 1 along the output axes that make no difference.
+            For each output axis along which there are any, a boolean array of
+            the indices that see nothing.
         """
-        blind = np.zeros((1,) * len(output), dtype=bool)
+        blind: dict[int, np.ndarray] = {}
+        if self._same and output == shape:
+            return blind
         for axis in axes:
             link = self.links[axis]
             if link.axis is None:
                 continue
             units, counted = link.relation.taps(np.arange(output[link.axis]))
-            if link.clip:
-                # Elsewhere what lies beyond the edge is padding, which boxes go on into.
-                counted = counted & (units >= 0) & (units < shape[axis])
-            missing = ~counted.any(axis=1)
-            line = [-1 if one == link.axis else 1 for one in range(len(output))]
-            blind = np.asarray(blind | missing.reshape(line))
-        return blind if blind.any() else None
+            missing = ~(counted & (units >= 0) & (units < shape[axis])).any(axis=1)
+            if missing.any():
+                before = blind.get(link.axis, np.zeros_like(missing))
+                blind[link.axis] = np.asarray(missing | before)
+        return blind
 
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""

@@ -68,7 +68,7 @@ SIGNATURES = {
     "probe": (
         "(model, layer=None, *, unit='center', inputs='normal', samples=None, "
         "definition='luo2016', batch_size=None, seed=0, input=None, input_shape=None, "
-        "training=False, progress=None)"
+        "training=False, grid=None, rules=None, progress=None)"
     ),
     "load": "(path)",
     "ImageFolder": "(path, preprocess=None)",

@@ -407,9 +407,9 @@ def test_a_unit_is_blind_where_it_sees_nothing_along_one_of_the_axes(case, data)
             link = view.links[axis]
             if link.axis is not None:
                 seen = reached(link.relation, unit[link.axis])
-                # What lies beyond the edge is padding, but where neighbours stand there.
-                expected[unit] |= not (seen & set(range(shape[axis])) if link.clip else seen)
-    found = view.blind(axes, output, shape)
-    assert (found is None) == (not expected.any())
-    if found is not None:
-        np.testing.assert_array_equal(np.broadcast_to(found, output), expected)
+                expected[unit] |= not seen & set(range(shape[axis]))
+    found = np.zeros(output, dtype=bool)
+    for axis, missing in view.blind(axes, output, shape).items():
+        assert missing.any()
+        found |= missing.reshape([-1 if one == axis else 1 for one in range(len(output))])
+    np.testing.assert_array_equal(found, expected)
