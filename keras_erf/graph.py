@@ -279,8 +279,6 @@ class Graph:
         finally:
             for one, inbound, outbound in before:
                 del one._inbound_nodes[inbound:], one._outbound_nodes[outbound:]
-        if len(set(ends)) < len(node.outputs) or not set(ends).isdisjoint(node.inputs):
-            return None
         names = dict(zip(ends, node.outputs, strict=True))
         nodes = [
             replace(
@@ -497,7 +495,12 @@ def _followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
             kwargs["training"] = False
         return node.operation.call(*args, **kwargs)
 
-    return node.call(specs, run)
+    made: list[Any] = []
+    for tensor in node.call(specs, run):
+        # What is handed on as it came, or twice, gets a call of its own that makes it.
+        known = any(tensor is one for one in (*specs.values(), *made))
+        made.append(keras.layers.Identity()(tensor) if known else tensor)
+    return made
 
 
 def _specifier(operation: Any) -> Callable[..., Any]:
