@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_erf.errors import UnsupportedLayerError
+from keras_erf.graph import Argument
 from keras_erf.views import AnyView
 
-__all__ = ["Call", "Rule", "channel_axis", "spatial_axes"]
+__all__ = ["Call", "Rule", "bound_arguments", "channel_axis", "part_of", "spatial_axes"]
 
 Shape = tuple[int, ...]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Rule = Callable[["Call"], tuple[AnyView, ...]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Call:
             state=())` takes the input tensors' values, with a batch axis, and
             pairs of a variable and the value to read in its place; it gives the
             outputs' values.
+        rule_of: The rule of a layer inside this one, or `None` if nobody knows it.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Call:
     batch: int | None = None
     filled: Callable[[], Arguments] = field(default=lambda: ((), {}), repr=False, compare=False)
     run: Callable[..., list[Any]] = field(default=lambda *_, **__: [], repr=False, compare=False)
+    rule_of: Callable[[Any], Rule | None] = field(default=lambda _: None, repr=False, compare=False)
 
     @property
     def arguments(self) -> Arguments:
@@ -53,7 +59,49 @@ class Call:
         return self.outputs[0]
 
 
-Rule = Callable[[Call], tuple[AnyView, ...]]
+def part_of(
+    call: Call,
+    layer: Any,
+    inputs: tuple[Shape, ...],
+    outputs: tuple[Shape, ...],
+    run: Callable[..., list[Any]] | None = None,
+) -> Call:
+    """The call of a layer inside the one that is called.
+
+    Args:
+        call: The call of the outer layer.
+        layer: The inner one.
+        inputs: Shape of each of its input tensors.
+        outputs: Shape of each of its output tensors.
+        run: As in `Call`; without it the inner layer cannot be measured.
+    """
+
+    def cannot_run(*_: Any, **__: Any) -> list[Any]:
+        raise UnsupportedLayerError(
+            f"No rule tells the receptive field of layer {call.name!r}: the {type(layer).__name__} "
+            "inside it cannot be measured by itself. Choose a layer before it, or pass a rule by "
+            f"`rules`. Received: {type(call.layer).__name__} from {call.inputs} to {call.outputs}"
+        )
+
+    return Call(
+        call.name,
+        layer,
+        inputs,
+        outputs,
+        call.dtypes[:1] * len(inputs),
+        call.batch,
+        lambda: (tuple(map(Argument, range(len(inputs)))), {}),
+        run=run or cannot_run,
+        rule_of=call.rule_of,
+    )
+
+
+def bound_arguments(call: Call) -> dict[str, Any]:
+    """The arguments of the call by name, with the layer's own defaults."""
+    args, kwargs = call.arguments
+    bound = inspect.signature(call.layer.call).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return dict(bound.arguments)
 
 
 def channel_axis(layer: Any, rank: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from keras_erf.reach import Reach
 from keras_erf.views import AnyView, Status
 
-__all__ = ["Chain"]
+__all__ = ["Chain", "chained"]
 
 Shape = tuple[int, ...]
 SURE: tuple[Status, ...] = ("exact", "measured", "bound")
@@ -63,13 +64,6 @@ class Chain:
             reach = step.follow(reach, after, before)
         return reach
 
-    def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
-        """Mask of the output that sees any `marked` input; see `AnyView`."""
-        shapes = (shape, *self.between, output)
-        for step, before, after in zip(self.steps, shapes, shapes[1:], strict=False):
-            marked = step.spread(marked, after, before)
-        return marked
-
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
         shapes = (shape, *self.between, output)
@@ -77,3 +71,35 @@ class Chain:
         for step, before, after in reversed(list(pairs)):
             seen = step.mask(seen, after, before)
         return seen
+
+    def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
+        """Mask of the output that sees any `marked` input; see `AnyView`."""
+        shapes = (shape, *self.between, output)
+        for step, before, after in zip(self.steps, shapes, shapes[1:], strict=False):
+            marked = step.spread(marked, after, before)
+        return marked
+
+
+def chained(
+    first: Sequence[AnyView], shape: Shape, second: Sequence[AnyView]
+) -> tuple[AnyView, ...]:
+    """The views of two steps one after the other, as of one layer.
+
+    Args:
+        first: Views of the step that runs first.
+        shape: Shape of the one tensor between them.
+        second: Views of the other step, of that tensor.
+    """
+    return tuple(
+        Chain((*_steps(one), *_steps(two)), (*_between(one), shape, *_between(two)))
+        for one in first
+        for two in second
+    )
+
+
+def _steps(view: AnyView) -> tuple[AnyView, ...]:
+    return view.steps if isinstance(view, Chain) else (view,)
+
+
+def _between(view: AnyView) -> tuple[Shape, ...]:
+    return view.between if isinstance(view, Chain) else ()
