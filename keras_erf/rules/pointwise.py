@@ -7,12 +7,29 @@ space sees its own position and, through its statistics, all others.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from keras_erf.rules.call import Call
-from keras_erf.views import Link, View
+from keras_erf.errors import UnsupportedLayerError
+from keras_erf.geometry import Blocks
+from keras_erf.rules.call import Call, bound_arguments
+from keras_erf.rules.measured import measured
+from keras_erf.rules.refused import refused
+from keras_erf.views import AnyView, Link, View
 
-__all__ = ["activation", "dense", "elementwise", "group_normalization", "mixes", "normalization"]
+__all__ = [
+    "counted_axes",
+    "dense",
+    "dot",
+    "einsum",
+    "elementwise",
+    "embedding",
+    "group_normalization",
+    "masking",
+    "normalization",
+    "one_by_one",
+]
+
+wrong_shape = refused("Keras states another shape than it returns")
 
 
 def elementwise(call: Call) -> tuple[View, ...]:
@@ -28,19 +45,6 @@ def elementwise(call: Call) -> tuple[View, ...]:
     return tuple(views)
 
 
-def activation(call: Call) -> tuple[View, ...]:
-    """An activation by name: element-wise but for the softmax family, over the last axis."""
-    if mixes(call.layer):
-        return _statistics_over(call, {len(call.output) - 1})
-    return elementwise(call)
-
-
-def mixes(layer: Any) -> bool:
-    """Whether a layer has an activation that mixes the last axis."""
-    name = getattr(getattr(layer, "activation", None), "__name__", "")
-    return name in {"softmax", "log_softmax", "sparsemax"}
-
-
 def dense(call: Call) -> tuple[View]:
     """A matrix on the last axis."""
     return (_gathering(call, {len(call.output) - 1}),)
@@ -48,10 +52,9 @@ def dense(call: Call) -> tuple[View]:
 
 def normalization(call: Call) -> tuple[View, ...]:
     """Softmax, and layer, unit and root-mean-square normalisation, over `axis`."""
-    axis, rank = call.layer.axis, len(call.output)
+    axis = call.layer.axis
     given = axis if isinstance(axis, (list, tuple)) else [axis]
-    # Keras counts the batch as axis 0.
-    return _statistics_over(call, {one % (rank + 1) - 1 for one in given})
+    return _statistics_over(call, counted_axes(call, given))
 
 
 def group_normalization(call: Call) -> tuple[View, ...]:
@@ -59,7 +62,95 @@ def group_normalization(call: Call) -> tuple[View, ...]:
 
     Reference: Wu and He 2018, "Group Normalization", equation 3.
     """
-    return _statistics_over(call, set(range(len(call.output))))
+    (channel,) = counted_axes(call, [call.layer.axis])
+    size = call.output[channel]
+    groups = size if call.layer.groups == -1 else call.layer.groups
+    block = Link(channel, Blocks(size // groups, size // groups))
+    links = (block if axis == channel else Link(None) for axis in range(len(call.output)))
+    return (_gathering(call, set()), View(tuple(links)))
+
+
+def masking(call: Call) -> tuple[View, ...]:
+    """A position is let through or not as a whole: its channels decide together."""
+    return _statistics_over(call, {len(call.output) - 1})
+
+
+def one_by_one(call: Call) -> tuple[AnyView, ...]:
+    """As many outputs as inputs, each of them of its own input, element by element."""
+    if call.inputs != call.outputs:
+        return measured(call)
+    return tuple(
+        View(tuple(map(Link, range(len(shape)))), place, place)
+        for place, shape in enumerate(call.inputs)
+    )
+
+
+def embedding(call: Call) -> tuple[View]:
+    """A vector for each index; in reverse, a matrix on the last axis."""
+    if bound_arguments(call).get("reverse", False):
+        return dense(call)
+    return (View(tuple(map(Link, range(len(call.inputs[0]))))),)
+
+
+def dot(call: Call) -> tuple[View, ...]:
+    """Sums of products over one axis of each input; the others stand one after the other."""
+    axes = call.layer.axes
+    pair = axes if isinstance(axes, (list, tuple)) else (axes, axes)
+    views = []
+    place = 0
+    for number, (shape, axis) in enumerate(zip(call.inputs, pair, strict=True)):
+        summed = axis % (len(shape) + 1) - 1
+        links = []
+        for own in range(len(shape)):
+            links.append(Link(None) if own == summed else Link(place))
+            place += own != summed
+        views.append(View(tuple(links), input=number))
+    return tuple(views)
+
+
+def einsum(call: Call) -> tuple[AnyView, ...]:
+    """`EinsumDense`: axes whose letter the output has stay, the others are summed over.
+
+    Raises:
+        UnsupportedLayerError: The samples of a batch are summed over or moved.
+    """
+    given, _, made = call.layer.equation.replace(" ", "").partition("->")
+    own = given.partition(",")[0]
+    free = len(call.inputs[0]) + 1 - len(own.replace("...", ""))
+    # Axes that an ellipsis stands for get letters nobody uses.
+    ellipsis = "".join(chr(0x2460 + number) for number in range(free))
+    own, made = (letters.replace("...", ellipsis) for letters in (own, made))
+    if len(set(own)) < len(own) or len(made) != len(call.output) + 1:
+        return measured(call)
+    if made.find(own[0]) != 0:
+        raise UnsupportedLayerError(
+            f"No rule tells the receptive field of layer {call.name!r}: its equation mixes the "
+            "samples of a batch. Choose a layer before it, or pass a rule by `rules`. Received: "
+            f"equation={call.layer.equation!r}"
+        )
+    followed = [made.index(one) - 1 if one in made else None for one in own[1:]]
+    pairs = zip(followed, call.inputs[0], strict=True)
+    if any(axis is not None and call.output[axis] != size for axis, size in pairs):
+        # It turns round the axes of an ellipsis.
+        return wrong_shape(call)
+    return (View(tuple(map(Link, followed))),)
+
+
+def counted_axes(call: Call, axes: Sequence[int]) -> set[int]:
+    """Axes as Keras counts them, of the first input, as we do: without the batch.
+
+    Raises:
+        UnsupportedLayerError: One is the batch axis.
+    """
+    rank = len(call.inputs[0])
+    counted = {axis % (rank + 1) - 1 for axis in axes}
+    if -1 in counted:
+        raise UnsupportedLayerError(
+            f"No rule tells the receptive field of layer {call.name!r}: it mixes the samples of "
+            "a batch. Choose a layer before it, or pass a rule by `rules`. Received: "
+            f"{type(call.layer).__name__} with axis={list(axes)!r}"
+        )
+    return counted
 
 
 def _gathering(call: Call, axes: set[int]) -> View:

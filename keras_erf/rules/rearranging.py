@@ -18,10 +18,19 @@ from keras_erf.errors import UnsupportedLayerError
 from keras_erf.geometry import Window
 from keras_erf.graph import Argument
 from keras_erf.rules.call import Call, Rule
+from keras_erf.rules.pointwise import counted_axes
 from keras_erf.rules.refused import ACROSS_BATCH
 from keras_erf.views import AnyView, Link, View, rearranged
 
-__all__ = ["concatenation", "joined", "permute", "permuted", "reshape", "traced"]
+__all__ = [
+    "concatenation",
+    "joined",
+    "permute",
+    "permuted",
+    "repeat_vector",
+    "reshape",
+    "traced",
+]
 
 
 def permute(call: Call) -> tuple[View]:
@@ -61,7 +70,7 @@ def joined(call: Call) -> tuple[AnyView, ...]:
 def concatenation(call: Call) -> tuple[View, ...]:
     """Inputs side by side along `axis`."""
     rank = len(call.output)
-    along = call.layer.axis % (rank + 1) - 1
+    (along,) = counted_axes(call, [call.layer.axis])
     views = []
     offset = 0
     for number, shape in enumerate(call.inputs):
@@ -70,6 +79,11 @@ def concatenation(call: Call) -> tuple[View, ...]:
         views.append(View(links, input=number))
         offset += shape[along]
     return tuple(views)
+
+
+def repeat_vector(call: Call) -> tuple[View]:
+    """The vector at each of `n` new positions."""
+    return (View((Link(1),)),)
 
 
 def reshape(call: Call) -> tuple[AnyView, ...]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keras_erf.errors import UnsupportedLayerError
 from keras_erf.geometry import Blocks, Relation, Window
 from keras_erf.rules.call import Call, channel_axis, spatial_axes
+from keras_erf.rules.resizing import smooth_upsampling
 from keras_erf.views import Link, View
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "separable_convolution",
     "transposed_convolution",
     "upsampling",
+    "windows_of",
     "zero_padding",
 ]
 
@@ -51,6 +52,11 @@ def _views(call: Call, windows: list[Relation], channels: Link) -> tuple[View]:
     return (View(tuple(links)),)
 
 
+def windows_of(call: Call) -> list[Relation]:
+    """The windows of a layer with a kernel, one for each spatial axis."""
+    return _windows(call, call.layer.kernel_size, call.layer.strides, call.layer.dilation_rate)
+
+
 def _windows(call: Call, kernel: tuple, stride: tuple, dilation: tuple) -> list[Relation]:
     layer, shape = call.layer, call.inputs[0]
     axes = spatial_axes(layer, len(shape))
@@ -63,7 +69,7 @@ def _windows(call: Call, kernel: tuple, stride: tuple, dilation: tuple) -> list[
 def convolution(call: Call) -> tuple[View]:
     """Plain and grouped convolutions."""
     layer, rank = call.layer, len(call.output)
-    windows = _windows(call, layer.kernel_size, layer.strides, layer.dilation_rate)
+    windows = windows_of(call)
     axis = channel_axis(layer, rank)
     groups = layer.groups
     blocks = Blocks(call.output[axis] // groups, call.inputs[0][axis] // groups)
@@ -72,16 +78,13 @@ def convolution(call: Call) -> tuple[View]:
 
 def separable_convolution(call: Call) -> tuple[View]:
     """Depthwise convolution followed by a 1x1 convolution over all channels."""
-    layer = call.layer
-    return _views(
-        call, _windows(call, layer.kernel_size, layer.strides, layer.dilation_rate), EVERY
-    )
+    return _views(call, windows_of(call), EVERY)
 
 
 def depthwise_convolution(call: Call) -> tuple[View]:
     """Depthwise convolutions: each channel by itself, `depth_multiplier` times."""
     layer = call.layer
-    windows = _windows(call, layer.kernel_size, layer.strides, layer.dilation_rate)
+    windows = windows_of(call)
     channels = Link(channel_axis(layer, len(call.output)), Blocks(layer.depth_multiplier, 1))
     return _views(call, windows, channels)
 
@@ -132,7 +135,7 @@ cropping = _shifting("cropping", -1)
 
 
 def upsampling(call: Call) -> tuple[View]:
-    """Nearest and bilinear up-sampling by whole factors.
+    """Up-sampling by whole factors, nearest and bilinear; others as `resizing` says.
 
     Nearest: output o copies input floor(o / f). Bilinear with half-pixel
     centres: output o weighs the two inputs around (o + 1/2) / f - 1/2, a
@@ -144,16 +147,13 @@ def upsampling(call: Call) -> tuple[View]:
             View((Link(0, Window(layer.size, padding=layer.size - 1, up=layer.size)), Link(1))),
         )
     interpolation = getattr(layer, "interpolation", "nearest")
+    if interpolation not in ("nearest", "bilinear"):
+        return smooth_upsampling(call)
     windows: list[Relation] = []
     for factor in layer.size:
         if interpolation == "nearest" or factor == 1:
             windows.append(Window(factor, padding=factor - 1, up=factor))
-        elif interpolation == "bilinear":
+        else:
             taps = 2 * factor - factor % 2
             windows.append(Window(taps, padding=(taps - 1) // 2 + factor // 2, up=factor))
-        else:
-            raise UnsupportedLayerError(
-                f"No rule for layer {call.name!r}: its interpolation must be 'nearest' or "
-                f"'bilinear'. Choose a layer before it. Received: interpolation={interpolation!r}"
-            )
     return _views(call, windows, Link(channel_axis(layer, rank)))

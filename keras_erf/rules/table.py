@@ -8,11 +8,12 @@ looked up by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from keras import layers
 
-from keras_erf.rules import pointwise
+from keras_erf.rules.activations import Activated
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.layers import LAYERS
 from keras_erf.rules.measured import measured
@@ -23,17 +24,26 @@ __all__ = ["RULES", "find_rule", "is_unknown", "views"]
 
 RULES: dict[type | str, Rule] = {**LAYERS, **OPERATIONS}
 
-# What a layer computes; Keras lets subclasses of its convolutions override the last one.
-_CALLED = ("__call__", "call", "convolution_op")
+# What a subclass may override and still compute the same.
+_HARMLESS = {"build", "compute_mask", "compute_output_shape", "compute_output_spec", "from_config"}
+_HARMLESS |= {"build_from_config", "get_build_config", "get_config", "load_own_variables"}
+_HARMLESS |= {"save_own_variables"}
 
 
-def find_rule(kind: type | str) -> Rule | None:
-    """Rule of a layer class or operation name; a subclass that computes otherwise has none."""
+def find_rule(kind: type | str, own: Mapping[type, Rule] | None = None) -> Rule | None:
+    """Rule of a layer class or operation name; a subclass that computes otherwise has none.
+
+    Args:
+        kind: The class, or `"ops.Name"`.
+        own: The user's own rules, which come first.
+    """
     if isinstance(kind, str):
         return RULES.get(kind)
-    for parent in kind.__mro__:
+    if own and kind in own:
+        return own[kind]
+    for place, parent in enumerate(kind.__mro__):
         if parent in RULES:
-            same = all(getattr(kind, name, None) is getattr(parent, name, None) for name in _CALLED)
+            same = all(_computes_the_same(child, parent) for child in kind.__mro__[:place])
             return RULES[parent] if same else None
     return None
 
@@ -43,36 +53,31 @@ def is_unknown(operation: Any, own: Mapping[type, Rule] | None = None) -> bool:
     kind = type(operation)
     if not isinstance(operation, layers.Layer) or (own and kind in own):
         return False
-    return find_rule(kind) in (None, measured) or not _knows_activation(operation)
+    rule = find_rule(kind)
+    return rule in (None, measured) or (isinstance(rule, Activated) and not rule.knows(operation))
 
 
 def views(
     call: Call, kind: type | str, own: Mapping[type, Rule] | None = None
 ) -> tuple[AnyView, ...]:
-    """The views of a call's inputs, by the rule of its `kind`; without one it is measured.
+    """The views of a call's inputs, by the rule of its `kind`.
 
     Raises:
-        UnsupportedLayerError: The layer is refused, or cannot be measured.
+        UnsupportedLayerError: The layer has no field, or none that can be told.
     """
-    if own and kind in own:
-        return own[kind](call)  # type: ignore[index]
-    rule = find_rule(kind)
-    if rule is None or not _knows_activation(call.layer):
-        return measured(call)
-    found = rule(call)
-    if pointwise.mixes(call.layer) and rule is not pointwise.activation:
-        # What a softmax inside another layer mixes, the layer must take in whole already.
-        return found if all(view.follows[-1] is None for view in found) else measured(call)
-    return found
+
+    def rule_of(layer: object) -> Rule | None:
+        rule = find_rule(type(layer), own)
+        return None if rule is measured else rule
+
+    rule = find_rule(kind, own) or measured
+    return rule(replace(call, rule_of=rule_of))
 
 
-def _knows_activation(layer: Any) -> bool:
-    """Whether a layer's activation is one of Keras's own, on single positions or the last axis."""
-    activation = getattr(layer, "activation", None)
-    if activation is None:
-        return True
-    if isinstance(activation, layers.Layer):
-        return find_rule(type(activation)) is pointwise.elementwise
-    module = getattr(activation, "__module__", type(activation).__module__)
-    # A gated linear unit halves the axis.
-    return module.startswith("keras.") and activation.__name__ != "glu"
+def _computes_the_same(child: type, parent: type) -> bool:
+    """Whether a subclass overrides nothing of `parent` that could matter."""
+    return all(
+        name in _HARMLESS or (name.startswith("__") and name != "__call__")
+        for name in vars(child)
+        if hasattr(parent, name)
+    )
