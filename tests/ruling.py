@@ -1,0 +1,242 @@
+"""One layer's rule against brute force, element by element.
+
+The views a rule gives for one call are compared with which output elements
+change when one input element does: backwards (`mask`), forwards (`follow`) and
+the other way round (`spread`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_erf.graph import Graph, Node, build_graph
+from keras_erf.reach import Line, table, united
+from keras_erf.rules import Call, views
+from keras_erf.views import AnyView
+from tests import jacobian, perturbation
+
+Draw = perturbation.Draw
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One call of one layer.
+
+    Args:
+        build: Makes the layer's outputs from the input tensors.
+        shapes: Shapes of the inputs without the batch.
+        draw: Of the inputs' values, for all or for each one.
+        draws: Random inputs whose dependences are united.
+        dtype: Precision of Keras.
+        dtypes: Of the inputs, for all or for each one.
+        tolerance: As in `perturbation.dependence`.
+        status: Least sure view expected; a `"bound"` one may see more.
+        weights: Standard deviation of the weights.
+        alone: Whether samples are run one at a time, as they make a difference to each other.
+    """
+
+    build: Callable[..., Any]
+    shapes: tuple[Shape, ...]
+    draw: Draw | tuple[Draw, ...] = perturbation.uniform
+    draws: int = 2
+    dtype: str = "float64"
+    dtypes: str | tuple[str, ...] = "float64"
+    tolerance: float = 1e-9
+    status: str = "exact"
+    weights: float = 0.5
+    alone: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A call, by the library and by brute force.
+
+    Args:
+        call: What the rule is told.
+        sources: Number of each input tensor of the call; one may stand there twice.
+        views: What the rule says.
+        changed: Boolean array `(*output shape, *input shape)` by source and output.
+        status: As in `Case`.
+    """
+
+    call: Call
+    sources: tuple[int, ...]
+    views: tuple[AnyView, ...]
+    changed: dict[tuple[int, int], np.ndarray]
+    status: str
+
+
+def call_of(graph: Graph, node: Node) -> Call:
+    """What a rule is told about a call."""
+    tensors = graph.tensors
+    return Call(
+        node.name,
+        node.operation,
+        inputs=tuple(tensors[one].shape for one in node.inputs),  # type: ignore[misc]
+        outputs=tuple(tensors[one].shape for one in node.outputs),  # type: ignore[misc]
+        dtypes=tuple(tensors[one].dtype for one in node.inputs),
+        batch=graph.batch,
+        filled=node.filled_arguments,
+        run=graph.runner(node),
+    )
+
+
+def model_of(case: Case) -> keras.Model:
+    """The call as a model, with random weights."""
+    dtypes = (case.dtypes,) * len(case.shapes) if isinstance(case.dtypes, str) else case.dtypes
+    inputs = [
+        keras.Input(shape, dtype=dtype) for shape, dtype in zip(case.shapes, dtypes, strict=True)
+    ]
+    model = keras.Model(inputs, case.build(*inputs))
+    rng = np.random.default_rng(3)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(scale=case.weights, size=variable.shape))
+    return model
+
+
+def solve(case: Case) -> Solved:
+    """The case by the library and by brute force."""
+    with jacobian.precision(case.dtype):
+        model = model_of(case)
+        graph = build_graph(model)
+        (node,) = graph.nodes
+        dtypes = [tensor.dtype for tensor in model.inputs]
+
+        def run(values: Sequence[np.ndarray]) -> list[Any]:
+            cast = [tf.cast(one, dtype) for one, dtype in zip(values, dtypes, strict=True)]
+            if case.alone and len(cast[0]) > 1:
+                single = [run([one[at : at + 1] for one in values]) for at in range(len(cast[0]))]
+                return [np.concatenate(made) for made in zip(*single, strict=True)]
+            # By tensor, as one may stand in the call twice.
+            made = graph.run(dict(zip(graph.inputs, cast, strict=True)), node.outputs)
+            return [made[one] for one in node.outputs]
+
+        changed = {}
+        for number in set(node.inputs):
+            every = perturbation.dependence(
+                run,
+                case.shapes,
+                input=graph.inputs.index(number),
+                draws=case.draws,
+                draw=case.draw,
+                tolerance=case.tolerance,
+            )
+            changed.update({(number, output): one for output, one in enumerate(every)})
+        call = call_of(graph, node)
+        return Solved(call, node.inputs, views(call, node.kind), changed, case.status)
+
+
+def used_of(one: Solved, source: int, output: int) -> list[AnyView]:
+    """The views of one input tensor by one output."""
+    pairs = ((one.sources[view.input], view.output) for view in one.views)
+    return [v for v, pair in zip(one.views, pairs, strict=True) if pair == (source, output)]
+
+
+def shapes_of(one: Solved, source: int, output: int) -> tuple[Shape, Shape]:
+    """Shapes of the output and the input."""
+    return one.call.outputs[output], one.call.inputs[one.sources.index(source)]
+
+
+def masks(one: Solved, source: int, output: int) -> np.ndarray:
+    """What each element of an output sees of an input, by the views, backwards."""
+    made, shape = shapes_of(one, source, output)
+    result = np.zeros((*made, *shape), dtype=bool)
+    for unit in np.ndindex(*made):
+        seen = np.zeros(made, dtype=bool)
+        seen[unit] = True
+        for view in used_of(one, source, output):
+            result[unit] |= view.mask(seen, made, shape)
+    return result
+
+
+def spreads(one: Solved, source: int, output: int) -> np.ndarray:
+    """The same, from what each element of the input is seen by."""
+    made, shape = shapes_of(one, source, output)
+    result = np.zeros((*made, *shape), dtype=bool)
+    for place in np.ndindex(*shape):
+        marked = np.zeros(shape, dtype=bool)
+        marked[place] = True
+        for view in used_of(one, source, output):
+            result[(..., *place)] |= view.spread(marked, made, shape)
+    return result
+
+
+def hulls(one: Solved, source: int, output: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """Starts and stops of what each element of an output sees, by the views, forwards."""
+    made, shape = shapes_of(one, source, output)
+    lines = [Line(axis, (0,), (1,), 1) for axis in range(len(shape))]
+    paths = [
+        [view.follow(line, made, shape) for line in lines] for view in used_of(one, source, output)
+    ]
+    if not paths:
+        return None
+    tables = (table(reach, made) for reach in united(paths, made, shape))
+    return [(np.broadcast_to(t.starts, made), np.broadcast_to(t.stops, made)) for t in tables]
+
+
+def check_masks(one: Solved) -> None:
+    """What is seen is what changes the output."""
+    for (source, output), expected in one.changed.items():
+        found = masks(one, source, output)
+        if one.status == "exact":
+            np.testing.assert_array_equal(found, expected, err_msg=f"{source} -> {output}")
+        else:
+            assert (found | ~expected).all()
+
+
+def check_spreads(one: Solved) -> None:
+    """The other way round it is the same."""
+    for source, output in one.changed:
+        np.testing.assert_array_equal(spreads(one, source, output), masks(one, source, output))
+
+
+def check_hulls(one: Solved) -> None:
+    """Forwards the same: a hull inside of the input has nothing to spare.
+
+    A unit is one position with all its channels: fields do not tell them apart.
+    """
+    for (source, output), expected in one.changed.items():
+        made, shape = shapes_of(one, source, output)
+        found = hulls(one, source, output)
+        if found is None or not shape:
+            assert found is None or not shape
+            assert shape == () or not expected.any()
+            continue
+        channel = 0 if getattr(one.call.layer, "data_format", "") == "channels_first" else -1
+        expected = expected.any(axis=channel % len(made), keepdims=True)
+        made = expected.shape[: len(made)]
+        found = [
+            (starts.min(axis=channel, keepdims=True), stops.max(axis=channel, keepdims=True))
+            for starts, stops in found
+        ]
+        # What sees nothing along one axis sees nothing at all.
+        nothing = np.any([starts >= stops for starts, stops in found], axis=0)
+        assert not expected.any(axis=tuple(range(len(made), expected.ndim)))[nothing].any()
+        ends = zip(found, shape, strict=True)
+        contained = ~nothing & np.all([(a >= 0) & (b <= n) for (a, b), n in ends], axis=0)
+        for axis, (starts, stops) in enumerate(found):
+            others = tuple(len(made) + a for a in range(len(shape)) if a != axis)
+            seen = expected.any(axis=others)
+            first = np.where(seen.any(-1), seen.argmax(-1), 2**40)
+            last = np.where(seen.any(-1), shape[axis] - seen[..., ::-1].argmax(-1), -(2**40))
+            assert (starts <= first)[~nothing].all(), (source, output, axis)
+            assert (stops >= last)[~nothing].all(), (source, output, axis)
+            if one.status == "exact":
+                np.testing.assert_array_equal(starts[contained], first[contained])
+                np.testing.assert_array_equal(stops[contained], last[contained])
+
+
+def check_status(one: Solved) -> None:
+    """A view says when it may be more than what is seen."""
+    order = ("exact", "measured", "bound")
+    assert one.status == max((view.status for view in one.views), key=order.index)
+
+
+CHECKS = [check_masks, check_spreads, check_hulls, check_status]
