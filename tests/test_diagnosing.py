@@ -239,7 +239,7 @@ def test_what_the_device_cannot_run_is_one_line():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_erf.probing.unit_gradient", raising(error))
         with pytest.raises(
-            GradientError, match="cannot run the model as far as layer 'last'.*NHWC format$"
+            GradientError, match=r"cannot run the model as far as layer 'last'.*NHWC format$"
         ) as caught:
             probe(model, samples=2)
     assert "\n" not in str(caught.value)
