@@ -28,6 +28,7 @@ Shape = tuple[int | None, ...]
 # Where a `call` that merely runs the graph is defined; any other `call` runs other code.
 _GRAPH_MODULES = ("keras.src.models.functional", "keras.src.ops.function")
 _OPERATIONS = "keras.src.ops."
+_CONVOLUTIONAL_LSTMS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 # Samples of a batch on which layers are looked into: enough to show whether one sees another.
 PAIR = 2
 
@@ -103,10 +104,16 @@ class Node:
         self.call(places, lambda *args, **kwargs: found.extend((args, kwargs)))
         return tuple(found[0]), found[1]
 
-    @property
-    def data_format(self) -> str | None:
-        """`"channels_last"`, `"channels_first"`, or `None` for a layer that has no say."""
-        return getattr(self.operation, "data_format", None)
+    def channel_axis(self, rank: int) -> int | None:
+        """Channel axis on tensors of `rank` axes, or `None` for a layer that has no say."""
+        data_format = getattr(self.operation, "data_format", None)
+        if data_format is None:
+            return None
+        if data_format != "channels_first":
+            return rank - 1
+        # Steps in time come before the channels.
+        recurrent = isinstance(self.operation, _CONVOLUTIONAL_LSTMS)
+        return rank - 1 - self.operation.cell.rank if recurrent else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -461,8 +468,9 @@ class _Builder:
             source = next((axes[one] for one in node.inputs if one in axes), None)
             if source is None:
                 continue
-            if node.data_format is not None:
-                return source[0 if node.data_format == "channels_first" else rank - 1]
+            own = node.channel_axis(rank)
+            if own is not None:
+                return source[own]
             if isinstance(node.operation, keras.layers.Permute):
                 source = tuple(source[axis - 1] for axis in node.operation.dims)
             same_rank = [out for out in node.outputs if len(self.tensors[out].shape) == rank]

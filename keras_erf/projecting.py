@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.geometry import Box
+from keras_erf.rules.measured import Probed
 from keras_erf.theoretical import Rules, locate
 
 __all__ = ["ProjectiveField", "projective_field"]
@@ -24,7 +25,8 @@ class ProjectiveField:
         input: Name of the input.
         pixel: Index of the pixel, one entry per spatial axis of the input.
         mask: Boolean array over the layer's map: the units that see the pixel.
-        status: How sure that is, as in `ReceptiveField`.
+        status: How sure that is, as in `ReceptiveField`; of a `"bound"`, no
+            other unit sees the pixel.
     """
 
     layer: str
@@ -92,5 +94,14 @@ def projective_field(
             f"{field.input_size}. Received: pixel={pixel!r}"
         )
     chosen = tuple(int(index) for index in given)
-    mask = target.tracing.spread(target.tensor, chosen, through_global=through_global)
-    return ProjectiveField(field.layer, field.input, chosen, mask, field.status)
+    tracing = target.tracing
+    mask = tracing.spread(target.tensor, chosen, through_global=through_global)
+    # Of a measured layer that sees no box it is not known forwards which units see a pixel.
+    loose = any(
+        isinstance(view, Probed)
+        for node in tracing.ancestors(target.tensor)
+        if any(map(tracing.reaches, node.inputs))
+        for view in tracing.views(node, through_global=through_global)
+    )
+    status = "bound" if loose else field.status
+    return ProjectiveField(field.layer, field.input, chosen, mask, status)

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.reach import Line, Reach
-from keras_erf.theoretical import Rules, locate
+from keras_erf.theoretical import Rules, Target, locate
 
 if TYPE_CHECKING:
     from keras_erf.effective import EffectiveReceptiveField
@@ -104,7 +104,7 @@ def tile_overlap(
     known = tracing.known(target.tensor, through_global=through_global)
     reaches = known.reaches or ()
     if erf is not None:
-        return _effective(erf, field.layer, field.stride, _steps(reaches), mass)
+        return _effective(erf, field.layer, field.stride, _steps(target), mass)
     if field.status == "whole":
         raise InvalidInputError(
             f"`output` {field.layer!r} sees the entire input through a layer that gathers it: no "
@@ -120,7 +120,7 @@ def tile_overlap(
         own_stops = np.array([math.ceil((unit + 1) * stride) for unit in units.tolist()])
         before.append(max(int((own_starts - starts)[seen].max()), 0))
         after.append(max(int((stops - own_stops)[seen].max()), 0))
-    return TileOverlap(tuple(before), tuple(after), _steps(reaches), None, field.status)
+    return TileOverlap(tuple(before), tuple(after), _steps(target), None, field.status)
 
 
 def _ends(reach: Reach, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,11 +137,16 @@ def _ends(reach: Reach, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, n
     return reach.starts.ravel(), reach.stops.ravel(), np.arange(reach.starts.size)
 
 
-def _steps(reaches: Sequence[Reach]) -> tuple[int, ...]:
-    """Pixels after which the fields repeat."""
-    return tuple(
-        reach.step if isinstance(reach, Line) and reach.step > 0 else 1 for reach in reaches
-    )
+def _steps(target: Target) -> tuple[int, ...]:
+    """Pixels after which the fields of all tensors on the way repeat."""
+    steps = [1] * len(target.tracing.input_axes)
+    for node in target.tracing.ancestors(target.tensor):
+        for tensor in node.outputs:
+            known = target.tracing.known(tensor, through_global=False)
+            for place, reach in enumerate(known.reaches or ()):
+                if isinstance(reach, Line) and reach.step:
+                    steps[place] = math.lcm(steps[place], reach.step)
+    return tuple(steps)
 
 
 def _effective(

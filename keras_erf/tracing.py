@@ -16,9 +16,9 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.graph import PAIR, Graph, Node
-from keras_erf.reach import NOTHING, Line, Reach, Table, table, united
+from keras_erf.reach import NOTHING, Line, Reach, Table, simplified, table, united
 from keras_erf.rules import Call, Rule, is_unknown, views
-from keras_erf.views import AnyView, View
+from keras_erf.views import AnyView, Gather, View
 
 __all__ = ["Known", "Tracing"]
 
@@ -33,10 +33,15 @@ class Known:
         reaches: Their reach along each spatial axis of the input; `None` where
             no path leads to it.
         status: How sure the least sure rule on the way is.
+        uneven: Whether some channels see more than others; a unit has them all.
+        loose: Whether channels that see more were left out on the way, so that
+            the reaches may be too wide.
     """
 
     reaches: tuple[Reach, ...] | None
     status: str = "exact"
+    uneven: bool = False
+    loose: bool = False
 
 
 class Tracing:
@@ -246,6 +251,11 @@ class Tracing:
         except (UnsupportedLayerError, InvalidInputError):
             # As a whole it can still be measured.
             return False
+        for made in node.outputs:
+            if made not in self._local:
+                # Inside, the input does not lead there.
+                self._local[made] = self._entire[made] = Known(None)
+                self._channels[made] = len(self.shape(made)) - 1
         self._inside[node] = nodes
         return True
 
@@ -254,6 +264,7 @@ class Tracing:
         seen = [view for view in self._views_of(node) if self.reaches(node.inputs[view.input])]
         for place, made in enumerate(node.outputs):
             used = [view for view in seen if view.output == place]
+            self._channels[made] = self._channel_after(node, made, used)
             local = self._united(node, made, used, self._local)
             self._local[made] = local
             plain = all(
@@ -262,7 +273,6 @@ class Tracing:
                 for view in used
             )
             self._entire[made] = local if plain else self._united(node, made, used, self._entire)
-            self._channels[made] = self._channel_after(node, made, used)
 
     def _united(
         self, node: Node, made: int, used: Sequence[AnyView], before: Mapping[int, Known]
@@ -270,6 +280,7 @@ class Tracing:
         """What the units of a tensor see by the views `used` of what is known `before`."""
         shape = self.shape(made)
         paths, status = [], "exact"
+        uneven = loose = partial = False
         for view in used:
             source = node.inputs[view.input]
             known = before[source]
@@ -283,10 +294,17 @@ class Tracing:
                     continue
             paths.append(self._blinded(path, view, made, source, known.reaches))
             status = max(status, view.status, known.status, key=STATUSES.index)
+            partial = partial or _covers_in_part(view, self._channels[made])
+            if known.uneven:
+                channel = self._channels[source]
+                uneven = uneven or view.follows[channel] is not None or not isinstance(view, View)
+                loose = loose or _leaves_out(view, channel, shape, self.shape(source))
+            loose = loose or known.loose
         if not paths:
             return Known(None)
         sizes = [self.shape(self.input)[axis] for axis in self.input_axes]
-        return Known(united(paths, shape, sizes), status)
+        uneven = uneven or (partial and any(path != paths[0] for path in paths[1:]))
+        return Known(united(paths, shape, sizes), status, uneven, loose)
 
     def _blinded(
         self,
@@ -298,7 +316,7 @@ class Tracing:
     ) -> tuple[Reach, ...]:
         """The path, empty for units that see nothing of the source along axes nothing follows."""
         if not isinstance(view, View):
-            return path
+            return self._hidden(path, view, made, source)
         followed = {self._channels[source]}.union(*(_axes(reach) for reach in before))
         shape, other = self.shape(made), self.shape(source)
         blind = view.blind(set(range(len(other))) - followed, shape, other)
@@ -316,6 +334,23 @@ class Tracing:
             emptied[place] = Table(starts, stops, own.stride, own.gathered)
         return tuple(emptied)
 
+    def _hidden(
+        self, path: tuple[Reach, ...], view: AnyView, made: int, source: int
+    ) -> tuple[Reach, ...]:
+        """The path by a view of no axes of its own, empty for units that see nothing at all."""
+        still = [place for place, reach in enumerate(path) if not _axes(reach)]
+        if not still:
+            return path
+        shape, other = self.shape(made), self.shape(source)
+        blind = ~view.spread(np.ones((1,) * len(other), dtype=bool), shape, other)
+        if not blind.any():
+            return path
+        own = table(path[still[0]], shape)
+        starts = np.where(blind, NOTHING[0], own.starts)
+        stops = np.where(blind, NOTHING[1], own.stops)
+        emptied = simplified(Table(starts, stops, own.stride, own.gathered))
+        return (*path[: still[0]], emptied, *path[still[0] + 1 :])
+
     def _views_of(self, node: Node) -> tuple[AnyView, ...]:
         if node not in self._views:
             self._views[node] = views(self.call(node), node.kind, self._rules)
@@ -324,8 +359,9 @@ class Tracing:
     def _channel_after(self, node: Node, made: int, used: Sequence[AnyView]) -> int:
         """Channel axis of a tensor: what the layer says, else where the channels went."""
         rank = len(self.shape(made))
-        if node.data_format is not None:
-            return 0 if node.data_format == "channels_first" else rank - 1
+        own = node.channel_axis(rank)
+        if own is not None:
+            return own
         for view in used:
             source = node.inputs[view.input]
             before = self._channels[source]
@@ -342,6 +378,22 @@ def _axes(reach: Reach) -> tuple[int, ...]:
     if isinstance(reach, Table):
         return reach.axes
     return () if reach.axis is None else (reach.axis,)
+
+
+def _covers_in_part(view: AnyView, channel: int) -> bool:
+    """Whether only some of the output's channels see the input by a view."""
+    if isinstance(view, Gather):
+        return bool((view.indices < 0).any())
+    return isinstance(view, View) and any(link.axis == channel and link.clip for link in view.links)
+
+
+def _leaves_out(
+    view: AnyView, channel: int, output: tuple[int, ...], shape: tuple[int, ...]
+) -> bool:
+    """Whether some of the input's channels are seen by no output."""
+    seen = view.mask(np.ones((1,) * len(output), dtype=bool), output, shape)
+    others = tuple(axis for axis in range(len(shape)) if axis != channel)
+    return not np.any(seen, axis=others).all()
 
 
 def _gathered(new: Reach, old: Reach) -> bool:

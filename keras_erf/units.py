@@ -97,7 +97,22 @@ class UnitTracer:
             own if whole or axis_gathered else seen
             for own, seen, axis_gathered in zip(entire, box, gathered, strict=True)
         )
-        return Trace(cut, gathered, "whole" if whole and known.status == "exact" else known.status)
+        status = "whole" if whole and known.status == "exact" else known.status
+        if known.loose and not whole:
+            cut, status = self._tightened(unit, cut, status)
+        return Trace(cut, gathered, status)
+
+    def _tightened(self, unit: Unit, box: Box, status: str) -> tuple[Box, str]:
+        """The box of what is really seen, where a box may be too wide, and how sure it is."""
+        visible = self.visible(unit)
+        sizes = self.tracing.spatial_shape(self.tracing.input)
+        triples = list(zip(box, visible, sizes, strict=True))
+        if all((max(a, 0), min(b, size)) == seen for (a, b), seen, size in triples):
+            return box, status
+        if all(start > 0 and stop < size for _, (start, stop), size in triples):
+            return visible, status
+        # How far it goes on into the padding is not known.
+        return box, "bound"
 
     def box(self, unit: Unit) -> Box:
         """Unclipped box of what the unit sees."""

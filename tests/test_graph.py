@@ -401,6 +401,9 @@ def test_ancestors_are_what_a_tensor_depends_on_in_order():
         (lambda x: layers.Conv2D(2, 3)(x), 2),
         (lambda x: layers.Conv2D(2, 3, data_format="channels_first")(x), 0),
         (lambda x: layers.MaxPooling2D(2, data_format="channels_first")(layers.ReLU()(x)), 0),
+        # Steps in time come first.
+        (lambda x: layers.ConvLSTM1D(2, 3, data_format="channels_first")(x), 1),
+        (lambda x: layers.ConvLSTM1D(2, 3, data_format="channels_last")(x), 2),
         (lambda x: layers.Conv2D(2, 3)(layers.Permute((2, 3, 1))(x)), 0),
         (
             lambda x: layers.Conv2D(2, 3, data_format="channels_first")(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -605,6 +606,14 @@ for kind in ("average", "max"):
             draws=40,
         )
     add(f"adaptive_{kind}_pool-plane", lambda x, f=pool: f(x, (2, 3), **FIRST), (1, 5, 6), draws=60)
+for size, options in itertools.product(
+    ((4, 9), (8, 4)), ({}, {"interpolation": "nearest"}, {"antialias": True})
+):
+    add(
+        f"resize-{size}-{options}",
+        lambda x, s=size, o=options: ops.image.resize(x, s, data_format="channels_last", **o),
+        (5, 6, 2),
+    )
 for size in ((3, 3), (2, 4)):
     add(
         f"gaussian_blur-{size}",

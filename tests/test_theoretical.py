@@ -381,6 +381,32 @@ def test_a_unit_has_the_field_it_sees_and_no_other_s(build, expected):
         assert (field.status == "whole") == (box == (0, 20))
 
 
+def two_kernels(x: Any) -> Any:
+    """Channels 0 and 1 see three steps, 2 and 3 seven."""
+    return layers.Concatenate()(
+        [layers.Conv1D(2, 3, padding="same")(x), layers.Conv1D(2, 7, padding="same")(x)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "size"), [(slice(0, 2), 3), (slice(2, 4), 7), (slice(1, 3), 7), (slice(0, 1), 3)]
+)
+def test_of_channels_that_see_more_than_others_only_the_chosen_ones_count(chosen, size):
+    x = keras.Input((16, 2))
+    model = keras.Model(x, layers.ReLU()(two_kernels(x)[..., chosen]))
+    field = receptive_field(model, unit=(8,))
+    reach = size // 2
+    assert field.box() == field.visible() == ((8 - reach, 8 + reach + 1),)
+    assert (field.size, field.status) == ((size,), "exact")
+    # At the edge, how far it goes on into the padding is not known.
+    edge = receptive_field(model, unit=(0,))
+    assert edge.visible() == ((0, reach + 1),)
+    assert edge.status == ("exact" if size == 7 else "bound")
+    # All channels together are wide again.
+    both = keras.Model(x, layers.Conv1D(1, 1)(two_kernels(x)))
+    assert (receptive_field(both, unit=(0,)).size, receptive_field(both).status) == ((7,), "exact")
+
+
 def test_columns_side_by_side_of_a_map_of_gathered_columns():
     x = keras.Input((6, 6, 2))
     means = layers.AveragePooling2D((1, 2))(layers.AveragePooling2D((1, 3))(x))

@@ -26,7 +26,7 @@ from keras_erf.reach import Reach
 from keras_erf.rules.call import Call
 from keras_erf.views import AnyView, Link, Status, View
 
-__all__ = ["measured", "seen_alone"]
+__all__ = ["Probed", "measured", "seen_alone"]
 
 Shape = tuple[int, ...]
 Unit = tuple[int, ...]
@@ -125,10 +125,10 @@ def _views_of(call: Call, output: int, smooth: Sequence[int]) -> Iterator[AnyVie
     masks = dict(
         zip(units, zip(*_seen_by_units(call, output, axes, units), strict=True), strict=True)
     )
-    for place, dtype in enumerate(call.dtypes):
-        everything = View((Link(None),) * len(call.inputs[place]), place, output, status="bound")
-        if not _is_float(dtype):
-            # Nothing tells what an integer does.
+    for place, own in enumerate(call.inputs):
+        everything = View((Link(None),) * len(own), place, output, status="bound")
+        if not all(map(_is_float, call.dtypes)):
+            # Nothing tells what an integer does: it may say which of the others are looked at.
             yield everything
             continue
         seen = {unit: masks[unit][place] for unit in units}
@@ -136,10 +136,8 @@ def _views_of(call: Call, output: int, smooth: Sequence[int]) -> Iterator[AnyVie
             continue
         links, sure = _links(call, output, place, axes, middle, lines, seen)
         view = View(links, place, output, status="measured")
-        predicted = {
-            unit: view.mask(_asked(shape, axes, unit), shape, call.inputs[place]) for unit in units
-        }
-        channel = _channel_axis(call, len(call.inputs[place]))
+        predicted = {unit: view.mask(_asked(shape, axes, unit), shape, own) for unit in units}
+        channel = _channel_axis(call, len(own))
         predicted = {
             unit: np.broadcast_to(mask.any(channel, keepdims=True), seen[unit].shape)
             for unit, mask in predicted.items()

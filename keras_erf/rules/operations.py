@@ -122,6 +122,7 @@ FAMILIES: tuple[tuple[Rule, str], ...] = (
         sliding_operations.kernel_of(sliding.separable_convolution, "depthwise_kernel"),
         "SeparableConv",
     ),
+    (sliding_operations.resize, "Resize"),
     (sliding_operations.blurring, "GaussianBlur"),
     (sliding_operations.edges, "SobelEdges"),
     (sliding_operations.patches, "ExtractPatches"),
@@ -136,7 +137,7 @@ FAMILIES: tuple[tuple[Rule, str], ...] = (
     (
         measured,
         "AffineTransform AssociativeScan ForiLoop Geomspace ISTFT Linspace Logspace Map "
-        "PerspectiveTransform Resize ScaleAndTranslate Switch VectorizedMap WhileLoop",
+        "PerspectiveTransform ScaleAndTranslate Switch VectorizedMap WhileLoop",
     ),
     # Deliberately none
     (

@@ -10,16 +10,15 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_erf.geometry import Marks, Ranges, Relation, Window
+from keras_erf.geometry import Marks, Window
 from keras_erf.graph import Argument
-from keras_erf.rules import sliding
+from keras_erf.rules import resizing, sliding
 from keras_erf.rules.call import Call, Rule, channel_axis, spatial_axes
 from keras_erf.rules.chain import Chain
 from keras_erf.rules.operands import operands
@@ -34,6 +33,7 @@ __all__ = [
     "kernel_of",
     "patches",
     "pooling",
+    "resize",
     "unfolding",
 ]
 
@@ -79,21 +79,16 @@ def kernel_of(rule: Rule, name: str = "kernel") -> Rule:
 
 
 def adaptive_pooling(call: Call) -> tuple[AnyView, ...]:
-    """Output o of m pools inputs floor(o n / m) to ceil((o + 1) n / m) - 1 of n."""
-    rank = len(call.output)
-    if rank != len(call.inputs[0]):
+    """Adaptive pools, as the layer."""
+    if len(call.output) != len(call.inputs[0]):
         return WRONG_SHAPE(call)
-    links = [Link(axis) for axis in range(rank)]
-    for axis in spatial_axes(_layer(call), rank):
-        size, count = call.inputs[0][axis], call.output[axis]
-        starts = tuple(o * size // count for o in range(count))
-        stops = tuple(-(-(o + 1) * size // count) for o in range(count))
-        # An even division is a plain pool, and knows of what lies around the axis.
-        runs: Relation = Ranges(starts, stops, ratio=Fraction(size, count))
-        if size % count == 0:
-            runs = Window(size // count, size // count)
-        links[axis] = Link(axis, runs)
-    return (View(tuple(links)),)
+    return resizing.adaptive_pooling(_as_layer(call))
+
+
+def resize(call: Call) -> tuple[AnyView, ...]:
+    """Resizing of images, as the layer."""
+    height, width = call.layer.size
+    return resizing.resizing(_as_layer(call, height=height, width=width))
 
 
 def blurring(call: Call) -> tuple[AnyView, ...]:
