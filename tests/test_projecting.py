@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_erf import projective_field, receptive_field
+from keras_erf import projective_field, receptive_field, rules
 from keras_erf.errors import InvalidInputError
 from tests import jacobian
 
@@ -54,14 +54,22 @@ def test_a_unit_is_in_the_field_of_each_pixel_it_sees(name, through_global):
     for pixel in jacobian.some_units(field.input_size, count=5):
         found = projective_field(model, model.output, pixel=pixel, through_global=through_global)
         expected = seen[(..., *pixel)]
-        if name == "diagonal":
-            # Measured masks are no boxes: all that is sure holds them.
-            assert (found.mask | ~expected).all()
-            continue
         np.testing.assert_array_equal(found.mask, expected, err_msg=f"pixel {pixel}")
         assert found.box == jacobian.bounding_box(expected)
         assert (found.layer, found.input) == (field.layer, field.input)
         assert (found.pixel, found.status) == (pixel, field.status)
+
+
+def test_of_a_measured_layer_that_sees_no_box_all_that_may_see_a_pixel_are_given():
+    x = keras.Input((5, 6, 2))
+    model = keras.Model(x, BUILD["diagonal"](x))
+    own = {layers.Lambda: rules.measured}
+    exact = projective_field(model, pixel=(2, 3))
+    found = projective_field(model, pixel=(2, 3), rules=own)
+    assert (exact.status, found.status) == ("exact", "bound")
+    assert np.argwhere(exact.mask).tolist() == [[1, 2], [2, 3]]
+    assert (found.mask | ~exact.mask).all()
+    assert receptive_field(model, rules=own).status == "measured"
 
 
 def test_a_field_by_hand():

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from keras_erf import probe, receptive_field, tile_overlap
 from keras_erf.errors import InvalidInputError
@@ -242,3 +242,13 @@ def test_the_result_of_another_layer_is_refused():
     with pytest.raises(InvalidInputError, match="`erf` must be of the layer `output`, 'conv3'"):
         tile_overlap(model, erf=erf)
     assert tile_overlap(model, "conv2", erf=erf).mass >= 0.99
+
+
+def test_the_step_is_that_of_the_strides_on_the_way():
+    x = keras.Input((12, 2))
+    coarse = layers.UpSampling1D(2)(layers.AveragePooling1D(2)(x))
+    y = layers.Add()([coarse, layers.Conv1D(2, 3, padding="same")(x)])
+    assert tile_overlap(keras.Model(x, y)).step == (2,)
+    # There and back: behind it no two units tell of a stride any more.
+    back = ops.flip(ops.flip(y, axis=1), axis=1)
+    assert tile_overlap(keras.Model(x, back)).step == (2,)
