@@ -77,7 +77,7 @@ def receptive_field(
             axes. Tokens in front of the grid's (a class token) are left out.
         rules: Rules for layers nobody knows, or other ones for those that are
             known: `{MyLayer: rule}`; see `keras_erf.rules`. Without one an
-            unknown layer is measured by itself.
+            unknown layer is looked into, or else measured by itself.
 
     Returns:
         A `ReceptiveField`; lengths in input pixels.
@@ -238,7 +238,8 @@ def _field(
     shape, axes = tracing.shape(tensor), tracing.spatial_axes(tensor)
     if not tracing.input_axes:
         raise InvalidInputError(
-            "`input` must have spatial axes. Name another input of the model, if it has one. "
+            "`input` must have spatial axes beside the one of its channels. Name another input, or "
+            "give a wave form a channel axis: keras.Input((length, 1)). "
             f"Received: input={input_name!r} of shape {tracing.shape(tracing.input)} without the "
             "batch"
         )

@@ -16,7 +16,7 @@ from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.graph import Graph, build_graph
 
 CHANGED = (
-    "Keras {version} no longer has what keras_erf/graph.py reads: {what}. Adapt that module, the "
+    "Keras {version} no longer has what keras_erf/graph/ reads: {what}. Adapt that package, the "
     "only one that touches Keras's private structures"
 )
 

@@ -1,8 +1,9 @@
 """Receptive-field rules: which inputs one output of a layer depends on.
 
-A rule is a small pure function `rule(call) -> views`, with one `View` for each
-input tensor. `table.RULES` lists the rule of every known layer and operation;
-the families `sliding`, `pointwise`, `everything` and `rearranging` hold them.
+A rule is a small pure function `rule(call) -> views`, with one view or more for
+each pair of an input and an output that depend on each other. `layers.LAYERS`
+lists the rule of every layer of Keras, `operations.OPERATIONS` that of every
+operation; the other modules hold the rules, a family each.
 """
 
 from keras_erf.rules.call import Call, Rule

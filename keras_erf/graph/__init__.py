@@ -1,0 +1,18 @@
+"""A Keras model as a flat, ordered list of calls on tensors.
+
+Nested Functional and Sequential models are unrolled, shared layers appear once
+per call, and every tensor has a number. This is the only package that reads
+Keras's private structures (`_nodes_by_depth`, `_functional`, `_keras_history`,
+the nodes' `arguments` and the layers' lists of nodes); `tests/test_graph.py`
+fails loudly when they change.
+
+Running the graph calls the user's own layers on plain tensors in a stateless
+scope: no node is added to a layer, no variable is written, no loss recorded.
+"""
+
+from keras_erf.graph.building import build_graph
+from keras_erf.graph.calls import Argument, Node, Tensor
+from keras_erf.graph.graph import PAIR, Graph
+from keras_erf.graph.running import learned_weights
+
+__all__ = ["PAIR", "Argument", "Graph", "Node", "Tensor", "build_graph", "learned_weights"]

@@ -1,0 +1,58 @@
+"""The graph of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.graph.graph import Graph
+from keras_erf.graph.unrolling import Builder, functional
+
+__all__ = ["build_graph"]
+
+
+def build_graph(model: Any) -> Graph:
+    """The flat graph of a Functional or Sequential Keras model.
+
+    Raises:
+        InvalidInputError: `model` is no such model; the remedy is named.
+    """
+    function = functional(model)
+    if function is None:
+        if isinstance(model, keras.Sequential):
+            raise InvalidInputError(
+                "`model` must be built: call `model.build(input_shape)` or start it with "
+                f"`keras.Input`. Received: model={model.name!r}, a Sequential model not yet built"
+            )
+        if isinstance(model, keras.Model):
+            raise InvalidInputError(
+                "`model` must be a Functional or Sequential Keras model; a subclassed model has "
+                "no graph to read. Wrap its call: keras.Model(x, model.call(x)) with "
+                f"x = keras.Input(...). Received: model={model.name!r} of type "
+                f"{type(model).__name__}"
+            )
+        raise InvalidInputError(
+            "`model` must be a Keras 3 model. "
+            f"Received: model of type {type(model).__module__}.{type(model).__name__}"
+        )
+    builder = Builder()
+    inputs = []
+    for tensor in function.inputs:
+        number = builder.add_tensor(tensor.name, tensor)
+        for key in (tensor.name, id(tensor), id(tensor._keras_history.operation)):
+            builder.add_key(key, number)
+        inputs.append(number)
+    outputs = builder.unroll(function, inputs, prefix="")
+    batches = {tensor.shape[0] for tensor in function.inputs} - {None}
+    return Graph(
+        name=model.name,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        nodes=tuple(builder.nodes),
+        tensors=tuple(builder.tensors),
+        layers=builder.layers,
+        channel_axes={number: builder.channel_axis(number) for number in inputs},
+        batch=min(batches) if batches else None,
+    )

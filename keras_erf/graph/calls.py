@@ -1,0 +1,99 @@
+"""Values of a graph: its tensors, and the calls that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+__all__ = ["Argument", "Node", "Shape", "Tensor"]
+
+Shape = tuple[int | None, ...]
+
+_OPERATIONS = "keras.src.ops."
+_CONVOLUTIONAL_LSTMS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of the graph.
+
+    Args:
+        name: Name of the layer call that makes it, or of the input.
+        shape: Its shape without the batch axis; `None` where undefined.
+        dtype: Name of its dtype.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Argument:
+    """Stands for a tensor among a call's arguments.
+
+    Args:
+        place: Its place among the call's inputs.
+    """
+
+    place: int
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One call of a layer or operation.
+
+    Args:
+        name: Path of the layer, `backbone/conv1` in nested models; a layer
+            called several times has `:0`, `:1`, ... appended.
+        operation: The Keras layer or operation.
+        inputs: Numbers of the tensors it takes, in argument order.
+        outputs: Numbers of the tensors it makes.
+        arguments: The symbolic arguments of the call (Keras's own record).
+        numbers: Number of each symbolic argument, by `id`.
+    """
+
+    name: str
+    operation: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    arguments: Any = field(repr=False)
+    numbers: Mapping[int, int] = field(repr=False)
+
+    @property
+    def kind(self) -> type | str:
+        """What the rules are looked up by: a layer's class, or `"ops.Add"` for an operation."""
+        kind = type(self.operation)
+        return f"ops.{kind.__name__}" if kind.__module__.startswith(_OPERATIONS) else kind
+
+    def call(self, values: Mapping[int, Any], run: Callable[..., Any]) -> list[Any]:
+        """Outputs of `run(*args, **kwargs)` with the call's tensors taken from `values`."""
+
+        def fill(argument: Any) -> Any:
+            if isinstance(argument, keras.KerasTensor):
+                return values[self.numbers[id(argument)]]
+            return argument
+
+        args, kwargs = self.arguments.convert(fill)
+        return keras.tree.flatten(run(*args, **kwargs))
+
+    def filled_arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The call's arguments, each tensor replaced by its number."""
+        places = {number: Argument(place) for place, number in enumerate(self.inputs)}
+        found: list[Any] = []
+        self.call(places, lambda *args, **kwargs: found.extend((args, kwargs)))
+        return tuple(found[0]), found[1]
+
+    def channel_axis(self, rank: int) -> int | None:
+        """Channel axis on tensors of `rank` axes, or `None` for a layer that has no say."""
+        data_format = getattr(self.operation, "data_format", None)
+        if data_format is None:
+            return None
+        if data_format != "channels_first":
+            return rank - 1
+        # Steps in time come before the channels.
+        recurrent = isinstance(self.operation, _CONVOLUTIONAL_LSTMS)
+        return rank - 1 - self.operation.cell.rank if recurrent else 0

@@ -1,0 +1,262 @@
+"""A model's calls in the order they run, at sizes of one's choice."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+
+from keras_erf.errors import InvalidInputError, UnknownLayerError
+from keras_erf.graph.calls import Node, Shape, Tensor
+from keras_erf.graph.running import called, enter, followed, specifier
+from keras_erf.graph.unrolling import Builder
+
+__all__ = ["PAIR", "Graph"]
+
+# Samples of a batch on which layers are looked into: enough to show whether one sees another.
+PAIR = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A model's calls in the order they run.
+
+    Args:
+        name: Name of the model.
+        inputs: Numbers of the input tensors.
+        outputs: Numbers of the output tensors.
+        nodes: The calls, each after those it depends on.
+        tensors: All tensors; a tensor's number is its place here.
+        layers: Numbers of the tensors a layer name, layer or symbolic tensor
+            stands for, by name or by `id`; one for each call.
+        channel_axes: Channel axis of each input tensor, the batch not counted.
+        batch: Fixed batch size of the model, or `None`.
+        failures: Why a tensor has no shape at the asked input size, by number.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    tensors: tuple[Tensor, ...]
+    layers: Mapping[str | int, tuple[int, ...]] = field(repr=False)
+    channel_axes: Mapping[int, int] = field(repr=False)
+    batch: int | None = None
+    failures: Mapping[int, str] = field(default_factory=dict, repr=False)
+
+    def find(self, layer: Any) -> int:
+        """Number of the tensor that `layer` (a name, path, `Layer` or `KerasTensor`) stands for.
+
+        Raises:
+            UnknownLayerError: No such layer; the nearest names are listed.
+        """
+        found = self.layers.get(layer if isinstance(layer, str) else id(layer), ())
+        if len(found) == 1:
+            return found[0]
+        given = layer if isinstance(layer, str) else str(getattr(layer, "name", type(layer)))
+        names = [name for name in self.layers if isinstance(name, str)]
+        calls = [self.tensors[number].name for number in found] or [
+            name for name in names if ":" in name and _without_calls(name) == given
+        ]
+        if calls:
+            raise UnknownLayerError(
+                f"`layer` {given!r} is called {len(calls)} times: name one of "
+                f"{', '.join(calls)}. Received: layer={given!r} for model {self.name!r}"
+            )
+        near = difflib.get_close_matches(given, names, n=5, cutoff=0.4) or names[-5:]
+        raise UnknownLayerError(
+            "`layer` must be a layer of the model: a name, a path such as 'backbone/conv1', a "
+            f"layer or a symbolic tensor. Nearest names: {', '.join(near)}. "
+            f"Received: layer={given!r} for model {self.name!r}"
+        )
+
+    def input_number(self, name: str | None) -> int:
+        """Number of the input called `name`; `None` stands for the first one.
+
+        Raises:
+            InvalidInputError: The model has no such input.
+        """
+        if name is None:
+            return self.inputs[0]
+        names = [self.tensors[number].name for number in self.inputs]
+        if name not in names:
+            raise InvalidInputError(
+                f"`input` must name an input of the model: {', '.join(names)}. "
+                f"Received: input={name!r}"
+            )
+        return self.inputs[names.index(name)]
+
+    def ancestors(self, target: int) -> tuple[Node, ...]:
+        """The calls `target` depends on, in the order they run."""
+        needed = {target}
+        chosen = []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.outputs):
+                needed.update(node.inputs)
+                chosen.append(node)
+        return tuple(reversed(chosen))
+
+    def spatial_axes(self, number: int) -> tuple[int, ...]:
+        """Spatial axes of an input tensor, the batch not counted."""
+        rank = len(self.tensors[number].shape)
+        return tuple(axis for axis in range(rank) if axis != self.channel_axes[number])
+
+    def resized(self, sizes: Mapping[int, Sequence[int]]) -> Graph:
+        """The graph with the input tensors of `sizes` given those spatial shapes.
+
+        Shapes are inferred call by call with Keras's own `compute_output_spec`;
+        a call that cannot take its input (a `Reshape` of fixed size, say)
+        leaves its outputs without a shape and its reason in `failures`.
+        """
+        specs: dict[int, keras.KerasTensor] = {}
+        for number in self.inputs:
+            shape = list(self.tensors[number].shape)
+            if number in sizes:
+                for axis, size in zip(self.spatial_axes(number), sizes[number], strict=True):
+                    shape[axis] = int(size)
+            dtype = self.tensors[number].dtype
+            specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype, name="input")
+        failures: dict[int, str] = {}
+
+        def infer() -> None:
+            for node in self.nodes:
+                lost = [number for number in node.inputs if number in failures]
+                try:
+                    if lost:
+                        raise ValueError(failures[lost[0]])
+                    made = node.call(specs, specifier(node.operation))
+                except Exception as error:  # Keras raises what it likes; the reason is kept.
+                    reason = failures[lost[0]] if lost else f"{node.name}: {_first_line(error)}"
+                    failures.update(dict.fromkeys(node.outputs, reason))
+                    continue
+                specs.update(zip(node.outputs, made, strict=True))
+
+        enter(infer)
+        tensors = tuple(
+            replace(tensor, shape=tuple(specs[number].shape[1:])) if number in specs else tensor
+            for number, tensor in enumerate(self.tensors)
+        )
+        return replace(self, tensors=tensors, failures=failures)
+
+    def random_states(self) -> list[Any]:
+        """The variables that layers' random draws start from (dropout and its kin)."""
+        layers = {id(node.operation): node.operation for node in self.nodes}.values()
+        every = [
+            inner
+            for layer in layers
+            if isinstance(layer, keras.Layer)
+            for inner in layer._flatten_layers()
+        ]
+        return [generator.state for one in every for generator in one._seed_generators]
+
+    def opened(
+        self, node: Node, shapes: Sequence[Shape], dtypes: Sequence[str], first: int
+    ) -> tuple[list[Node], list[Tensor]] | None:
+        """The calls inside a layer, as its own `call` makes them on symbolic tensors.
+
+        Nothing is left behind in the layers that it calls. The last calls make
+        the outputs of `node`, for a batch of `PAIR` samples unless the model has
+        a size of its own.
+
+        Args:
+            node: A call of a layer.
+            shapes: Definite shapes of its inputs, the batch not counted.
+            dtypes: Names of their dtypes.
+            first: Number of the first new tensor.
+
+        Returns:
+            The calls and the new tensors; `None` where `call` does not run on
+            symbolic tensors.
+        """
+        layer, batch = node.operation, self.batch or PAIR
+        specs = {
+            number: keras.KerasTensor((batch, *shape), dtype=dtype)
+            for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)
+        }
+        made: list[Any] = []
+        inner = layer._flatten_layers()
+        before = [(one, len(one._inbound_nodes), len(one._outbound_nodes)) for one in inner]
+        try:
+            with keras.StatelessScope():
+                enter(lambda: made.extend(followed(node, specs)))
+            function = keras.Function(list(specs.values()), made)
+            builder = Builder(first)
+            ends = builder.unroll(function, node.inputs, prefix=f"{node.name}/")
+        except Exception:  # The layer is not ours: it branches on values, or needs real tensors.
+            return None
+        finally:
+            for one, inbound, outbound in before:
+                del one._inbound_nodes[inbound:], one._outbound_nodes[outbound:]
+        names = dict(zip(ends, node.outputs, strict=True))
+        nodes = [
+            replace(
+                one,
+                inputs=tuple(names.get(number, number) for number in one.inputs),
+                outputs=tuple(names.get(number, number) for number in one.outputs),
+                numbers={key: names.get(number, number) for key, number in one.numbers.items()},
+            )
+            for one in builder.nodes
+        ]
+        return nodes, builder.tensors
+
+    def runner(self, node: Node) -> Callable[..., list[Any]]:
+        """A function that runs one call by itself.
+
+        It takes the values of the call's inputs, with a batch axis, and `state`
+        as in `run`; it gives the values of the outputs.
+        """
+
+        def run(values: Sequence[Any], *, state: Sequence[tuple[Any, Any]] = ()) -> list[Any]:
+            known = dict(zip(node.inputs, values, strict=True))
+            made: list[Any] = []
+            with keras.StatelessScope(state_mapping=list(state)):
+                enter(lambda: made.extend(called(node, known, training=False)))
+            return made
+
+        return run
+
+    def run(
+        self,
+        values: Mapping[int, Any],
+        wanted: Iterable[int],
+        *,
+        training: bool = False,
+        state: Sequence[tuple[Any, Any]] = (),
+    ) -> dict[int, Any]:
+        """Values of the `wanted` tensors, given the input tensors' `values`.
+
+        Args:
+            values: Backend tensors with a batch axis, by number.
+            wanted: Numbers of the tensors to compute.
+            training: Whether layers run in training mode.
+            state: Pairs of a variable and the value to read in its place.
+
+        Returns:
+            The value of each wanted tensor, by number.
+        """
+        wanted = tuple(wanted)
+        needed = {node for number in wanted for node in self.ancestors(number)}
+        known = dict(values)
+
+        def compute() -> None:
+            for node in self.nodes:
+                if node in needed:
+                    made = called(node, known, training=training)
+                    known.update(zip(node.outputs, made, strict=True))
+
+        with keras.StatelessScope(state_mapping=list(state)):
+            enter(compute)
+        return {number: known[number] for number in wanted}
+
+
+def _without_calls(path: str) -> str:
+    """The path with the call numbers of shared layers left out."""
+    return "/".join(part.partition(":")[0] for part in path.split("/"))
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,84 @@
+"""Running single calls inside Keras's call context, on plain or symbolic tensors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from keras_erf.graph.calls import Node
+
+__all__ = ["called", "enter", "followed", "learned_weights", "specifier"]
+
+
+class _Entry(keras.Layer):
+    """Stands for the model whose layers are called.
+
+    The outermost layer of a call drops the losses it recorded before; this one
+    is outermost, so that the user's layers keep theirs.
+    """
+
+    def call(self, *, action: Callable[[], None]) -> None:
+        """Runs `action` inside Keras's call context."""
+        action()
+
+
+def enter(action: Callable[[], None]) -> None:
+    """Runs `action` as a model's call would run."""
+    # Of one plain precision: the layers bring their own.
+    _Entry(name="graph", dtype="float32")(action=action)
+
+
+def followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
+    """Symbolic outputs of a layer's own `call`, at inference."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if "training" in inspect.signature(node.operation.call).parameters:
+            kwargs["training"] = False
+        return node.operation.call(*args, **kwargs)
+
+    made: list[Any] = []
+    for tensor in node.call(specs, run):
+        # What is handed on as it came, or twice, gets a call of its own that makes it.
+        known = any(tensor is one for one in (*specs.values(), *made))
+        made.append(keras.layers.Identity()(tensor) if known else tensor)
+    return made
+
+
+def specifier(operation: Any) -> Callable[..., Any]:
+    """What infers the outputs of a call; of a layer that only knows shapes, without detours."""
+    plain = (
+        isinstance(operation, keras.Layer)
+        and type(operation).compute_output_spec is keras.Layer.compute_output_spec
+        and not getattr(operation.compute_output_shape, "_is_default", False)
+    )
+    if not plain:
+        return operation.compute_output_spec
+
+    def infer(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != 1 or not isinstance(args[0], keras.KerasTensor):
+            return operation.compute_output_spec(*args, **kwargs)
+        shape = operation.compute_output_shape(args[0].shape)
+        if not all(isinstance(size, (int, type(None))) for size in shape):
+            return operation.compute_output_spec(*args)
+        return keras.KerasTensor(shape, dtype=operation.compute_dtype, name="output")
+
+    return infer
+
+
+def called(node: Node, values: Mapping[int, Any], *, training: bool) -> list[Any]:
+    """The outputs of a call on plain values."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if "training" in getattr(node.operation, "_call_context_args", ()):
+            kwargs["training"] = training
+        return node.operation(*args, **kwargs)
+
+    return node.call(values, run)
+
+
+def learned_weights(layer: keras.Layer) -> list[Any]:
+    """The weights of a layer that training changes, frozen ones included."""
+    return [weight for one in layer._flatten_layers() for weight in one._trainable_variables]

@@ -1,0 +1,109 @@
+"""Keras's own record of calls, nested models unrolled, as nodes with numbered tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_erf.graph.calls import Node, Tensor
+
+__all__ = ["Builder", "functional"]
+
+# Where a `call` that merely runs the graph is defined; any other `call` runs other code.
+_GRAPH_MODULES = ("keras.src.models.functional", "keras.src.ops.function")
+
+
+class Builder:
+    """Collects nodes and tensors while nested models are unrolled.
+
+    Args:
+        first: Number of the first tensor added.
+    """
+
+    def __init__(self, first: int = 0) -> None:
+        self.first = first
+        self.tensors: list[Tensor] = []
+        self.nodes: list[Node] = []
+        self.layers: dict[str | int, tuple[int, ...]] = {}
+
+    def add_tensor(self, name: str, tensor: Any) -> int:
+        """Adds a symbolic tensor; returns its number."""
+        shape = tuple(tensor.shape[1:])
+        self.tensors.append(Tensor(name, shape, keras.backend.standardize_dtype(tensor.dtype)))
+        return self.first + len(self.tensors) - 1
+
+    def unroll(self, function: Any, inputs: Sequence[int], prefix: str) -> list[int]:
+        """Adds the calls inside `function`, whose inputs are `inputs`; returns its outputs."""
+        numbers = {
+            id(tensor): number for tensor, number in zip(function.inputs, inputs, strict=True)
+        }
+        by_depth = function._nodes_by_depth
+        ordered = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+        calls = [node for node in ordered if not node.is_input and node.operation is not None]
+        total: dict[int, int] = {}
+        for node in calls:
+            total[id(node.operation)] = total.get(id(node.operation), 0) + 1
+        seen: dict[int, int] = {}
+        for node in calls:
+            operation = node.operation
+            name = prefix + operation.name
+            if total[id(operation)] > 1:
+                seen[id(operation)] = seen.get(id(operation), -1) + 1
+                name = f"{name}:{seen[id(operation)]}"
+            made = self._add_call(node, name, numbers)
+            numbers.update((id(t), n) for t, n in zip(node.outputs, made, strict=True))
+            # One name for one tensor: a layer of several outputs is addressed by its tensors.
+            if len(made) == 1:
+                self.add_key(name, made[0])
+                self.add_key(id(operation), made[0])
+            for tensor, number in zip(node.outputs, made, strict=True):
+                self.add_key(id(tensor), number)
+        return [numbers[id(tensor)] for tensor in function.outputs]
+
+    def add_key(self, key: str | int, number: int) -> None:
+        """Lets `key` stand for a tensor, besides those it stands for already."""
+        self.layers[key] = (*self.layers.get(key, ()), number)
+
+    def _add_call(self, node: Any, name: str, numbers: Mapping[int, int]) -> list[int]:
+        used = [numbers[id(tensor)] for tensor in node.input_tensors]
+        nested = functional(node.operation)
+        if nested is not None:
+            given = node.arguments.args[0] if node.arguments.args else None
+            model = isinstance(nested, keras.Model)
+            if isinstance(given, dict) and model and not isinstance(nested.input, dict):
+                # Keras goes by name here, and not by place.
+                used = [numbers[id(given[tensor.name])] for tensor in nested.inputs]
+            return self.unroll(nested, used, prefix=f"{name}/")
+        made = [self.add_tensor(name, tensor) for tensor in node.outputs]
+        own = {id(tensor): numbers[id(tensor)] for tensor in node.input_tensors}
+        self.nodes.append(Node(name, node.operation, tuple(used), tuple(made), node.arguments, own))
+        return made
+
+    def channel_axis(self, number: int) -> int:
+        """Channel axis of an input: what the first layer that has a data format says."""
+        rank = len(self.tensors[number].shape)
+        # Place of the input's axes in each tensor that still has them all.
+        axes = {number: tuple(range(rank))}
+        for node in self.nodes:
+            source = next((axes[one] for one in node.inputs if one in axes), None)
+            if source is None:
+                continue
+            own = node.channel_axis(rank)
+            if own is not None:
+                return source[own]
+            if isinstance(node.operation, keras.layers.Permute):
+                source = tuple(source[axis - 1] for axis in node.operation.dims)
+            same_rank = [out for out in node.outputs if len(self.tensors[out].shape) == rank]
+            axes.update(dict.fromkeys(same_rank, source))
+        return rank - 1
+
+
+def functional(model: Any) -> Any:
+    """The graph of calls behind a model, or `None` if it has none (or runs other code)."""
+    if isinstance(model, keras.Sequential):
+        return model._functional if type(model).call is keras.Sequential.call else None
+    if isinstance(model, keras.Function) and type(model).call.__module__ in _GRAPH_MODULES:
+        return model
+    return None
