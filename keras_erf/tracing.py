@@ -195,8 +195,7 @@ class Tracing:
             inputs=tuple(self.shape(tensor) for tensor in node.inputs),
             outputs=tuple(self.shape(tensor) for tensor in node.outputs),
             dtypes=tuple(self._tensors[tensor].dtype for tensor in node.inputs),
-            # Inside a layer, the size of the batch may be written into an operation.
-            batch=self.graph.batch or (PAIR if node in self._inner else None),
+            batch=self.graph.batch or (PAIR if self._is_bound(node) else None),
             filled=node.filled_arguments,
             run=self.graph.runner(node),
         )
@@ -258,6 +257,10 @@ class Tracing:
                 self._channels[made] = len(self.shape(made)) - 1
         self._inside[node] = nodes
         return True
+
+    def _is_bound(self, node: Node) -> bool:
+        """Whether the size of the batch may be written into a call: an operation in a layer."""
+        return node in self._inner and isinstance(node.kind, str)
 
     def _pass_over(self, node: Node) -> None:
         """Carries reaches and channel axes over one call."""

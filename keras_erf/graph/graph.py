@@ -11,7 +11,7 @@ import keras
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.graph.calls import Node, Shape, Tensor
-from keras_erf.graph.running import called, enter, followed, specifier
+from keras_erf.graph.running import called, enter, followed, inferred
 from keras_erf.graph.unrolling import Builder
 
 __all__ = ["PAIR", "Graph"]
@@ -119,22 +119,7 @@ class Graph:
                     shape[axis] = int(size)
             dtype = self.tensors[number].dtype
             specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype, name="input")
-        failures: dict[int, str] = {}
-
-        def infer() -> None:
-            for node in self.nodes:
-                lost = [number for number in node.inputs if number in failures]
-                try:
-                    if lost:
-                        raise ValueError(failures[lost[0]])
-                    made = node.call(specs, specifier(node.operation))
-                except Exception as error:  # Keras raises what it likes; the reason is kept.
-                    reason = failures[lost[0]] if lost else f"{node.name}: {_first_line(error)}"
-                    failures.update(dict.fromkeys(node.outputs, reason))
-                    continue
-                specs.update(zip(node.outputs, made, strict=True))
-
-        enter(infer)
+        specs, failures = inferred(self.nodes, specs)
         tensors = tuple(
             replace(tensor, shape=tuple(specs[number].shape[1:])) if number in specs else tensor
             for number, tensor in enumerate(self.tensors)
@@ -190,6 +175,14 @@ class Graph:
         finally:
             for one, inbound, outbound in before:
                 del one._inbound_nodes[inbound:], one._outbound_nodes[outbound:]
+        tensors = builder.tensors
+        if any(None in tensor.shape for tensor in tensors):
+            # Models inside know only the shapes they were built with.
+            known, _ = inferred(builder.nodes, specs)
+            tensors = [
+                replace(tensor, shape=tuple(known[number].shape[1:])) if number in known else tensor
+                for number, tensor in enumerate(tensors, start=first)
+            ]
         names = dict(zip(ends, node.outputs, strict=True))
         nodes = [
             replace(
@@ -200,7 +193,7 @@ class Graph:
             )
             for one in builder.nodes
         ]
-        return nodes, builder.tensors
+        return nodes, tensors
 
     def runner(self, node: Node) -> Callable[..., list[Any]]:
         """A function that runs one call by itself.
@@ -255,8 +248,3 @@ class Graph:
 def _without_calls(path: str) -> str:
     """The path with the call numbers of shared layers left out."""
     return "/".join(part.partition(":")[0] for part in path.split("/"))
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

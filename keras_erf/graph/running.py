@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_erf.graph.calls import Node
 
-__all__ = ["called", "enter", "followed", "learned_weights", "specifier"]
+__all__ = ["called", "enter", "followed", "inferred", "learned_weights"]
 
 
 class _Entry(keras.Layer):
@@ -47,7 +47,34 @@ def followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
     return made
 
 
-def specifier(operation: Any) -> Callable[..., Any]:
+def inferred(
+    nodes: Sequence[Node], specs: Mapping[int, Any]
+) -> tuple[dict[int, Any], dict[int, str]]:
+    """Symbolic values of the tensors that calls make of those given.
+
+    Returns:
+        The tensors by number; and for those that cannot be made the reason.
+    """
+    known, failures = dict(specs), dict[int, str]()
+
+    def infer() -> None:
+        for node in nodes:
+            lost = [number for number in node.inputs if number in failures]
+            try:
+                if lost:
+                    raise ValueError(failures[lost[0]])
+                made = node.call(known, _specifier(node.operation))
+            except Exception as error:  # Keras raises what it likes; the reason is kept.
+                reason = failures[lost[0]] if lost else f"{node.name}: {_first_line(error)}"
+                failures.update(dict.fromkeys(node.outputs, reason))
+                continue
+            known.update(zip(node.outputs, made, strict=True))
+
+    enter(infer)
+    return known, failures
+
+
+def _specifier(operation: Any) -> Callable[..., Any]:
     """What infers the outputs of a call; of a layer that only knows shapes, without detours."""
     plain = (
         isinstance(operation, keras.Layer)
@@ -82,3 +109,8 @@ def called(node: Node, values: Mapping[int, Any], *, training: bool) -> list[Any
 def learned_weights(layer: keras.Layer) -> list[Any]:
     """The weights of a layer that training changes, frozen ones included."""
     return [weight for one in layer._flatten_layers() for weight in one._trainable_variables]
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
