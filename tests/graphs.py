@@ -141,6 +141,9 @@ def make_layer(step: Step, *, smooth: bool = False) -> layers.Layer:
     """The layer of a step; wrappers have theirs among their options."""
     kind, options = step
     options = {**_neutral(kind), **options}
+    if kind in ("SimpleRNN", "LSTM"):
+        # A tanh is so flat far out that its gradient is zero in double precision.
+        options["activation"] = "softsign"
     if smooth:
         kind = kind.replace("Max", "Average")
     if kind.endswith("Pooling3D"):
@@ -325,6 +328,8 @@ def shape_after(step: Step, shape: Shape) -> Shape | None:
     except ValueError:
         return None
     made = tuple(made[1:])
+    if "layer" in step[1] and shape_after(step[1]["layer"], shape[1:]) is None:
+        return None
     if "Transpose" in step[0] and not _is_gradient(step[1], shape, made):
         return None
     return _fitting(made)
