@@ -11,7 +11,7 @@ import inspect
 import itertools
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -24,13 +24,12 @@ from keras import layers, ops
 from keras.src.ops.operation import Operation
 
 from keras_erf.errors import UnsupportedLayerError
-from keras_erf.graph import Graph, Node, build_graph
-from keras_erf.reach import Line, table, united
-from keras_erf.rules import Call, views
+from keras_erf.graph import build_graph
+from keras_erf.rules import views
 from keras_erf.rules.measured import measured
 from keras_erf.rules.operations import FAMILIES, OPERATIONS
-from keras_erf.views import AnyView
-from tests import jacobian, perturbation, test_rules
+from tests import jacobian, perturbation, ruling, test_rules
+from tests.ruling import call_of, check_masks, check_spreads, hulls
 
 Draw = perturbation.Draw
 
@@ -671,38 +670,14 @@ for name, options in {
 
 
 @dataclass(frozen=True)
-class Solved:
-    """An operation's views, and what its outputs depend on by brute force.
+class Solved(ruling.Solved):
+    """A call, by the library and by brute force, and by gradients.
 
     Args:
-        call: The call of the operation.
-        sources: Number of each of its inputs; the same tensor may stand there twice.
-        views: Its views.
-        changed: By source and output, as of `perturbation.dependence`.
-        sloped: The same by gradient, where the case asks for it.
-        status: As in `Case`.
+        sloped: As `changed`, by gradient, where the case asks for it.
     """
 
-    call: Call
-    sources: tuple[int, ...]
-    views: tuple[AnyView, ...]
-    changed: dict[tuple[int, int], np.ndarray]
-    sloped: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
-    status: str = "exact"
-
-
-def call_of(graph: Graph, node: Node) -> Call:
-    shapes = [tensor.shape for tensor in graph.tensors]
-    return Call(
-        node.name,
-        node.operation,
-        inputs=tuple(shapes[one] for one in node.inputs),
-        outputs=tuple(shapes[one] for one in node.outputs),
-        dtypes=tuple(graph.tensors[one].dtype for one in node.inputs),
-        batch=graph.batch,
-        filled=node.filled_arguments,
-        run=graph.runner(node),
-    )
+    sloped: dict[tuple[int, int], np.ndarray]
 
 
 def model_of(case: Case) -> keras.Model:
@@ -742,7 +717,7 @@ def solved(name: str) -> Solved:
             if case.gradient:
                 every = gradients(run, case, place)
                 sloped.update({(number, output): one for output, one in enumerate(every)})
-        return Solved(call, node.inputs, views(call, node.kind), changed, sloped, case.status)
+        return Solved(call, node.inputs, views(call, node.kind), changed, case.status, sloped)
 
 
 def gradients(run: Callable[..., list[Any]], case: Case, place: int) -> list[np.ndarray]:
@@ -768,46 +743,6 @@ def gradients(run: Callable[..., list[Any]], case: Case, place: int) -> list[np.
         ]
         found = [a | b for a, b in zip(found, made, strict=True)] if found else made
     return found
-
-
-def used_of(one: Solved, source: int, output: int) -> list[AnyView]:
-    pairs = ((one.sources[view.input], view.output) for view in one.views)
-    return [v for v, pair in zip(one.views, pairs, strict=True) if pair == (source, output)]
-
-
-def masks(one: Solved, source: int, output: int) -> np.ndarray:
-    """What each element of an output sees of an input, by the views, backwards."""
-    made, shape = one.call.outputs[output], one.call.inputs[one.sources.index(source)]
-    used = used_of(one, source, output)
-    result = np.zeros((*made, *shape), dtype=bool)
-    for unit in np.ndindex(*made):
-        seen = np.zeros(made, dtype=bool)
-        seen[unit] = True
-        for view in used:
-            result[unit] |= view.mask(seen, made, shape)
-    return result
-
-
-def hulls(one: Solved, source: int, output: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
-    """Starts and stops of what each element of an output sees, by the views, forwards."""
-    made, shape = one.call.outputs[output], one.call.inputs[one.sources.index(source)]
-    used = used_of(one, source, output)
-    lines = [Line(axis, (0,), (1,), 1) for axis in range(len(shape))]
-    paths = [[view.follow(line, made, shape) for line in lines] for view in used]
-    if not paths:
-        return None
-    tables = (table(reach, made) for reach in united(paths, made, shape))
-    return [(np.broadcast_to(t.starts, made), np.broadcast_to(t.stops, made)) for t in tables]
-
-
-def check_masks(one: Solved) -> None:
-    """What is seen is what changes the output."""
-    for (source, output), expected in one.changed.items():
-        found = masks(one, source, output)
-        if one.status == "exact":
-            np.testing.assert_array_equal(found, expected, err_msg=f"{source} -> {output}")
-        else:
-            assert (found | ~expected).all()
 
 
 def check_hulls(one: Solved) -> None:
@@ -848,7 +783,7 @@ def check_status(one: Solved) -> None:
     assert one.status == ("exact" if all(v.status == "exact" for v in one.views) else "bound")
 
 
-CHECKS = [check_masks, check_hulls, check_gradient, check_status]
+CHECKS = [check_masks, check_spreads, check_hulls, check_gradient, check_status]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

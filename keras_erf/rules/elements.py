@@ -9,8 +9,8 @@ from keras import tree
 from keras_erf.geometry import Blocks
 from keras_erf.graph import Argument
 from keras_erf.rules import pointwise, rearranging
-from keras_erf.rules.call import Call, Rule, channel_axis
-from keras_erf.rules.operands import labelled, operands, own_axes, rank_of
+from keras_erf.rules.call import Call, Rule, bound_arguments, channel_axis
+from keras_erf.rules.operands import labelled, own_axes, rank_of
 from keras_erf.rules.refused import ACROSS_BATCH
 from keras_erf.views import AnyView, Link, View
 
@@ -48,7 +48,7 @@ def lookup(name: str) -> Rule:
     """A rule for operations that look up each element of operand `name` in constants."""
 
     def rule(call: Call) -> tuple[AnyView, ...]:
-        if len(call.inputs) > 1 or not isinstance(operands(call)[name], Argument):
+        if len(call.inputs) > 1 or not isinstance(bound_arguments(call)[name], Argument):
             return ACROSS_BATCH(call)
         return elementwise(call)
 
@@ -57,7 +57,7 @@ def lookup(name: str) -> Rule:
 
 def where(call: Call) -> tuple[AnyView, ...]:
     """Element-wise; a constant condition is a choice made beforehand."""
-    given = operands(call)
+    given = bound_arguments(call)
     if given["x1"] is None:
         return ACROSS_BATCH(call)
     if isinstance(given["condition"], Argument):
@@ -67,7 +67,7 @@ def where(call: Call) -> tuple[AnyView, ...]:
 
 def select(call: Call) -> tuple[AnyView, ...]:
     """As `where`, with a list of conditions."""
-    conditions = tree.flatten(operands(call)["condlist"])
+    conditions = tree.flatten(bound_arguments(call)["condlist"])
     if any(isinstance(one, Argument) for one in conditions):
         return elementwise(call)
     return rearranging.traced(call)
@@ -75,7 +75,7 @@ def select(call: Call) -> tuple[AnyView, ...]:
 
 def take(call: Call) -> tuple[AnyView, ...]:
     """Elements by constant indices are traced; indices into a constant count by themselves."""
-    given = operands(call)
+    given = bound_arguments(call)
     if not isinstance(given["indices"], Argument):
         return rearranging.traced(call)
     if isinstance(given["x"], Argument):
@@ -91,7 +91,7 @@ def take(call: Call) -> tuple[AnyView, ...]:
 
 def take_along_axis(call: Call) -> tuple[AnyView, ...]:
     """An output sees its own index, and by it any element along the axis."""
-    given = operands(call)
+    given = bound_arguments(call)
     x, indices = given["x"], given["indices"]
     if not isinstance(indices, Argument):
         return rearranging.traced(call)

@@ -8,7 +8,6 @@ whose label it has, and all of the others.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -22,17 +21,9 @@ from keras_erf.rules.chain import Chain
 from keras_erf.rules.refused import ACROSS_BATCH
 from keras_erf.views import AnyView, Gather, Link, Status, View
 
-__all__ = ["Label", "constant", "labelled", "operands", "own_axes", "rank_of"]
+__all__ = ["Label", "constant", "labelled", "own_axes", "rank_of"]
 
 Label = Hashable
-
-
-def operands(call: Call) -> dict[str, Any]:
-    """The arguments of an operation by name; tensors are `Argument`s."""
-    args, kwargs = call.arguments
-    bound = inspect.signature(call.layer.call).bind(*args, **kwargs)
-    bound.apply_defaults()
-    return dict(bound.arguments)
 
 
 def rank_of(call: Call, operand: Any) -> int:

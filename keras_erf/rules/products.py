@@ -12,8 +12,8 @@ import numpy as np
 
 from keras_erf.geometry import Blocks, Marks, Relation
 from keras_erf.graph import Argument
-from keras_erf.rules.call import Call, Rule
-from keras_erf.rules.operands import Label, labelled, operands, rank_of
+from keras_erf.rules.call import Call, Rule, bound_arguments
+from keras_erf.rules.operands import Label, labelled, rank_of
 from keras_erf.rules.refused import ACROSS_BATCH
 from keras_erf.views import AnyView, Status
 
@@ -22,7 +22,7 @@ __all__ = ["attention", "cross", "dot", "einsum", "inner", "matmul", "pairs", "s
 
 def einsum(call: Call) -> tuple[AnyView, ...]:
     """Any sum of products by its subscripts; without `->` the labels used once, in order."""
-    given = operands(call)["operands"]
+    given = bound_arguments(call)["operands"]
     subscripts = call.layer.subscripts.replace(" ", "")
     terms, arrow, right = subscripts.partition("->")
     labels = [
@@ -158,7 +158,7 @@ def attention(call: Call) -> tuple[AnyView, ...]:
     of queries, groups of queries share one. Reference: Vaswani et al. 2017,
     "Attention Is All You Need", section 3.2.
     """
-    given = operands(call)
+    given = bound_arguments(call)
     steps, heads, _ = call.output
     keys, key_heads, _ = _shape(call, given["key"])[1:]
     visible, status = _visible(call, given["mask"], steps, keys)
@@ -217,7 +217,7 @@ def _visible(call: Call, mask: Any, steps: int, keys: int) -> tuple[np.ndarray, 
 
 def _two(call: Call) -> list[Any]:
     """The operands of an operation that has two."""
-    return list(operands(call).values())
+    return list(bound_arguments(call).values())
 
 
 def _shape(call: Call, operand: Any) -> tuple[int, ...]:

@@ -19,9 +19,8 @@ import numpy as np
 from keras_erf.geometry import Marks, Window
 from keras_erf.graph import Argument
 from keras_erf.rules import resizing, sliding
-from keras_erf.rules.call import Call, Rule, channel_axis, spatial_axes
+from keras_erf.rules.call import Call, Rule, bound_arguments, channel_axis, spatial_axes
 from keras_erf.rules.chain import Chain
-from keras_erf.rules.operands import operands
 from keras_erf.rules.refused import ACROSS_BATCH, refused
 from keras_erf.views import AnyView, Gather, Link, View
 
@@ -58,7 +57,7 @@ def kernel_of(rule: Rule, name: str = "kernel") -> Rule:
     """
 
     def adapted(call: Call) -> tuple[AnyView, ...]:
-        given = operands(call)
+        given = bound_arguments(call)
         if len(call.inputs) > 1 or not isinstance(given["inputs"], Argument):
             # A kernel that is a tensor has the batch for one of its axes.
             return ACROSS_BATCH(call)
