@@ -425,7 +425,12 @@ def test_interruption_leaves_no_half_written_file(tmp_path):
     # With its bar, which tells when it is at work.
     environment = {**os.environ, "FORCE_COLOR": "1"}
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Whoever runs the tests in the background may have it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     seen = b""
     while b"Probing" not in seen:
