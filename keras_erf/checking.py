@@ -129,11 +129,13 @@ def check(
         try:
             for place, made in asked.items():
                 by_rule = _ruled(tracing, node, place, masks[made])
-                full = np.broadcast_to(masks[made], tracing.shape(made))[None]
-                seen = seen_alone(tracing.call(node), place, full, expected=by_rule)
+                full = np.broadcast_to(masks[made], tracing.shape(made))
+                # Of a call that is repeated over time, each step by itself.
+                steps = full.reshape(-1, *full.shape[node.lead :])
+                seen = seen_alone(tracing.call(node), place, steps, expected=by_rule)
                 for input_place, mask in by_rule.items():
-                    ruled.add(node.inputs[input_place], mask[0])
-                    found.add(node.inputs[input_place], seen[input_place][0])
+                    ruled.add(node.inputs[input_place], mask)
+                    found.add(node.inputs[input_place], seen[input_place])
         except UnsupportedLayerError as error:
             unmeasured.append((node.name, str(error)))
             continue
@@ -158,9 +160,9 @@ class _Masks(dict[int, np.ndarray]):
 
 
 def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict[int, np.ndarray]:
-    """What an output's mask sees by the rule, of each input on the way, with an axis in front."""
+    """What an output's mask sees by the rule, of each input on the way; steps stand in front."""
     seen = {
-        place: np.zeros((1, *tracing.shape(source)), dtype=bool)
+        place: np.zeros(tracing.shape(source), dtype=bool)
         for place, source in enumerate(node.inputs)
         if tracing.reaches(source)
     }
@@ -168,4 +170,4 @@ def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict
         if view.output == output:
             shapes = tracing.shape(node.outputs[output]), tracing.shape(node.inputs[view.input])
             seen[view.input] |= view.mask(asked, *shapes)
-    return seen
+    return {place: mask.reshape(-1, *mask.shape[node.lead :]) for place, mask in seen.items()}

@@ -17,7 +17,7 @@ import numpy as np
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.graph import PAIR, Graph, Node
 from keras_erf.reach import NOTHING, Line, Reach, Table, simplified, table, united
-from keras_erf.rules import Call, Rule, is_unknown, views
+from keras_erf.rules import Call, Rule, is_unknown, lifted, views
 from keras_erf.views import AnyView, Gather, View
 
 __all__ = ["Known", "Tracing"]
@@ -188,12 +188,12 @@ class Tracing:
         ]
 
     def call(self, node: Node) -> Call:
-        """What a rule is told about a call."""
+        """What a rule is told about a call; of one repeated over time, about one step."""
         return Call(
             node.name,
             node.operation,
-            inputs=tuple(self.shape(tensor) for tensor in node.inputs),
-            outputs=tuple(self.shape(tensor) for tensor in node.outputs),
+            inputs=tuple(self.shape(tensor)[node.lead :] for tensor in node.inputs),
+            outputs=tuple(self.shape(tensor)[node.lead :] for tensor in node.outputs),
             dtypes=tuple(self._tensors[tensor].dtype for tensor in node.inputs),
             batch=self.graph.batch or (PAIR if self._is_bound(node) else None),
             filled=node.filled_arguments,
@@ -356,8 +356,18 @@ class Tracing:
 
     def _views_of(self, node: Node) -> tuple[AnyView, ...]:
         if node not in self._views:
-            self._views[node] = views(self.call(node), node.kind, self._rules)
+            found = views(self.call(node), node.kind, self._rules)
+            for steps in reversed(self.shape(node.inputs[0])[: node.lead]):
+                found = tuple(self._over_time(node, view, steps) for view in found)
+            self._views[node] = found
         return self._views[node]
+
+    @staticmethod
+    def _over_time(node: Node, view: AnyView, steps: int) -> AnyView:
+        found = lifted(view, steps)
+        if found is None:
+            raise UnsupportedLayerError(f"No rule tells what layer {node.name!r} sees step by step")
+        return found
 
     def _channel_after(self, node: Node, made: int, used: Sequence[AnyView]) -> int:
         """Channel axis of a tensor: what the layer says, else where the channels went."""

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_erf import receptive_field, receptive_fields, rules
+from keras_erf import check, receptive_field, receptive_fields, rules
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.geometry import Window
+from keras_erf.graph import build_graph
+from keras_erf.tracing import Tracing
 from keras_erf.views import Link, View
 from tests import jacobian
 
@@ -442,3 +444,59 @@ def test_a_unit_that_sees_nothing_has_no_field():
     assert receptive_field(model, unit=(1,)).box() == ((1, 2),)
     with pytest.raises(InvalidInputError, match="sees nothing"):
         receptive_field(model, unit=(4,))
+
+
+# --- Models over time ----------------------------------------------------------------------------
+
+
+class Block(layers.Layer):
+    """A convolution and a pool, called by a layer of one's own."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.conv = layers.Conv1D(2, 3, padding="same")
+
+    def build(self, shape):
+        self.conv.build(shape)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[1] // 2, 2)
+
+    def call(self, x):
+        return ops.average_pool(self.conv(x), 2, 2)
+
+
+def backbone() -> keras.Model:
+    x = keras.Input((10, 2))
+    y = layers.Add()([layers.Conv1D(2, 3, padding="same")(x), x])
+    return keras.Model(x, layers.MaxPooling1D(2)(y))
+
+
+def test_channels_first_stay_behind_the_steps():
+    x, step = keras.Input((3, 2, 6, 8)), keras.Input((2, 6, 8))
+    padded = layers.ZeroPadding2D(((1, 0), (0, 2)), data_format="channels_first")(step)
+    model = keras.Model(x, layers.TimeDistributed(keras.Model(step, padded))(x))
+    graph = build_graph(model)
+    tracing = Tracing(graph, graph.inputs[0])
+    assert tracing.spatial_axes(graph.outputs[0]) == (0, 2, 3)
+
+
+@pytest.mark.parametrize("make", [backbone, Block])
+def test_a_model_over_time_is_looked_into_step_by_step(make):
+    x = keras.Input((4, 10, 2))
+    model = keras.Model(x, layers.TimeDistributed(make(), name="steps")(x))
+    field = receptive_field(model, unit=(2, 1))
+    assert (field.status, field.box()) == ("exact", ((2, 3), (1, 5)))
+    assert (field.stride, field.padding) == ((1, 2), (0, 1))
+    expected = np.zeros((4, 10), dtype=bool)
+    expected[2, 1:5] = True
+    np.testing.assert_array_equal(field.support(), expected)
+    assert check(model, unit=(2, 1)).verdict == "pass"
+    # Once more over time, and in front of a layer that gathers all steps.
+    video = keras.Input((2, 4, 10, 2))
+    twice = layers.TimeDistributed(layers.TimeDistributed(make()))(video)
+    field = receptive_field(keras.Model(video, twice), unit=(1, 2, 1))
+    assert (field.status, field.box()) == ("exact", ((1, 2), (2, 3), (1, 5)))
+    last = layers.LSTM(3, return_sequences=True)(layers.Reshape((4, 10))(model.output))
+    field = receptive_field(keras.Model(x, last), unit=(1,))
+    assert field.support().tolist() == [[True] * 10] * 2 + [[False] * 10] * 2

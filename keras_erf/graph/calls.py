@@ -54,6 +54,8 @@ class Node:
         outputs: Numbers of the tensors it makes.
         arguments: The symbolic arguments of the call (Keras's own record).
         numbers: Number of each symbolic argument, by `id`.
+        lead: How many first axes of its tensors the call is repeated over, the
+            batch not counted: those of the time-distributed layers it is in.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Node:
     outputs: tuple[int, ...]
     arguments: Any = field(repr=False)
     numbers: Mapping[int, int] = field(repr=False)
+    lead: int = 0
 
     @property
     def kind(self) -> type | str:
@@ -96,4 +99,4 @@ class Node:
             return rank - 1
         # Steps in time come before the channels.
         recurrent = isinstance(self.operation, _CONVOLUTIONAL_LSTMS)
-        return rank - 1 - self.operation.cell.rank if recurrent else 0
+        return rank - 1 - self.operation.cell.rank if recurrent else self.lead

@@ -157,8 +157,10 @@ class Graph:
             symbolic tensors.
         """
         layer, batch = node.operation, self.batch or PAIR
+        lead = node.lead + isinstance(layer, keras.layers.TimeDistributed)
+        steps = tuple(shapes[0][:lead])
         specs = {
-            number: keras.KerasTensor((batch, *shape), dtype=dtype)
+            number: keras.KerasTensor((batch, *shape[lead:]), dtype=dtype)
             for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)
         }
         made: list[Any] = []
@@ -190,10 +192,11 @@ class Graph:
                 inputs=tuple(names.get(number, number) for number in one.inputs),
                 outputs=tuple(names.get(number, number) for number in one.outputs),
                 numbers={key: names.get(number, number) for key, number in one.numbers.items()},
+                lead=lead,
             )
             for one in builder.nodes
         ]
-        return nodes, tensors
+        return nodes, [replace(tensor, shape=(*steps, *tensor.shape)) for tensor in tensors]
 
     def runner(self, node: Node) -> Callable[..., list[Any]]:
         """A function that runs one call by itself.

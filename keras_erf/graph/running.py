@@ -35,6 +35,9 @@ def followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
     """Symbolic outputs of a layer's own `call`, at inference."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(node.operation, keras.layers.TimeDistributed):
+            # One step of it, which is what the layer inside is called on.
+            return node.operation.layer(args[0])
         if "training" in inspect.signature(node.operation.call).parameters:
             kwargs["training"] = False
         return node.operation.call(*args, **kwargs)

@@ -10,5 +10,6 @@ from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.everything import whole
 from keras_erf.rules.measured import measured
 from keras_erf.rules.table import RULES, is_unknown, views
+from keras_erf.rules.wrappers import lifted
 
-__all__ = ["RULES", "Call", "Rule", "is_unknown", "measured", "views", "whole"]
+__all__ = ["RULES", "Call", "Rule", "is_unknown", "lifted", "measured", "views", "whole"]

@@ -53,6 +53,8 @@ def is_unknown(operation: Any, own: Mapping[type, Rule] | None = None) -> bool:
     kind = type(operation)
     if not isinstance(operation, layers.Layer) or (own and kind in own):
         return False
+    if isinstance(operation, layers.TimeDistributed):
+        return is_unknown(operation.layer, own)
     rule = find_rule(kind)
     knows = rule.knows(operation) if isinstance(rule, Activated) else True
     return rule in (None, measured) or not knows

@@ -13,7 +13,7 @@ from keras_erf.rules.chain import Chain, chained
 from keras_erf.rules.measured import measured
 from keras_erf.views import AnyView, Gather, Link, View
 
-__all__ = ["pipeline", "same_as_inner", "time_distributed"]
+__all__ = ["lifted", "pipeline", "same_as_inner", "time_distributed"]
 
 
 def same_as_inner(call: Call) -> tuple[AnyView, ...]:
@@ -39,8 +39,9 @@ def time_distributed(call: Call) -> tuple[AnyView, ...]:
 
     shapes = [tuple(shape[1:] for shape in group) for group in (call.inputs, call.outputs)]
     found = rule(part_of(call, inner, shapes[0], shapes[1], run))
-    lifted = [_lifted(view, steps) for view in found]
-    return tuple(view for view in lifted if view is not None) if all(lifted) else measured(call)
+    over_time = [lifted(view, steps) for view in found]
+    known = tuple(view for view in over_time if view is not None)
+    return known if len(known) == len(found) else measured(call)
 
 
 def pipeline(call: Call) -> tuple[AnyView, ...]:
@@ -61,7 +62,7 @@ def pipeline(call: Call) -> tuple[AnyView, ...]:
     return found
 
 
-def _lifted(view: AnyView, steps: int) -> AnyView | None:
+def lifted(view: AnyView, steps: int) -> AnyView | None:
     """The view on each of `steps` indices of a new first axis; `None` for an unknown kind."""
     if isinstance(view, View):
         links = (
@@ -75,8 +76,8 @@ def _lifted(view: AnyView, steps: int) -> AnyView | None:
         indices = np.where(view.indices < 0, -1, view.indices + ahead)
         return Gather(indices, (steps, *view.shape), view.input, view.output, view.gathers)
     if isinstance(view, Chain):
-        lifted = [_lifted(step, steps) for step in view.steps]
-        known = tuple(step for step in lifted if step is not None)
+        over_time = [lifted(step, steps) for step in view.steps]
+        known = tuple(step for step in over_time if step is not None)
         between = tuple((steps, *shape) for shape in view.between)
-        return Chain(known, between) if len(known) == len(lifted) else None
+        return Chain(known, between) if len(known) == len(over_time) else None
     return None
