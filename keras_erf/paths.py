@@ -12,7 +12,7 @@ import numpy as np
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.graph import Node
 from keras_erf.reach import Reach
-from keras_erf.theoretical import Rules, locate
+from keras_erf.theoretical import Rules, locate, tracing_of
 from keras_erf.tracing import Tracing
 
 __all__ = ["PathSizes", "path_sizes", "unproductive_layers"]
@@ -104,7 +104,7 @@ def unproductive_layers(
     Raises:
         InvalidInputError: An argument does not fit the model.
     """
-    tracing = locate(model, input=input, input_shape=input_shape, rules=rules).tracing
+    tracing = tracing_of(model, input=input, input_shape=input_shape, rules=rules)
     sizes = tracing.spatial_shape(tracing.input)
     paths = _paths(tracing)
     found = []

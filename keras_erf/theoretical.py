@@ -19,11 +19,19 @@ from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.geometry import ReceptiveField
 from keras_erf.graph import Graph, build_graph
 from keras_erf.rules import Rule
-from keras_erf.tokens import found_grid, given_grid
+from keras_erf.tokens import checked_grid, found_grid, given_grid
 from keras_erf.tracing import Tracing
 from keras_erf.units import UnitTracer
 
-__all__ = ["FieldTable", "Rules", "Target", "locate", "receptive_field", "receptive_fields"]
+__all__ = [
+    "FieldTable",
+    "Rules",
+    "Target",
+    "locate",
+    "receptive_field",
+    "receptive_fields",
+    "tracing_of",
+]
 
 Unit = tuple[int, ...]
 Rules = Mapping[type, Rule]
@@ -163,6 +171,18 @@ def receptive_fields(
     return FieldTable(tuple(fields), tuple(skipped))
 
 
+def tracing_of(
+    model: Any,
+    *,
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    rules: Rules | None = None,
+) -> Tracing:
+    """The fields of a model's graph at the size asked for; arguments as `receptive_fields`."""
+    graph = build_graph(model)
+    return _sized(graph, None, graph.input_number(input), input_shape, True, rules)
+
+
 @dataclass(frozen=True, eq=False)
 class Target:
     """A unit of a layer, found in a graph of definite sizes.
@@ -294,10 +314,11 @@ def _tracer(
     if len(axes) == 1 < rank and count != 1:
         shape = tracing.shape(tensor)
         reaches = tracing.known(tensor, through_global=False).reaches
-        if grid is None and reaches is not None:
-            tokens = found_grid(reaches, axes[0], shape)
+        tokens = found_grid(reaches, axes[0], shape) if reaches is not None else None
         if tokens is None and (grid is not None or count == rank):
             tokens = given_grid(grid, shape[axes[0]], rank)
+        elif tokens is not None and grid is not None:
+            checked_grid(grid, tokens)
     return UnitTracer(tracing, tensor, through_global, tokens)
 
 
@@ -318,14 +339,19 @@ def _maps(tracing: Tracing) -> list[int]:
 
 
 def _last_map(tracing: Tracing) -> int:
-    """The last tensor with spatial axes whose field is known."""
+    """The last tensor with spatial axes.
+
+    Raises:
+        UnsupportedLayerError: It may lie behind a layer that no rule knows.
+        InvalidInputError: There is none.
+    """
     reason = ""
     for node in reversed(tracing.graph.nodes):
         for tensor in node.outputs:
             try:
                 if _is_map(tracing, tensor):
                     return tensor
-            except KerasERFError as error:
+            except InvalidInputError as error:
                 reason = reason or f" ({error})"
     raise InvalidInputError(
         "`layer` must be a layer with spatial axes and a known field; the model has none"
@@ -342,6 +368,7 @@ def _sized(
     rules: Rules | None,
 ) -> Tracing:
     """The graph at `input_shape`; sizes nobody defines are made large enough for the field."""
+    _check_rules(rules)
     if input_shape is not None:
         return Tracing(graph.resized(_asked_sizes(graph, input, input_shape)), input, rules)
     if all(None not in graph.tensors[number].shape for number in graph.inputs):
@@ -371,6 +398,19 @@ def _sized(
     return tracing
 
 
+def _check_rules(rules: Any) -> None:
+    """Raises unless `rules` are functions by class."""
+    known = rules is None or (
+        isinstance(rules, Mapping)
+        and all(isinstance(kind, type) and callable(rule) for kind, rule in rules.items())
+    )
+    if not known:
+        raise InvalidInputError(
+            "`rules` must be functions by layer class, such as {MyLayer: rule}. "
+            f"Received: rules={rules!r}"
+        )
+
+
 def _asked_sizes(
     graph: Graph, input: int, input_shape: int | Sequence[int]
 ) -> dict[int, tuple[int, ...]]:
@@ -380,7 +420,8 @@ def _asked_sizes(
     those of another size keep their proportion to the analysed input.
     """
     own = _spatial_shape(graph, input)
-    given = input_shape if isinstance(input_shape, Sequence) else (input_shape,) * len(own)
+    listed = isinstance(input_shape, (Sequence, np.ndarray))
+    given: tuple[Any, ...] = tuple(input_shape) if listed else (input_shape,) * len(own)  # type: ignore[arg-type]
     if len(given) != len(own) or not all(
         isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in given
     ):

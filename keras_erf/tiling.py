@@ -88,7 +88,7 @@ def tile_overlap(
         UnsupportedLayerError: No rule knows a layer on the way, and it cannot
             be measured.
     """
-    if not 0 < mass <= 1:
+    if not isinstance(mass, (int, float)) or not 0 < mass <= 1:
         raise InvalidInputError(
             f"`mass` must be a share above 0 and at most 1. Received: mass={mass!r}"
         )
@@ -105,11 +105,16 @@ def tile_overlap(
     reaches = known.reaches or ()
     if erf is not None:
         return _effective(erf, field.layer, field.stride, _steps(target), mass)
-    if field.status == "whole":
+    if known is not tracing.known(target.tensor, through_global=False):
         raise InvalidInputError(
-            f"`output` {field.layer!r} sees the entire input through a layer that gathers it: no "
-            "tiles are seamless. Give an `erf`, or `through_global=False` for the local paths. "
-            f"Received: output={field.layer!r}"
+            f"`output` {field.layer!r} sees as much of the input as there is, through a layer that "
+            "gathers it: no tiles are seamless. Give an `erf`, or `through_global=False` for the "
+            f"local paths. Received: output={field.layer!r}"
+        )
+    if len(target.spatial_axes) != len(tracing.input_axes):
+        raise InvalidInputError(
+            "`output` must have an axis for each axis of the input; a row of tokens has not. "
+            f"Received: output={field.layer!r} of {field.output_size}"
         )
     before, after = [], []
     shape = tracing.shape(target.tensor)

@@ -12,7 +12,7 @@ import numpy as np
 from keras_erf.errors import InvalidInputError
 from keras_erf.reach import Line, Reach, table
 
-__all__ = ["TokenGrid", "found_grid", "given_grid"]
+__all__ = ["TokenGrid", "checked_grid", "found_grid", "given_grid"]
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,28 @@ def given_grid(shape: Sequence[int] | None, tokens: int, rank: int) -> TokenGrid
         side = round(tokens ** (1 / rank))
         side -= side**rank > tokens
         shape = (side,) * rank
-    cells = math.prod(shape)
-    if not shape or min(shape) < 1 or cells > tokens:
+    numbers = isinstance(shape, (tuple, list)) and all(
+        isinstance(size, (int, np.integer)) and size > 0 for size in shape
+    )
+    if not numbers or len(shape) != rank or math.prod(shape) > tokens:
         raise InvalidInputError(
-            f"`grid` must be the rows and columns of at most {tokens} tokens. Received: "
-            f"grid={shape!r}"
+            f"`grid` must be {rank} whole numbers, the sides of a grid of at most {tokens} tokens. "
+            f"Received: grid={shape!r}"
         )
-    return TokenGrid(tuple(int(size) for size in shape), tokens - cells)
+    return TokenGrid(tuple(int(size) for size in shape), tokens - math.prod(shape))
+
+
+def checked_grid(shape: Any, found: TokenGrid) -> None:
+    """Compares a stated grid with the one that the tokens come from.
+
+    Raises:
+        InvalidInputError: They differ.
+    """
+    if not isinstance(shape, (tuple, list)) or tuple(shape) != found.shape:
+        raise InvalidInputError(
+            f"`grid` must be {found.shape}, the map that the tokens come from; leave it out. "
+            f"Received: grid={shape!r}"
+        )
 
 
 def found_grid(reaches: Sequence[Reach], axis: int, shape: Sequence[int]) -> TokenGrid | None:

@@ -10,7 +10,7 @@ The walker knows no layer: the rules do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -295,6 +295,8 @@ class Tracing:
                 if view.gathers or any(_gathered(new, old) for new, old in pairs):
                     self._global.add((node, view))
                     continue
+            if view.gathers:
+                path = tuple(replace(reach, gathered=True) for reach in path)
             paths.append(self._blinded(path, view, made, source, known.reaches))
             status = max(status, view.status, known.status, key=STATUSES.index)
             partial = partial or _covers_in_part(view, self._channels[made])

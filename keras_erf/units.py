@@ -151,13 +151,21 @@ class UnitTracer:
             )
         return tuple(int(index) for index in given)
 
+    def _moving(self) -> tuple[Reach, ...]:
+        """What tells how fields move: the local paths, and if there are none all of them."""
+        local = self.known(through_global=False).reaches
+        entire = self.known(through_global=True).reaches
+        nothing = (Line(None, (0,), (0,)),) * len(self.tracing.input_axes)
+        return local or entire or nothing
+
     def strides(self) -> tuple[Fraction, ...]:
         """Pixels the field moves per unit, for each axis of the input; 0 where it does not."""
-        reaches = self.known(through_global=False).reaches
-        if reaches is None:
-            return (Fraction(0),) * len(self.tracing.input_axes)
+        reaches = self._moving()
         if self.grid is None:
-            return tuple(reach.stride for reach in reaches)
+            return tuple(
+                reach.stride if len(self._moved_axes(reach)) == 1 else Fraction(0)
+                for reach in reaches
+            )
         # Along a row of tokens nothing moves evenly; from the first cell to the last it does.
         return tuple(self._stride_on_grid(place, reach) for place, reach in enumerate(reaches))
 
@@ -173,12 +181,9 @@ class UnitTracer:
 
     def index_along(self, place: int, unit: Unit) -> int:
         """Index of the unit along the axis of the map that moves its field along an input axis."""
-        reaches = self.known(through_global=False).reaches
-        if reaches is None:
-            return 0
         if self.grid is not None:
             return unit[place] if place < len(unit) else 0
-        moved = self._moved_axes(reaches[place])
+        moved = self._moved_axes(self._moving()[place])
         return unit[min(moved)] if moved else 0
 
     def center_unit(self) -> Unit:
@@ -188,9 +193,7 @@ class UnitTracer:
         middle one. Local paths decide: a unit that sees everything is centred wherever it is.
         """
         middle = tuple(size // 2 for size in self.sizes)
-        reaches = self.known(through_global=False).reaches
-        if reaches is None:
-            return middle
+        reaches = self._moving()
         extents = self.tracing.spatial_shape(self.tracing.input)
         # Axes of the map that move the field together are searched together.
         groups: list[tuple[set[int], list[tuple[Reach, int]]]] = []

@@ -9,7 +9,7 @@ A `View` puts one relation on each axis and takes the axes one by one; a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -134,6 +134,13 @@ class View:
             reach = table(reach, shape)
         else:
             axes = reach.axes
+            for axis in axes:
+                if self.links[axis].axis is None:
+                    together = reach.whole(axis)
+                    if together.axes:
+                        together = replace(together, gathered=reach.gathered)
+                    # What is left may move evenly, and go on into the padding.
+                    return self.follow(simplified(together), output, shape)
         for axis in axes:
             link = self.links[axis]
             if link.axis is None:
@@ -283,7 +290,7 @@ class Gather:
         if not self._present.all():
             starts = np.where(self._present, starts, NOTHING[0])
             stops = np.where(self._present, stops, NOTHING[1])
-        return simplified(Table(starts, stops, source.stride, source.gathered))
+        return simplified(Table(starts, stops, _average_step(starts, stops), source.gathered))
 
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
@@ -295,6 +302,20 @@ class Gather:
     def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the output that sees any `marked` input; see `AnyView`."""
         return np.broadcast_to(marked, shape).ravel()[self.indices] & (self.indices >= 0)
+
+
+def _average_step(starts: np.ndarray, stops: np.ndarray) -> Fraction:
+    """Pixels per index along the axis that makes the greatest difference to what is seen."""
+    steps = [Fraction(0)]
+    seen = starts < stops
+    for axis in range(starts.ndim):
+        others = tuple(one for one in range(starts.ndim) if one != axis)
+        line = np.where(seen, starts, NOTHING[0]).min(axis=others)
+        known = np.flatnonzero(line < NOTHING[0])
+        if known.size > 1:
+            first, last = known[0], known[-1]
+            steps.append(Fraction(int(line[last] - line[first]), int(last - first)))
+    return max(steps, key=abs)
 
 
 def rearranged(

@@ -381,6 +381,59 @@ def test_a_unit_has_the_field_it_sees_and_no_other_s(build, expected):
         assert (field.status == "whole") == (box == (0, 20))
 
 
+def by_columns(x: Any) -> Any:
+    """All rows together, every second column by itself."""
+    return layers.Dense(3)(ops.mean(layers.Conv2D(4, 3, strides=2, padding="same")(x), axis=1))
+
+
+def space_to_depth(x: Any) -> Any:
+    y = layers.Permute((1, 3, 2, 4, 5))(layers.Reshape((8, 2, 16, 2, 3))(x))
+    return layers.Reshape((8, 16, 12))(y)
+
+
+@pytest.mark.parametrize(
+    ("build", "unit", "box", "stride", "padding"),
+    [
+        (by_columns, (3,), ((0, 16), (6, 9)), (0, 2), (0, 0)),
+        (space_to_depth, (3, 4), ((6, 8), (8, 10)), (2, 2), (0, 0)),
+        (
+            lambda x: layers.Conv2D(2, 3, padding="same")(space_to_depth(x)),
+            (0, 4),
+            ((-2, 4), (6, 12)),
+            (2, 2),
+            (2, 2),
+        ),
+    ],
+    ids=["columns", "space to depth", "convolution behind it"],
+)
+def test_each_axis_has_the_figures_of_its_own(build, unit, box, stride, padding):
+    x = keras.Input((16, 32, 3))
+    field = receptive_field(keras.Model(x, build(x)), unit=unit)
+    assert (field.box(), field.stride, field.padding) == (box, stride, padding)
+    # Where all rows are seen, the columns alone tell which unit is the centre one.
+    center = receptive_field(keras.Model(x, build(x)))
+    assert abs(center.center()[1] - 15.5) <= stride[1] / 2
+
+
+def test_what_a_recurrence_sees_entirely_is_whole():
+    x = keras.Input((12, 2))
+    both = layers.Bidirectional(layers.LSTM(2, return_sequences=True))
+    assert receptive_field(keras.Model(x, both(x)), unit=(3,)).status == "whole"
+    model = keras.Model(x, layers.LSTM(2, return_sequences=True)(x))
+    assert receptive_field(model, unit=(11,)).status == "whole"
+    assert receptive_field(model, unit=(3,)).status == "exact"
+
+
+@pytest.mark.parametrize("wrong", [[1], {layers.Conv2D: 3}, {"conv": len}, 3])
+def test_rules_are_functions_by_class(wrong):
+    x = keras.Input((8, 8, 2))
+    model = keras.Model(x, layers.Conv2D(2, 3)(x))
+    with pytest.raises(InvalidInputError, match="`rules` must be functions by layer class"):
+        receptive_field(model, rules=wrong)
+    with pytest.raises(InvalidInputError, match="`rules` must give the views"):
+        receptive_field(model, rules={layers.Conv2D: lambda call: None})
+
+
 def two_kernels(x: Any) -> Any:
     """Channels 0 and 1 see three steps, 2 and 3 seven."""
     return layers.Concatenate()(
@@ -882,8 +935,8 @@ MISTAKES = {
     "no layer that is known": (
         lambda: odd(layers.Lambda(reversed_batch, name="odd")),
         {},
-        InvalidInputError,
-        "the model has none .*'odd'",
+        UnsupportedLayerError,
+        "'odd' is unknown and cannot be measured",
     ),
 }
 

@@ -187,12 +187,36 @@ def gated() -> keras.Model:
 
 
 def test_a_field_of_everything_has_no_seamless_tiles():
-    with pytest.raises(InvalidInputError, match="'gated' sees the entire input") as caught:
+    with pytest.raises(InvalidInputError, match="'gated' sees as much of the input") as caught:
         tile_overlap(gated())
     assert "`through_global=False`" in str(caught.value)
     assert "\n" not in str(caught.value)
     local = tile_overlap(gated(), through_global=False)
     assert (local.before, local.after, local.step) == ((1, 1), (1, 1), (1, 1))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: layers.LSTM(2, return_sequences=True)(x),
+        lambda x: layers.Bidirectional(layers.LSTM(2, return_sequences=True))(x),
+        lambda x: ops.cumsum(x, axis=1),
+        lambda x: layers.Lambda(lambda x: x - ops.mean(x, axis=1, keepdims=True))(x),
+        lambda x: layers.MultiHeadAttention(1, 2)(x, x, use_causal_mask=True),
+    ],
+    ids=["recurrence", "both ways", "sum", "mean", "attention"],
+)
+def test_a_history_that_never_ends_has_no_seamless_tiles(build):
+    x = keras.Input((40, 2))
+    with pytest.raises(InvalidInputError, match="no tiles are seamless"):
+        tile_overlap(keras.Model(x, build(x)))
+
+
+def test_a_row_of_tokens_has_no_tiles():
+    x = keras.Input((12, 16, 3))
+    tokens = layers.Reshape((12, 4))(layers.Conv2D(4, 4, 4)(x))
+    with pytest.raises(InvalidInputError, match="an axis for each axis of the input"):
+        tile_overlap(keras.Model(x, tokens))
 
 
 # --- Effective overlaps --------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_erf import receptive_field
+from keras_erf import receptive_field, rules
 from keras_erf.errors import InvalidInputError
 
 
@@ -151,23 +151,28 @@ def test_without_a_grid_it_is_the_largest_square(tokens, side):
         receptive_field(model, model.output, unit=(side, 0))
 
 
-def test_a_stated_grid_takes_the_last_tokens():
+def test_a_stated_grid_takes_the_last_tokens_where_none_is_found():
     model = transformer(3, 4, prefix=1, blocks=0)
-    # Rows of six tokens: the map's rows of four, one and a half at a time.
-    field = receptive_field(model, "prefixed", unit=(1, 0), grid=(2, 6))
-    assert field.output_size == (2, 6)
-    assert field.box() == patch_of(1, 2)
-    field = receptive_field(model, "prefixed", unit=(0, 0), grid=(1, 4))
-    assert field.box() == patch_of(2, 0)
-    # Without a unit the centre is that of the stated grid.
+    # Behind a layer that tells nothing of places.
+    own = {layers.Reshape: rules.whole}
+    field = receptive_field(model, "prefixed", unit=(1, 0), grid=(2, 6), rules=own)
+    assert (field.output_size, field.unit, field.status) == ((2, 6), (1, 0), "whole")
+    assert receptive_field(model, "prefixed", grid=(2, 6), rules=own).unit == (1, 3)
+    assert receptive_field(model, "prefixed", unit=(1, 1), rules=own).output_size == (3, 3)
+    # The grid that is found may be stated, and no other one.
     field = receptive_field(model, "prefixed", grid=(3, 4))
     assert (field.unit, field.output_size) == ((1, 2), (3, 4))
+    with pytest.raises(InvalidInputError, match=r"`grid` must be \(3, 4\), the map"):
+        receptive_field(model, "prefixed", grid=(2, 6))
+    for wrong in ((4, 5), (13,), (0, 4), (4, 3.0), 7, "ab"):
+        with pytest.raises(InvalidInputError, match=r"`grid` must be 2 whole numbers.* 13 tokens"):
+            receptive_field(model, "prefixed", grid=wrong, rules=own)
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"grid": (4, 5)}, r"`grid` must be the rows and columns of at most 13 tokens.*\(4, 5\)"),
+        ({"grid": (4, 5)}, r"`grid` must be \(3, 4\).*\(4, 5\)"),
         ({"grid": (0, 4)}, "`grid` must be"),
         ({"grid": ()}, "`grid` must be"),
         ({"grid": (3, 4), "unit": (3, 0)}, r"`unit` must be .*\(3, 4\)"),

@@ -29,7 +29,7 @@ def build_graph(model: Any) -> Graph:
         if isinstance(model, keras.Model):
             raise InvalidInputError(
                 "`model` must be a Functional or Sequential Keras model; a subclassed model has "
-                "no graph to read. Wrap its call: keras.Model(x, model.call(x)) with "
+                "no graph to read. Wrap it: keras.Model(x, model(x)) with "
                 f"x = keras.Input(...). Received: model={model.name!r} of type "
                 f"{type(model).__name__}"
             )

@@ -13,6 +13,7 @@ from typing import Any
 
 from keras import layers
 
+from keras_erf.errors import InvalidInputError
 from keras_erf.rules.activations import Activated
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.layers import LAYERS
@@ -74,7 +75,12 @@ def views(
         return None if rule is measured else rule
 
     rule = find_rule(kind, own) or measured
-    return rule(replace(call, rule_of=rule_of))
+    found = rule(replace(call, rule_of=rule_of))
+    if not isinstance(found, (tuple, list)):
+        raise InvalidInputError(
+            f"`rules` must give the views of layer {call.name!r} as a tuple. Received: {found!r}"
+        )
+    return tuple(found)
 
 
 def _computes_the_same(child: type, parent: type) -> bool:
