@@ -454,7 +454,7 @@ def functional(kind: type) -> keras.Model:
     [
         (
             Subclassed,
-            r"`model` must be a Functional or Sequential.*keras.Model\(x, model.call\(x\)\)",
+            r"`model` must be a Functional or Sequential.*keras.Model\(x, model\(x\)\)",
         ),
         (lambda: functional(Overridden), "`model` must be a Functional or Sequential"),
         (lambda: keras.Sequential([layers.Conv2D(2, 3)]), r"`model` must be built.*model.build"),
