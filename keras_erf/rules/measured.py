@@ -58,7 +58,7 @@ def measured(call: Call) -> tuple[AnyView, ...]:
     _check_samples(call)
     views: list[AnyView] = []
     for output in range(len(call.outputs)):
-        views.extend(_views_of(call, output, smooth))
+        views.extend(_views_of(call, output))
     if not any(view.input in smooth for view in views):
         raise _unmeasurable(call, "no gradient flows through it")
     return tuple(views)
@@ -108,7 +108,7 @@ class Probed:
         return seen_alone(self.call, self.output, asked, together=True)[self.input][0]
 
 
-def _views_of(call: Call, output: int, smooth: Sequence[int]) -> Iterator[AnyView]:
+def _views_of(call: Call, output: int) -> Iterator[AnyView]:
     """The views of all inputs by one output."""
     shape = call.outputs[output]
     axes = _unit_axes(call, shape)
