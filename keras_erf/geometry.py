@@ -10,9 +10,10 @@ below zero or end past the axis: that part lies in the padding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,10 +27,29 @@ __all__ = [
     "Relation",
     "Tracer",
     "Window",
+    "bounding_box",
+    "index_within",
 ]
 
 Interval = tuple[int, int]
 Box = tuple[Interval, ...]
+
+
+def bounding_box(mask: np.ndarray) -> Box:
+    """Smallest box of the marked places, `(start, stop)` per axis; `(0, 0)` if there are none."""
+    axes = set(range(mask.ndim))
+    lines = (np.flatnonzero(mask.any(axis=tuple(axes - {axis}))) for axis in range(mask.ndim))
+    return tuple((int(line[0]), int(line[-1]) + 1) if line.size else (0, 0) for line in lines)
+
+
+def index_within(index: Any, sizes: Sequence[int]) -> tuple[int, ...] | None:
+    """`index` as a tuple of ints, one inside each of `sizes`; `None` if it is not that."""
+    given = tuple(index) if isinstance(index, (tuple, list)) else (index,)
+    fits = len(given) == len(sizes) and all(
+        isinstance(one, (int, np.integer)) and not isinstance(one, bool) and 0 <= one < size
+        for one, size in zip(given, sizes, strict=True)
+    )
+    return tuple(int(one) for one in given) if fits else None
 
 
 class Relation(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.geometry import Box
+from keras_erf.geometry import Box, bounding_box, index_within
 from keras_erf.rules.measured import Probed
 from keras_erf.theoretical import Rules, locate
 
@@ -38,11 +38,7 @@ class ProjectiveField:
     @property
     def box(self) -> Box:
         """Smallest box of those units, `(start, stop)` per axis; `(0, 0)` if there are none."""
-        lines = (
-            np.flatnonzero(self.mask.any(axis=tuple(set(range(self.mask.ndim)) - {axis})))
-            for axis in range(self.mask.ndim)
-        )
-        return tuple((int(line[0]), int(line[-1]) + 1) if line.size else (0, 0) for line in lines)
+        return bounding_box(self.mask)
 
 
 def projective_field(
@@ -84,16 +80,13 @@ def projective_field(
         rules=rules,
     )
     field = target.receptive_field
-    given = tuple(pixel) if isinstance(pixel, (tuple, list, np.ndarray)) else (pixel,)
-    if len(given) != len(field.input_size) or not all(
-        isinstance(index, (int, np.integer)) and not isinstance(index, bool) and 0 <= index < size
-        for index, size in zip(given, field.input_size, strict=True)
-    ):
+    given = pixel.tolist() if isinstance(pixel, np.ndarray) else pixel
+    chosen = index_within(given, field.input_size)
+    if chosen is None:
         raise InvalidInputError(
             f"`pixel` must be an index for each axis, inside the input, whose spatial shape is "
             f"{field.input_size}. Received: pixel={pixel!r}"
         )
-    chosen = tuple(int(index) for index in given)
     tracing = target.tracing
     mask = tracing.spread(target.tensor, chosen, through_global=through_global)
     # Of a measured layer that sees no box it is not known forwards which units see a pixel.

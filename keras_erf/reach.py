@@ -141,6 +141,12 @@ class Table:
         starts, stops = self.starts.min(axis, keepdims=True), self.stops.max(axis, keepdims=True)
         return Table(starts, stops, self.stride, gathered)
 
+    def without(self, blind: np.ndarray) -> Table:
+        """This table with nothing seen by the units that are `blind`, an array that broadcasts."""
+        starts = np.where(blind, NOTHING[0], self.starts)
+        stops = np.where(blind, NOTHING[1], self.stops)
+        return Table(starts, stops, self.stride, self.gathered)
+
     def transposed(self, axes: Sequence[int | None], rank: int) -> Table:
         """This table with axis `i` put at `axes[i]` of `rank`; `None` drops one of length 1.
 
@@ -254,11 +260,8 @@ def _seeing(path: Sequence[Reach], place: int, shape: Sequence[int]) -> Reach:
     reach = path[place]
     for other in path:
         if other is not reach and other.empty:
-            holes, own = table(other, shape), table(reach, shape)
-            nothing = holes.starts >= holes.stops
-            starts = np.where(nothing, NOTHING[0], own.starts)
-            stops = np.where(nothing, NOTHING[1], own.stops)
-            reach = Table(starts, stops, own.stride, own.gathered)
+            holes = table(other, shape)
+            reach = table(reach, shape).without(holes.starts >= holes.stops)
     return reach
 
 

@@ -158,8 +158,13 @@ def receptive_fields(
     Raises:
         InvalidInputError: An argument does not fit the model.
     """
-    graph = build_graph(model)
-    tracing = _sized(graph, None, graph.input_number(input), input_shape, through_global, rules)
+    tracing = tracing_of(
+        model,
+        input=input,
+        input_shape=input_shape,
+        through_global=through_global,
+        rules=rules,
+    )
     fields, skipped = [], []
     for node in tracing.graph.nodes:
         for tensor in node.outputs:
@@ -176,11 +181,12 @@ def tracing_of(
     *,
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
+    through_global: bool = True,
     rules: Rules | None = None,
 ) -> Tracing:
     """The fields of a model's graph at the size asked for; arguments as `receptive_fields`."""
     graph = build_graph(model)
-    return _sized(graph, None, graph.input_number(input), input_shape, True, rules)
+    return _sized(graph, None, graph.input_number(input), input_shape, through_global, rules)
 
 
 @dataclass(frozen=True, eq=False)

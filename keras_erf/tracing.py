@@ -16,13 +16,11 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.graph import PAIR, Graph, Node
-from keras_erf.reach import NOTHING, Line, Reach, Table, simplified, table, united
+from keras_erf.reach import Line, Reach, Table, simplified, table, united
 from keras_erf.rules import Call, Rule, is_unknown, lifted, views
-from keras_erf.views import AnyView, Gather, View
+from keras_erf.views import AnyView, Gather, Status, View, least_sure
 
 __all__ = ["Known", "Tracing"]
-
-STATUSES = ("exact", "measured", "bound")
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Known:
     """
 
     reaches: tuple[Reach, ...] | None
-    status: str = "exact"
+    status: Status = "exact"
     uneven: bool = False
     loose: bool = False
 
@@ -235,7 +233,8 @@ class Tracing:
         """Carries everything over the calls inside a layer; whether that was possible."""
         shapes = [self.shape(tensor) for tensor in node.inputs]
         dtypes = [self._tensors[tensor].dtype for tensor in node.inputs]
-        found = self.graph.opened(node, shapes, dtypes, len(self._tensors))
+        made = [self.shape(tensor) for tensor in node.outputs]
+        found = self.graph.opened(node, shapes, dtypes, made, len(self._tensors))
         if found is None:
             return False
         nodes, tensors = found
@@ -248,13 +247,17 @@ class Tracing:
                 self._reached.update(one.outputs)
                 self._pass(one)
         except (UnsupportedLayerError, InvalidInputError):
-            # As a whole it can still be measured.
+            # As a whole it can still be measured. What was learned of tensors inside is not asked
+            # for again; of its outputs nothing may stay.
+            for tensor in node.outputs:
+                for known in (self._local, self._entire, self._channels):
+                    known.pop(tensor, None)
             return False
-        for made in node.outputs:
-            if made not in self._local:
+        for tensor in node.outputs:
+            if tensor not in self._local:
                 # Inside, the input does not lead there.
-                self._local[made] = self._entire[made] = Known(None)
-                self._channels[made] = len(self.shape(made)) - 1
+                self._local[tensor] = self._entire[tensor] = Known(None)
+                self._channels[tensor] = len(self.shape(tensor)) - 1
         self._inside[node] = nodes
         return True
 
@@ -282,7 +285,8 @@ class Tracing:
     ) -> Known:
         """What the units of a tensor see by the views `used` of what is known `before`."""
         shape = self.shape(made)
-        paths, status = [], "exact"
+        paths = []
+        status: Status = "exact"
         uneven = loose = partial = False
         for view in used:
             source = node.inputs[view.input]
@@ -298,7 +302,7 @@ class Tracing:
             if view.gathers:
                 path = tuple(replace(reach, gathered=True) for reach in path)
             paths.append(self._blinded(path, view, made, source, known.reaches))
-            status = max(status, view.status, known.status, key=STATUSES.index)
+            status = least_sure((status, view.status, known.status))
             partial = partial or _covers_in_part(view, self._channels[made])
             if known.uneven:
                 channel = self._channels[source]
@@ -332,11 +336,8 @@ class Tracing:
         emptied = list(path)
         for turn, (axis, missing) in enumerate(blind.items()):
             place = still[turn % len(still)]
-            own = table(emptied[place], shape)
             line = missing.reshape([-1 if one == axis else 1 for one in range(len(shape))])
-            starts = np.where(line, NOTHING[0], own.starts)
-            stops = np.where(line, NOTHING[1], own.stops)
-            emptied[place] = Table(starts, stops, own.stride, own.gathered)
+            emptied[place] = table(emptied[place], shape).without(line)
         return tuple(emptied)
 
     def _hidden(
@@ -350,10 +351,7 @@ class Tracing:
         blind = ~view.spread(np.ones((1,) * len(other), dtype=bool), shape, other)
         if not blind.any():
             return path
-        own = table(path[still[0]], shape)
-        starts = np.where(blind, NOTHING[0], own.starts)
-        stops = np.where(blind, NOTHING[1], own.stops)
-        emptied = simplified(Table(starts, stops, own.stride, own.gathered))
+        emptied = simplified(table(path[still[0]], shape).without(blind))
         return (*path[: still[0]], emptied, *path[still[0] + 1 :])
 
     def _views_of(self, node: Node) -> tuple[AnyView, ...]:

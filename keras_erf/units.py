@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.geometry import Box, Interval
+from keras_erf.geometry import Box, Interval, bounding_box, index_within
 from keras_erf.reach import Line, Reach, table
 from keras_erf.tokens import TokenGrid
 from keras_erf.tracing import Known, Tracing
@@ -97,7 +97,7 @@ class UnitTracer:
             own if whole or axis_gathered else seen
             for own, seen, axis_gathered in zip(entire, box, gathered, strict=True)
         )
-        status = "whole" if whole and known.status == "exact" else known.status
+        status: str = "whole" if whole and known.status == "exact" else known.status
         if known.loose and not whole:
             cut, status = self._tightened(unit, cut, status)
         return Trace(cut, gathered, status)
@@ -120,12 +120,7 @@ class UnitTracer:
 
     def visible(self, unit: Unit) -> Box:
         """Tight box of the pixels the unit really sees."""
-        support = self.support(unit)
-        lines = (
-            np.flatnonzero(support.any(axis=tuple(set(range(support.ndim)) - {axis})))
-            for axis in range(support.ndim)
-        )
-        return tuple((int(line[0]), int(line[-1]) + 1) if line.size else (0, 0) for line in lines)
+        return bounding_box(self.support(unit))
 
     def support(self, unit: Unit) -> np.ndarray:
         """Boolean mask over the input of the pixels the unit really sees."""
@@ -138,18 +133,13 @@ class UnitTracer:
         Raises:
             InvalidInputError: It is not.
         """
-        given = unit if isinstance(unit, (tuple, list)) else (unit,)
-        if len(given) != len(self.sizes) or not all(
-            isinstance(index, (int, np.integer))
-            and not isinstance(index, bool)
-            and 0 <= index < size
-            for index, size in zip(given, self.sizes, strict=True)
-        ):
+        found = index_within(unit, self.sizes)
+        if found is None:
             raise InvalidInputError(
                 "`unit` must be 'center' or an index for each axis, inside the map of layer "
                 f"{self.name!r}, whose shape is {self.sizes}. Received: unit={unit!r}"
             )
-        return tuple(int(index) for index in given)
+        return found
 
     def _moving(self) -> tuple[Reach, ...]:
         """What tells how fields move: the local paths, and if there are none all of them."""

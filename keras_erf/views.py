@@ -19,12 +19,19 @@ import numpy as np
 from keras_erf.geometry import Ranges, Relation, Window
 from keras_erf.reach import NOTHING, Line, Reach, Table, simplified, table
 
-__all__ = ["AnyView", "Gather", "Link", "Status", "View", "rearranged"]
+__all__ = ["AnyView", "Gather", "Link", "Status", "View", "least_sure", "rearranged"]
 
 Shape = tuple[int, ...]
 Status = Literal["exact", "measured", "bound"]
+# From the surest to the least sure one.
+STATUSES: tuple[Status, ...] = ("exact", "measured", "bound")
 
 SAME_INDEX = Window()
+
+
+def least_sure(statuses: Iterable[Status]) -> Status:
+    """The status of several things together; of none, `"exact"`."""
+    return max(statuses, key=STATUSES.index, default="exact")
 
 
 @dataclass(frozen=True)
@@ -134,19 +141,18 @@ class View:
             reach = table(reach, shape)
         else:
             axes = reach.axes
-            for axis in axes:
-                if self.links[axis].axis is None:
-                    together = reach.whole(axis)
-                    if together.axes:
-                        together = replace(together, gathered=reach.gathered)
-                    # What is left may move evenly, and go on into the padding.
-                    return self.follow(simplified(together), output, shape)
         for axis in axes:
             link = self.links[axis]
             if link.axis is None:
-                reach = reach.whole(axis)
-            else:
-                reach = reach.after(link.relation, axis, output[link.axis])
+                together = reach.whole(axis)
+                if together.axes:
+                    together = replace(together, gathered=reach.gathered)
+                # What is left may move evenly, and go on into the padding.
+                return self.follow(simplified(together), output, shape)
+        for axis in axes:
+            link = self.links[axis]
+            assert link.axis is not None
+            reach = reach.after(link.relation, axis, output[link.axis])
         kept = set(reach.axes)
         places = [link.axis if axis in kept else None for axis, link in enumerate(self.links)]
         return simplified(reach.transposed(places, len(output)))
@@ -180,12 +186,10 @@ class View:
         unused = tuple(axis for axis in range(seen.ndim) if axis not in used)
         # Axes in the order of the input's; those the input does not follow are gathered.
         kept = np.transpose(seen.any(axis=unused), np.argsort(np.argsort(used)))
-        position = 0
         for axis, (link, size) in enumerate(zip(self.links, shape, strict=True)):
             if link.axis is None:
                 kept = np.expand_dims(kept, axis)
                 continue
-            position += 1
             if kept.shape[axis] == 1:
                 full = link.relation.backward(np.ones(output[link.axis], bool), size)
                 if full.all():
@@ -252,6 +256,8 @@ class Gather:
         shape: Shape of the input, the batch not counted.
         input: Which of the layer's inputs is seen.
         output: Which of the layer's outputs sees it.
+        gathers: As in `View`.
+        status: As in `View`.
     """
 
     indices: np.ndarray
@@ -287,10 +293,8 @@ class Gather:
             for line, size in zip(self._sources, source.starts.shape, strict=True)
         ]
         starts, stops = (array[tuple(lines)] for array in (source.starts, source.stops))
-        if not self._present.all():
-            starts = np.where(self._present, starts, NOTHING[0])
-            stops = np.where(self._present, stops, NOTHING[1])
-        return simplified(Table(starts, stops, _average_step(starts, stops), source.gathered))
+        found = Table(starts, stops, Fraction(0), source.gathered).without(~self._present)
+        return simplified(replace(found, stride=_average_step(found.starts, found.stops)))
 
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""

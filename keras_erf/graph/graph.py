@@ -138,7 +138,12 @@ class Graph:
         return [generator.state for one in every for generator in one._seed_generators]
 
     def opened(
-        self, node: Node, shapes: Sequence[Shape], dtypes: Sequence[str], first: int
+        self,
+        node: Node,
+        shapes: Sequence[Shape],
+        dtypes: Sequence[str],
+        made: Sequence[Shape],
+        first: int,
     ) -> tuple[list[Node], list[Tensor]] | None:
         """The calls inside a layer, as its own `call` makes them on symbolic tensors.
 
@@ -150,11 +155,12 @@ class Graph:
             node: A call of a layer.
             shapes: Definite shapes of its inputs, the batch not counted.
             dtypes: Names of their dtypes.
+            made: Shapes of its outputs.
             first: Number of the first new tensor.
 
         Returns:
             The calls and the new tensors; `None` where `call` does not run on
-            symbolic tensors.
+            symbolic tensors, or makes other outputs than these.
         """
         layer, batch = node.operation, self.batch or PAIR
         lead = node.lead + isinstance(layer, keras.layers.TimeDistributed)
@@ -163,15 +169,15 @@ class Graph:
             number: keras.KerasTensor((batch, *shape[lead:]), dtype=dtype)
             for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)
         }
-        made: list[Any] = []
+        ends: list[Any] = []
         inner = layer._flatten_layers()
         before = [(one, len(one._inbound_nodes), len(one._outbound_nodes)) for one in inner]
         try:
             with keras.StatelessScope():
-                enter(lambda: made.extend(followed(node, specs)))
-            function = keras.Function(list(specs.values()), made)
+                enter(lambda: ends.extend(followed(node, specs)))
+            function = keras.Function(list(specs.values()), ends)
             builder = Builder(first)
-            ends = builder.unroll(function, node.inputs, prefix=f"{node.name}/")
+            numbers = builder.unroll(function, node.inputs, prefix=f"{node.name}/")
         except Exception:  # The layer is not ours: it branches on values, or needs real tensors.
             return None
         finally:
@@ -185,7 +191,9 @@ class Graph:
                 replace(tensor, shape=tuple(known[number].shape[1:])) if number in known else tensor
                 for number, tensor in enumerate(tensors, start=first)
             ]
-        names = dict(zip(ends, node.outputs, strict=True))
+        if [steps + tensors[number - first].shape for number in numbers] != list(made):
+            return None
+        names = dict(zip(numbers, node.outputs, strict=True))
         nodes = [
             replace(
                 one,

@@ -105,8 +105,8 @@ def bound_arguments(call: Call) -> dict[str, Any]:
 
 
 def channel_axis(layer: Any, rank: int) -> int:
-    """Channel axis of a layer with a data format, on tensors of `rank` axes."""
-    return 0 if layer.data_format == "channels_first" else rank - 1
+    """Channel axis a layer goes by, on tensors of `rank` axes: the last, if it does not say."""
+    return 0 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
 
 
 def spatial_axes(layer: Any, rank: int) -> tuple[int, ...]:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_erf.reach import Reach
-from keras_erf.views import AnyView, Status
+from keras_erf.views import AnyView, Status, least_sure
 
 __all__ = ["Chain", "chained"]
 
 Shape = tuple[int, ...]
-SURE: tuple[Status, ...] = ("exact", "measured", "bound")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ class Chain:
     @property
     def status(self) -> Status:
         """How sure the least sure step is."""
-        return max((step.status for step in self.steps), key=SURE.index)
+        return least_sure(step.status for step in self.steps)
 
     @property
     def follows(self) -> tuple[int | None, ...]:

@@ -23,7 +23,7 @@ from keras_erf.errors import UnsupportedLayerError
 from keras_erf.geometry import Marks, Relation, Window
 from keras_erf.graph import learned_weights
 from keras_erf.reach import Reach
-from keras_erf.rules.call import Call
+from keras_erf.rules.call import Call, channel_axis
 from keras_erf.views import AnyView, Link, Status, View
 
 __all__ = ["Probed", "measured", "seen_alone"]
@@ -137,7 +137,7 @@ def _views_of(call: Call, output: int) -> Iterator[AnyView]:
         links, sure = _links(call, output, place, axes, middle, lines, seen)
         view = View(links, place, output, status="measured")
         predicted = {unit: view.mask(_asked(shape, axes, unit), shape, own) for unit in units}
-        channel = _channel_axis(call, len(own))
+        channel = channel_axis(call.layer, len(own))
         predicted = {
             unit: np.broadcast_to(mask.any(channel, keepdims=True), seen[unit].shape)
             for unit, mask in predicted.items()
@@ -168,7 +168,7 @@ def _links(
     links: list[Link] = []
     constant: dict[int, np.ndarray] = {}
     sure = True
-    channel = _channel_axis(call, len(call.inputs[place]))
+    channel = channel_axis(call.layer, len(call.inputs[place]))
     for axis in range(len(call.inputs[place])):
         if axis == channel:
             links.append(Link(None))
@@ -290,7 +290,7 @@ def seen_alone(
                         nonzero = gradient[: len(rows)] != 0
                         if together:
                             nonzero = nonzero.any(
-                                _channel_axis(call, len(shape)) + 1, keepdims=True
+                                channel_axis(call.layer, len(shape)) + 1, keepdims=True
                             )
                         mask[rows] = nonzero
             first = draws == 1 and draw == 0
@@ -308,7 +308,7 @@ def seen_alone(
 
 def _together(call: Call, shape: Shape, together: bool) -> Shape:
     """The shape of an input's mask, whose channels are of length 1 if they are taken together."""
-    channel = _channel_axis(call, len(shape))
+    channel = channel_axis(call.layer, len(shape))
     return tuple(1 if together and axis == channel else size for axis, size in enumerate(shape))
 
 
@@ -383,12 +383,8 @@ def _chunks(call: Call, count: int) -> list[np.ndarray]:
 
 def _unit_axes(call: Call, shape: Shape) -> tuple[int, ...]:
     """Axes of an output that tell its units apart: all but the channels."""
-    channel = _channel_axis(call, len(shape))
+    channel = channel_axis(call.layer, len(shape))
     return tuple(axis for axis in range(len(shape)) if axis != channel)
-
-
-def _channel_axis(call: Call, rank: int) -> int:
-    return 0 if getattr(call.layer, "data_format", None) == "channels_first" else rank - 1
 
 
 def _spots(size: int, rng: np.random.Generator) -> set[int]:
