@@ -17,7 +17,7 @@ import numpy as np
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.geometry import ReceptiveField
 from keras_erf.graph import Node
-from keras_erf.rules.measured import seen_alone
+from keras_erf.rules.alone import seen_alone
 from keras_erf.theoretical import Rules, locate
 from keras_erf.tracing import Tracing
 

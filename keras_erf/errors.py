@@ -5,6 +5,8 @@ remedy. `InvalidInputError` and its kin are the caller's to mend; anything else
 that escapes is a defect of this library.
 """
 
+import re
+
 __all__ = [
     "BackendError",
     "GradientError",
@@ -42,3 +44,15 @@ class ModelLoadError(KerasERFError, ValueError):
 
 class BackendError(KerasERFError, RuntimeError):
     """Keras runs on a backend this library cannot differentiate."""
+
+
+def reason_of(error: Exception) -> str:
+    """The line of an error's text that says what went wrong.
+
+    Keras puts that line, in bold, between one that names the layer and the
+    arguments of the call.
+    """
+    text = re.sub(r"\x1b\[\d*m", "", str(error)).partition("Arguments received by")[0]
+    lines = [line.strip() for line in text.splitlines()]
+    told = [line for line in lines if line and not line.startswith("Exception encountered")]
+    return (told or [type(error).__name__])[0].rstrip(".")

@@ -12,7 +12,6 @@ import bisect
 import functools
 import hashlib
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -25,7 +24,7 @@ from keras_erf._version import __version__
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.diagnosing import explain_gradient
 from keras_erf.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.errors import BackendError, GradientError, InvalidInputError
+from keras_erf.errors import BackendError, GradientError, InvalidInputError, reason_of
 from keras_erf.gradients import sample_maps, unit_gradient
 from keras_erf.graph import build_graph
 from keras_erf.sampling import DEFAULT_SAMPLES, InputSpec, Source, make_source
@@ -279,7 +278,7 @@ class _Run:
             if name is None:  # None of the layers' faults.
                 raise
             raise GradientError(
-                f"The model cannot be run: layer {name!r} fails: {_reason(error)}. Mend it, or "
+                f"The model cannot be run: layer {name!r} fails: {reason_of(error)}. Mend it, or "
                 "choose a layer before it"
             ) from error
         self.counts += np.bincount(blocks[:valid], minlength=BLOCKS)
@@ -330,14 +329,6 @@ class _Run:
         self.dead.assign_add(tf.math.count_nonzero(dead & (blocks >= 0)))
         # Not of the maps: there a ReLU turns minus infinity into an innocent zero.
         self.finite.assign(self.finite & tf.reduce_all(tf.math.is_finite(gradient)))
-
-
-def _reason(error: Exception) -> str:
-    """The line that says what is wrong; Keras puts it in bold between words on the call."""
-    plain = re.sub(r"\x1b\[\d*m", "", str(error)).partition("Arguments received by")[0]
-    lines = [line.strip() for line in plain.splitlines()]
-    reasons = [line for line in lines if line and not line.startswith("Exception encountered")]
-    return reasons[0].rstrip(".") if reasons else type(error).__name__
 
 
 def _failure(error: tf.errors.OpError, target: Target, count: int) -> str:

@@ -1,24 +1,20 @@
 """Theoretical receptive fields: which input a unit can see.
 
-Boxes go backwards from a concrete unit, in exact integers (`tracing`); size,
-stride, padding and centre are read off them.
+What the units of a layer see is carried to it in exact integers (`tracing`);
+size, stride, padding and centre are read off that.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal
-
-import numpy as np
 
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.geometry import ReceptiveField
 from keras_erf.graph import Graph, build_graph
-from keras_erf.rules import Rule
+from keras_erf.sizing import Rules, default_map, is_map, maps, sized
 from keras_erf.tokens import checked_grid, found_grid, given_grid
 from keras_erf.tracing import Tracing
 from keras_erf.units import UnitTracer
@@ -34,12 +30,6 @@ __all__ = [
 ]
 
 Unit = tuple[int, ...]
-Rules = Mapping[type, Rule]
-
-# Undefined sizes are tried at this many pixels, and then at multiples of the step.
-FIRST_SIZE, SIZE_STEP, WHOLE_SIZE, MAXIMUM_TRIALS = 64, 32, 256, 12
-# Sizes at which every layer should have a map, for finding the last one.
-AMPLE_SIZES = (1024, 8192)
 
 
 def receptive_field(
@@ -169,7 +159,7 @@ def receptive_fields(
     for node in tracing.graph.nodes:
         for tensor in node.outputs:
             try:
-                if _is_map(tracing, tensor):
+                if is_map(tracing, tensor):
                     fields.append(_field(tracing, tensor, "center", through_global)[0])
             except KerasERFError as error:
                 skipped.append((node.name, str(error)))
@@ -185,8 +175,9 @@ def tracing_of(
     rules: Rules | None = None,
 ) -> Tracing:
     """The fields of a model's graph at the size asked for; arguments as `receptive_fields`."""
+    _check_rules(rules)
     graph = build_graph(model)
-    return _sized(graph, None, graph.input_number(input), input_shape, through_global, rules)
+    return sized(graph, None, graph.input_number(input), input_shape, through_global, rules)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,17 +222,11 @@ def locate(
     rules: Rules | None = None,
 ) -> Target:
     """Finds a unit in a model, and its receptive field; arguments as `receptive_field`."""
+    _check_rules(rules)
     graph = build_graph(model)
     wanted = None if layer is None else graph.find(layer)
-    tracing = _sized(graph, wanted, graph.input_number(input), input_shape, through_global, rules)
-    if wanted is not None:
-        tensor = wanted
-    elif input_shape is None:
-        tensor = _last_map(tracing)
-    else:
-        # The same layer at every size: a small input leaves the last ones a single position.
-        ample = _ample(graph, tracing.input, rules)
-        tensor = _last_map(tracing if ample.graph.failures else ample)
+    tracing = sized(graph, wanted, graph.input_number(input), input_shape, through_global, rules)
+    tensor = default_map(graph, tracing, input_shape, rules) if wanted is None else wanted
     field, position = _field(tracing, tensor, unit, through_global, grid)
     return Target(tracing, tensor, tracing.spatial_axes(tensor), position, field)
 
@@ -270,9 +255,9 @@ def _field(
             "batch"
         )
     if not axes:
-        maps = [graph.tensors[one].name for one in _maps(tracing)]
+        names = [graph.tensors[one].name for one in maps(tracing)]
         raise InvalidInputError(
-            f"`layer` must have spatial axes. Layers that do: {', '.join(maps[-4:]) or 'none'}. "
+            f"`layer` must have spatial axes. Layers that do: {', '.join(names[-4:]) or 'none'}. "
             f"Received: layer={name!r} of shape {shape} without the batch"
         )
     tracer = _tracer(tracing, tensor, unit, through_global, grid)
@@ -328,82 +313,6 @@ def _tracer(
     return UnitTracer(tracing, tensor, through_global, tokens)
 
 
-def _is_map(tracing: Tracing, tensor: int) -> bool:
-    """Whether a tensor depends on the input and has more than one spatial position."""
-    return tracing.reaches(tensor) and math.prod(tracing.spatial_shape(tensor)) > 1
-
-
-def _maps(tracing: Tracing) -> list[int]:
-    """The tensors with more than one position whose field is known, in graph order."""
-    found = []
-    for node in tracing.graph.nodes:
-        for tensor in node.outputs:
-            with contextlib.suppress(KerasERFError):
-                if _is_map(tracing, tensor):
-                    found.append(tensor)
-    return found
-
-
-def _last_map(tracing: Tracing) -> int:
-    """The last tensor with spatial axes.
-
-    Raises:
-        UnsupportedLayerError: It may lie behind a layer that no rule knows.
-        InvalidInputError: There is none.
-    """
-    reason = ""
-    for node in reversed(tracing.graph.nodes):
-        for tensor in node.outputs:
-            try:
-                if _is_map(tracing, tensor):
-                    return tensor
-            except InvalidInputError as error:
-                reason = reason or f" ({error})"
-    raise InvalidInputError(
-        "`layer` must be a layer with spatial axes and a known field; the model has none"
-        f"{reason}. Received: layer=None for model {tracing.graph.name!r}"
-    )
-
-
-def _sized(
-    graph: Graph,
-    wanted: int | None,
-    input: int,
-    input_shape: int | Sequence[int] | None,
-    through_global: bool,
-    rules: Rules | None,
-) -> Tracing:
-    """The graph at `input_shape`; sizes nobody defines are made large enough for the field."""
-    _check_rules(rules)
-    if input_shape is not None:
-        return Tracing(graph.resized(_asked_sizes(graph, input, input_shape)), input, rules)
-    if all(None not in graph.tensors[number].shape for number in graph.inputs):
-        defined = all(None not in tensor.shape for tensor in graph.tensors)
-        return Tracing(graph if defined else graph.resized({}), input, rules)
-    tracing = _ample(graph, input, rules)
-    tensor = _last_map(tracing) if wanted is None else wanted
-    size = 0
-    for _ in range(MAXIMUM_TRIALS):
-        if tensor in tracing.graph.failures or (wanted is None and not _is_map(tracing, tensor)):
-            size = max(2 * size, FIRST_SIZE)
-        else:
-            found, _position = _field(tracing, tensor, "center", through_global)
-            inside = all(
-                start >= 0 and stop <= extent
-                for (start, stop), extent in zip(found.box(), found.input_size, strict=True)
-            )
-            # What gathers the input sees exactly all of it, at any size.
-            whole = found.box() == tuple((0, extent) for extent in found.input_size)
-            if size and (inside or (whole and size >= WHOLE_SIZE)):
-                break
-            stride = max(math.ceil(abs(Fraction(one))) for one in found.stride)
-            room = max(found.size) + 2 * stride
-            enough = math.ceil(room / SIZE_STEP) * SIZE_STEP
-            size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)
-        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
-    return tracing
-
-
 def _check_rules(rules: Any) -> None:
     """Raises unless `rules` are functions by class."""
     known = rules is None or (
@@ -415,63 +324,3 @@ def _check_rules(rules: Any) -> None:
             "`rules` must be functions by layer class, such as {MyLayer: rule}. "
             f"Received: rules={rules!r}"
         )
-
-
-def _asked_sizes(
-    graph: Graph, input: int, input_shape: int | Sequence[int]
-) -> dict[int, tuple[int, ...]]:
-    """Spatial shapes of the inputs where the analysed one has `input_shape`.
-
-    Inputs of the same rank go along: those of undefined size get the same one,
-    those of another size keep their proportion to the analysed input.
-    """
-    own = _spatial_shape(graph, input)
-    listed = isinstance(input_shape, (Sequence, np.ndarray))
-    given: tuple[Any, ...] = tuple(input_shape) if listed else (input_shape,) * len(own)  # type: ignore[arg-type]
-    if len(given) != len(own) or not all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in given
-    ):
-        raise InvalidInputError(
-            f"`input_shape` must give {len(own)} positive spatial sizes, without batch and "
-            f"channels. Received: input_shape={input_shape!r}"
-        )
-    asked = tuple(int(n) for n in given)
-    chosen = {}
-    for number in graph.inputs:
-        shape = _spatial_shape(graph, number)
-        if len(shape) != len(own):
-            continue
-        sizes = []
-        for size, before, after in zip(shape, own, asked, strict=True):
-            scaled = Fraction(after) if None in (size, before) else Fraction(size * after, before)
-            if scaled.denominator != 1:
-                raise InvalidInputError(
-                    f"`input_shape` must keep the inputs' proportions in whole pixels: input "
-                    f"{graph.tensors[number].name!r} has {size} pixels where the analysed one has "
-                    f"{before}. Received: input_shape={input_shape!r}"
-                )
-            sizes.append(int(scaled))
-        chosen[number] = tuple(sizes)
-    return chosen
-
-
-def _spatial_shape(graph: Graph, number: int) -> tuple[Any, ...]:
-    """Spatial sizes of an input, `None` where undefined."""
-    return tuple(graph.tensors[number].shape[axis] for axis in graph.spatial_axes(number))
-
-
-def _ample(graph: Graph, input: int, rules: Rules | None) -> Tracing:
-    """The graph at its own size, and where it has none at one so large that no layer is lost."""
-    for size in AMPLE_SIZES:
-        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
-        if not tracing.graph.failures:
-            break
-    return tracing
-
-
-def _filled(graph: Graph, size: int) -> dict[int, tuple[int, ...]]:
-    """Spatial shapes of the inputs, `size` where undefined."""
-    return {
-        number: tuple(size if own is None else own for own in _spatial_shape(graph, number))
-        for number in graph.inputs
-    }

@@ -10,36 +10,17 @@ The walker knows no layer: the rules do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.graph import PAIR, Graph, Node
-from keras_erf.reach import Line, Reach, Table, simplified, table, united
+from keras_erf.passing import Known, Step, carried, is_global
+from keras_erf.reach import Line
 from keras_erf.rules import Call, Rule, is_unknown, lifted, views
-from keras_erf.views import AnyView, Gather, Status, View, least_sure
+from keras_erf.views import AnyView
 
-__all__ = ["Known", "Tracing"]
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of the units of a tensor.
-
-    Args:
-        reaches: Their reach along each spatial axis of the input; `None` where
-            no path leads to it.
-        status: How sure the least sure rule on the way is.
-        uneven: Whether some channels see more than others; a unit has them all.
-        loose: Whether channels that see more were left out on the way, so that
-            the reaches may be too wide.
-    """
-
-    reaches: tuple[Reach, ...] | None
-    status: Status = "exact"
-    uneven: bool = False
-    loose: bool = False
+__all__ = ["Tracing"]
 
 
 class Tracing:
@@ -268,91 +249,25 @@ class Tracing:
     def _pass_over(self, node: Node) -> None:
         """Carries reaches and channel axes over one call."""
         seen = [view for view in self._views_of(node) if self.reaches(node.inputs[view.input])]
+        sizes = [self.shape(self.input)[axis] for axis in self.input_axes]
         for place, made in enumerate(node.outputs):
             used = [view for view in seen if view.output == place]
-            self._channels[made] = self._channel_after(node, made, used)
-            local = self._united(node, made, used, self._local)
-            self._local[made] = local
-            plain = all(
-                self._entire[node.inputs[view.input]] is self._local[node.inputs[view.input]]
-                and (node, view) not in self._global
-                for view in used
-            )
-            self._entire[made] = local if plain else self._united(node, made, used, self._entire)
-
-    def _united(
-        self, node: Node, made: int, used: Sequence[AnyView], before: Mapping[int, Known]
-    ) -> Known:
-        """What the units of a tensor see by the views `used` of what is known `before`."""
-        shape = self.shape(made)
-        paths = []
-        status: Status = "exact"
-        uneven = loose = partial = False
-        for view in used:
-            source = node.inputs[view.input]
-            known = before[source]
-            if known.reaches is None:
-                continue
-            path = tuple(view.follow(one, shape, self.shape(source)) for one in known.reaches)
-            if before is self._local:
-                pairs = zip(path, known.reaches, strict=True)
-                if view.gathers or any(_gathered(new, old) for new, old in pairs):
+            shape, channel = self.shape(made), self._channel_after(node, made, used)
+            self._channels[made] = channel
+            steps, entire = [], []
+            for view in used:
+                source = node.inputs[view.input]
+                local, known = self._local[source], self._entire[source]
+                where = self.shape(source), self._channels[source], shape
+                step = Step(view, local, *where)
+                if is_global(step):
                     self._global.add((node, view))
-                    continue
-            if view.gathers:
-                path = tuple(replace(reach, gathered=True) for reach in path)
-            paths.append(self._blinded(path, view, made, source, known.reaches))
-            status = least_sure((status, view.status, known.status))
-            partial = partial or _covers_in_part(view, self._channels[made])
-            if known.uneven:
-                channel = self._channels[source]
-                uneven = uneven or view.follows[channel] is not None or not isinstance(view, View)
-                loose = loose or _leaves_out(view, channel, shape, self.shape(source))
-            loose = loose or known.loose
-        if not paths:
-            return Known(None)
-        sizes = [self.shape(self.input)[axis] for axis in self.input_axes]
-        uneven = uneven or (partial and any(path != paths[0] for path in paths[1:]))
-        return Known(united(paths, shape, sizes), status, uneven, loose)
-
-    def _blinded(
-        self,
-        path: tuple[Reach, ...],
-        view: AnyView,
-        made: int,
-        source: int,
-        before: tuple[Reach, ...],
-    ) -> tuple[Reach, ...]:
-        """The path, empty for units that see nothing of the source along axes nothing follows."""
-        if not isinstance(view, View):
-            return self._hidden(path, view, made, source)
-        followed = {self._channels[source]}.union(*(_axes(reach) for reach in before))
-        shape, other = self.shape(made), self.shape(source)
-        blind = view.blind(set(range(len(other))) - followed, shape, other)
-        if not blind:
-            return path
-        # Empty along one axis is empty; one that does not move loses nothing by being a table.
-        still = [place for place, reach in enumerate(path) if not _axes(reach)] or [0]
-        emptied = list(path)
-        for turn, (axis, missing) in enumerate(blind.items()):
-            place = still[turn % len(still)]
-            line = missing.reshape([-1 if one == axis else 1 for one in range(len(shape))])
-            emptied[place] = table(emptied[place], shape).without(line)
-        return tuple(emptied)
-
-    def _hidden(
-        self, path: tuple[Reach, ...], view: AnyView, made: int, source: int
-    ) -> tuple[Reach, ...]:
-        """The path by a view of no axes of its own, empty for units that see nothing at all."""
-        still = [place for place, reach in enumerate(path) if not _axes(reach)]
-        if not still:
-            return path
-        shape, other = self.shape(made), self.shape(source)
-        blind = ~view.spread(np.ones((1,) * len(other), dtype=bool), shape, other)
-        if not blind.any():
-            return path
-        emptied = simplified(table(path[still[0]], shape).without(blind))
-        return (*path[: still[0]], emptied, *path[still[0] + 1 :])
+                else:
+                    steps.append(step)
+                entire.append(step if local is known else Step(view, known, *where))
+            self._local[made] = self._entire[made] = carried(steps, shape, channel, sizes)
+            if entire != steps:
+                self._entire[made] = carried(entire, shape, channel, sizes)
 
     def _views_of(self, node: Node) -> tuple[AnyView, ...]:
         if node not in self._views:
@@ -384,31 +299,3 @@ class Tracing:
             if rank == len(view.follows):
                 return before
         return rank - 1
-
-
-def _axes(reach: Reach) -> tuple[int, ...]:
-    """Axes of a tensor that make a difference to a reach."""
-    if isinstance(reach, Table):
-        return reach.axes
-    return () if reach.axis is None else (reach.axis,)
-
-
-def _covers_in_part(view: AnyView, channel: int) -> bool:
-    """Whether only some of the output's channels see the input by a view."""
-    if isinstance(view, Gather):
-        return bool((view.indices < 0).any())
-    return isinstance(view, View) and any(link.axis == channel and link.clip for link in view.links)
-
-
-def _leaves_out(
-    view: AnyView, channel: int, output: tuple[int, ...], shape: tuple[int, ...]
-) -> bool:
-    """Whether some of the input's channels are seen by no output."""
-    seen = view.mask(np.ones((1,) * len(output), dtype=bool), output, shape)
-    others = tuple(axis for axis in range(len(shape)) if axis != channel)
-    return not np.any(seen, axis=others).all()
-
-
-def _gathered(new: Reach, old: Reach) -> bool:
-    """Whether a view took in whole what units saw in different places."""
-    return isinstance(new, Line) and new.axis is None and new.gathered and not old.gathered

@@ -12,9 +12,10 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.geometry import Box, Interval, bounding_box, index_within
+from keras_erf.passing import Known
 from keras_erf.reach import Line, Reach, table
 from keras_erf.tokens import TokenGrid
-from keras_erf.tracing import Known, Tracing
+from keras_erf.tracing import Tracing
 
 __all__ = ["UnitTracer"]
 

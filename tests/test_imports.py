@@ -37,6 +37,8 @@ FLOORS = {
     "paths": 3,
     "projecting": 3,
     "theoretical": 2,
+    "sizing": 2,
+    "passing": 0,
     "tokens": 2,
     "tracing": 2,
     "units": 2,
@@ -46,6 +48,7 @@ FLOORS = {
     "geometry": 0,
     "reach": 0,
     "views": 0,
+    "gathering": 0,
     "definitions": 0,
     "theory": 0,
     "analysis": 0,
@@ -53,10 +56,13 @@ FLOORS = {
     "_version": 0,
 }
 # The foundations of everything else, in their own order.
-FOUNDATIONS = ("errors", "geometry", "reach", "views")
+FOUNDATIONS = ("errors", "geometry", "reach", "views", "gathering", "passing")
 # Arrows along one floor.
 SIDEWAYS = {
     ("rules", "graph"),
+    ("sizing", "tracing"),
+    ("sizing", "units"),
+    ("theoretical", "sizing"),
     ("theoretical", "tokens"),
     ("theoretical", "tracing"),
     ("theoretical", "units"),
@@ -66,7 +72,7 @@ SIDEWAYS = {
 # Arrows upwards, allowed inside a function only: a result's `.plot()` hands itself on.
 UPWARDS_IN_FUNCTIONS = {("effective", "plotting")}
 # Modules that work on arrays alone.
-ARRAYS_ONLY = ("analysis", "errors", "geometry", "reach", "theory", "views")
+ARRAYS_ONLY = ("analysis", "errors", "gathering", "geometry", "passing", "reach", "theory", "views")
 # The lazy names and the zoo's models stand outside of the order.
 OUTSIDE = ("__init__", "models")
 

@@ -121,8 +121,8 @@ class Graph:
             specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype, name="input")
         specs, failures = inferred(self.nodes, specs)
         tensors = tuple(
-            replace(tensor, shape=tuple(specs[number].shape[1:])) if number in specs else tensor
-            for number, tensor in enumerate(self.tensors)
+            Tensor(one.name, tuple(specs[number].shape[1:]), one.dtype) if number in specs else one
+            for number, one in enumerate(self.tensors)
         )
         return replace(self, tensors=tensors, failures=failures)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_erf.errors import reason_of
 from keras_erf.graph.calls import Node
 
 __all__ = ["called", "enter", "followed", "inferred", "learned_weights"]
@@ -68,7 +69,7 @@ def inferred(
                     raise ValueError(failures[lost[0]])
                 made = node.call(known, _specifier(node.operation))
             except Exception as error:  # Keras raises what it likes; the reason is kept.
-                reason = failures[lost[0]] if lost else f"{node.name}: {_first_line(error)}"
+                reason = failures[lost[0]] if lost else f"{node.name}: {reason_of(error)}"
                 failures.update(dict.fromkeys(node.outputs, reason))
                 continue
             known.update(zip(node.outputs, made, strict=True))
@@ -112,8 +113,3 @@ def called(node: Node, values: Mapping[int, Any], *, training: bool) -> list[Any
 def learned_weights(layer: keras.Layer) -> list[Any]:
     """The weights of a layer that training changes, frozen ones included."""
     return [weight for one in layer._flatten_layers() for weight in one._trainable_variables]
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

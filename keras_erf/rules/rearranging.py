@@ -15,12 +15,13 @@ import numpy as np
 from keras import tree
 
 from keras_erf.errors import UnsupportedLayerError
+from keras_erf.gathering import rearranged
 from keras_erf.geometry import Window
 from keras_erf.graph import Argument
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.pointwise import counted_axes
 from keras_erf.rules.refused import ACROSS_BATCH
-from keras_erf.views import AnyView, Link, View, rearranged
+from keras_erf.views import AnyView, Link, View
 
 __all__ = [
     "concatenation",

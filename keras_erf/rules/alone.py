@@ -1,0 +1,180 @@
+"""One layer run by itself: which of its inputs have a gradient.
+
+Inputs are random, and random numbers stand in for the weights it learned, so
+that nothing is zero by chance; what depends on the draw shows over many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_erf.errors import UnsupportedLayerError, reason_of
+from keras_erf.graph import learned_weights
+from keras_erf.rules.call import Call, channel_axis
+
+__all__ = ["check_samples", "is_smooth", "seen_alone", "unmeasurable"]
+
+Shape = tuple[int, ...]
+
+# Draws of inputs and weights are doubled until they show nothing new: few if all of them are
+# alike, and at least the first number of them where they are not.
+SETTLED_DRAWS, MAXIMUM_DRAWS = 64, 512
+# Bytes of one backward pass's inputs and outputs, roughly.
+MEMORY = 2**27
+
+
+def seen_alone(
+    call: Call,
+    output: int,
+    asked: np.ndarray,
+    *,
+    together: bool = False,
+    expected: Mapping[int, np.ndarray] | None = None,
+) -> list[np.ndarray]:
+    """For each input, the mask that each of the masks `asked` of an output sees, by gradients.
+
+    Draws are united and doubled in number until nothing is added: a maximum
+    shows one of its inputs at a time.
+
+    Args:
+        call: The layer, run by itself.
+        output: Which of its outputs.
+        asked: Boolean masks of the output, shape `(masks, *output shape)`.
+        together: Whether the channels of an input are taken together, as an
+            axis of length 1.
+        expected: Masks of some inputs, by place, of what should be seen; once
+            it is, no more draws are made.
+
+    Returns:
+        A boolean array `(masks, *input shape)` for each input.
+
+    Raises:
+        UnsupportedLayerError: The layer does not run, or the draws do not settle.
+    """
+    rng = np.random.default_rng(1)
+    seen = [
+        np.zeros((len(asked), *_together(call, shape, together)), dtype=bool)
+        for shape in call.inputs
+    ]
+    draws, alike = 1, True
+    while draws <= MAXIMUM_DRAWS:
+        grown = False
+        state = _random_weights(call, rng)
+        for draw in range(draws):
+            found = [np.zeros_like(mask) for mask in seen]
+            for rows in _chunks(call, len(asked)):
+                gradients = _gradients(call, output, asked[rows], state, rng)
+                for mask, gradient, shape in zip(found, gradients, call.inputs, strict=True):
+                    if gradient is not None:
+                        nonzero = gradient[: len(rows)] != 0
+                        if together:
+                            nonzero = nonzero.any(
+                                channel_axis(call.layer, len(shape)) + 1, keepdims=True
+                            )
+                        mask[rows] = nonzero
+            first = draws == 1 and draw == 0
+            alike = first or (alike and all(map(np.array_equal, found, seen)))
+            grown = grown or any((one & ~mask).any() for one, mask in zip(found, seen, strict=True))
+            seen = [one | mask for one, mask in zip(found, seen, strict=True)]
+            if expected and all(np.array_equal(seen[place], expected[place]) for place in expected):
+                return seen
+        # What differs from draw to draw must have shown itself in many.
+        if not grown and draws > 1 and ((alike and not expected) or draws >= SETTLED_DRAWS):
+            return seen
+        draws *= 2
+    raise unmeasurable(call, f"what its units see does not settle in {MAXIMUM_DRAWS} draws")
+
+
+def _together(call: Call, shape: Shape, together: bool) -> Shape:
+    """The shape of an input's mask, whose channels are of length 1 if they are taken together."""
+    channel = channel_axis(call.layer, len(shape))
+    return tuple(1 if together and axis == channel else size for axis, size in enumerate(shape))
+
+
+def _gradients(
+    call: Call, output: int, asked: np.ndarray, state: Sequence[Any], rng: np.random.Generator
+) -> list[np.ndarray | None]:
+    """Gradients of randomly weighted sums over `asked`, one sample each, for each input."""
+    import tensorflow as tf
+
+    missing = (call.batch or len(asked)) - len(asked)
+    asked = np.concatenate([asked, np.zeros((missing, *asked.shape[1:]), dtype=bool)])
+    # All samples are alike: it is what is asked of them that differs.
+    values = [
+        tf.repeat(
+            tf.constant(rng.standard_normal((1, *shape), np.float32), dtype)
+            if is_smooth(dtype)
+            else tf.ones((1, *shape), dtype),
+            len(asked),
+            axis=0,
+        )
+        for shape, dtype in zip(call.inputs, call.dtypes, strict=True)
+    ]
+    weights = tf.constant(rng.uniform(0.5, 1.5, asked.shape[1:]), tf.float32)
+    try:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([value for value in values if value.dtype.is_floating])
+            made = tf.convert_to_tensor(call.run(values, state=state)[output])
+            if not made.dtype.is_floating:
+                return [None] * len(values)
+            seed = tf.where(asked, tf.cast(weights, made.dtype), tf.zeros((), made.dtype))
+            score = tf.reduce_sum(made * seed)
+        found = tape.gradient(score, values)
+    except Exception as error:  # The layer is the user's, and raises what it likes.
+        raise unmeasurable(call, f"it does not run by itself: {reason_of(error)}") from error
+    return [None if one is None else np.asarray(tf.convert_to_tensor(one)) for one in found]
+
+
+def _random_weights(call: Call, rng: np.random.Generator) -> list[tuple[Any, Any]]:
+    """Random values to stand in for the weights the layer learned; its statistics stay."""
+    weights = learned_weights(call.layer) if isinstance(call.layer, keras.Layer) else []
+    state = []
+    for one in weights:
+        shape = tuple(one.shape)
+        if len(shape) < 2:
+            value = rng.uniform(0.5, 1.5, shape)
+        else:
+            value = rng.standard_normal(shape) / math.sqrt(math.prod(shape[:-1]))
+        state.append((one, keras.ops.cast(value, one.dtype)))
+    return state
+
+
+def check_samples(call: Call) -> None:
+    """Raises if a sample of a batch sees another one."""
+    rows = max(call.batch or 2, 1)
+    if rows < 2:
+        return
+    rng = np.random.default_rng(2)
+    for output, shape in enumerate(call.outputs):
+        asked = np.zeros((rows, *shape), dtype=bool)
+        asked[0] = True
+        for gradient in _gradients(call, output, asked, (), rng):
+            if gradient is not None and (len(gradient) != rows or np.any(gradient[1:])):
+                raise unmeasurable(call, "it mixes the samples of a batch")
+
+
+def _chunks(call: Call, count: int) -> list[np.ndarray]:
+    """Rows of each backward pass, as many as fit into memory or into the fixed batch."""
+    sample = 8 * sum(math.prod(shape) for shape in (*call.inputs, *call.outputs))
+    size = call.batch or max(1, min(count, MEMORY // max(sample, 1)))
+    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def is_smooth(dtype: str) -> bool:
+    """Whether a tensor of that dtype can have a gradient."""
+    return dtype.startswith(("float", "bfloat"))
+
+
+def unmeasurable(call: Call, reason: str) -> UnsupportedLayerError:
+    """The error of a layer that does not tell, and what to do."""
+    kind = type(call.layer).__name__
+    return UnsupportedLayerError(
+        f"Layer {call.name!r} is unknown and cannot be measured: {reason}. Pass a rule by "
+        f"`rules={{{kind}: rule}}`, `keras_erf.rules.whole` to have it see all of its input, or "
+        f"choose a layer before it. Received: {kind} from {call.inputs} to {call.outputs}"
+    )
