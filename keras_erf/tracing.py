@@ -36,7 +36,7 @@ class Tracing:
         self.graph = graph
         self.input = input
         self.input_axes = graph.spatial_axes(input)
-        self._rules = dict(rules or {})
+        self.rules = dict(rules or {})
         self._tensors = list(graph.tensors)
         self._makers = {tensor: node for node in graph.nodes for tensor in node.outputs}
         # The calls inside layers nobody knows, as far as these could be followed.
@@ -161,10 +161,24 @@ class Tracing:
         """How a call, carried over before, sees the tensors on the way to the input."""
         return [
             view
-            for view in self._views_of(node)
+            for view in self.relations(node)
             if self.reaches(node.inputs[view.input])
             and (through_global or (node, view) not in self._global)
         ]
+
+    def relations(self, node: Node) -> tuple[AnyView, ...]:
+        """How a call sees all of its inputs, those too that the analysed one does not lead to.
+
+        Raises:
+            UnsupportedLayerError: No rule knows, and it cannot be measured.
+            InvalidInputError: A tensor has no shape at the input size in force.
+        """
+        if node not in self._views:
+            found = views(self.call(node), node.kind, self.rules)
+            for steps in reversed(self.shape(node.inputs[0])[: node.lead]):
+                found = tuple(self._over_time(node, view, steps) for view in found)
+            self._views[node] = found
+        return self._views[node]
 
     def call(self, node: Node) -> Call:
         """What a rule is told about a call; of one repeated over time, about one step."""
@@ -206,7 +220,7 @@ class Tracing:
 
     def _pass(self, node: Node) -> None:
         """Carries reaches and channel axes over one call, or over those inside it."""
-        if is_unknown(node.operation, self._rules) and self._open(node):
+        if is_unknown(node.operation, self.rules) and self._open(node):
             return
         self._pass_over(node)
 
@@ -248,7 +262,7 @@ class Tracing:
 
     def _pass_over(self, node: Node) -> None:
         """Carries reaches and channel axes over one call."""
-        seen = [view for view in self._views_of(node) if self.reaches(node.inputs[view.input])]
+        seen = [view for view in self.relations(node) if self.reaches(node.inputs[view.input])]
         sizes = [self.shape(self.input)[axis] for axis in self.input_axes]
         for place, made in enumerate(node.outputs):
             used = [view for view in seen if view.output == place]
@@ -268,14 +282,6 @@ class Tracing:
             self._local[made] = self._entire[made] = carried(steps, shape, channel, sizes)
             if entire != steps:
                 self._entire[made] = carried(entire, shape, channel, sizes)
-
-    def _views_of(self, node: Node) -> tuple[AnyView, ...]:
-        if node not in self._views:
-            found = views(self.call(node), node.kind, self._rules)
-            for steps in reversed(self.shape(node.inputs[0])[: node.lead]):
-                found = tuple(self._over_time(node, view, steps) for view in found)
-            self._views[node] = found
-        return self._views[node]
 
     @staticmethod
     def _over_time(node: Node, view: AnyView, steps: int) -> AnyView:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from keras import layers
 
@@ -21,7 +21,9 @@ from keras_erf.rules.measured import measured
 from keras_erf.rules.operations import OPERATIONS
 from keras_erf.views import AnyView
 
-__all__ = ["RULES", "find_rule", "is_unknown", "views"]
+__all__ = ["RULES", "find_rule", "is_unknown", "look_up", "views"]
+
+Entry = TypeVar("Entry")
 
 RULES: dict[type | str, Rule] = {**LAYERS, **OPERATIONS}
 
@@ -38,14 +40,22 @@ def find_rule(kind: type | str, own: Mapping[type, Rule] | None = None) -> Rule 
         kind: The class, or `"ops.Name"`.
         own: The user's own rules, which come first.
     """
-    if isinstance(kind, str):
-        return RULES.get(kind)
     if own and kind in own:
-        return own[kind]
+        return own[kind]  # type: ignore[index]
+    return look_up(kind, RULES)
+
+
+def look_up(kind: type | str, table: Mapping[type | str, Entry]) -> Entry | None:
+    """Entry of a layer class or operation name in a table by class; `None` if it has none.
+
+    A subclass has its parent's as long as it computes the same.
+    """
+    if isinstance(kind, str):
+        return table.get(kind)
     for place, parent in enumerate(kind.__mro__):
-        if parent in RULES:
+        if parent in table:
             same = all(_computes_the_same(child, parent) for child in kind.__mro__[:place])
-            return RULES[parent] if same else None
+            return table[parent] if same else None
     return None
 
 

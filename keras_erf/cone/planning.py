@@ -1,0 +1,200 @@
+"""The cone of some units: the part of each tensor they need, and the calls that make it.
+
+Parts are found backwards, from the units to the inputs: each call tells which
+part of its inputs it needs for the part of its output that is wanted, and a
+tensor's part is the hull of what the calls behind it need. So the cone gets
+narrower at every layer, is cut at every tensor's own edge, and holds exactly
+what the whole network would have there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras_erf.cone.parts import cut, entire, hull
+from keras_erf.cone.restricted import Run, Site, as_called
+from keras_erf.cone.table import RESTRICTERS
+from keras_erf.errors import KerasERFError
+from keras_erf.geometry import Box
+from keras_erf.graph import Graph, Node, called, stateless
+from keras_erf.rules import look_up
+from keras_erf.tracing import Tracing
+
+__all__ = ["Cone", "Step", "cone_of", "whole_cone"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of a cone.
+
+    Args:
+        node: The call.
+        inputs: The part of each input it takes; `None` takes what is there.
+        run: Makes the outputs of those parts.
+    """
+
+    node: Node
+    inputs: tuple[Box | None, ...]
+    run: Run = as_called
+
+
+@dataclass(frozen=True, eq=False)
+class Cone:
+    """Calls that compute some units of a model from no more than they need.
+
+    Args:
+        steps: The calls, in the order they run.
+        parts: The part of each tensor that is there, the batch not counted; of
+            tensors that are not named all of it.
+    """
+
+    steps: tuple[Step, ...] = field(repr=False)
+    parts: Mapping[int, Box] = field(repr=False)
+
+    def run(
+        self,
+        values: Mapping[int, Any],
+        *,
+        training: bool = False,
+        state: Sequence[tuple[Any, Any]] = (),
+        steps: int | None = None,
+    ) -> dict[int, Any]:
+        """Values of the parts of all tensors.
+
+        Args:
+            values: Those of the model's inputs: tensors with a batch axis, by number.
+            training: Whether layers run in training mode.
+            state: Pairs of a variable and the value to read in its place.
+            steps: How many of the calls to run; `None` for all.
+        """
+        known = dict(values)
+
+        def compute() -> None:
+            for step in self.steps[:steps]:
+                self._advance(step, known, training)
+
+        stateless(compute, state)
+        return known
+
+    def _advance(self, step: Step, known: dict[int, Any], training: bool) -> None:
+        node = step.node
+
+        def call(parts: Sequence[Any]) -> list[Any]:
+            return called(node, dict(zip(node.inputs, parts, strict=True)), training=training)
+
+        taken = []
+        for number, part in zip(node.inputs, step.inputs, strict=True):
+            held = self.parts.get(number)
+            whole = part is None or held is None
+            taken.append(known[number] if whole else cut(known[number], held, part))  # type: ignore[arg-type]
+        known.update(zip(node.outputs, step.run(taken, call), strict=True))
+
+
+def whole_cone(graph: Graph, tensors: Iterable[int]) -> Cone:
+    """All calls some tensors depend on, as they stand, on whole tensors."""
+    nodes = _ancestors(graph, tensors)
+    return Cone(tuple(Step(node, (None,) * len(node.inputs)) for node in nodes), {})
+
+
+def cone_of(tracing: Tracing, wanted: Mapping[int, Box], *, inside: bool = True) -> Cone:
+    """The cone of the `wanted` parts of some tensors.
+
+    Args:
+        tracing: Fields of the graph, which know how each call sees its inputs.
+        wanted: Parts by the tensors' numbers, the batch not counted.
+        inside: Whether the calls inside a layer that was opened may be run in its
+            stead. They are those of inference, and of the weights at hand.
+    """
+    needs, parts, steps = dict(wanted), dict[int, Box](), list[Step]()
+    for node in reversed(_ancestors(tracing.graph, wanted)):
+        found = None
+        if any(needs.get(one, whole) != whole for one, whole in _outputs(tracing, node).items()):
+            opened = _restricted_inside(tracing, node, needs) if inside else None
+            alone = _restricted(tracing, node, needs) if opened is None else None
+            found = opened or ([alone] if alone else None)
+        for made in found or [_whole(tracing, node)]:
+            _add(made, needs)
+            parts.update(made.outputs)
+            steps.append(made.step)
+    inputs = {number: needs[number] for number in tracing.graph.inputs if number in needs}
+    return Cone(tuple(reversed(steps)), {**parts, **inputs})
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A step, the parts it takes, and those it makes, by the tensors' numbers."""
+
+    step: Step
+    inputs: Sequence[tuple[int, Box]]
+    outputs: Mapping[int, Box]
+
+
+def _add(made: _Made, needs: dict[int, Box]) -> None:
+    """Widens the parts that are needed by what one step takes."""
+    for number, part in made.inputs:
+        needs[number] = hull(needs.get(number), part)
+
+
+def _outputs(tracing: Tracing, node: Node) -> dict[int, Box]:
+    """All of a call's outputs."""
+    return {number: entire(tracing.shape(number)) for number in node.outputs}
+
+
+def _whole(tracing: Tracing, node: Node) -> _Made:
+    """A call on whole tensors."""
+    inputs = [(number, entire(tracing.shape(number))) for number in node.inputs]
+    step = Step(node, tuple(part for _, part in inputs))
+    return _Made(step, inputs, _outputs(tracing, node))
+
+
+def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made | None:
+    """A call on parts; `None` if it has to run on whole tensors."""
+    if node.lead or len(node.outputs) != 1 or node.kind in tracing.rules:
+        return None
+    restricter = look_up(node.kind, RESTRICTERS)
+    if restricter is None:
+        return None
+    try:
+        views = tracing.relations(node)
+    except KerasERFError:  # Nothing tells how it sees an input that is not the analysed one.
+        return None
+    (output,) = node.outputs
+    found = restricter(Site(node, tracing.call(node), views, needs[output]))
+    if found is None:
+        return None
+    inputs = list(zip(node.inputs, found.inputs, strict=True))
+    if len(set(inputs)) > len(set(node.inputs)):
+        # One tensor twice, in different parts: a call has one value for it.
+        return None
+    return _Made(Step(node, found.inputs, found.run), inputs, {output: found.output})
+
+
+def _restricted_inside(
+    tracing: Tracing, node: Node, needs: Mapping[int, Box]
+) -> list[_Made] | None:
+    """The calls inside an opened layer on parts, last one first.
+
+    All of them or none: what has to run whole may depend on the size of the
+    batch on which the layer was opened.
+    """
+    nodes = tracing.inside(node)
+    if nodes == [node]:
+        return None
+    needed, found = dict(needs), list[_Made]()
+    for one in reversed(nodes):
+        if needed.keys().isdisjoint(one.outputs):
+            continue
+        made = _restricted(tracing, one, needed)
+        if made is None:
+            return None
+        _add(made, needed)
+        found.append(made)
+    return found
+
+
+def _ancestors(graph: Graph, tensors: Iterable[int]) -> list[Node]:
+    """The calls that any of some tensors depend on, in the order they run."""
+    needed = {node for tensor in tensors for node in graph.ancestors(tensor)}
+    return [node for node in graph.nodes if node in needed]

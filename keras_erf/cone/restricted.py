@@ -1,0 +1,80 @@
+"""What a layer is told, and what it answers, when only a part of its output is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keras_erf.geometry import Box, Window
+from keras_erf.graph import Node
+from keras_erf.rules import Call
+from keras_erf.views import AnyView, View
+
+__all__ = ["Restricted", "Restricter", "Run", "Site", "as_called"]
+
+# Takes the values of the parts of a call's inputs, and a function that calls the layer as it
+# stands on them; gives the values of the parts of its outputs.
+Run = Callable[[Sequence[Any], Callable[[Sequence[Any]], list[Any]]], list[Any]]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One call of a layer, and the part of its output that is wanted.
+
+    Args:
+        node: The call.
+        call: Its shapes and arguments.
+        views: How its inputs are seen by its outputs.
+        wanted: The part of its first output, the batch not counted.
+    """
+
+    node: Node
+    call: Call
+    views: tuple[AnyView, ...]
+    wanted: Box
+
+    @property
+    def layer(self) -> Any:
+        """The layer or operation."""
+        return self.call.layer
+
+    def windows(self, axes: Sequence[int]) -> list[Window] | None:
+        """The window that moves along each of the output's `axes`; `None` if one has none.
+
+        Of a call with one input.
+        """
+        if len(self.views) != 1 or not isinstance(self.views[0], View):
+            return None
+        links = self.views[0].links
+        found = []
+        for axis in axes:
+            link = links[axis]
+            if link.axis != axis or not isinstance(link.relation, Window) or link.clip:
+                return None
+            found.append(link.relation)
+        return found
+
+
+@dataclass(frozen=True)
+class Restricted:
+    """How a call is run on parts.
+
+    Args:
+        inputs: The part of each input that it needs.
+        output: The part of its output that it makes, which may be more than is wanted.
+        run: Makes it.
+    """
+
+    inputs: tuple[Box, ...]
+    output: Box
+    run: Run
+
+
+# `None` where the layer has to run on whole tensors.
+Restricter = Callable[[Site], Restricted | None]
+
+
+def as_called(values: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]]) -> list[Any]:
+    """Runs the layer as it stands."""
+    return call(values)

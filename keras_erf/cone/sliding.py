@@ -1,0 +1,213 @@
+"""Layers with a window, on a part: what the window needs is cut out, and padded where it ends.
+
+Output `o` of a window reads inputs `o s - p + j d`, `j < k` (see `rules.sliding`), so
+outputs `[a, b)` need inputs `[a s - p, (b - 1) s - p + (k - 1) d + 1)`; what of it
+lies outside of the tensor is put around the part by hand, and the layer's own
+operation runs on it without padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_erf.cone.parts import entire, widened
+from keras_erf.cone.restricted import Restricted, Site
+from keras_erf.geometry import Interval, Window
+from keras_erf.rules.activations import mixes_last_axis, on_single_elements
+from keras_erf.rules.call import channel_axis, spatial_axes
+
+__all__ = [
+    "average_pooling",
+    "convolution",
+    "depthwise_convolution",
+    "finished",
+    "is_finished_by_position",
+    "max_pooling",
+    "separable_convolution",
+    "shifting",
+]
+
+Pads = list[tuple[int, int]]
+
+
+def reads(window: Window, wanted: Interval) -> Interval:
+    """The inputs, in the padding too, that a window reads for the outputs `wanted`."""
+    first = wanted[0] * window.stride - window.padding
+    last = (wanted[1] - 1) * window.stride - window.padding
+    return first, last + (window.size - 1) * window.dilation + 1
+
+
+def _windowed(
+    site: Site, operate: Callable[[Any, Pads], Any], *, finish: bool = False
+) -> Restricted | None:
+    """A layer of one window per spatial axis.
+
+    Args:
+        site: The call.
+        operate: The layer's operation without padding, given the part and the
+            padding to put around it, for each axis, the batch included.
+        finish: Whether the layer's bias and activation come behind it.
+    """
+    shape, rank = site.call.inputs[0], len(site.call.output)
+    axes = spatial_axes(site.layer, rank)
+    windows = site.windows(axes)
+    if windows is None or any(window.up > 1 for window in windows):
+        return None
+    if finish and not is_finished_by_position(site.layer):
+        return None
+    needed = list(entire(shape))
+    made = list(entire(site.call.output))
+    pads: Pads = [(0, 0)] * (rank + 1)
+    for axis, window in zip(axes, windows, strict=True):
+        made[axis] = site.wanted[axis]
+        found = widened(reads(window, site.wanted[axis]), shape[axis])
+        if found is None:
+            return None
+        needed[axis], pads[axis + 1] = found
+
+    def run(values: Sequence[Any], _: Any) -> list[Any]:
+        value = operate(ops.cast(values[0], site.layer.compute_dtype), pads)
+        return [finished(site.layer, value) if finish else value]
+
+    return Restricted((tuple(needed),), tuple(made), run)
+
+
+def padded(value: Any, pads: Pads, constant: float | None = None) -> Any:
+    """`value` with zeros, or a constant, put around it."""
+    if not any(map(any, pads)):
+        return value
+    return ops.pad(value, pads, constant_values=constant)
+
+
+def is_finished_by_position(layer: Any) -> bool:
+    """Whether a layer's activation needs no more than its own position."""
+    if on_single_elements(layer.activation):
+        return True
+    channels_last = getattr(layer, "data_format", None) != "channels_first"
+    return mixes_last_axis(layer.activation) and channels_last
+
+
+def finished(layer: Any, value: Any) -> Any:
+    """Behind a convolution: the layer's bias and activation."""
+    if layer.use_bias:
+        shape = [1] * len(value.shape)
+        shape[channel_axis(layer, len(shape) - 1) + 1] = -1
+        bias = ops.cast(layer.bias, layer.compute_dtype)
+        value = ops.add(value, ops.reshape(bias, shape))
+    return value if layer.activation is None else layer.activation(value)
+
+
+def convolution(site: Site) -> Restricted | None:
+    """Plain and grouped convolutions."""
+    layer = site.layer
+
+    def operate(value: Any, pads: Pads) -> Any:
+        return ops.conv(
+            padded(value, pads),
+            ops.cast(layer.kernel, layer.compute_dtype),
+            strides=list(layer.strides),
+            padding="valid",
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
+
+    return _windowed(site, operate, finish=True)
+
+
+def depthwise_convolution(site: Site) -> Restricted | None:
+    """Depthwise convolutions."""
+    layer = site.layer
+
+    def operate(value: Any, pads: Pads) -> Any:
+        return ops.depthwise_conv(
+            padded(value, pads),
+            ops.cast(layer.kernel, layer.compute_dtype),
+            strides=layer.strides,
+            padding="valid",
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
+
+    return _windowed(site, operate, finish=True)
+
+
+def separable_convolution(site: Site) -> Restricted | None:
+    """Depthwise convolutions followed by a 1x1 convolution."""
+    layer = site.layer
+
+    def operate(value: Any, pads: Pads) -> Any:
+        return ops.separable_conv(
+            padded(value, pads),
+            ops.cast(layer.depthwise_kernel, layer.compute_dtype),
+            ops.cast(layer.pointwise_kernel, layer.compute_dtype),
+            strides=layer.strides,
+            padding="valid",
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
+
+    return _windowed(site, operate, finish=True)
+
+
+def max_pooling(site: Site) -> Restricted | None:
+    """Maxima; padding is never one of them."""
+    layer = site.layer
+
+    def operate(value: Any, pads: Pads) -> Any:
+        return ops.max_pool(
+            padded(value, pads, -np.inf),
+            layer.pool_size,
+            strides=layer.strides,
+            padding="valid",
+            data_format=layer.data_format,
+        )
+
+    return _windowed(site, operate)
+
+
+def average_pooling(site: Site) -> Restricted | None:
+    """Means over those pixels of a window that lie inside the input, as TensorFlow takes them."""
+    layer = site.layer
+    factors = _shares(site)
+
+    def operate(value: Any, pads: Pads) -> Any:
+        value = ops.average_pool(
+            padded(value, pads),
+            layer.pool_size,
+            strides=layer.strides,
+            padding="valid",
+            data_format=layer.data_format,
+        )
+        for factor in factors:
+            value = value * ops.cast(factor, value.dtype)
+        return value
+
+    return _windowed(site, operate)
+
+
+def _shares(site: Site) -> list[np.ndarray]:
+    """For each axis, pixels of a window over those that count, of the outputs' rank."""
+    rank = len(site.call.output)
+    axes = spatial_axes(site.layer, rank)
+    factors = []
+    for axis, window in zip(axes, site.windows(axes) or (), strict=False):
+        outputs = np.arange(*site.wanted[axis])
+        taps, _ = window.taps(outputs)
+        inside = ((taps >= 0) & (taps < site.call.inputs[0][axis])).sum(axis=1)
+        if (inside < window.size).any():
+            shape = [1] * (rank + 1)
+            shape[axis + 1] = -1
+            factors.append((window.size / np.maximum(inside, 1)).reshape(shape))
+    return factors
+
+
+def shifting(site: Site) -> Restricted | None:
+    """Zero padding and cropping."""
+    channels_first = getattr(site.layer, "data_format", None) == "channels_first"
+    if len(site.call.output) == 2 and channels_first:
+        return None
+    return _windowed(site, padded)

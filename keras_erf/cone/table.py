@@ -1,0 +1,66 @@
+"""The table of layers that can be run on a part of their tensors; all others run whole.
+
+By class, as the rules are; a subclass that computes something else has no entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from keras import layers
+
+from keras_erf.cone import pointwise, sliding, spreading
+from keras_erf.cone.restricted import Restricter
+from keras_erf.rules.elements import elementwise
+from keras_erf.rules.operations import OPERATIONS
+
+__all__ = ["FAMILIES", "RESTRICTERS", "by_class"]
+
+Entry = TypeVar("Entry")
+
+
+def by_class(families: Iterable[tuple[Entry, str]]) -> dict[type | str, Entry]:
+    """Entries by layer class, from pairs of an entry and the names of those that have it."""
+    known = vars(layers)
+    return {
+        known[name]: entry for entry, names in families for name in names.split() if name in known
+    }
+
+
+FAMILIES: tuple[tuple[Restricter, str], ...] = (
+    (sliding.convolution, "Conv1D Conv2D Conv3D"),
+    (sliding.depthwise_convolution, "DepthwiseConv1D DepthwiseConv2D"),
+    (sliding.separable_convolution, "SeparableConv1D SeparableConv2D"),
+    (spreading.transposed_convolution, "Conv1DTranspose Conv2DTranspose Conv3DTranspose"),
+    (sliding.max_pooling, "MaxPooling1D MaxPooling2D MaxPooling3D"),
+    (sliding.average_pooling, "AveragePooling1D AveragePooling2D AveragePooling3D"),
+    (
+        sliding.shifting,
+        "ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D",
+    ),
+    (spreading.upsampling, "UpSampling1D UpSampling2D UpSampling3D"),
+    (
+        pointwise.as_it_stands,
+        "Add Average Maximum Minimum Multiply Subtract Concatenate Activation ELU LeakyReLU ReLU "
+        "Softmax LayerNormalization RMSNormalization UnitNormalization "
+        "ActivityRegularization AlphaDropout GaussianDropout GaussianNoise "
+        "Dense Embedding Identity Permute",
+    ),
+    (
+        pointwise.dropout,
+        "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D",
+    ),
+    (pointwise.batch_normalization, "BatchNormalization"),
+    (pointwise.stretched, "PReLU Rescaling"),
+)
+
+# Operations that work element by element, whatever else they take.
+_ELEMENTWISE = {
+    name: pointwise.as_it_stands
+    for name, rule in OPERATIONS.items()
+    if rule is elementwise and name != "ops.BatchNorm"
+}
+
+# By class, or by name for operations.
+RESTRICTERS: dict[type | str, Restricter] = {**by_class(FAMILIES), **_ELEMENTWISE}
