@@ -13,6 +13,16 @@ scope: no node is added to a layer, no variable is written, no loss recorded.
 from keras_erf.graph.building import build_graph
 from keras_erf.graph.calls import Argument, Node, Tensor
 from keras_erf.graph.graph import PAIR, Graph
-from keras_erf.graph.running import learned_weights
+from keras_erf.graph.running import called, learned_weights, stateless
 
-__all__ = ["PAIR", "Argument", "Graph", "Node", "Tensor", "build_graph", "learned_weights"]
+__all__ = [
+    "PAIR",
+    "Argument",
+    "Graph",
+    "Node",
+    "Tensor",
+    "build_graph",
+    "called",
+    "learned_weights",
+    "stateless",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import keras
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.graph.calls import Node, Shape, Tensor
-from keras_erf.graph.running import called, enter, followed, inferred
+from keras_erf.graph.running import called, followed, inferred, stateless
 from keras_erf.graph.unrolling import Builder
 
 __all__ = ["PAIR", "Graph"]
@@ -173,8 +173,7 @@ class Graph:
         inner = layer._flatten_layers()
         before = [(one, len(one._inbound_nodes), len(one._outbound_nodes)) for one in inner]
         try:
-            with keras.StatelessScope():
-                enter(lambda: ends.extend(followed(node, specs)))
+            stateless(lambda: ends.extend(followed(node, specs)))
             function = keras.Function(list(specs.values()), ends)
             builder = Builder(first)
             numbers = builder.unroll(function, node.inputs, prefix=f"{node.name}/")
@@ -209,51 +208,18 @@ class Graph:
     def runner(self, node: Node) -> Callable[..., list[Any]]:
         """A function that runs one call by itself.
 
-        It takes the values of the call's inputs, with a batch axis, and `state`
-        as in `run`; it gives the values of the outputs.
+        It takes the values of the call's inputs, with a batch axis, and `state`,
+        pairs of a variable and the value to read in its place; it gives the
+        values of the outputs.
         """
 
         def run(values: Sequence[Any], *, state: Sequence[tuple[Any, Any]] = ()) -> list[Any]:
             known = dict(zip(node.inputs, values, strict=True))
             made: list[Any] = []
-            with keras.StatelessScope(state_mapping=list(state)):
-                enter(lambda: made.extend(called(node, known, training=False)))
+            stateless(lambda: made.extend(called(node, known, training=False)), state)
             return made
 
         return run
-
-    def run(
-        self,
-        values: Mapping[int, Any],
-        wanted: Iterable[int],
-        *,
-        training: bool = False,
-        state: Sequence[tuple[Any, Any]] = (),
-    ) -> dict[int, Any]:
-        """Values of the `wanted` tensors, given the input tensors' `values`.
-
-        Args:
-            values: Backend tensors with a batch axis, by number.
-            wanted: Numbers of the tensors to compute.
-            training: Whether layers run in training mode.
-            state: Pairs of a variable and the value to read in its place.
-
-        Returns:
-            The value of each wanted tensor, by number.
-        """
-        wanted = tuple(wanted)
-        needed = {node for number in wanted for node in self.ancestors(number)}
-        known = dict(values)
-
-        def compute() -> None:
-            for node in self.nodes:
-                if node in needed:
-                    made = called(node, known, training=training)
-                    known.update(zip(node.outputs, made, strict=True))
-
-        with keras.StatelessScope(state_mapping=list(state)):
-            enter(compute)
-        return {number: known[number] for number in wanted}
 
 
 def _without_calls(path: str) -> str:

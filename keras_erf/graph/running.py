@@ -11,7 +11,7 @@ import keras
 from keras_erf.errors import reason_of
 from keras_erf.graph.calls import Node
 
-__all__ = ["called", "enter", "followed", "inferred", "learned_weights"]
+__all__ = ["called", "enter", "followed", "inferred", "learned_weights", "stateless"]
 
 
 class _Entry(keras.Layer):
@@ -30,6 +30,17 @@ def enter(action: Callable[[], None]) -> None:
     """Runs `action` as a model's call would run."""
     # Of one plain precision: the layers bring their own.
     _Entry(name="graph", dtype="float32")(action=action)
+
+
+def stateless(action: Callable[[], None], state: Sequence[tuple[Any, Any]] = ()) -> None:
+    """Runs `action` as a model's call, without a trace in any layer.
+
+    Args:
+        action: Calls layers.
+        state: Pairs of a variable and the value to read in its place.
+    """
+    with keras.StatelessScope(state_mapping=list(state)):
+        enter(action)
 
 
 def followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
