@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
 from keras_erf.gradients import seed_value
 from keras_erf.graph import Node
 from keras_erf.theoretical import Target
 
-__all__ = ["explain_gradient"]
+__all__ = ["explain_gradient", "failing_layer"]
 
 
 def explain_gradient(
-    target: Target, values: Mapping[int, Any], definition: Definition, *, training: bool = False
+    target: Target,
+    cone: Cone,
+    values: Mapping[int, Any],
+    definition: Definition,
+    *,
+    training: bool = False,
+    state: Sequence[tuple[Any, Any]] = (),
 ) -> str:
     """One line that names the layer where a gradient is lost, why, and what to do.
 
     Args:
         target: The unit.
+        cone: What computes it.
         values: A batch of the model's inputs whose gradient is zero or not
             finite, by tensor number.
         definition: What is seeded.
         training: Whether layers run in training mode.
+        state: Pairs of a variable and the value to read in its place.
     """
-    graph = target.graph
-    nodes = graph.ancestors(target.tensor)
+    nodes = _leading(cone, target.tensor)
     tensors = [target.input, *(tensor for node in nodes for tensor in node.outputs)]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values[target.input])
-        known = {**values, **graph.run(values, tensors, training=training)}
-        seeded = seed_value(known[target.tensor], target, definition)
+        known = cone.run(values, training=training, state=state)
+        seeded = seed_value(known[target.tensor], target, definition, cone)
     # All in one pass; integer tensors have none.
     smooth = {tensor for tensor in tensors if known[tensor].dtype.is_floating}
     found = tape.gradient(seeded, [known[tensor] for tensor in smooth])
     gradients = dict.fromkeys(tensors) | dict(zip(smooth, found, strict=True))
-    where = f"unit {target.receptive_field.unit} of layer {graph.tensors[target.tensor].name!r}"
+    where = f"unit {target.receptive_field.unit} of layer {target.receptive_field.layer!r}"
     for node in nodes:
         if not all(_is_finite(known[tensor]) for tensor in node.outputs):
             return (
@@ -82,6 +92,32 @@ def explain_gradient(
         f"The gradient of {where} is zero for every sample. Probe an earlier layer, other inputs "
         "or another unit"
     )
+
+
+def failing_layer(cone: Cone, values: Mapping[int, Any], *, training: bool) -> str | None:
+    """Name of the first layer of a cone that cannot be called, if there is one."""
+
+    def fails(count: int) -> bool:
+        call = functools.partial(cone.run, values, training=training, steps=count)
+        try:
+            tf.function(call, autograph=False).get_concrete_function()
+        except Exception:
+            return True
+        return False
+
+    counts = range(1, len(cone.steps) + 1)
+    first = bisect.bisect_left(counts, True, key=fails)
+    return cone.steps[first].node.name if first < len(cone.steps) else None
+
+
+def _leading(cone: Cone, tensor: int) -> list[Node]:
+    """The calls of a cone that lead to a tensor, in the order they run."""
+    needed, found = {tensor}, list[Node]()
+    for step in reversed(cone.steps):
+        if needed.intersection(step.node.outputs):
+            needed.update(step.node.inputs)
+            found.append(step.node)
+    return found[::-1]
 
 
 def _loss_in(node: Node, entering: Sequence[tuple[Any, Any]], missing: bool) -> str:

@@ -1,4 +1,4 @@
-"""From one unit to the input: the gradient of a batch, and the maps it makes."""
+"""From units to the input: the gradients of a batch, and the maps they make."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
 from keras_erf.theoretical import Target
 
-__all__ = ["sample_maps", "seed_value", "unit_gradient"]
+__all__ = ["sample_maps", "seed_value", "unit_gradients"]
 
 
-def seed_value(output: Any, target: Target, definition: Definition) -> Any:
+def seed_value(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
     """The number that is differentiated, summed over the batch.
 
     Args:
-        output: The layer's tensor, with a batch axis.
+        output: The part of the layer's tensor that the cone holds, with a batch axis.
         target: The unit.
         definition: Its `seed` says what becomes of the unit's channels.
+        cone: What computed `output`.
     """
     index: list[Any] = [slice(None)] * output.shape.rank
+    part = cone.parts.get(target.tensor)
     for axis, position in zip(target.spatial_axes, target.position, strict=True):
-        index[axis + 1] = position
+        index[axis + 1] = position - (part[axis][0] if part else 0)
     channels = output[tuple(index)]
     if definition.seed == "relu":
         channels = tf.nn.relu(channels)
@@ -32,38 +35,43 @@ def seed_value(output: Any, target: Target, definition: Definition) -> Any:
     return tf.reduce_sum(channels)
 
 
-def unit_gradient(
-    target: Target,
+def unit_gradients(
+    targets: Sequence[Target],
+    cone: Cone,
     values: Mapping[int, Any],
     definition: Definition,
     *,
     training: bool = False,
     state: Sequence[tuple[Any, Any]] = (),
-) -> Any:
-    """Gradient of the seeded unit with respect to the input, one per sample.
+) -> list[Any]:
+    """Gradients of seeded units with respect to the input, from one pass forwards.
 
     Args:
-        target: The unit.
-        values: The model's inputs, by tensor number.
+        targets: The units, all of one graph and one input.
+        cone: What computes them.
+        values: The parts of the model's inputs that the cone takes, by tensor number.
         definition: What is seeded.
         training: Whether layers run in training mode.
-        state: Values to read in place of random layers' states.
+        state: Pairs of a variable and the value to read in its place.
 
     Returns:
-        A tensor of the input's shape, or `None` where nothing differentiable
-        leads from the input to the unit.
+        For each unit a tensor of the shape of the input's part, one gradient per
+        sample; `None` where nothing differentiable leads from the input to the unit.
     """
-    watched = values[target.input]
+    watched = values[targets[0].input]
     # A layer's name may start with an underscore, which TensorFlow refuses as outermost scope.
-    with tf.name_scope("probe"), tf.GradientTape(watch_accessed_variables=False) as tape:
+    with (
+        tf.name_scope("probe"),
+        tf.GradientTape(persistent=len(targets) > 1, watch_accessed_variables=False) as tape,
+    ):
         tape.watch(watched)
-        outputs = target.graph.run(values, [target.tensor], training=training, state=state)
-        seeded = seed_value(outputs[target.tensor], target, definition)
-    return tape.gradient(seeded, watched)
+        known = cone.run(values, training=training, state=state)
+        seeded = [seed_value(known[one.tensor], one, definition, cone) for one in targets]
+    return [tape.gradient(one, watched) for one in seeded]
 
 
 def sample_maps(gradient: Any, target: Target, definition: Definition) -> Any:
-    """Map of each sample, float64, shape `(samples, *spatial shape of the input)`."""
+    """Map of each sample, float64, shape `(samples, *spatial shape of the gradient)`."""
     measures = {"abs": tf.abs, "square": tf.square, "relu": tf.nn.relu, "signed": tf.identity}
     reduce = tf.reduce_mean if definition.channels == "mean" else tf.reduce_sum
     # The channel axis is counted without the batch.

@@ -26,6 +26,7 @@ __all__ = [
     "locate",
     "receptive_field",
     "receptive_fields",
+    "target_of",
     "tracing_of",
 ]
 
@@ -220,13 +221,30 @@ def locate(
     through_global: bool = True,
     grid: Sequence[int] | None = None,
     rules: Rules | None = None,
+    tensor: int | None = None,
 ) -> Target:
-    """Finds a unit in a model, and its receptive field; arguments as `receptive_field`."""
+    """Finds a unit in a model, and its receptive field; arguments as `receptive_field`.
+
+    `tensor` is the number of the layer's tensor, in place of `layer`.
+    """
     _check_rules(rules)
     graph = build_graph(model)
-    wanted = None if layer is None else graph.find(layer)
+    wanted = tensor if layer is None else graph.find(layer)
     tracing = sized(graph, wanted, graph.input_number(input), input_shape, through_global, rules)
-    tensor = default_map(graph, tracing, input_shape, rules) if wanted is None else wanted
+    if wanted is None:
+        wanted = default_map(graph, tracing, input_shape, rules)
+    return target_of(tracing, wanted, unit=unit, through_global=through_global, grid=grid)
+
+
+def target_of(
+    tracing: Tracing,
+    tensor: int,
+    *,
+    unit: Unit | Literal["center"] = "center",
+    through_global: bool = True,
+    grid: Sequence[int] | None = None,
+) -> Target:
+    """A unit of a tensor whose number is known; arguments as `receptive_field`."""
     field, position = _field(tracing, tensor, unit, through_global, grid)
     return Target(tracing, tensor, tracing.spatial_axes(tensor), position, field)
 

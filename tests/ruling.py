@@ -115,8 +115,8 @@ def solve(case: Case) -> Solved:
                 single = [run([one[at : at + 1] for one in values]) for at in range(len(cast[0]))]
                 return [np.concatenate(made) for made in zip(*single, strict=True)]
             # By tensor, as one may stand in the call twice.
-            made = graph.run(dict(zip(graph.inputs, cast, strict=True)), node.outputs)
-            return [made[one] for one in node.outputs]
+            known = dict(zip(graph.inputs, cast, strict=True))
+            return graph.runner(node)([known[one] for one in node.inputs])
 
         changed = {}
         for number in set(node.inputs):

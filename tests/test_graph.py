@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from keras_erf import receptive_field
+from keras_erf.cone import whole_cone
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.graph import Graph, build_graph
 
@@ -169,9 +170,14 @@ def values_of(model: keras.Model, *, batch: int = 3) -> list[tf.Tensor]:
     ]
 
 
+def run_tensors(graph: Graph, values: list[tf.Tensor], **options: Any) -> list[tf.Tensor]:
+    known = dict(zip(graph.inputs, values, strict=True))
+    found = whole_cone(graph, graph.outputs).run(known, **options)
+    return [found[number] for number in graph.outputs]
+
+
 def run(graph: Graph, values: list[tf.Tensor], **options: Any) -> list[np.ndarray]:
-    found = graph.run(dict(zip(graph.inputs, values, strict=True)), graph.outputs, **options)
-    return [found[number].numpy() for number in graph.outputs]
+    return [one.numpy() for one in run_tensors(graph, values, **options)]
 
 
 def call(model: keras.Model, values: list[tf.Tensor], **options: Any) -> list[np.ndarray]:
@@ -271,7 +277,7 @@ def test_shapes_are_those_of_the_tensors(name: str):
     assert not resized.failures
     every = [number for node in graph.nodes for number in node.outputs]
     values = dict(zip(graph.inputs, values_of(model), strict=True))
-    for number, value in graph.run(values, every).items():
+    for number, value in whole_cone(graph, every).run(values).items():
         assert resized.tensors[number].shape == tuple(value.shape[1:])
         known = graph.tensors[number].shape
         assert all(a in (None, b) for a, b in zip(known, value.shape[1:], strict=True))
@@ -283,7 +289,7 @@ def test_resizing_gives_the_shapes_of_the_model_of_that_size(size):
     graph = build_graph(nested()).resized({0: size})
     image = tf.zeros((1, *size, 2))
     every = [number for node in graph.nodes for number in node.outputs]
-    for number, value in graph.run({0: image}, every).items():
+    for number, value in whole_cone(graph, every).run({0: image}).items():
         assert graph.tensors[number].shape == tuple(value.shape[1:])
 
 
@@ -545,7 +551,7 @@ ACTIONS: dict[str, Callable[[Graph, tf.Tensor], Any]] = {
     "run": lambda graph, image: run(graph, [image]),
     "run in training": lambda graph, image: run(graph, [image], training=True),
     "run compiled": lambda graph, image: tf.function(
-        lambda x: graph.run({0: x}, graph.outputs, training=True)
+        lambda x: run_tensors(graph, [x], training=True)
     )(image),
     "resize": lambda graph, image: graph.resized({0: (9, 8)}),
     "random states": lambda graph, image: graph.random_states(),
@@ -600,4 +606,4 @@ def test_a_deep_model_is_read_without_recursion():
     inner = [keras.Sequential([keras.Input((4, 1)), *part]) for part in parts]
     graph = build_graph(keras.Sequential([keras.Input((4, 1)), *inner]))
     assert len(graph.ancestors(graph.outputs[0])) == 1200
-    assert graph.run({0: tf.ones((1, 4, 1))}, graph.outputs)[graph.outputs[0]].shape == (1, 4, 1)
+    assert run(graph, [tf.ones((1, 4, 1))])[0].shape == (1, 4, 1)

@@ -705,8 +705,8 @@ def solved(name: str) -> Solved:
             if case.eager:
                 return keras.tree.flatten(case.build(*cast))
             # By tensor, as an operand may stand in the call twice.
-            made = graph.run(dict(zip(graph.inputs, cast, strict=True)), node.outputs)
-            return [made[one] for one in node.outputs]
+            known = dict(zip(graph.inputs, cast, strict=True))
+            return graph.runner(node)([known[one] for one in node.inputs])
 
         changed, sloped = {}, {}
         for number in set(node.inputs):

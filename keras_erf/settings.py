@@ -1,0 +1,60 @@
+"""How units are measured: the options that `probe` and its kin share, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from keras_erf.definitions import Definition, get_definition
+from keras_erf.errors import InvalidInputError
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How units are measured; see `probe`.
+
+    Raises:
+        InvalidInputError: One of them is none of the values it may have.
+    """
+
+    inputs: Any = field(default="normal", repr=False)
+    samples: int | None = None
+    tolerance: float | None = None
+    definition: str | Definition = "luo2016"
+    batch_size: int | None = None
+    seed: int = 0
+    cone: bool = True
+    training: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "definition", get_definition(self.definition))
+        _check_whole("seed", self.seed, 0)
+        for name in ("samples", "batch_size"):
+            number = getattr(self, name)
+            if number is not None:
+                _check_whole(name, number, 1)
+        for name in ("cone", "training"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise InvalidInputError(
+                    f"`{name}` must be True or False. Received: {name}={value!r}"
+                )
+        tolerance = self.tolerance
+        real = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
+        if tolerance is not None and not (real and 0 < tolerance < 1):
+            raise InvalidInputError(
+                "`tolerance` must be a share of the size between 0 and 1, such as 0.02. "
+                f"Received: tolerance={tolerance!r}"
+            )
+
+
+def _check_whole(name: str, number: Any, least: int) -> None:
+    whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+    if not whole or number < least:
+        raise InvalidInputError(
+            f"`{name}` must be a whole number of at least {least}. Received: {name}={number!r}"
+        )
