@@ -30,9 +30,13 @@ FLOORS = {
     "tiling": 5,
     "effective": 4,
     "sampling": 4,
+    "streaming": 4,
     "diagnosing": 4,
+    "arrays": 3,
     "cone": 3,
     "gradients": 3,
+    "images": 3,
+    "noise": 3,
     "checking": 3,
     "paths": 3,
     "projecting": 3,
@@ -50,6 +54,7 @@ FLOORS = {
     "views": 0,
     "gathering": 0,
     "definitions": 0,
+    "sources": 0,
     "theory": 0,
     "analysis": 0,
     "writing": 0,
@@ -72,7 +77,10 @@ SIDEWAYS = {
 # Arrows upwards, allowed inside a function only: a result's `.plot()` hands itself on.
 UPWARDS_IN_FUNCTIONS = {("effective", "plotting")}
 # Modules that work on arrays alone.
-ARRAYS_ONLY = ("analysis", "errors", "gathering", "geometry", "passing", "reach", "theory", "views")
+ARRAYS_ONLY = (
+    "analysis", "arrays", "errors", "gathering", "geometry", "noise", "passing", "reach", "sources",
+    "theory", "views",
+)  # fmt: skip
 # The lazy names and the zoo's models stand outside of the order.
 OUTSIDE = ("__init__", "models")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -23,6 +24,13 @@ PAIR = (IMAGE, GREY)
 RNG = np.random.default_rng(3)
 IMAGES = RNG.normal(size=(5, 6, 8, 3))
 GREYS = RNG.normal(size=(5, 4, 4, 1))
+
+
+# The part of each that the tests of parts ask for.
+PARTS = tuple(
+    dataclasses.replace(spec, part=part)
+    for spec, part in zip(PAIR, [((1, 4), (5, 8), (0, 2)), ((0, 4), (3, 4), (0, 1))], strict=True)
+)
 
 
 def draw(source, size: int = 2, wanted: int = 5) -> list[np.ndarray]:
@@ -162,6 +170,73 @@ def test_what_can_be_given_is_listed():
     message = refused(None)
     for word in ("'normal'", "'uniform'", "'zeros'", "(samples, 6, 8, 3)", "tf.data", "folder"):
         assert word in message
+
+
+@pytest.mark.parametrize("part", [((0, 6), (0, 8)), ((0, 7), (0, 8), (0, 3)), ((3, 2),) * 3])
+def test_a_part_lies_within_the_shape(part):
+    with pytest.raises(ValueError, match=r"within the shape\. Received: InputSpec\(.*image"):
+        dataclasses.replace(IMAGE, part=part)
+
+
+@pytest.mark.parametrize("given", ["array", "read-only array", "samples", "batches"])
+def test_parts_of_arrays_and_datasets(given):
+    inputs = [IMAGES, GREYS]
+    if given == "read-only array":
+        for one in (inputs := [IMAGES.copy(), GREYS.copy()]):
+            one.flags.writeable = False
+    elif given != "array":
+        inputs = SLICES((IMAGES, GREYS))
+        inputs = inputs if given == "samples" else inputs.batch(3)
+    for size in (2, 5):
+        image, grey = draw(make_source(inputs, PARTS, seed=0), size)
+        np.testing.assert_array_equal(image, IMAGES[:, 1:4, 5:8, :2].astype("float32"))
+        np.testing.assert_array_equal(grey, GREYS[:, :, 3:])
+        assert image.dtype == np.float32
+        assert grey.dtype == np.float64
+
+
+@pytest.mark.parametrize("wrap", [lambda array: array, lambda array: SLICES(array)])
+def test_only_the_part_need_be_finite(wrap):
+    spec = PARTS[0]
+    for place, inside in [((0, 1, 5, 0), True), ((4, 3, 7, 1), True), ((0, 4, 5, 0), False)]:
+        array = IMAGES.copy()
+        array[place] = np.nan
+        if inside:
+            assert "NaN or inf" in refused(wrap(array), [spec])
+        else:
+            assert np.isfinite(draw(make_source(wrap(array), [spec], seed=0))[0]).all()
+
+
+def test_samples_are_checked_when_they_are_read():
+    batches = make_source(HOLED, [IMAGE], seed=0).batches(2)
+    next(batches), next(batches)
+    with pytest.raises(InvalidInputError, match="NaN or inf"):
+        next(batches)
+
+
+def test_arrays_have_the_whole_shape():
+    for array in (IMAGES[:, 1:4, 5:8, :2], IMAGES[:, :5]):
+        assert "(samples, 6, 8, 3)" in refused(array, [PARTS[0]])
+
+
+@pytest.mark.parametrize("kind", ["array", "file", "tensor"])
+def test_a_small_part_of_large_images_takes_little_memory(tmp_path, kind):
+    array = np.zeros((6, 512, 512, 3), "float32")
+    array[:, 100:140, 7:47] = RNG.normal(size=(6, 40, 40, 3))
+    inputs = array
+    if kind == "file":
+        np.save(tmp_path / "images.npy", array)
+        inputs = np.load(tmp_path / "images.npy", mmap_mode="r")
+    elif kind == "tensor":
+        inputs = tf.constant(array)
+    spec = InputSpec("x", (512, 512, 3), "float64", 2, ((100, 140), (7, 47), (0, 3)))
+    tracemalloc.start()
+    batches = [batch for (batch,) in make_source(inputs, [spec], seed=0).batches(2)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(np.concatenate(batches), array[:, 100:140, 7:47])
+    # The 18 MB are neither copied nor looked through; the three batches are 0.2 MB.
+    assert peak < 2 * sum(batch.nbytes for batch in batches)
 
 
 # -- datasets --
@@ -333,6 +408,26 @@ def test_preprocess_takes_and_gives_batches(tmp_path, first):
     np.testing.assert_array_equal(pixels, np.broadcast_to([3, 2, 1], (6, 8, 3)))
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["channels first", "channels last"])
+def test_parts_of_images_are_cut_after_preprocessing(folder, first):
+    seen = []
+
+    def preprocess(batch):
+        seen.append(batch.shape)
+        return batch + np.arange(48).reshape(6, 8, 1) + np.array([0, 100, 200])
+
+    part = ((2, 5), (0, 7), (1, 3))
+    shape, box = ((3, 6, 8), (part[2], *part[:2])) if first else ((6, 8, 3), part)
+    spec = InputSpec("x", shape, "float32", 0 if first else 2)
+    inputs = ImageFolder(folder, preprocess)
+    (whole,) = draw(make_source(inputs, [spec], seed=0), 4, 6)
+    cut = dataclasses.replace(spec, part=box)
+    (found,) = draw(make_source(inputs, [cut], seed=0), 4, 6)
+    np.testing.assert_array_equal(found, whole[cut.cut])
+    assert found.shape == (6, *(stop - start for start, stop in box))
+    assert seen == [(4, 6, 8, 3), (2, 6, 8, 3)] * 2
+
+
 @pytest.mark.parametrize(
     ("preprocess", "says"),
     [(lambda batch: batch[:, :3], "(1, 3, 8, 3)"), (lambda batch: batch / 0, "NaN or inf")],
@@ -436,6 +531,16 @@ def test_inputs_may_each_have_a_source_of_their_own(broken, size):
     zeros, again, _ = next(endless.batches(6))
     assert not zeros.any()
     np.testing.assert_array_equal(b, again)
+
+
+@pytest.mark.parametrize("specs", [PAIR, PARTS], ids=["whole", "parts"])
+def test_noise_of_an_input_is_that_of_its_number(specs):
+    both = draw(make_source("normal", specs, seed=3))
+    image, grey = draw(make_source({"image": IMAGES, "grey": "normal"}, specs, seed=3))
+    np.testing.assert_array_equal(grey, both[1])
+    np.testing.assert_array_equal(image, IMAGES[specs[0].cut].astype("float32"))
+    noisy, _ = draw(make_source({"image": "normal", "grey": SLICES(GREYS)}, specs, seed=3))
+    np.testing.assert_array_equal(noisy, both[0])
 
 
 def test_a_source_for_some_inputs_only_is_refused():
