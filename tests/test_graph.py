@@ -262,6 +262,21 @@ def test_running_the_graph_is_calling_the_model(name: str, training: bool):
         np.testing.assert_array_equal(one, other)
 
 
+# Keras says so of any model inside of another one.
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
+def test_a_nested_model_gets_its_masks():
+    x, y = keras.Input((6,), dtype="int32"), keras.Input((3, 3))
+    start = keras.Input((None, 3))
+    inner = keras.Model(start, layers.LSTM(2)(start))
+    embed = layers.Embedding(5, 3, mask_zero=True)
+    model = randomize(keras.Model([x, y], layers.Add()([inner(embed(x)), inner(y)])))
+    values = [tf.constant([[1, 2, 3, 4, 0, 0]]), tf.ones((1, 3, 3))]
+    (found,), (expected,) = run(build_graph(model), values), call(model, values)
+    np.testing.assert_array_equal(found, expected)
+    (unmasked,) = run(build_graph(model), [tf.constant([[1, 2, 3, 4, 1, 1]]), values[1]])
+    assert np.abs(found - unmasked).max() > 1e-4
+
+
 def test_running_the_graph_of_an_application():
     model = keras.applications.MobileNetV3Small(weights=None, input_shape=(64, 64, 3))
     values = values_of(model, batch=1)

@@ -75,7 +75,8 @@ class Builder:
             if isinstance(given, dict) and model and not isinstance(nested.input, dict):
                 # Keras goes by name here, and not by place.
                 used = [numbers[id(given[tensor.name])] for tensor in nested.inputs]
-            return self.unroll(nested, used, prefix=f"{name}/")
+            # Behind the inputs Keras notes their masks, which go along with the tensors.
+            return self.unroll(nested, used[: len(nested.inputs)], prefix=f"{name}/")
         made = [self.add_tensor(name, tensor) for tensor in node.outputs]
         own = {id(tensor): numbers[id(tensor)] for tensor in node.input_tensors}
         self.nodes.append(Node(name, node.operation, tuple(used), tuple(made), node.arguments, own))
