@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from fractions import Fraction
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,33 +14,39 @@ import numpy as np
 from keras_erf import analysis
 from keras_erf.definitions import Definition
 from keras_erf.errors import InvalidInputError
+from keras_erf.estimating import FIGURES, Figures
+from keras_erf.framing import clipped_box, hull, reframed, whole_box
 from keras_erf.geometry import Box, ReceptiveField
-from keras_erf.writing import written_whole
+from keras_erf.storing import plain, read_result, write_result
 
 __all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
 
 # Samples are dealt to this many blocks in turn; the spread between blocks gives the errors.
 BLOCKS = 16
-# Shares of the peak that gradients in single precision may differ by.
-ROUNDING = 1e-6
-FORMAT = "keras-erf effective receptive field 1"
 
 
 @dataclass(frozen=True, eq=False)
 class EffectiveReceptiveField:
     """Effective receptive field of one unit: the impact of every input pixel on it.
 
-    Lengths are input pixels, coordinates pixel indices. Figures are about the
-    unit's own field, whose centre need not be the image's.
+    Lengths are input pixels, coordinates pixel indices of the input. Figures are
+    about the unit's own field, whose centre need not be the image's. Sums are kept
+    over the part of the input that the unit sees, so that memory, and the cost of
+    every figure, follow the field; only maps, masks and pictures are as large as
+    the input, and made when asked for. What was computed once is kept.
 
     Args:
         block_sums: Sum of the samples' maps in each block, shape
-            `(blocks, *spatial shape of the input)`, float64.
+            `(blocks, *shape of the part)`, float64.
         block_counts: Number of samples in each block.
         dead_count: Number of samples whose gradient was zero everywhere.
         receptive_field: Theoretical field of the unit.
         definition: What was measured.
         provenance: How: model, weights' fingerprint, inputs, seed, versions.
+        part: The pixels `block_sums` are over, `(start, stop)` per spatial axis of
+            the input; outside of them the map is zero. `None` is the whole input.
+        linear: Whether the unit is an affine function of the input: then one
+            sample's map is that of every sample, and no figure has an error.
     """
 
     block_sums: np.ndarray = field(repr=False)
@@ -51,16 +55,22 @@ class EffectiveReceptiveField:
     receptive_field: ReceptiveField
     definition: Definition
     provenance: Mapping[str, Any]
+    part: Box | None = None
+    linear: bool = False
 
     @cached_property
     def map(self) -> np.ndarray:
         """Mean map over the samples, float64, with the input's spatial shape."""
-        return self._as_map(self.block_sums.sum(axis=0) / self.count)
+        return reframed(self._figures.map, self._part, self._whole)
 
     @cached_property
     def standard_error(self) -> np.ndarray:
-        """Standard error of each pixel of `map`; NaN for a single sample."""
-        return np.asarray(self._with_error(self._as_map)[1])
+        """Standard error of each pixel of `map`; NaN for a single sample, 0 for a linear unit."""
+        error = self._figures.standard_error
+        # Where no sample has impact the error is 0, but with one sample nothing is known.
+        if np.isnan(error).all():
+            return np.full(self.receptive_field.input_size, np.nan)
+        return reframed(error, self._part, self._whole)
 
     @property
     def count(self) -> int:
@@ -78,8 +88,12 @@ class EffectiveReceptiveField:
 
         The gradient of a net without activations, say, does not depend on the input.
         """
-        error, peak = self.standard_error, np.abs(self.map).max()
-        return bool(np.isfinite(error).all() and error.max() <= ROUNDING * peak)
+        return self._figures.constant
+
+    @property
+    def stopped_by(self) -> str:
+        """What ended the last run: `"samples"`, `"tolerance"`, `"inputs"` or `"linear"`."""
+        return str(self.provenance["runs"][-1].get("stopped_by", "samples"))
 
     @property
     def layer(self) -> str:
@@ -99,12 +113,12 @@ class EffectiveReceptiveField:
     @property
     def size(self) -> float:
         """ERF size by the paper's rule: root of the number of pixels above 4.55 % of the peak."""
-        return self._size_and_error[0]
+        return self._figures.size
 
     @property
     def size_error(self) -> float:
-        """Jack-knife standard error of `size`; NaN for a single sample."""
-        return self._size_and_error[1]
+        """Standard error of `size`; see `estimate`."""
+        return float(self._figures.error("size"))
 
     @property
     def ratio(self) -> float:
@@ -113,12 +127,66 @@ class EffectiveReceptiveField:
 
     @property
     def ratio_error(self) -> float:
-        """Jack-knife standard error of `ratio`; NaN for a single sample."""
-        return self.size_error / self.trf_size
+        """Standard error of `ratio`; see `estimate`."""
+        return float(self._figures.error("ratio"))
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Spread of the fitted Gaussian along each axis, shape `(d,)`; NaN if there is none."""
+        return self._figures.sigma
+
+    @property
+    def sigma_error(self) -> np.ndarray:
+        """Standard error of `sigma`, shape `(d,)`; see `estimate`."""
+        return np.asarray(self._figures.error("sigma"))
+
+    def estimate(self, figure: str, *, level: float = 0.95) -> analysis.Estimate:
+        """A figure with its standard error and a confidence interval.
+
+        The interval is for the long-run value: the figure of the mean map of
+        infinitely many samples of this unit. It is `centre -+ t error`, with
+        Student's quantile `t` of one degree of freedom fewer than there are
+        blocks that hold samples (15 from 16 samples on), and reaches to the
+        figure itself where that lies outside.
+
+        Smooth figures have the error of the jackknife over blocks, and for
+        centre the figure less its bias by the jackknife: noise lowers R², by
+        more than its error. Sizes are counts of pixels, which move in steps:
+        theirs come from balanced replicates, and the centre of `size` and
+        `ratio` lets for the peak, a largest value, being too high.
+
+        Intervals of sizes cover less often where, within its noise, the map of
+        the long run has many pixels just above the threshold and few below, or
+        the other way round: then the count of the long run is no typical one.
+
+        Args:
+            figure: `"size"`, `"ratio"`, `"mass_size"`, `"sigma"`, `"r_squared"`,
+                `"centroid"`, `"offset"`, or of the moments `"mass"`,
+                `"covariance"`, `"kurtosis"`; as in `compare` and `moments`.
+            level: Probability of the interval to cover, between 0 and 1.
+
+        Returns:
+            An `analysis.Estimate`; arrays with one entry per axis for sigma,
+            centroid, offset and kurtosis. Error and interval are NaN for a
+            single sample, the error 0 where all samples gave one map.
+
+        Raises:
+            InvalidInputError: There is no such figure, or `level` is out of range.
+
+        Reference:
+            `analysis.jackknife`; `analysis.counting` on the replicates; Tukey,
+            "Bias and confidence in not-quite large samples", Ann. Math. Statist.
+            29 (1958), 614, for Student's quantile.
+        """
+        if figure not in FIGURES:
+            raise InvalidInputError(
+                f"`figure` must be one of {', '.join(FIGURES)}. Received: figure={figure!r}"
+            )
+        return self._figures.estimate(figure, level)
 
     def moments(self) -> analysis.Moments:
         """Centroid, covariance and excess kurtosis of the map."""
-        return analysis.moments(self.map)
+        return self._figures.moments
 
     def gaussian(self) -> analysis.GaussianFit:
         """Least-squares Gaussian over the pixels the theoretical field spans.
@@ -126,7 +194,8 @@ class EffectiveReceptiveField:
         Raises:
             InvalidInputError: No Gaussian can be fitted: the map is flat, or has too few pixels.
         """
-        return analysis.fit_gaussian(self.map, box=self.receptive_field.box())
+        # A fit that failed is tried again, for its reason.
+        return self._figures.fit or self._figures.fitted()
 
     def region(self, rule: str = "threshold", **options: Any) -> analysis.Region:
         """The 2-sigma region.
@@ -139,10 +208,12 @@ class EffectiveReceptiveField:
         """
         if rule == "threshold":
             if options.get("reference") == "center":
+                # The centre may lie outside of the part, in the input or beyond it.
                 options.setdefault("center", self.receptive_field.center())
-            return analysis.threshold_region(self.map, **options)
+                return analysis.threshold_region(self.map, **options)
+            return self._placed(analysis.threshold_region(self._figures.map, **options))
         if rule == "mass":
-            return analysis.mass_region(self.map, **options)
+            return self._placed(analysis.mass_region(self._figures.map, **options))
         raise InvalidInputError(f"`rule` must be 'threshold' or 'mass'. Received: rule={rule!r}")
 
     def area_ratio(self, share: float, *, scale_free: bool = True) -> analysis.AreaRatio:
@@ -154,14 +225,29 @@ class EffectiveReceptiveField:
                 measure of log10(map + 1), about the input's middle pixel, which
                 depends on the map's amplitude and has no answer for some inputs.
         """
+        where: Any = {
+            "start": [start for start, _ in self._part],
+            "shape": self.receptive_field.input_size,
+        }
         if scale_free:
-            return analysis.mass_area(self.map, share, center=self.receptive_field.center())
-        return analysis.high_contribution_area(self.map, share)
+            center = self.receptive_field.center()
+            return analysis.mass_area(self._figures.map, share, center=center, **where)
+        return analysis.high_contribution_area(self._figures.map, share, **where)
 
     def compare(self) -> analysis.Comparison:
         """The figures beside the theoretical field's."""
-        field_ = self.receptive_field
-        return analysis.compare(self.map, field_.center(), field_.size, box=field_.box())
+        figures = self._figures
+        centroid = figures.moments.centroid
+        return analysis.Comparison(
+            erf_size=self.size,
+            mass_size=figures.mass_size,
+            trf_size=tuple(self.receptive_field.size),
+            ratio=self.ratio,
+            sigma=tuple(figures.sigma.tolist()),
+            r_squared=figures.r_squared,
+            centroid=tuple(centroid.tolist()),
+            offset=tuple((centroid - figures.center).tolist()),
+        )
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """Draws the map; see `keras_erf.plotting.plot_map`. Returns matplotlib `Axes`."""
@@ -170,24 +256,21 @@ class EffectiveReceptiveField:
         return plotting.plot_map(self, ax=ax, **options)
 
     def summary(self) -> dict[str, Any]:
-        """All figures by name, as plain numbers, strings and lists."""
+        """All figures and their errors by name, as plain numbers, strings and lists."""
         compared, field_ = self.compare(), self.receptive_field
+        figures = {}
+        for figure in ("size", "mass_size", "ratio", "sigma", "r_squared", "centroid", "offset"):
+            name = "erf_size" if figure == "size" else figure
+            figures[name] = _listed(getattr(compared, name))
+            figures[f"{name}_error"] = _listed(self._figures.error(figure))
         return {
             "layer": self.layer,
             "unit": list(self.unit),
             "status": field_.status,
             "trf_size": list(field_.size),
-            "trf_stride": [_plain(stride) for stride in field_.stride],
+            "trf_stride": [plain(stride) for stride in field_.stride],
             "trf_center": list(field_.center()),
-            "erf_size": self.size,
-            "erf_size_error": self.size_error,
-            "mass_size": compared.mass_size,
-            "ratio": self.ratio,
-            "ratio_error": self.ratio_error,
-            "sigma": list(compared.sigma),
-            "r_squared": compared.r_squared,
-            "centroid": list(compared.centroid),
-            "offset": list(compared.offset),
+            **figures,
             "samples": self.count,
             "dead": self.dead,
             "definition": self.definition.name,
@@ -233,13 +316,17 @@ class EffectiveReceptiveField:
                 "`other` must have samples of its own: probe with another `seed`. "
                 f"Received: the same noise, seed={other.provenance['runs'][0]['seed']}"
             )
+        part = hull(self._part, other._part)
+        mine, theirs = (reframed(one.block_sums, one._part, part) for one in (self, other))
         return EffectiveReceptiveField(
-            block_sums=self.block_sums + other.block_sums,
+            block_sums=mine + theirs,
             block_counts=self.block_counts + other.block_counts,
             dead_count=self.dead_count + other.dead_count,
             receptive_field=self.receptive_field,
             definition=self.definition,
             provenance={**self.provenance, "runs": runs},
+            part=None if part == self._whole else part,
+            linear=self.linear and other.linear,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -250,87 +337,49 @@ class EffectiveReceptiveField:
         Raises:
             InvalidInputError: The file cannot be written.
         """
-        field_ = self.receptive_field
-        about = {
-            "format": FORMAT,
-            "dead_count": self.dead_count,
-            "definition": asdict(self.definition),
-            "provenance": self.provenance,
-            "receptive_field": {
-                **{name: getattr(field_, name) for name in _FIELD_TEXTS + _FIELD_INTEGERS},
-                "stride": [str(stride) for stride in field_.stride],
-                "box": field_.box(),
-                "visible": field_.visible(),
-            },
-        }
-        with written_whole(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(
-                file,
-                about=np.array(json.dumps(about, default=_plain)),
-                block_sums=self.block_sums,
-                block_counts=self.block_counts,
-            )
+        write_result(path, **{one.name: getattr(self, one.name) for one in fields(self)})
 
     def __repr__(self) -> str:
         field_ = self.receptive_field
         # One sample tells nothing of its spread, and equal ones have none.
-        error = "" if math.isnan(self.size_error) or self.constant else f" +- {self.size_error:.1f}"
+        known = not (self.constant or math.isnan(self.size_error))
+        error = f" +- {self.size_error:.1f}" if known else ""
         samples = "1 sample" if self.count == 1 else f"{self.count} samples"
         return (
             f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size {self.size:.1f}{error} "
-            f"px of {'x'.join(map(str, field_.size))} px "
+            f"px{' (linear)' if self.linear else ''} of {'x'.join(map(str, field_.size))} px "
             f"({100 * self.ratio:.0f} %), {self.definition.name}, {samples}>"
         )
 
+    @property
+    def _whole(self) -> Box:
+        return whole_box(self.receptive_field.input_size)
+
+    @property
+    def _part(self) -> Box:
+        return self._whole if self.part is None else self.part
+
     @cached_property
-    def _size_and_error(self) -> tuple[float, float]:
-        value, error = self._with_error(lambda mean: analysis.erf_size(self._as_map(mean)))
-        return float(value), float(error)
-
-    def _with_error(self, statistic: Callable[[np.ndarray], Any]) -> tuple[Any, Any]:
-        return analysis.jackknife(self.block_sums, self.block_counts, statistic)
-
-    def _as_map(self, mean: np.ndarray) -> np.ndarray:
-        if not self.definition.normalized:
-            return mean
-        if not mean.any():
-            # The jackknife may leave out the only block that saw anything.
-            raise InvalidInputError("`map` must not be zero to be normalized. Received: zeros")
-        return mean / mean.sum()
-
-
-_FIELD_TEXTS = ("layer", "input", "status")
-_FIELD_INTEGERS = ("unit", "input_size", "output_size", "size", "padding")
-
-
-@dataclass(frozen=True)
-class _KnownUnit:
-    """Answers for the one unit a file tells of; see `geometry.Tracer`."""
-
-    unit: tuple[int, ...]
-    known_box: Box
-    known_visible: Box
-
-    def box(self, unit: tuple[int, ...]) -> Box:
-        self._check(unit)
-        return self.known_box
-
-    def visible(self, unit: tuple[int, ...]) -> Box:
-        self._check(unit)
-        return self.known_visible
-
-    def support(self, unit: tuple[int, ...]) -> np.ndarray:
-        raise InvalidInputError(
-            "A result read from a file has no support mask; call keras_erf.receptive_field on the "
-            f"model. Received: unit={unit}"
+    def _figures(self) -> Figures:
+        field_ = self.receptive_field
+        return Figures(
+            block_sums=self.block_sums,
+            block_counts=self.block_counts,
+            part=self._part,
+            frame=clipped_box(field_.box(), field_.input_size),
+            center=field_.center(),
+            trf_size=self.trf_size,
+            normalized=self.definition.normalized,
+            linear=self.linear,
         )
 
-    def _check(self, unit: tuple[int, ...]) -> None:
-        if tuple(unit) != self.unit:
-            raise InvalidInputError(
-                f"`unit` must be {self.unit}, the only one a result read from a file knows; call "
-                f"keras_erf.receptive_field on the model. Received: unit={unit}"
-            )
+    def _placed(self, region: analysis.Region) -> analysis.Region:
+        """A region of the part as one of the whole input."""
+        return replace(region, mask=reframed(region.mask, self._part, self._whole))
+
+
+def _listed(figure: Any) -> Any:
+    return figure if isinstance(figure, float) else list(map(float, figure))
 
 
 def load(path: str | os.PathLike[str]) -> EffectiveReceptiveField:
@@ -342,56 +391,4 @@ def load(path: str | os.PathLike[str]) -> EffectiveReceptiveField:
     Raises:
         InvalidInputError: The file is missing, or no such result.
     """
-    try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            sums, counts = file["block_sums"], file["block_counts"]
-        if about["format"] != FORMAT:
-            raise ValueError(f"its format is {about['format']!r}")
-        field_ = _stored_field(about["receptive_field"])
-        if sums.dtype != np.float64 or sums.shape != (len(counts), *field_.input_size):
-            raise ValueError(f"its map has shape {sums.shape} and dtype {sums.dtype}")
-        if not (np.isfinite(sums).all() and sums.any()):
-            raise ValueError("its map is zero or not finite")
-        if counts.ndim != 1 or counts.dtype.kind != "i" or counts.min() < 0 or not counts.any():
-            raise ValueError("its counts are no counts")
-        return EffectiveReceptiveField(
-            block_sums=sums,
-            block_counts=counts,
-            dead_count=int(about["dead_count"]),
-            receptive_field=field_,
-            definition=Definition(**about["definition"]),
-            provenance=dict(about["provenance"]),
-        )
-    except Exception as error:  # A broken or hostile file may fail anywhere.
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        if "pickle" in reason:  # NumPy's own words would tell how to run what is in it.
-            reason = "it is no archive of plain arrays"
-        raise InvalidInputError(
-            "`path` must be an .npz file written by `EffectiveReceptiveField.save`: "
-            f"{reason}. Received: {str(path)!r}"
-        ) from error
-
-
-def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
-    """The theoretical field a file tells of, for its one unit."""
-    box, visible = (tuple((int(a), int(b)) for a, b in stored[name]) for name in ("box", "visible"))
-    strides = [Fraction(text) for text in stored["stride"]]
-    integers = {name: tuple(int(n) for n in stored[name]) for name in _FIELD_INTEGERS}
-    ranks = {len(integers[name]) for name in ("input_size", "size", "padding")}
-    ranks |= {len(box), len(visible), len(strides)}
-    if len(ranks) > 1 or len(integers["unit"]) != len(integers["output_size"]):
-        raise ValueError("its axes do not agree")
-    return ReceptiveField(
-        **{name: str(stored[name]) for name in _FIELD_TEXTS},  # type: ignore[arg-type]
-        **integers,  # type: ignore[arg-type]
-        stride=tuple(s if s.denominator != 1 else int(s) for s in strides),
-        tracer=_KnownUnit(integers["unit"], box, visible),
-    )
-
-
-def _plain(value: Any) -> Any:
-    """NumPy numbers and fractions as Python's."""
-    if isinstance(value, Fraction):
-        return int(value) if value.denominator == 1 else float(value)
-    return value.item() if isinstance(value, np.generic) else value
+    return EffectiveReceptiveField(**read_result(path))

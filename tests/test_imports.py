@@ -40,6 +40,8 @@ FLOORS = {
     "streaming": 4,
     "diagnosing": 4,
     "arrays": 3,
+    "estimating": 3,
+    "storing": 3,
     "cone": 3,
     "gradients": 3,
     "images": 3,
@@ -68,6 +70,7 @@ FLOORS = {
     "analysis": 0,
     "writing": 0,
     "progress": 0,
+    "framing": 0,
     "_version": 0,
 }
 # The foundations of everything else, in their own order.
@@ -92,8 +95,8 @@ SIDEWAYS = {
 UPWARDS_IN_FUNCTIONS = {("effective", "plotting")}
 # Modules that work on arrays alone.
 ARRAYS_ONLY = (
-    "analysis", "arrays", "errors", "gathering", "geometry", "noise", "passing", "reach", "sources",
-    "theory", "views",
+    "analysis", "arrays", "errors", "estimating", "framing", "gathering", "geometry", "noise",
+    "passing", "reach", "sources", "theory", "views",
 )  # fmt: skip
 # The lazy names and the zoo's models stand outside of the order.
 OUTSIDE = ("__init__", "models")

@@ -89,6 +89,7 @@ SIGNATURES = {
     "ReceptiveField.visible": "(self, unit=None)",
     "EffectiveReceptiveField.area_ratio": "(self, share, *, scale_free=True)",
     "EffectiveReceptiveField.compare": "(self)",
+    "EffectiveReceptiveField.estimate": "(self, figure, *, level=0.95)",
     "EffectiveReceptiveField.gaussian": "(self)",
     "EffectiveReceptiveField.merge": "(self, other)",
     "EffectiveReceptiveField.moments": "(self)",
@@ -116,15 +117,16 @@ ATTRIBUTES = {
         "",
     ),
     "EffectiveReceptiveField": (
-        "block_sums block_counts dead_count receptive_field definition provenance",
-        "constant count dead layer map ratio ratio_error size size_error standard_error trf_size "
-        "unit",
+        "block_sums block_counts dead_count receptive_field definition provenance part linear",
+        "constant count dead layer map ratio ratio_error sigma sigma_error size size_error "
+        "standard_error stopped_by trf_size unit",
     ),
 }
 
 SUMMARY = (
-    "layer unit status trf_size trf_stride trf_center erf_size erf_size_error mass_size ratio "
-    "ratio_error sigma r_squared centroid offset samples dead definition"
+    "layer unit status trf_size trf_stride trf_center erf_size erf_size_error mass_size "
+    "mass_size_error ratio ratio_error sigma sigma_error r_squared r_squared_error centroid "
+    "centroid_error offset offset_error samples dead definition"
 )
 
 

@@ -12,6 +12,7 @@ This package knows neither Keras nor TensorFlow.
 from keras_erf.analysis.areas import AreaRatio, high_contribution_area, mass_area
 from keras_erf.analysis.comparison import Comparison, compare, is_bell
 from keras_erf.analysis.constants import MASS, THRESHOLD
+from keras_erf.analysis.estimates import Estimate
 from keras_erf.analysis.gaussian import GaussianFit, fit_gaussian
 from keras_erf.analysis.jackknife import jackknife
 from keras_erf.analysis.moments import Moments, marginals, moments
@@ -22,6 +23,7 @@ __all__ = [
     "THRESHOLD",
     "AreaRatio",
     "Comparison",
+    "Estimate",
     "GaussianFit",
     "Moments",
     "Region",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -32,7 +33,12 @@ class AreaRatio:
 
 
 def high_contribution_area(
-    map: ArrayLike, share: float, *, center: Sequence[int] | None = None
+    map: ArrayLike,
+    share: float,
+    *,
+    center: Sequence[int] | None = None,
+    start: Sequence[int] | None = None,
+    shape: Sequence[int] | None = None,
 ) -> AreaRatio:
     """Computes RepLKNet's high-contribution area ratio, as published.
 
@@ -53,6 +59,9 @@ def high_contribution_area(
         map: Array of shape `(h, w)`; its absolute value is used.
         share: Share of the scores to exceed, above 0 and at most 1.
         center: Centre pixel, one index per axis; `(h // 2, w // 2)` if `None`.
+        start: First pixel of `map` in the whole map, which is zero around it; the
+            whole map's own first pixel if `None`.
+        shape: Shape of the whole map; `map` is the whole if `None`.
 
     Returns:
         An `AreaRatio`; its `side` and `ratio` are `None` if no square answers.
@@ -72,19 +81,19 @@ def high_contribution_area(
             "`map` must have two axes, for which this ratio was published; use `mass_area` for "
             f"others. Received: map of shape {values.shape}"
         )
-    height, width = values.shape
+    first, (height, width) = _placed(values, start, shape)
     pixel = (height // 2, width // 2) if center is None else tuple(center)
     if len(pixel) != 2 or any(
-        at not in range(size) for at, size in zip(pixel, values.shape, strict=True)
+        at not in range(size) for at, size in zip(pixel, (height, width), strict=True)
     ):
         raise InvalidInputError(
-            f"`center` must be a pixel of the map of shape {values.shape}, one index per axis. "
+            f"`center` must be a pixel of the map of shape {(height, width)}, one index per axis. "
             f"Received: center={center!r}"
         )
 
     # log1p is log10(A + 1) up to a factor the shares cancel, and keeps gradients below 1e-16.
     scores = np.log1p(values)
-    ranks = _chebyshev_ranks(values.shape, pixel, np.arange(max(height, width)))
+    ranks = _chebyshev_ranks(_distances(values, first, pixel), np.arange(max(height, width)))
     held = np.cumsum(np.bincount(ranks.ravel(), weights=scores.ravel()))
     for half in range(1, height // 2):
         if held[min(half, held.size - 1)] / held[-1] > share:
@@ -93,7 +102,14 @@ def high_contribution_area(
     return AreaRatio(share, None, None)
 
 
-def mass_area(map: ArrayLike, share: float, *, center: ArrayLike | None = None) -> AreaRatio:
+def mass_area(
+    map: ArrayLike,
+    share: float,
+    *,
+    center: ArrayLike | None = None,
+    start: Sequence[int] | None = None,
+    shape: Sequence[int] | None = None,
+) -> AreaRatio:
     """Computes the scale-free twin of RepLKNet's ratio, defined for every map.
 
     The smallest box around the field's own centre that holds at least `share`
@@ -108,6 +124,9 @@ def mass_area(map: ArrayLike, share: float, *, center: ArrayLike | None = None) 
             part in 1e12).
         center: Centre of the unit's own field, one coordinate per axis, in
             pixels; it may lie between pixels. The middle of the map if `None`.
+        start: First pixel of `map` in the whole map, which is zero around it; the
+            whole map's own first pixel if `None`.
+        shape: Shape of the whole map; `map` is the whole if `None`.
 
     Returns:
         An `AreaRatio`, never without an answer. A radius of r pixels is a side
@@ -119,23 +138,47 @@ def mass_area(map: ArrayLike, share: float, *, center: ArrayLike | None = None) 
     """
     values = checked_map(map)
     share = checked_share(share, "share")
+    first, whole = _placed(values, start, shape)
     if center is None:
-        point = (np.array(values.shape) - 1) / 2
+        point = (np.array(whole) - 1) / 2
     else:
         point = checked_point(center, values.ndim, "center")
-    distances = [np.abs(np.arange(n) - at) for n, at in zip(values.shape, point, strict=True)]
+    distances = _distances(values, first, point)
     radii = np.unique(np.concatenate(distances))
-    ranks = _chebyshev_ranks(values.shape, point, radii)
+    ranks = _chebyshev_ranks(distances, radii)
     held = np.cumsum(np.bincount(ranks.ravel(), weights=(values / values.max()).ravel()))
-    last = np.searchsorted(held, share * held[-1] * (1 - ROUNDING))
-    pixels = np.count_nonzero(ranks <= last)
-    return AreaRatio(share, float(2 * radii[last] + 1), float(pixels / values.size))
-
-
-def _chebyshev_ranks(shape: tuple[int, ...], point: ArrayLike, radii: np.ndarray) -> np.ndarray:
-    """For each pixel, the first of the ascending `radii` that reaches it from `point`."""
-    lines = [
-        np.searchsorted(radii, np.abs(np.arange(size) - at))
-        for size, at in zip(shape, np.asarray(point), strict=True)
+    radius = radii[np.searchsorted(held, share * held[-1] * (1 - ROUNDING))]
+    inside = [
+        np.count_nonzero(np.abs(np.arange(size) - at) <= radius)
+        for size, at in zip(whole, point, strict=True)
     ]
-    return reduce(np.maximum.outer, lines)
+    return AreaRatio(share, float(2 * radius + 1), math.prod(inside) / math.prod(whole))
+
+
+def _placed(
+    values: np.ndarray, start: Sequence[int] | None, shape: Sequence[int] | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """First pixel and shape of the whole map, checked to hold `values`."""
+    whole = values.shape if shape is None else tuple(shape)
+    first = (0,) * values.ndim if start is None else tuple(start)
+    if not len(whole) == len(first) == values.ndim or any(
+        at < 0 or at + size > end for at, size, end in zip(first, values.shape, whole, strict=True)
+    ):
+        raise InvalidInputError(
+            f"`start` and `shape` must place the map of shape {values.shape} inside of a whole. "
+            f"Received: start={start!r}, shape={shape!r}"
+        )
+    return first, whole
+
+
+def _distances(values: np.ndarray, first: Sequence[int], point: ArrayLike) -> list[np.ndarray]:
+    """Distance of each pixel of `values` from `point`, axis by axis."""
+    return [
+        np.abs(np.arange(start, start + size) - at)
+        for start, size, at in zip(first, values.shape, np.asarray(point), strict=True)
+    ]
+
+
+def _chebyshev_ranks(distances: Sequence[np.ndarray], radii: np.ndarray) -> np.ndarray:
+    """For each pixel, the first of the ascending `radii` that is no less than its distance."""
+    return reduce(np.maximum.outer, [np.searchsorted(radii, line) for line in distances])

@@ -1,15 +1,16 @@
-"""Standard errors of any figure of a mean map, from a fixed number of block sums."""
+"""Standard errors of smooth figures of a mean map, from a fixed number of block sums."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["jackknife"]
+__all__ = ["checked_blocks", "combined", "jackknife", "means_without_each"]
 
 
 def jackknife(
@@ -30,8 +31,11 @@ def jackknife(
 
     For equal blocks this is the textbook `(B - 1) / B sum_j (f_j - mean f)^2`,
     and for the mean of samples alone it is unbiased whatever the blocks' sizes.
-    Samples of different blocks are taken as independent. A figure that moves in
-    steps (a count of pixels) has an error only as fine as its steps.
+    Samples of different blocks are taken as independent. The figure should be
+    smooth: for one that moves in steps (a count of pixels) the jackknife is not
+    consistent, as it looks at differences far finer than the noise (Efron, "The
+    Jackknife, the Bootstrap and Other Resampling Plans", 1982, section 3.4);
+    see `analysis.counting` for those.
 
     Args:
         block_sums: Sum of the samples of each block, shape `(B, ...)`.
@@ -58,27 +62,46 @@ def jackknife(
         der Leeden, "Delete-m jackknife for unequal m", Statistics and
         Computing 9 (1999), 3-8.
     """
-    sums, counts = _checked_blocks(block_sums, block_counts)
+    sums, counts = checked_blocks(block_sums, block_counts)
     value = np.asarray(statistic(sums.sum(axis=0) / counts.sum()), dtype=np.float64)
-    if counts.size < 2:
-        return _plain(value), _plain(np.full(value.shape, np.nan))
-    try:
-        without = np.array(
-            [statistic(mean) for mean in _means_without_each(sums, counts)], dtype=np.float64
-        )
-    except InvalidInputError:
-        return _plain(value), _plain(np.full(value.shape, np.nan))
+    without = None
+    if counts.size > 1:
+        with suppress(InvalidInputError):
+            without = [statistic(mean) for mean in means_without_each(sums, counts)]
+    return _plain(value), _plain(combined(value, without, counts)[1])
 
-    column = (-1,) + (1,) * value.ndim
-    weights = (counts / counts.sum()).reshape(column)
+
+def combined(
+    value: np.ndarray, without: Sequence[ArrayLike] | None, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Figures without each block, put together.
+
+    Args:
+        value: The figure of all samples.
+        without: The figure without each block, in turn; `None` where it is not defined.
+        counts: Number of samples in each block, none 0.
+
+    Returns:
+        `(centre, error)`, of the figure's shape: the figure less its bias (`q` of
+        `jackknife`, Quenouille's estimate) and its standard error; NaN for both
+        without `without`.
+
+    Reference:
+        Quenouille, "Notes on bias in estimation", Biometrika 43 (1956), 353.
+    """
+    if without is None:
+        return np.full(value.shape, np.nan), np.full(value.shape, np.nan)
+    left_out = np.array(without, dtype=np.float64)
+    weights = (counts / counts.sum()).reshape((-1,) + (1,) * value.ndim)
     ratios = 1 / weights
-    pseudo = ratios * value - (ratios - 1) * without
-    corrected = counts.size * value - ((1 - weights) * without).sum(axis=0)
-    variance = ((pseudo - corrected) ** 2 / (ratios - 1)).mean(axis=0)
-    return _plain(value), _plain(np.sqrt(variance))
+    pseudo = ratios * value - (ratios - 1) * left_out
+    centre = counts.size * value - ((1 - weights) * left_out).sum(axis=0)
+    variance = ((pseudo - centre) ** 2 / (ratios - 1)).mean(axis=0)
+    return np.asarray(centre), np.asarray(np.sqrt(variance))
 
 
-def _checked_blocks(block_sums: ArrayLike, block_counts: ArrayLike) -> tuple[np.ndarray, ...]:
+def checked_blocks(block_sums: ArrayLike, block_counts: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts as float64, without the blocks that hold no sample."""
     sums = np.asarray(block_sums, dtype=np.float64)
     counts = np.asarray(block_counts, dtype=np.float64)
     if sums.ndim < 1 or counts.shape != sums.shape[:1]:
@@ -100,7 +123,7 @@ def _checked_blocks(block_sums: ArrayLike, block_counts: ArrayLike) -> tuple[np.
     return sums[held], counts[held]
 
 
-def _means_without_each(sums: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
+def means_without_each(sums: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
     """Mean of all samples but one block's, for each block in turn."""
     # Sums from both ends, not total minus block: a pixel seen by one block only must become 0.
     after = np.cumsum(sums[::-1], axis=0)[::-1]

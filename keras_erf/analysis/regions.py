@@ -146,12 +146,17 @@ def mass_region(map: ArrayLike, *, mass: float = MASS) -> Region:
     """
     values = checked_map(map)
     share = checked_share(mass, "mass")
+    level = mass_level(values, share)
+    mask = values >= level
+    return Region(mask=mask, mass=_mass_inside(values, mask), level=level, rule="mass")
+
+
+def mass_level(values: np.ndarray, share: float) -> float:
+    """The value of the last pixel that `mass_region` takes; `values` not negative, not all 0."""
     descending = np.sort(values, axis=None)[::-1]
     held = np.cumsum(descending / descending[0])
     last = np.searchsorted(held, share * held[-1] * (1 - ROUNDING))
-    level = float(descending[last])
-    mask = values >= level
-    return Region(mask=mask, mass=_mass_inside(values, mask), level=level, rule="mass")
+    return float(descending[last])
 
 
 def erf_size(

@@ -1,0 +1,84 @@
+"""A figure with its standard error and its confidence interval."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
+
+from keras_erf.errors import InvalidInputError
+
+__all__ = ["Estimate", "Spread", "estimate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A figure of a measured map, and how sure it is; floats, or arrays of one shape.
+
+    Args:
+        value: The figure of the mean map.
+        error: Its standard error; NaN if nothing tells, as with a single sample.
+        low: Lower end of the confidence interval of the long-run value, the
+            figure of the mean map of infinitely many samples.
+        high: Its upper end. `low <= value <= high` always.
+    """
+
+    value: float | np.ndarray
+    error: float | np.ndarray
+    low: float | np.ndarray
+    high: float | np.ndarray
+
+
+class Spread(NamedTuple):
+    """A figure, the centre of its interval (the figure less its bias) and its standard error."""
+
+    value: ArrayLike
+    centre: ArrayLike
+    error: ArrayLike
+
+
+def estimate(
+    spread: Spread,
+    *,
+    degrees: int,
+    level: float,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> Estimate:
+    """The interval `centre -+ t error`, with Student's quantile `t`.
+
+    It is cut to the values the figure can have, and widened to its own value
+    where the bias taken off is larger than the interval.
+
+    Args:
+        spread: The figure with its centre and error.
+        degrees: Degrees of freedom: the number of blocks that hold samples, less one.
+        level: Probability to cover the long-run value, between 0 and 1.
+        least: Least value the figure can have.
+        most: Largest one.
+
+    Raises:
+        InvalidInputError: `level` does not lie between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise InvalidInputError(
+            "`level` must lie between 0 and 1, such as 0.95; it is the probability to cover. "
+            f"Received: level={level!r}"
+        )
+    value, centre, error = (np.asarray(one, dtype=np.float64) for one in spread)
+    reach = np.zeros(value.shape)
+    # Where there is no error there is nothing to multiply, whatever the degrees.
+    wide = error != 0
+    quantile = float(stdtrit(degrees, (1 + level) / 2)) if degrees > 0 else math.nan
+    reach[wide] = quantile * error[wide]
+    low = np.minimum(np.maximum(centre - reach, least), value)
+    high = np.maximum(np.minimum(centre + reach, most), value)
+    return Estimate(_plain(value), _plain(error), _plain(low), _plain(high))
+
+
+def _plain(values: np.ndarray) -> float | np.ndarray:
+    return float(values) if values.ndim == 0 else values

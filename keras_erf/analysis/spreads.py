@@ -1,0 +1,81 @@
+"""How much the smooth figures of a mean map scatter, all of a kind in one jackknife."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from keras_erf.analysis.estimates import Spread
+from keras_erf.analysis.gaussian import GaussianFit
+from keras_erf.analysis.jackknife import combined, means_without_each
+from keras_erf.analysis.moments import Moments, moments
+from keras_erf.analysis.refits import refit_gaussian
+from keras_erf.errors import InvalidInputError
+
+__all__ = ["bell_spreads", "moment_spreads"]
+
+
+def moment_spreads(
+    sums: np.ndarray, counts: np.ndarray, scaled: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, Spread]:
+    """Spreads of `moments`: mass, centroid, covariance and kurtosis.
+
+    Args:
+        sums: Sum of the samples of each block, shape `(B, ...)`.
+        counts: Number of samples in each block, shape `(B,)`, none 0.
+        scaled: What makes a map of a mean: a function that divides it by its sum, say.
+    """
+    ndim = sums.ndim - 1
+    shapes = {"mass": (), "centroid": (ndim,), "covariance": (ndim, ndim), "kurtosis": (ndim,)}
+    value = _moment_figures(moments(scaled(sums.sum(axis=0) / counts.sum())))
+    without = (_moment_figures(moments(scaled(mean))) for mean in means_without_each(sums, counts))
+    return _spreads(value, without, counts, shapes=shapes)
+
+
+def bell_spreads(fit: GaussianFit, sums: np.ndarray, counts: np.ndarray) -> dict[str, Spread]:
+    """Spreads of the fitted Gaussian's sigma and R²; NaN if `fit` did not converge.
+
+    Args:
+        fit: Of the mean map, in its pixels.
+        sums: Sum of the samples of each block, shape `(B, ...)`.
+        counts: Number of samples in each block, shape `(B,)`, none 0.
+    """
+    mean = sums.sum(axis=0) / counts.sum()
+    fits: Iterable[GaussianFit] = ()
+    if fit.converged:
+        fits = refit_gaussian(fit, mean, means_without_each(sums, counts))
+    shapes = {"sigma": (mean.ndim,), "r_squared": ()}
+    return _spreads(_bell_figures(fit), map(_bell_figures, fits), counts, shapes=shapes)
+
+
+def _moment_figures(found: Moments) -> np.ndarray:
+    return np.concatenate([[found.mass], found.centroid, found.covariance.ravel(), found.kurtosis])
+
+
+def _bell_figures(fit: GaussianFit) -> np.ndarray:
+    return np.append(fit.sigma, fit.r_squared)
+
+
+def _spreads(
+    value: np.ndarray,
+    without: Iterable[np.ndarray],
+    counts: np.ndarray,
+    *,
+    shapes: dict[str, tuple[int, ...]],
+) -> dict[str, Spread]:
+    """Takes figures that were put in a row apart again, each with its centre and error."""
+    left_out: list[np.ndarray] | None = None
+    if counts.size > 1:
+        try:
+            left_out = list(without) or None
+        except InvalidInputError:  # The samples of one block alone carried the figure.
+            left_out = None
+    centre, error = combined(value, left_out, counts)
+    spreads, first = {}, 0
+    for name, shape in shapes.items():
+        last = first + int(np.prod(shape))
+        parts = (one[first:last].reshape(shape) for one in (value, centre, error))
+        spreads[name] = Spread(*parts)
+        first = last
+    return spreads
