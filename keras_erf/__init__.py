@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from keras_erf.checking import Check, check
     from keras_erf.definitions import DEFINITIONS, Definition
     from keras_erf.effective import EffectiveReceptiveField, load
+    from keras_erf.ensembles import ensemble
     from keras_erf.geometry import ReceptiveField
     from keras_erf.paths import PathSizes, path_sizes, unproductive_layers
     from keras_erf.probing import probe
+    from keras_erf.profiling import Profile, profile
     from keras_erf.projecting import ProjectiveField, projective_field
     from keras_erf.sampling import ImageFolder
     from keras_erf.theoretical import FieldTable, receptive_field, receptive_fields
@@ -32,17 +34,20 @@ __all__ = [
     "FieldTable",
     "ImageFolder",
     "PathSizes",
+    "Profile",
     "ProjectiveField",
     "ReceptiveField",
     "TileOverlap",
     "__version__",
     "analysis",
     "check",
+    "ensemble",
     "errors",
     "load",
     "path_sizes",
     "plotting",
     "probe",
+    "profile",
     "projective_field",
     "receptive_field",
     "receptive_fields",
@@ -59,14 +64,17 @@ _HOMES = {
     "EffectiveReceptiveField": "effective",
     "FieldTable": "theoretical",
     "ImageFolder": "sampling",
+    "Profile": "profiling",
     "PathSizes": "paths",
     "ProjectiveField": "projecting",
     "ReceptiveField": "geometry",
     "TileOverlap": "tiling",
     "check": "checking",
+    "ensemble": "ensembles",
     "load": "effective",
     "path_sizes": "paths",
     "probe": "probing",
+    "profile": "profiling",
     "projective_field": "projecting",
     "receptive_field": "theoretical",
     "receptive_fields": "theoretical",

@@ -18,7 +18,7 @@ import keras
 from keras import layers
 
 from keras_erf.graph import Argument, Node
-from keras_erf.rules import is_unknown, look_up
+from keras_erf.rules import is_patched, is_unknown, look_up
 from keras_erf.theoretical import Target
 
 __all__ = ["has_constant_gradient"]
@@ -45,6 +45,8 @@ def has_constant_gradient(target: Target, *, training: bool) -> bool:
     for node in nodes:
         if not any(map(tracing.reaches, node.inputs)):
             continue
+        if is_patched(node.operation):
+            return False
         inside = node not in own
         # Layers are looked into at inference; in training they may do something else.
         if (inside and training) or not _is_affine(

@@ -220,7 +220,7 @@ def chosen_batch_size(target: Target, cone: Cone, wanted: int) -> int:
     for step in cone.steps:
         for number in step.node.outputs:
             # Inside an opened layer tensors are parts of their own.
-            part = cone.parts.get(number) or entire(size or 1 for size in tensors[number].shape)
+            part = cone.parts.get(number) or entire([size or 1 for size in tensors[number].shape])
             dtype = tensors[number].dtype if number < len(tensors) else "float32"
             sample += 2 * elements(part) * tf.as_dtype(dtype).size
     return max(1, min(MAXIMUM_BATCH, wanted, MEMORY // max(sample, 1)))

@@ -77,6 +77,7 @@ FLOORS = {
 FOUNDATIONS = ("errors", "geometry", "reach", "views", "gathering", "passing")
 # Arrows along one floor.
 SIDEWAYS = {
+    ("gradients", "cone"),
     ("measuring", "accumulating"),
     ("probing", "measuring"),
     ("profiling", "grouping"),
@@ -92,7 +93,7 @@ SIDEWAYS = {
     ("units", "tracing"),
 }
 # Arrows upwards, allowed inside a function only: a result's `.plot()` hands itself on.
-UPWARDS_IN_FUNCTIONS = {("effective", "plotting")}
+UPWARDS_IN_FUNCTIONS = {("effective", "plotting"), ("profiling", "plotting")}
 # Modules that work on arrays alone.
 ARRAYS_ONLY = (
     "analysis", "arrays", "errors", "estimating", "framing", "gathering", "geometry", "noise",

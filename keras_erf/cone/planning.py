@@ -19,7 +19,7 @@ from keras_erf.cone.table import RESTRICTERS
 from keras_erf.errors import KerasERFError
 from keras_erf.geometry import Box
 from keras_erf.graph import Graph, Node, called, stateless
-from keras_erf.rules import look_up
+from keras_erf.rules import is_patched, look_up
 from keras_erf.tracing import Tracing
 
 __all__ = ["Cone", "Step", "cone_of", "whole_cone"]
@@ -152,6 +152,8 @@ def _whole(tracing: Tracing, node: Node) -> _Made:
 def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made | None:
     """A call on parts; `None` if it has to run on whole tensors."""
     if node.lead or len(node.outputs) != 1 or node.kind in tracing.rules:
+        return None
+    if is_patched(node.operation):
         return None
     restricter = look_up(node.kind, RESTRICTERS)
     if restricter is None:

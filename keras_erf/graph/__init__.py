@@ -12,6 +12,7 @@ scope: no node is added to a layer, no variable is written, no loss recorded.
 
 from keras_erf.graph.building import build_graph
 from keras_erf.graph.calls import Argument, Node, Tensor
+from keras_erf.graph.cloning import cloned, computing_layers
 from keras_erf.graph.graph import PAIR, Graph
 from keras_erf.graph.running import called, learned_weights, stateless
 
@@ -23,6 +24,8 @@ __all__ = [
     "Tensor",
     "build_graph",
     "called",
+    "cloned",
+    "computing_layers",
     "learned_weights",
     "stateless",
 ]

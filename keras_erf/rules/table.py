@@ -21,7 +21,7 @@ from keras_erf.rules.measured import measured
 from keras_erf.rules.operations import OPERATIONS
 from keras_erf.views import AnyView
 
-__all__ = ["RULES", "find_rule", "is_unknown", "look_up", "views"]
+__all__ = ["RULES", "find_rule", "is_patched", "is_unknown", "look_up", "views"]
 
 Entry = TypeVar("Entry")
 
@@ -43,6 +43,11 @@ def find_rule(kind: type | str, own: Mapping[type, Rule] | None = None) -> Rule 
     if own and kind in own:
         return own[kind]  # type: ignore[index]
     return look_up(kind, RULES)
+
+
+def is_patched(operation: Any) -> bool:
+    """Whether a layer has a `call` of its own put on it, which its class does not tell of."""
+    return "call" in vars(operation)
 
 
 def look_up(kind: type | str, table: Mapping[type | str, Entry]) -> Entry | None:
