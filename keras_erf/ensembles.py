@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import keras
@@ -37,7 +38,7 @@ from keras_erf.precision import in_full_precision
 from keras_erf.probing import check_backend, shape_of_data
 from keras_erf.progress import Progress, shown
 from keras_erf.sampling import InputSpec, make_source
-from keras_erf.settings import Settings
+from keras_erf.settings import Settings, check_whole
 from keras_erf.streaming import streamed
 from keras_erf.theoretical import Rules, locate
 
@@ -115,7 +116,7 @@ def ensemble(
         BackendError: As `probe`.
     """
     check_backend()
-    if not callable(build):
+    if not callable(build) or isinstance(build, keras.Model):
         raise InvalidInputError(
             f"`build` must be a function from a seed to a model. Received: build={build!r}"
         )
@@ -124,8 +125,8 @@ def ensemble(
             "`layer` must be a name or a path: each run has layers of its own. "
             f"Received: layer={layer!r}"
         )
-    # Both are counts, with one kind of check.
-    Settings(samples=runs), Settings(samples=samples)
+    check_whole("runs", runs, 1)
+    check_whole("samples", samples, 1)
     settings = Settings(
         inputs=inputs,
         samples=samples,
@@ -181,9 +182,19 @@ def ensemble(
             report(number + 1, runs)
     run.finish(batch)
     made = provenance(target, "one per run", settings, about)
-    # Keras counts the models of a name.
-    made["model"] = re.sub(r"_\d+$", "", made["model"])
-    return result_of(run, run.sums[0], made)
+    made["model"] = _uncounted(made["model"], "Functional", "Sequential")
+    result = result_of(run, run.sums[0], made)
+    field = result.receptive_field
+    kinds = [type(one.operation).__name__ for one in target.graph.nodes]
+    layer, source = _uncounted(field.layer, *kinds), _uncounted(field.input, "KerasTensor")
+    return replace(result, receptive_field=replace(field, layer=layer, input=source))
+
+
+def _uncounted(name: str, *kinds: str) -> str:
+    """A name without the number Keras counts things of a kind by, which differ from run to run."""
+    plain = re.sub(r"_\d+$", "", name)
+    own = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower() for kind in kinds}
+    return plain if plain in own else name
 
 
 class _Batches:
@@ -222,27 +233,24 @@ def _check_alike(model: Any, first: Graph) -> None:
     mine, theirs = _architecture(first), _architecture(graph)
     if mine == theirs:
         return
-    for (name, one), (_, other) in zip(mine, theirs, strict=False):
-        if one != other:
-            where = f"layer {name!r} was {one} and is {other}"
-            break
-    else:
-        where = f"it had {len(mine)} layers and has {len(theirs)}"
+    where = f"it had {len(mine)} calls of layers and has {len(theirs)}"
+    if len(mine) == len(theirs):
+        pairs = zip(first.nodes, mine, theirs, strict=True)
+        where = next(f"layer {node.name!r} differs" for node, one, two in pairs if one != two)
     raise InvalidInputError(
         f"`build` must make one architecture, of other weights for each seed: {where}. "
         f"Received: models {first.name!r} and {graph.name!r}"
     )
 
 
-def _architecture(graph: Graph) -> list[tuple[str, Any]]:
-    """Name, class, connections and configuration of each call, but for what names and seeds say."""
+def _architecture(graph: Graph) -> list[tuple[Any, ...]]:
+    """Class, connections and configuration of each call, but for what names and seeds say."""
     calls = []
     for node in graph.nodes:
         layer = node.operation
         config = layer.get_config() if isinstance(layer, keras.Layer) else {}
         told = {key: value for key, value in config.items() if _tells(key)}
-        about = (type(layer).__name__, node.inputs, node.outputs, repr(told))
-        calls.append((node.name, about))
+        calls.append((type(layer).__name__, node.inputs, node.outputs, repr(told)))
     return calls
 
 

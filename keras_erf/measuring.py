@@ -97,7 +97,8 @@ def measure(
     specs = input_specs(first, cone)
     source = make_source(settings.inputs, specs, seed=settings.seed)
     linear = is_linear(targets, settings)
-    wanted = 1 if linear else _wanted(source, settings)
+    asked = 1 if linear else _asked(source, settings)
+    wanted = min(asked, source.count or asked)
     size = first.graph.batch or settings.batch_size or chosen_batch_size(first, cone, wanted)
     parts = input_parts(targets, cone, settings)
     definition = get_definition(settings.definition)
@@ -106,7 +107,7 @@ def measure(
     )
     tolerance = None if linear else settings.tolerance
     reached = _feed(run, source, specs, size, wanted, tolerance, report)
-    ends = "tolerance" if reached else "samples" if run.done >= wanted else "inputs"
+    ends = "tolerance" if reached else "samples" if run.done >= asked else "inputs"
     made = {
         "inputs": source.description,
         "seed": settings.seed,
@@ -226,15 +227,14 @@ def chosen_batch_size(target: Target, cone: Cone, wanted: int) -> int:
     return max(1, min(MAXIMUM_BATCH, wanted, MEMORY // max(sample, 1)))
 
 
-def _wanted(source: Source, settings: Settings) -> int:
-    """How many samples there are to be, at most."""
-    samples = settings.samples
-    if samples is None and settings.tolerance is not None:
-        samples = MOST_SAMPLES
-    elif samples is None:
-        entire_array = source.description.startswith("array")
-        samples = source.count if entire_array and source.count else DEFAULT_SAMPLES
-    return min(samples, source.count or samples)
+def _asked(source: Source, settings: Settings) -> int:
+    """How many samples are asked for, at most; the source may hold fewer."""
+    if settings.samples is not None:
+        return settings.samples
+    if settings.tolerance is not None:
+        return MOST_SAMPLES
+    entire_array = source.description.startswith("array")
+    return source.count if entire_array and source.count else DEFAULT_SAMPLES
 
 
 def _feed(

@@ -10,7 +10,7 @@ import numpy as np
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "check_whole"]
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "definition", get_definition(self.definition))
-        _check_whole("seed", self.seed, 0)
+        check_whole("seed", self.seed, 0)
         for name in ("samples", "batch_size"):
             number = getattr(self, name)
             if number is not None:
-                _check_whole(name, number, 1)
+                check_whole(name, number, 1)
         for name in ("cone", "training"):
             value = getattr(self, name)
             if not isinstance(value, bool):
@@ -52,7 +52,8 @@ class Settings:
             )
 
 
-def _check_whole(name: str, number: Any, least: int) -> None:
+def check_whole(name: str, number: Any, least: int) -> None:
+    """Raises unless an argument is a whole number that is large enough."""
     whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
     if not whole or number < least:
         raise InvalidInputError(

@@ -1,0 +1,174 @@
+"""Profiles of many layers, against probes of each."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_erf import load, probe, profile, receptive_fields
+from keras_erf.errors import GradientError, InvalidInputError, UnknownLayerError
+
+
+def net(seed: int = 0) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    x = keras.Input((32, 32, 3))
+    y = layers.Conv2D(8, 3, padding="same", activation="relu", name="stem")(x)
+    z = layers.Conv2D(8, 3, padding="same", name="branch")(y)
+    y = layers.ReLU(name="merged")(layers.Add(name="add")([y, z]))
+    y = layers.MaxPooling2D(name="pool")(y)
+    y = layers.Conv2D(8, 3, padding="same", activation="tanh", name="end")(y)
+    return keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling2D()(y)))
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return net()
+
+
+@pytest.fixture(scope="module")
+def found(model):
+    return profile(model, samples=20, seed=2)
+
+
+def test_every_spatial_layer_has_its_probe(model, found):
+    names = [field.layer for field in receptive_fields(model).fields]
+    assert [one.layer for one in found.results] == names == [
+        "stem", "branch", "add", "merged", "pool", "end",
+    ]  # fmt: skip
+    for result in found.results:
+        alone = probe(model, result.layer, samples=20, seed=2)
+        np.testing.assert_allclose(result.map, alone.map, rtol=0, atol=1e-6 * alone.map.max())
+        assert result.part == alone.part
+        assert result.dead == alone.dead
+
+
+def test_the_frame_is_tidy(found):
+    frame = found.frame
+    assert list(frame.columns) == [
+        "layer", "depth", "trf_size", "erf_size", "erf_size_error", "ratio", "ratio_error",
+        "sigma", "r_squared", "samples", "dead", "status",
+    ]  # fmt: skip
+    assert list(frame.depth) == [1, 2, 3, 4, 5, 6]
+    # 3x3 convolutions; the pool adds one pixel, and doubles the step of the last one.
+    assert list(frame.trf_size) == pytest.approx([3, 5, 5, 5, 6, 10])
+    assert frame.erf_size[0] == found["stem"].size
+    assert (frame.ratio <= 1 + 1e-12).all()
+    assert (frame.samples == 20).all()
+
+
+def test_a_choice_of_layers_comes_in_the_order_of_the_graph(model):
+    chosen = profile(model, [model.get_layer("end"), "branch", "end"], samples=4)
+    assert [one.layer for one in chosen.results] == ["branch", "end"]
+    with pytest.raises(KeyError):
+        chosen["stem"]
+
+
+def test_the_same_without_the_cone(model, found):
+    whole = profile(model, samples=20, seed=2, cone=False)
+    for one, other in zip(found.results, whole.results, strict=True):
+        np.testing.assert_allclose(one.map, other.map, rtol=0, atol=1e-6 * other.map.max())
+
+
+def test_an_interrupted_profile_goes_on_where_it_was(model, found, tmp_path, monkeypatch):
+    from keras_erf import profiling
+
+    measured = []
+    measure = profiling.measure
+
+    def counted(targets, *args, **options):
+        measured.extend(one.receptive_field.layer for one in targets)
+        if len(measured) > 3:
+            raise KeyboardInterrupt
+        return measure(targets, *args, **options)
+
+    monkeypatch.setattr("keras_erf.grouping.LARGEST", 2)
+    monkeypatch.setattr(profiling, "measure", counted)
+    with pytest.raises(KeyboardInterrupt):
+        profile(model, samples=20, seed=2, path=tmp_path / "kept")
+    kept = {load(file).layer for file in (tmp_path / "kept").glob("*.npz")}
+    assert kept == set(measured[:-2]) or kept == set(measured[:-1])
+    assert kept
+    measured.clear()
+    monkeypatch.setattr(profiling, "measure", measure)
+    again = profile(model, samples=20, seed=2, path=tmp_path / "kept")
+    for one, other in zip(again.results, found.results, strict=True):
+        np.testing.assert_allclose(one.map, other.map, rtol=0, atol=1e-6 * other.map.max())
+    # Nothing is left to measure the third time.
+    monkeypatch.setattr(profiling, "measure", None)
+    assert len(profile(model, samples=20, seed=2, path=tmp_path / "kept").results) == 6
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"samples": 5}, "another samples"),
+        ({"seed": 3}, "another seed"),
+        ({"definition": "raghu2021"}, "another definition"),
+        ({"inputs": "uniform"}, "another inputs"),
+    ],
+)
+def test_a_folder_of_other_results_is_not_mixed_in(model, tmp_path, changed, says):
+    profile(model, ["stem"], samples=4, path=tmp_path)
+    with pytest.raises(InvalidInputError, match=f"`path` holds a profile of {says}"):
+        profile(model, ["stem"], path=tmp_path, **{"samples": 4, **changed})
+
+
+def test_a_folder_of_another_model_is_not_mixed_in(model, tmp_path):
+    profile(model, ["stem"], samples=4, path=tmp_path)
+    with pytest.raises(InvalidInputError, match="`path` holds a profile of another weights"):
+        profile(net(seed=1), ["stem"], samples=4, path=tmp_path)
+
+
+def test_a_broken_folder_is_told_in_one_line(model, tmp_path):
+    (tmp_path / "profile.json").write_text("{")
+    with pytest.raises(InvalidInputError, match=r"profile\.json cannot be read"):
+        profile(model, ["stem"], path=tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInputError, match="`path` must be a folder"):
+        profile(model, ["stem"], path=tmp_path / "file")
+
+
+def test_what_is_kept_tells_what_it_is(model, tmp_path):
+    profile(model, ["stem"], samples=4, path=tmp_path)
+    told = json.loads((tmp_path / "profile.json").read_text())
+    assert (told["samples"], told["definition"]["name"]) == (4, "luo2016")
+
+
+def test_layers_without_a_gradient_are_skipped_and_named():
+    x = keras.Input((12, 12, 1))
+    y = layers.Conv2D(4, 3, activation="relu", name="good")(x)
+    dead = layers.Conv2D(4, 1, kernel_initializer="zeros", name="dead")(y)
+    model = keras.Model(x, [layers.Conv2D(2, 3, name="end")(y), dead])
+    found = profile(model, samples=4)
+    assert [one.layer for one in found.results] == ["good", "end"]
+    ((name, reason),) = found.skipped
+    assert name == "dead"
+    assert "zero" in reason
+    assert repr(found) == "<Profile of 2 layers, 1 skipped>"
+    with pytest.raises(GradientError, match="zero"):
+        profile(model, ["dead"], samples=4)
+
+
+def test_the_progress_counts_layers(model):
+    told = []
+    profile(model, samples=2, progress=lambda done, wanted: told.append((done, wanted)))
+    assert told[0] == (0, 6)
+    assert told[-1] == (6, 6)
+    assert sorted(told) == told
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "says"),
+    [
+        ("stem", InvalidInputError, "`layers` must be a list"),
+        ([], InvalidInputError, "`layers` must name at least one"),
+        (["stem", "sten"], UnknownLayerError, "Nearest names: stem"),
+    ],
+)
+def test_layers_that_make_no_sense(model, layers, error, says):
+    with pytest.raises(error, match=says):
+        profile(model, layers)
