@@ -102,11 +102,12 @@ class _Copier:
         return self.made[id(part)][1]
 
     def finish(self) -> None:
-        """Gives all copies the weights and flags of their originals."""
+        """Gives all copies the names, weights and flags of their originals."""
         for part, copy in list(self.made.values()):
             if isinstance(part, keras.Layer) and functional(part) is None:
                 for one, other in _pairs(part, copy):
-                    # Layers made in `build` come with dtypes of their own.
+                    # Layers made in `build` come with names and dtypes of their own.
+                    other.name = one.name
                     self._set_dtype(other)
                     _load(one, other)
         # Outer layers and models hand their flag down, so they come first.
@@ -142,9 +143,7 @@ class _Copier:
     def _operation(self, part: Any) -> Any:
         # Operations hold options and no weights; copying one by `copy` would save it to a file.
         copy = object.__new__(type(part))
-        vars(copy).update(
-            vars(part),
-        )
+        vars(copy).update(vars(part), _inbound_nodes=[], _outbound_nodes=[])
         if isinstance(vars(copy).get("dtype"), str):
             copy.dtype = self.dtypes.get(copy.dtype, copy.dtype)
         return copy
