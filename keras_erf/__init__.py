@@ -13,6 +13,7 @@ from keras_erf._version import __version__
 
 if TYPE_CHECKING:
     from keras_erf import analysis, errors, plotting, rules, zoo
+    from keras_erf.calibrating import calibrate_batch_norm
     from keras_erf.checking import Check, check
     from keras_erf.definitions import DEFINITIONS, Definition
     from keras_erf.effective import EffectiveReceptiveField, load
@@ -40,6 +41,7 @@ __all__ = [
     "TileOverlap",
     "__version__",
     "analysis",
+    "calibrate_batch_norm",
     "check",
     "ensemble",
     "errors",
@@ -69,6 +71,7 @@ _HOMES = {
     "ProjectiveField": "projecting",
     "ReceptiveField": "geometry",
     "TileOverlap": "tiling",
+    "calibrate_batch_norm": "calibrating",
     "check": "checking",
     "ensemble": "ensembles",
     "load": "effective",

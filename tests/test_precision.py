@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+from keras_erf.cone import whole_cone
 from keras_erf.errors import InvalidInputError
 from keras_erf.graph import build_graph
 from keras_erf.precision import in_full_precision
@@ -94,7 +95,7 @@ def gradient(model: keras.Model) -> np.ndarray:
     graph = build_graph(model)
     with tf.GradientTape() as tape:
         tape.watch(values[0])
-        made = graph.run(dict(zip(graph.inputs, values, strict=True)), graph.outputs)
+        made = whole_cone(graph, graph.outputs).run(dict(zip(graph.inputs, values, strict=True)))
         score = tf.reduce_sum(made[graph.outputs[0]] ** 2)
     return tape.gradient(score, values[0]).numpy()
 

@@ -21,17 +21,21 @@ NAMES = [
     "FieldTable",
     "ImageFolder",
     "PathSizes",
+    "Profile",
     "ProjectiveField",
     "ReceptiveField",
     "TileOverlap",
     "__version__",
     "analysis",
+    "calibrate_batch_norm",
     "check",
+    "ensemble",
     "errors",
     "load",
     "path_sizes",
     "plotting",
     "probe",
+    "profile",
     "projective_field",
     "receptive_field",
     "receptive_fields",
@@ -66,9 +70,23 @@ SIGNATURES = {
     "rules.views": "(call, kind, own=None)",
     "rules.whole": "(call)",
     "probe": (
-        "(model, layer=None, *, unit='center', inputs='normal', samples=None, "
+        "(model, layer=None, *, unit='center', inputs='normal', samples=None, tolerance=None, "
         "definition='luo2016', batch_size=None, seed=0, input=None, input_shape=None, "
-        "training=False, grid=None, rules=None, progress=None)"
+        "cone=True, training=False, grid=None, rules=None, progress=None)"
+    ),
+    "profile": (
+        "(model, layers=None, *, path=None, unit='center', inputs='normal', samples=None, "
+        "tolerance=None, definition='luo2016', batch_size=None, seed=0, input=None, "
+        "input_shape=None, cone=True, training=False, rules=None, progress=None)"
+    ),
+    "ensemble": (
+        "(build, layer=None, *, runs=20, samples=1, unit='center', inputs='normal', "
+        "definition='luo2016', batch_size=None, seed=0, input=None, input_shape=None, "
+        "cone=True, training=False, rules=None, progress=None)"
+    ),
+    "Profile.plot": "(self, ax=None, **options)",
+    "calibrate_batch_norm": (
+        "(model, inputs='normal', *, samples=None, batch_size=None, seed=0, input_shape=None)"
     ),
     "load": "(path)",
     "ImageFolder": "(path, preprocess=None)",
@@ -104,6 +122,7 @@ SIGNATURES = {
 ATTRIBUTES = {
     "Check": ("verdict receptive_field checked differences unmeasured", ""),
     "PathSizes": ("layer smallest largest", ""),
+    "Profile": ("results depths skipped", "frame"),
     "ProjectiveField": ("layer input pixel mask status", "box"),
     "TileOverlap": ("before after step mass status", ""),
     "Definition": (

@@ -9,7 +9,7 @@ what the whole network would have there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,20 +60,28 @@ class Cone:
         training: bool = False,
         state: Sequence[tuple[Any, Any]] = (),
         steps: int | None = None,
+        keep: Collection[int] | None = None,
     ) -> dict[int, Any]:
-        """Values of the parts of all tensors.
+        """Values of the parts of all tensors, or of some.
 
         Args:
             values: Those of the model's inputs: tensors with a batch axis, by number.
             training: Whether layers run in training mode.
             state: Pairs of a variable and the value to read in its place.
             steps: How many of the calls to run; `None` for all.
+            keep: Numbers of the tensors to give; others are let go after their last
+                use. `None` keeps all.
         """
         known = dict(values)
+        last = {number: step for step in self.steps for number in step.node.inputs}
 
         def compute() -> None:
             for step in self.steps[:steps]:
                 self._advance(step, known, training)
+                if keep is not None:
+                    for number in (*step.node.inputs, *step.node.outputs):
+                        if last.get(number, step) is step and number not in keep:
+                            known.pop(number, None)
 
         stateless(compute, state)
         return known
