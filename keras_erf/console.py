@@ -234,7 +234,8 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
         console.print(
             "All samples gave the same map, so there is no error: the gradient does not depend on "
             "the input."
-            if any(run["inputs"] != "zeros noise" for run in result.provenance["runs"])
+            if result.linear
+            or any(run["inputs"] != "zeros noise" for run in result.provenance["runs"])
             else "All samples were the same, zeros, so there is no error."
         )
     if result.dead_count:

@@ -185,3 +185,27 @@ def test_ranks_and_centres_that_do_not_fit_are_refused():
         high_contribution_area(np.ones(8), 0.5)
     with pytest.raises(InvalidInputError, match="`center`"):
         mass_area(np.ones((8, 8)), 0.5, center=(1,))
+
+
+@pytest.mark.parametrize("ratio", [high_contribution_area, mass_area])
+@pytest.mark.parametrize("center", [None, (2, 9), (14, 3)])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_part_of_a_map_says_as_much_as_the_map(ratio, center, share):
+    whole = np.zeros((17, 16))
+    whole[3:9, 7:16] = np.random.default_rng(3).gamma(1, size=(6, 9))
+    part = whole[2:9, 7:]
+    expected = ratio(whole, share, center=center)
+    assert ratio(part, share, center=center, start=(2, 7), shape=(17, 16)) == expected
+    # What the part is of does matter, where there is an answer.
+    other = ratio(part, share, center=center, start=(2, 7), shape=(19, 16))
+    assert expected.ratio is None or other.ratio != expected.ratio
+
+
+@pytest.mark.parametrize("ratio", [high_contribution_area, mass_area])
+@pytest.mark.parametrize(
+    ("start", "shape"),
+    [((0, 1), (4, 4)), ((-1, 0), (6, 6)), ((0,), (4, 4)), ((0, 0), (4,)), ((1, 1), None)],
+)
+def test_a_part_lies_inside_of_the_whole(ratio, start, shape):
+    with pytest.raises(InvalidInputError, match=r"`start` and `shape` must place .* Received: sta"):
+        ratio(np.ones((4, 4)), 0.5, start=start, shape=shape)

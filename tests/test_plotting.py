@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -430,6 +431,32 @@ def test_title_legend_and_caption():
         f"ERF {size:.1f} ± 0.0 px, {share:.0f} % of the theoretical 19 × 22 px; "
         "Gaussian fit R² = 1.00"
     )
+
+
+@pytest.mark.parametrize("samples", [SAMPLES, [LINE] * 2])
+def test_a_linear_unit_is_called_so_and_has_no_error(samples):
+    result = make_result(samples, dead=0)
+    assert "linear" not in caption(plot_map(result))
+    ax = plot_map(dataclasses.replace(result, linear=True))
+    count = len(samples)
+    assert caption(ax).startswith(f"definition luo2016, {count} samples of a linear unit\n")
+    assert "±" not in caption(ax) + "".join(labels(ax))
+
+
+def test_a_picture_of_a_part_shows_it_in_its_place():
+    whole = make_result(SAMPLES, BOX)
+    slices = (slice(None), *(slice(*pair) for pair in BOX))
+    sums = np.zeros_like(whole.block_sums)
+    sums[slices] = whole.block_sums[slices]
+    parts = (
+        dataclasses.replace(whole, block_sums=sums),
+        dataclasses.replace(whole, block_sums=sums[slices], part=BOX),
+    )
+    one, other = (plot_map(part, margin=None) for part in parts)
+    np.testing.assert_array_equal(one.images[0].get_array(), other.images[0].get_array())
+    outlines = [child(ax.collections, LineCollection).get_segments() for ax in (one, other)]
+    np.testing.assert_array_equal(*outlines)
+    assert caption(one) == caption(other)
 
 
 def test_region_by_mass_gives_its_size():

@@ -64,10 +64,14 @@ def size_spread(sums: np.ndarray, counts: np.ndarray) -> Spread:
     """`erf_size` of the mean map, the centre of its interval and its standard error.
 
     The peak is a largest value, and of noisy values that is too high: the
-    threshold is too, and the size too small, in wide maps by as much as its own
-    error. Replicates have twice the noise and show the peak's bias once more, so
-    theirs are lowered by its square. The centre is the replicates' mean size,
-    the error their spread about it.
+    threshold is too, and the size too small, in wide maps by more than it
+    scatters. Replicates have twice the noise and show the peak's bias once more,
+    so theirs are lowered by its square. The centre is the replicates' mean size.
+    Where one pixel stands out this takes off all of the bias; on a flat top
+    (k equal pixels) the peak's bias grows as the root of the noise's variance,
+    and 0.7 of what was taken off is left. So the error, which is of the size
+    itself with its bias, has two parts: the replicates' spread, and all that
+    lowering their peaks has changed.
 
     Args:
         sums: Sum of the samples of each block, shape `(B, ...)`.
@@ -81,20 +85,21 @@ def size_spread(sums: np.ndarray, counts: np.ndarray) -> Spread:
     if _blocks_with_impact(sums) < 2:
         return Spread(size, np.nan, np.nan)
     peaks = np.array([one.max() for one in balanced_means(sums, counts)])
-    levels = THRESHOLD * peaks * (mean.max() / peaks.mean()) ** 2
+    lowered = peaks * (mean.max() / peaks.mean()) ** 2
     pixels = [
-        np.count_nonzero(one > level)
-        for one, level in zip(balanced_means(sums, counts), levels, strict=True)
+        [np.count_nonzero(one > THRESHOLD * level) for level in (low, peak)]
+        for one, low, peak in zip(balanced_means(sums, counts), lowered, peaks, strict=True)
     ]
-    sizes = np.array(pixels) ** (1 / mean.ndim)
-    return Spread(size, sizes.mean(), sizes.std())
+    sizes, untreated = np.array(pixels).T ** (1 / mean.ndim)
+    centre = sizes.mean()
+    return Spread(size, centre, np.hypot(sizes.std(), centre - untreated.mean()))
 
 
 def mass_size_spread(sums: np.ndarray, counts: np.ndarray) -> Spread:
     """Size of the mean map's `mass_region`, which is its interval's centre, and its error.
 
-    The error is the root mean square of the replicates about the size itself,
-    as is usual with balanced replicates: their bias counts as error.
+    The error is the replicates' root mean square about the size itself, as is
+    usual with balanced replicates.
 
     Args:
         sums: Sum of the samples of each block, shape `(B, ...)`.

@@ -75,7 +75,7 @@ def add_texts(
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
         bbox_transform=ax.transAxes + offset,
-        ncols=3 if result.map.ndim == 1 and room > WIDE_ROOM else 2,
+        ncols=3 if content.values.ndim == 1 and room > WIDE_ROOM else 2,
         fontsize="small",
         frameon=False,
         borderaxespad=0,
@@ -101,9 +101,10 @@ def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
     """What was measured, and what came out."""
     measured = f"definition {result.definition.name}, {result.count} sample"
     measured += "s" if result.count > 1 else ""
+    measured += " of a linear unit" if result.linear else ""
     if result.dead:
         measured += f" ({100 * result.dead:.2g} % dead)"
-    if result.map.ndim > 2:
+    if len(result.receptive_field.input_size) > 2:
         measured += ", map summed over the input's first axis"
     error = result.size_error
     size = (
