@@ -30,6 +30,7 @@ setup(
     packages=[
         "keras_erf",
         "keras_erf.analysis",
+        "keras_erf.cone",
         "keras_erf.graph",
         "keras_erf.models",
         "keras_erf.plotting",

@@ -6,9 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from keras import ops
+
 from keras_erf.geometry import Box, Interval
 
-__all__ = ["cut", "elements", "entire", "hull", "widened"]
+__all__ = ["Pads", "cut", "elements", "entire", "hull", "padded", "widened"]
+
+# What to put before and after each axis of a value, its batch included.
+Pads = list[tuple[int, int]]
 
 
 def entire(shape: Sequence[int]) -> Box:
@@ -37,6 +42,13 @@ def cut(value: Any, held: Box, wanted: Box) -> Any:
         for (start, stop), (first, _) in zip(wanted, held, strict=True)
     ]
     return value[(slice(None), *slices)]
+
+
+def padded(value: Any, pads: Pads, constant: float | None = None) -> Any:
+    """`value` with zeros, or a constant, put around it."""
+    if not any(map(any, pads)):
+        return value
+    return ops.pad(value, pads, constant_values=constant)
 
 
 def widened(needed: Interval, size: int) -> tuple[Interval, tuple[int, int]] | None:

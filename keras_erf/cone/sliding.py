@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_erf.cone.parts import entire, widened
+from keras_erf.cone.blocks import in_blocks, is_better_in_blocks
+from keras_erf.cone.parts import Pads, entire, padded, widened
 from keras_erf.cone.restricted import Restricted, Site
 from keras_erf.geometry import Interval, Window
 from keras_erf.rules.activations import mixes_last_axis, on_single_elements
@@ -30,8 +31,6 @@ __all__ = [
     "separable_convolution",
     "shifting",
 ]
-
-Pads = list[tuple[int, int]]
 
 
 def reads(window: Window, wanted: Interval) -> Interval:
@@ -76,13 +75,6 @@ def _windowed(
     return Restricted((tuple(needed),), tuple(made), run)
 
 
-def padded(value: Any, pads: Pads, constant: float | None = None) -> Any:
-    """`value` with zeros, or a constant, put around it."""
-    if not any(map(any, pads)):
-        return value
-    return ops.pad(value, pads, constant_values=constant)
-
-
 def is_finished_by_position(layer: Any) -> bool:
     """Whether a layer's activation needs no more than its own position."""
     if on_single_elements(layer.activation):
@@ -104,11 +96,15 @@ def finished(layer: Any, value: Any) -> Any:
 def convolution(site: Site) -> Restricted | None:
     """Plain and grouped convolutions."""
     layer = site.layer
+    blocked = is_better_in_blocks(site)
 
     def operate(value: Any, pads: Pads) -> Any:
+        kernel = ops.cast(layer.kernel, layer.compute_dtype)
+        if blocked:
+            return in_blocks(padded(value, pads), kernel, layer.strides)
         return ops.conv(
             padded(value, pads),
-            ops.cast(layer.kernel, layer.compute_dtype),
+            kernel,
             strides=list(layer.strides),
             padding="valid",
             dilation_rate=layer.dilation_rate,
