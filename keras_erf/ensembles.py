@@ -166,7 +166,7 @@ def ensemble(
                 _check_alike(model, target.graph)
             weights = [tf.convert_to_tensor(one.value) for one in model.weights]
             for tensors in batches.of(seed + number):
-                batch, valid = filled(target.graph, tensors)
+                batch, valid = filled(target.graph, tensors, target.graph.batch)
                 blocks = np.full(len(batch[target.input]), (seed + number) % BLOCKS)
                 run.feed(batch, valid, blocks=blocks, weights=weights)
             about.append(

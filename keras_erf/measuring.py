@@ -31,7 +31,8 @@ __all__ = ["fingerprint", "measure", "planned"]
 
 # Activations of a batch, forward and backward, are kept below about this many bytes.
 MEMORY = 2**30
-MAXIMUM_BATCH = 64
+# Larger batches pay only where activations are so small that calls cost more than sums.
+BATCH, LARGE_BATCH, SMALL_MEMORY = BLOCKS, 64, 2**26
 # With a tolerance: the most samples, and how many there must be before it is looked at.
 MOST_SAMPLES, FEWEST_SAMPLES = 4096, 2 * BLOCKS
 # Samples, as a share of those there are, between two looks.
@@ -224,7 +225,9 @@ def chosen_batch_size(target: Target, cone: Cone, wanted: int) -> int:
             part = cone.parts.get(number) or entire([size or 1 for size in tensors[number].shape])
             dtype = tensors[number].dtype if number < len(tensors) else "float32"
             sample += 2 * elements(part) * tf.as_dtype(dtype).size
-    return max(1, min(MAXIMUM_BATCH, wanted, MEMORY // max(sample, 1)))
+    sample = max(sample, 1)
+    fitting = max(min(BATCH, MEMORY // sample), min(LARGE_BATCH, SMALL_MEMORY // sample))
+    return max(1, min(fitting, wanted))
 
 
 def _asked(source: Source, settings: Settings) -> int:
@@ -255,7 +258,8 @@ def _feed(
     batch: dict[int, Any] = {}
     look = FEWEST_SAMPLES
     for tensors in streamed(source, specs, size, samples=wanted):
-        batch, valid = filled(graph, tensors, most=wanted - run.done)
+        fill = size if run.done else graph.batch
+        batch, valid = filled(graph, tensors, fill, most=wanted - run.done)
         run.feed(batch, valid)
         report(run.done, wanted)
         if tolerance is not None and run.done >= look:
@@ -272,19 +276,21 @@ def _feed(
 
 
 def filled(
-    graph: Graph, tensors: Sequence[Any], *, most: int | None = None
+    graph: Graph, tensors: Sequence[Any], size: int | None, *, most: int | None = None
 ) -> tuple[dict[int, Any], int]:
     """A batch by tensor number, and how many of its samples count.
 
     Args:
-        graph: Of the model; a fixed batch size is filled up with copies.
+        graph: Of the model.
         tensors: Samples of each input.
+        size: Samples to fill the batch up to, with copies: the model's own size, or
+            that of the batches before, since another one is compiled anew. `None`
+            fills nothing up.
         most: No more than so many count.
     """
     count = len(tensors[0])
     valid = count if most is None else min(count, most)
-    size = graph.batch or valid
-    if size != count:
+    if size not in (None, count):
         rows = np.minimum(np.arange(size), valid - 1)
         tensors = [tf.gather(one, rows) for one in tensors]
     return dict(zip(graph.inputs, tensors, strict=True)), valid

@@ -65,6 +65,22 @@ def test_the_same_seed_gives_the_same_result_on_any_batch_size(small):
     assert np.abs(probe(small, samples=24, seed=4).map - results[0].map).max() > 1e-3
 
 
+def test_the_last_batch_is_filled_up_not_compiled_anew(small, monkeypatch):
+    from keras_erf import accumulating
+
+    traced = []
+    gradients = accumulating.unit_gradients
+
+    def counted(*args, **options):
+        traced.append(1)
+        return gradients(*args, **options)
+
+    monkeypatch.setattr(accumulating, "unit_gradients", counted)
+    result = probe(small, samples=21, batch_size=8)
+    assert (len(traced), result.count) == (1, 21)
+    assert list(result.block_counts) == [2] * 5 + [1] * 11
+
+
 def test_a_unit_that_another_input_does_not_reach_does_not_read_it():
     first, second = keras.Input((9, 9, 1), name="first"), keras.Input((9, 9, 1), name="second")
     y = layers.Conv2D(4, 3, activation="relu", name="own")(first)
