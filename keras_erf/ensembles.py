@@ -75,8 +75,7 @@ def ensemble(
 
     ```python
     def build(seed):
-        keras.utils.set_random_seed(seed)
-        return keras_erf.zoo.build("plain", depth=20, activation="relu")
+        return keras_erf.zoo.build("plain", depth=20, activation="relu", seed=seed)
 
 
     keras_erf.ensemble(build, runs=20).size
@@ -109,7 +108,7 @@ def ensemble(
 
     Raises:
         InvalidInputError: An argument does not fit, or `build` made a network of
-            another architecture.
+            another architecture, or of the same weights as before.
         UnknownLayerError: As `probe`.
         UnsupportedLayerError: As `probe`.
         GradientError: As `probe`.
@@ -164,6 +163,13 @@ def ensemble(
             if number:
                 model = in_full_precision(build(seed + number))
                 _check_alike(model, target.graph)
+            mark = fingerprint(model)
+            if about and mark == about[-1]["weights"]:
+                raise InvalidInputError(
+                    "`build` must give each run weights of its own: set them by the seed it is "
+                    f"called with. Received: the same for seeds {seed + number - 1} and "
+                    f"{seed + number}"
+                )
             weights = [tf.convert_to_tensor(one.value) for one in model.weights]
             for tensors in batches.of(seed + number):
                 batch, valid = filled(target.graph, tensors, target.graph.batch)
@@ -174,7 +180,7 @@ def ensemble(
                     "inputs": batches.description,
                     "seed": seed + number,
                     "samples": each,
-                    "weights": fingerprint(model),
+                    "weights": mark,
                     "stopped_by": "samples",
                     "skipped": [],
                 }

@@ -113,6 +113,11 @@ def test_another_architecture_is_refused(other, says):
         ensemble(other, runs=2)
 
 
+def test_the_same_weights_again_are_refused():
+    with pytest.raises(InvalidInputError, match="the same for seeds 3 and 4"):
+        ensemble(lambda seed: build(7), runs=2, seed=3)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
