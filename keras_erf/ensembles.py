@@ -22,19 +22,16 @@ from keras_erf.definitions import Definition, get_definition
 from keras_erf.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.errors import InvalidInputError
 from keras_erf.graph import Graph, build_graph
-from keras_erf.measuring import (
+from keras_erf.measuring import filled, fingerprint, provenance, result_of
+from keras_erf.precision import in_full_precision
+from keras_erf.preparing import (
     check,
     chosen_batch_size,
-    filled,
-    fingerprint,
     input_parts,
     input_specs,
     is_linear,
     planned,
-    provenance,
-    result_of,
 )
-from keras_erf.precision import in_full_precision
 from keras_erf.probing import check_backend, shape_of_data
 from keras_erf.progress import Progress, shown
 from keras_erf.sampling import InputSpec, make_source

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keras_erf.cone import multiply_adds
-from keras_erf.measuring import planned
+from keras_erf.preparing import planned
 from keras_erf.settings import Settings
 from keras_erf.theoretical import Target
 

@@ -30,6 +30,7 @@ FLOORS = {
     "zoo": 6,
     "probing": 5,
     "measuring": 5,
+    "preparing": 5,
     "accumulating": 5,
     "predicting": 5,
     "tiling": 5,
@@ -79,6 +80,7 @@ FOUNDATIONS = ("errors", "geometry", "reach", "views", "gathering", "passing")
 SIDEWAYS = {
     ("gradients", "cone"),
     ("measuring", "accumulating"),
+    ("measuring", "preparing"),
     ("probing", "measuring"),
     ("profiling", "grouping"),
     ("profiling", "resuming"),
