@@ -23,7 +23,7 @@ from keras_erf.progress import Progress, shown
 from keras_erf.resuming import Store
 from keras_erf.settings import Settings
 from keras_erf.sizing import maps
-from keras_erf.theoretical import Rules, target_of, tracing_of
+from keras_erf.theoretical import Rules, Target, target_of, tracing_of
 
 __all__ = ["Profile", "profile"]
 
@@ -183,35 +183,8 @@ def profile(
             skipped.append((tracing.graph.tensors[tensor].name, str(error)))
     weights = fingerprint(model)
     store = None if path is None else Store(Path(path), weights, settings)
-    found: dict[int, EffectiveReceptiveField] = {}
-    failed: dict[int, GradientError] = {}
-    waiting = []
-    for number, one in enumerate(targets):
-        kept = store.read(one) if store else None
-        if kept is None:
-            waiting.append(one)
-        else:
-            found[number] = kept
-    numbers = {id(one): number for number, one in enumerate(targets)}
     with shown(progress, f"Profiling {graph.name}") as report:
-        report(len(found), len(targets))
-        groups = grouped(waiting, settings)
-        while groups:
-            group = groups.pop(0)
-            try:
-                results = measure(group, settings, weights=weights)
-            except GradientError as error:
-                if len(group) > 1:
-                    # One of them; the others are not to suffer for it.
-                    groups = [[one] for one in group] + groups
-                    continue
-                failed[numbers[id(group[0])]] = error
-                results = []
-            for one, result in zip(group, results, strict=False):
-                found[numbers[id(one)]] = result
-                if store:
-                    store.write(one, result)
-            report(len(found) + len(failed), len(targets))
+        found, failed = _measured(targets, settings, weights, store, report)
     if not found and failed:
         raise next(iter(failed.values()))
     skipped += [(targets[number].receptive_field.layer, str(failed[number])) for number in failed]
@@ -221,6 +194,38 @@ def profile(
         depths=tuple(depths[targets[number].tensor] for number in sorted(found)),
         skipped=tuple(skipped),
     )
+
+
+def _measured(
+    targets: Sequence[Target],
+    settings: Settings,
+    weights: str,
+    store: Store | None,
+    report: Progress,
+) -> tuple[dict[int, EffectiveReceptiveField], dict[int, GradientError]]:
+    """Results of units by their places in the list, and why others have none."""
+    places = {id(one): place for place, one in enumerate(targets)}
+    kept = {place: store.read(one) for place, one in enumerate(targets)} if store else {}
+    found = {place: one for place, one in kept.items() if one is not None}
+    failed: dict[int, GradientError] = {}
+    groups = grouped([one for one in targets if places[id(one)] not in found], settings)
+    report(len(found), len(targets))
+    while groups:
+        group = groups.pop(0)
+        try:
+            results = measure(group, settings, weights=weights)
+        except GradientError as error:
+            if len(group) > 1:
+                # One of them; the others are not to suffer for it.
+                groups = [[one] for one in group] + groups
+                continue
+            failed[places[id(group[0])]], results = error, []
+        for one, result in zip(group, results, strict=False):
+            found[places[id(one)]] = result
+            if store:
+                store.write(one, result)
+        report(len(found) + len(failed), len(targets))
+    return found, failed
 
 
 def _numbers(graph: Graph, layers: Iterable[Any]) -> list[int]:
