@@ -9,51 +9,47 @@ import numpy as np
 
 from keras_erf.cone.parts import entire
 from keras_erf.cone.restricted import Restricted, Site, as_called
-from keras_erf.geometry import Window
 from keras_erf.views import Link, View
 
 __all__ = ["as_it_stands", "batch_normalization", "dropout", "stretched"]
 
-SAME_INDEX = Window()
-
 
 def as_it_stands(site: Site) -> Restricted | None:
     """Any layer along the axes whose every index sees the same index alone; whole along others."""
-    if len(site.call.outputs) != 1 or not all(isinstance(view, View) for view in site.views):
+    views = site.views
+    if not all(isinstance(view, View) for view in views):
         return None
     output = site.call.output
-    cut = set(range(len(output)))
-    links: dict[int, list[tuple[Link, ...]]] = {}
-    for view in site.views:
-        assert isinstance(view, View)
-        links.setdefault(view.input, []).append(view.links)
-    for place, shape in enumerate(site.call.inputs):
-        seen = links.get(place)
-        if seen is None:
-            return None
+    links = [
+        [view.links for view in views if isinstance(view, View) and view.input == place]
+        for place in range(len(site.call.inputs))
+    ]
+    uneven = _positioned(site, len(output))
+    if not all(links):
+        return None
+    followed = set[int]()
+    for shape, seen in zip(site.call.inputs, links, strict=True):
         for axis, size in enumerate(shape):
-            ways = {one[axis].axis for one in seen}
-            followed = ways - {None}
-            even = len(ways) == 1 and all(
-                one[axis].relation == SAME_INDEX and not one[axis].clip for one in seen
-            )
-            if not (even and all(output[one] == size for one in followed if one is not None)):
-                cut -= followed
-    cut -= _positioned(site, len(output))
+            ways = {one[axis] for one in seen}
+            axes = {way.axis for way in ways if way.axis is not None}
+            followed |= axes
+            plain = all(way == Link(way.axis) for way in ways)
+            if len(ways) > 1 or not plain or any(output[one] != size for one in axes):
+                uneven |= axes
+    # An axis that no input has, as the units of a dense layer, is made whole.
+    cut = followed - uneven
     made = tuple(
         wanted if axis in cut else (0, size)
         for axis, (wanted, size) in enumerate(zip(site.wanted, output, strict=True))
     )
-    inputs = []
-    for place, shape in enumerate(site.call.inputs):
-        axes = [link.axis for link in links[place][0]]
-        inputs.append(
-            tuple(
-                made[axis] if axis in cut and axis is not None else whole
-                for axis, whole in zip(axes, entire(shape), strict=True)
-            )
+    inputs = tuple(
+        tuple(
+            made[link.axis] if link.axis in cut else whole
+            for link, whole in zip(seen[0], entire(shape), strict=True)
         )
-    return Restricted(tuple(inputs), made, as_called)
+        for shape, seen in zip(site.call.inputs, links, strict=True)
+    )
+    return Restricted(inputs, made, as_called)
 
 
 def _positioned(site: Site, rank: int) -> set[int]:
