@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,9 @@ from keras_erf.cone.restricted import Restricted, Site, as_called
 from keras_erf.views import Link, View
 
 __all__ = ["as_it_stands", "batch_normalization", "dropout", "stretched"]
+
+# Where the batch is, counted as the other axes are.
+BATCH = -1
 
 
 def as_it_stands(site: Site) -> Restricted | None:
@@ -25,8 +29,8 @@ def as_it_stands(site: Site) -> Restricted | None:
         [view.links for view in views if isinstance(view, View) and view.input == place]
         for place in range(len(site.call.inputs))
     ]
-    uneven = _positioned(site, len(output))
-    if not all(links):
+    uneven = _positioned(_constants(site), len(output))
+    if BATCH in uneven or not all(links):
         return None
     followed = set[int]()
     for shape, seen in zip(site.call.inputs, links, strict=True):
@@ -53,23 +57,29 @@ def as_it_stands(site: Site) -> Restricted | None:
     return Restricted(inputs, made, as_called)
 
 
-def _positioned(site: Site, rank: int) -> set[int]:
-    """Output axes along which the call's constants differ: they cannot be cut."""
-    axes = set()
-    for shape in _constants(site):
-        # Broadcasting aligns axes at the end, the batch being one of them.
-        first = rank - len(shape)
-        axes |= {first + place for place, size in enumerate(shape) if size > 1}
-    return axes
+def _positioned(shapes: Iterable[Sequence[int]], rank: int) -> set[int]:
+    """Output axes along which arrays of some shapes differ when they are stretched over it."""
+    # Broadcasting aligns axes at the end, the batch being one of them.
+    return {
+        rank - len(shape) + place
+        for shape in shapes
+        for place, size in enumerate(shape)
+        if size > 1
+    }
 
 
 def _constants(site: Site) -> Iterator[tuple[int, ...]]:
-    """Shapes of the arrays and variables a call has among its arguments."""
+    """Shapes of the arrays and variables among a call's arguments and an operation's settings."""
     args, kwargs = site.call.arguments
-    for one in keras.tree.flatten((args, kwargs)):
-        shape = getattr(one, "shape", None)
-        if shape is not None and not callable(shape):
-            yield tuple(int(size) for size in shape)
+    settings = {} if isinstance(site.layer, keras.Layer) else vars(site.layer)
+    public = [value for name, value in settings.items() if not name.startswith("_")]
+    yield from map(_shape, keras.tree.flatten((args, kwargs)) + public)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Shape of an array, a variable or a list of numbers; of anything else that of a number."""
+    shape = None if isinstance(value, type) else getattr(value, "shape", None)
+    return np.shape(value) if shape is None else tuple(shape)
 
 
 def stretched(site: Site) -> Restricted | None:
