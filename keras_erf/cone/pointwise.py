@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,10 +16,17 @@ __all__ = ["as_it_stands", "batch_normalization", "dropout", "stretched"]
 
 # Where the batch is, counted as the other axes are.
 BATCH = -1
+# What layers call the numbers that are stretched over their input.
+STRETCHED = ("alpha", "scale", "offset", "mean", "variance")
 
 
-def as_it_stands(site: Site) -> Restricted | None:
-    """Any layer along the axes whose every index sees the same index alone; whole along others."""
+def as_it_stands(site: Site, fixed: Collection[int] = ()) -> Restricted | None:
+    """Any layer along the axes whose every index sees the same index alone; whole along others.
+
+    Args:
+        site: The call.
+        fixed: Output axes along which the layer has numbers for each index.
+    """
     views = site.views
     # A relation that was measured says nothing of numbers that differ from place to place.
     if not all(isinstance(view, View) and view.status == "exact" for view in views):
@@ -29,7 +36,7 @@ def as_it_stands(site: Site) -> Restricted | None:
         [view.links for view in views if isinstance(view, View) and view.input == place]
         for place in range(len(site.call.inputs))
     ]
-    uneven = _positioned(_constants(site), len(output))
+    uneven = _positioned(_constants(site), len(output)).union(fixed)
     if BATCH in uneven or not all(links):
         return None
     followed = set[int]()
@@ -83,30 +90,16 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def stretched(site: Site) -> Restricted | None:
-    """Layers whose numbers are stretched over the input: a `PReLU`'s weights, a scale."""
-    layer, rank = site.layer, len(site.call.output)
-    shapes = [tuple(weight.shape) for weight in layer.weights]
-    shapes += [np.shape(getattr(layer, name, ())) for name in ("scale", "offset")]
-    spread = {
-        rank - len(shape) + place
-        for shape in shapes
-        for place, size in enumerate(shape)
-        if size > 1
-    }
-    return None if _is_cut(site, spread) else as_it_stands(site)
+    """Layers whose numbers are stretched over the input: a `PReLU`'s weights, a scale, a mean."""
+    numbers = [getattr(site.layer, name, None) for name in STRETCHED]
+    return as_it_stands(site, _positioned(map(_shape, numbers), len(site.call.output)))
 
 
 def batch_normalization(site: Site) -> Restricted | None:
     """Batch normalisation: each index of its `axis` has numbers of its own."""
-    axis = site.layer.axis % (len(site.call.output) + 1) - 1
-    return None if _is_cut(site, {axis}) else as_it_stands(site)
+    return as_it_stands(site, {site.layer.axis % (len(site.call.output) + 1) - 1})
 
 
 def dropout(site: Site) -> Restricted | None:
     """Dropout of elements of their own; a `noise_shape` is one of whole tensors."""
     return None if getattr(site.layer, "noise_shape", None) else as_it_stands(site)
-
-
-def _is_cut(site: Site, axes: set[int]) -> bool:
-    """Whether less than all is wanted along one of `axes`."""
-    return any(site.wanted[axis] != (0, site.call.output[axis]) for axis in axes)

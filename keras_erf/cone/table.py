@@ -43,7 +43,7 @@ FAMILIES: tuple[tuple[Restricter, str], ...] = (
     (
         pointwise.as_it_stands,
         "Add Average Maximum Minimum Multiply Subtract Concatenate Activation ELU LeakyReLU ReLU "
-        "Softmax LayerNormalization RMSNormalization UnitNormalization "
+        "Softmax LayerNormalization UnitNormalization "
         "ActivityRegularization AlphaDropout GaussianDropout GaussianNoise "
         "Dense Embedding Identity Permute",
     ),
@@ -52,7 +52,7 @@ FAMILIES: tuple[tuple[Restricter, str], ...] = (
         "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D",
     ),
     (pointwise.batch_normalization, "BatchNormalization"),
-    (pointwise.stretched, "PReLU Rescaling"),
+    (pointwise.stretched, "Normalization PReLU Rescaling RMSNormalization"),
 )
 
 # Operations that work element by element, whatever else they take.
