@@ -1,4 +1,4 @@
-"""The picture of an effective receptive field.
+"""The pictures of effective receptive fields: one unit's map, and many layers over depth.
 
 Functions here take results, draw, and return matplotlib `Axes`: every figure
 drawn is a method of the result or of `keras_erf.analysis`. They never save or
@@ -6,5 +6,6 @@ show anything, and leave matplotlib's settings as they are.
 """
 
 from keras_erf.plotting.maps import plot_map
+from keras_erf.plotting.profiles import plot_profile
 
-__all__ = ["plot_map"]
+__all__ = ["plot_map", "plot_profile"]

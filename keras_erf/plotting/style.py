@@ -37,6 +37,8 @@ __all__ = [
     "MAP_SIDE",
     "PAD",
     "PROFILE",
+    "PROFILE_HEIGHT",
+    "PROFILE_WIDTH",
     "REGION",
     "REGIONS",
     "SCALES",
@@ -72,6 +74,8 @@ CALM, FAINTEST = 2.0, 0.55
 DASHES = (0, (5, 3))
 # Inches: the map's longer side and the rim of a new figure.
 MAP_SIDE, PAD = 4.0, 0.12
+# Inches of the axes of a profile.
+PROFILE_WIDTH, PROFILE_HEIGHT = 5.8, 3.4
 # Inches of a line of text: what labels add to the axes' width, the least, enough for three columns.
 LABELS, LEAST_ROOM, WIDE_ROOM = 1.0, 3.6, 5.5
 # Slimmer maps are stretched to this share of their longer side; square pixels could not be seen.

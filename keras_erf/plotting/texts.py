@@ -1,4 +1,4 @@
-"""Legend and caption of a picture."""
+"""Legend and caption of a picture, and how texts are broken and counted."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_texts",
+    "counted",
     "field_label",
     "region_label",
+    "wrapped",
 ]
 
 
@@ -67,7 +69,7 @@ def add_texts(
     # Layouts pay no heed to a title's width, and take what stands beside from axes that are given.
     title_room = max(width + LABELS, LEAST_ROOM) if own else max(1.2 * slot - beside, slot / 2)
     title = f"{result.layer}, unit ({', '.join(map(str, result.unit))})"
-    title = _wrapped(title, title_room, "medium")
+    title = wrapped(title, title_room, "medium")
     ax.set_title(title, y=1, pad=72 * above + 6, size="medium")
     below = 1.3 * (points_of(plt.rcParams["xtick.labelsize"]) + points_of("medium")) + 11
     offset = ScaledTranslation(beside / 2, -below / 72, figure_of(ax).dpi_scale_trans)
@@ -84,7 +86,7 @@ def add_texts(
     )
     # Hung on the legend, whose height depends on its rows.
     ax.annotate(
-        "\n".join(_wrapped(line, room, "small") for line in _caption(result, content)),
+        "\n".join(wrapped(line, room, "small") for line in _caption(result, content)),
         xy=(0.5, 0),
         xycoords=legend,
         xytext=(0, -3),
@@ -99,8 +101,7 @@ def add_texts(
 
 def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
     """What was measured, and what came out."""
-    measured = f"definition {result.definition.name}, {result.count} sample"
-    measured += "s" if result.count > 1 else ""
+    measured = f"definition {result.definition.name}, {counted(result.count, 'sample')}"
     measured += " of a linear unit" if result.linear else ""
     if result.dead:
         measured += f" ({100 * result.dead:.2g} % dead)"
@@ -120,8 +121,13 @@ def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
     return [measured, "; ".join(found)]
 
 
-def _wrapped(text: str, inches: float, size: str) -> str:
+def wrapped(text: str, inches: float, size: str) -> str:
     """Breaks a text into lines of about that width, at blanks and after the slashes of a path."""
     columns = max(12, int(inches * 72 / (LETTER * points_of(size))))
     lines = textwrap.wrap(TIES.sub(TIED, text).replace("/", "/ "), columns)
     return "\n".join(line.replace("/ ", "/").replace(TIED, " ") for line in lines)
+
+
+def counted(number: int, what: str) -> str:
+    """`1 sample`, `2 samples`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
