@@ -21,7 +21,7 @@ from keras_erf.accumulating import Accumulator
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.errors import InvalidInputError
-from keras_erf.graph import Graph, build_graph
+from keras_erf.graph import Graph, architecture, build_graph
 from keras_erf.measuring import filled, fingerprint, provenance, result_of
 from keras_erf.precision import in_full_precision
 from keras_erf.preparing import (
@@ -233,7 +233,7 @@ class _Batches:
 def _check_alike(model: Any, first: Graph) -> None:
     """Raises unless a model is the first one with other weights."""
     graph = build_graph(model)
-    mine, theirs = _architecture(first), _architecture(graph)
+    mine, theirs = architecture(first), architecture(graph)
     if mine == theirs:
         return
     where = f"it had {len(mine)} calls of layers and has {len(theirs)}"
@@ -244,19 +244,3 @@ def _check_alike(model: Any, first: Graph) -> None:
         f"`build` must make one architecture, of other weights for each seed: {where}. "
         f"Received: models {first.name!r} and {graph.name!r}"
     )
-
-
-def _architecture(graph: Graph) -> list[tuple[Any, ...]]:
-    """Class, connections and configuration of each call, but for what names and seeds say."""
-    calls = []
-    for node in graph.nodes:
-        layer = node.operation
-        config = layer.get_config() if isinstance(layer, keras.Layer) else {}
-        told = {key: value for key, value in config.items() if _tells(key)}
-        calls.append((type(layer).__name__, node.inputs, node.outputs, repr(told)))
-    return calls
-
-
-def _tells(key: str) -> bool:
-    """Whether an entry of a layer's configuration says what it computes."""
-    return key not in ("name", "seed", "dtype") and not key.endswith("_initializer")

@@ -182,7 +182,7 @@ def profile(
                 raise
             skipped.append((tracing.graph.tensors[tensor].name, str(error)))
     weights = fingerprint(model)
-    store = None if path is None else Store(Path(path), weights, settings)
+    store = None if path is None else Store(Path(path), tracing.graph, weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
         found, failed = _measured(targets, settings, weights, store, report)
     if not found and failed:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_erf import load, probe, profile, receptive_fields
+from keras_erf import ImageFolder, load, probe, profile, receptive_fields
 from keras_erf.errors import GradientError, InvalidInputError, UnknownLayerError
 
 
@@ -121,6 +121,63 @@ def test_a_folder_of_another_model_is_not_mixed_in(model, tmp_path):
     profile(model, ["stem"], samples=4, path=tmp_path)
     with pytest.raises(InvalidInputError, match="`path` holds a profile of another weights"):
         profile(net(seed=1), ["stem"], samples=4, path=tmp_path)
+
+
+def test_a_folder_of_another_architecture_is_not_mixed_in(tmp_path):
+    def same_weights(activation, **more):
+        x = keras.Input((12, 12, 1))
+        return keras.Model(x, layers.Conv2D(2, 3, activation=activation, name="end", **more)(x))
+
+    first = same_weights("relu")
+    profile(first, samples=2, path=tmp_path)
+    # Seeds, names and dtypes make no difference, what is computed does.
+    again = same_weights("relu", kernel_initializer=keras.initializers.Zeros())
+    again.set_weights(first.get_weights())
+    other = same_weights("tanh")
+    other.set_weights(first.get_weights())
+    assert profile(again, samples=2, path=tmp_path).results
+    with pytest.raises(InvalidInputError, match="`path` holds a profile of another model"):
+        profile(other, samples=2, path=tmp_path)
+
+
+def test_a_folder_of_other_images_is_not_mixed_in(tmp_path):
+    x = keras.Input((8, 8, 1))
+    model = keras.Model(x, layers.Conv2D(2, 3, activation="relu", name="end")(x))
+    rng = np.random.default_rng(0)
+    for number, folder in enumerate(("one", "two")):
+        (tmp_path / folder).mkdir()
+        for k in range(number + 2):
+            keras.utils.save_img(tmp_path / folder / f"{k}.png", rng.integers(0, 255, (8, 8, 1)))
+
+    def with_images(folder, preprocess=None, inside=False):
+        images = ImageFolder(tmp_path / folder, preprocess)
+        inputs = {model.inputs[0].name: images} if inside else images
+        return profile(model, inputs=inputs, path=tmp_path / "kept")
+
+    assert with_images("one")["end"].count == with_images("one")["end"].count == 2
+    for other in (("two",), ("one", np.log1p), ("two", None, True)):
+        with pytest.raises(InvalidInputError, match="`path` holds a profile of another inputs"):
+            with_images(*other)
+
+
+def test_fields_over_other_inputs_are_kept_apart(tmp_path):
+    a, b = keras.Input((12, 12, 1), name="a"), keras.Input((12, 12, 1), name="b")
+    left, right = layers.Conv2D(2, 3, name="x")(a), layers.Conv2D(2, 3, name="y")(b)
+    model = keras.Model([a, b], layers.Maximum(name="end")([left, right]))
+    maps = {
+        name: profile(model, ["end"], samples=4, input=name, path=tmp_path)["end"].map
+        for name in "ab"
+    }
+    again = profile(model, ["end"], samples=4, input="b", path=tmp_path)
+    np.testing.assert_array_equal(maps["b"], again["end"].map)
+    assert not np.array_equal(maps["a"], maps["b"])
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
+def test_nothing_is_kept_of_what_fails(model, tmp_path):
+    with pytest.raises(InvalidInputError, match="`inputs`"):
+        profile(model, inputs=str(tmp_path / "no folder"), path=tmp_path / "kept")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_broken_folder_is_told_in_one_line(model, tmp_path):

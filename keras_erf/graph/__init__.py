@@ -13,6 +13,7 @@ scope: no node is added to a layer, no variable is written, no loss recorded.
 from keras_erf.graph.building import build_graph
 from keras_erf.graph.calls import Argument, Node, Tensor
 from keras_erf.graph.cloning import cloned, computing_layers
+from keras_erf.graph.describing import architecture
 from keras_erf.graph.graph import PAIR, Graph
 from keras_erf.graph.running import called, learned_weights, stateless
 
@@ -22,6 +23,7 @@ __all__ = [
     "Graph",
     "Node",
     "Tensor",
+    "architecture",
     "build_graph",
     "called",
     "cloned",

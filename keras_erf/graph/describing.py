@@ -1,0 +1,60 @@
+"""What a graph computes, weights left out, in a form that can be compared."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_erf.graph.calls import Node
+from keras_erf.graph.graph import Graph
+
+__all__ = ["architecture"]
+
+
+def architecture(graph: Graph) -> list[tuple[Any, ...]]:
+    """Class, connections, configuration and plain arguments of each call, in order.
+
+    Names, seeds, initialisers and dtypes are left out: they do not say what is computed.
+    """
+    return [
+        (
+            type(node.operation).__name__,
+            node.inputs,
+            node.outputs,
+            repr(_told(_config(node.operation))),
+            repr(_constants(node)),
+        )
+        for node in graph.nodes
+    ]
+
+
+def _config(operation: Any) -> Any:
+    if isinstance(operation, keras.Layer):
+        # A layer of one's own need not have a configuration.
+        with contextlib.suppress(NotImplementedError):
+            return operation.get_config()
+    return {}
+
+
+def _told(config: Any) -> Any:
+    """A configuration, those of layers inside of it too, without what says nothing."""
+    if isinstance(config, Mapping):
+        return {
+            key: _told(value)
+            for key, value in config.items()
+            if key not in ("name", "seed", "dtype") and not str(key).endswith("_initializer")
+        }
+    return [_told(one) for one in config] if isinstance(config, (list, tuple)) else config
+
+
+def _constants(node: Node) -> list[Any]:
+    """Numbers and words among a call's arguments."""
+    args, kwargs = node.filled_arguments()
+    return [
+        one
+        for one in keras.tree.flatten((args, kwargs))
+        if isinstance(one, (bool, int, float, str))
+    ]
