@@ -5,18 +5,22 @@ from __future__ import annotations
 import ast
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_erf.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from keras_erf.graph import Graph
 
 __all__ = [
     "Preprocess",
     "check_writable",
     "in_options",
     "read_grid",
+    "read_inputs",
     "read_options",
     "read_preprocess",
     "read_size",
@@ -33,8 +37,10 @@ OPTIONS = {
     "inputs": "--images",
     "layer": "--layer",
     "options": "--option",
+    "path": "--out",
     "samples": "--samples",
     "seed": "--seed",
+    "tolerance": "--tolerance",
     "unit": "--unit",
     "weights": "--weights",
 }
@@ -149,11 +155,16 @@ class Preprocess:
 
 
 def read_preprocess(
-    scale: str | None, mean: str | None, std: str | None, bgr: bool
+    scale: str | None, mean: str | None, std: str | None, bgr: bool, images: Path | None
 ) -> Preprocess | None:
-    """The arithmetic that the options ask for; `None` without any."""
+    """The arithmetic that the options ask for, of images; `None` without any."""
     if scale is mean is std is None and not bgr:
         return None
+    if images is None:
+        raise InvalidInputError(
+            "`--scale`, `--mean`, `--std` and `--bgr` are for images; name a folder with "
+            "--images. Received: no images"
+        )
     divisor = _numbers(std, "--std") or (1.0,)
     if 0 in divisor:
         raise InvalidInputError(f"`--std` must not be zero. Received: {std!r}")
@@ -163,6 +174,35 @@ def read_preprocess(
         std=divisor,
         bgr=bgr,
     )
+
+
+def read_inputs(
+    graph: Graph,
+    looked_at: int,
+    noise: str,
+    images: Path | None,
+    preprocess: Callable[[Any], Any] | None,
+) -> Any:
+    """What a model is given: images go to the input that is looked at, noise to the others.
+
+    Args:
+        graph: The model's.
+        looked_at: Number of the input tensor that is looked at.
+        noise: The kind of noise.
+        images: A folder; `None` is noise everywhere.
+        preprocess: What is done to a batch of images.
+    """
+    if images is None:
+        return noise
+    from keras_erf.sampling import ImageFolder
+
+    if isinstance(preprocess, Preprocess):
+        channels = graph.tensors[looked_at].shape[graph.channel_axes[looked_at]]
+        preprocess.check(int(channels or 0))
+    folder = ImageFolder(images, preprocess)
+    if len(graph.inputs) == 1:
+        return folder
+    return {graph.tensors[one].name: folder if one == looked_at else noise for one in graph.inputs}
 
 
 def check_writable(folder: Path) -> None:

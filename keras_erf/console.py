@@ -25,12 +25,13 @@ from rich.table import Table
 if TYPE_CHECKING:
     from keras_erf.effective import EffectiveReceptiveField
     from keras_erf.geometry import ReceptiveField
+    from keras_erf.profiling import Profile
 
 __all__ = [
     "field_row",
-    "import_quietly",
     "print_fields",
     "print_json",
+    "print_profile",
     "print_results",
     "progress_bar",
     "show_warning",
@@ -47,7 +48,7 @@ STATUS = {
 # For tables that are piped on.
 PIPE_WIDTH = 200
 # Columns that narrow terminals are spared, in this order.
-SPARE = ("centre (px)", "padding", "status")
+SPARE = ("centre (px)", "padding", "status", "samples", "R²", "sigma (px)")
 # A column of names is folded no narrower than this.
 LEAST_NAME = 24
 # Wider than any table.
@@ -174,6 +175,7 @@ def print_results(
     results: Sequence[tuple[EffectiveReceptiveField, Path, Path]],
     *,
     guessed: bool,
+    tolerance: float | None = None,
 ) -> None:
     """The table of effective fields, a sentence in words, and where the files are.
 
@@ -181,44 +183,100 @@ def print_results(
         model: Name of the model.
         results: Results with the paths of picture and `.npz`.
         guessed: Whether the layer was chosen by the program.
+        tolerance: The share of the size at which to stop, if one was asked for.
     """
     console = _console()
-    first = results[0][0]
-    run = first.provenance["runs"][0]
-    samples = f"{_counted(first.count, 'sample')} of {run['inputs']}"
-    console.print(
-        f"{model}, input {_by(first.receptive_field.input_size)} px, {samples}, "
-        f"definition {first.definition.name}"
-    )
-    columns = (
-        "layer",
-        "TRF (px)",
-        "ERF (px)",
-        "ERF/TRF",
-        "sigma (px)",
-        "R²",
-        "centre (px)",
-        "status",
-    )
-    rows = []
-    for result, _, _ in results:
-        compared = result.compare()
-        rows.append(
-            (
-                result.layer,
-                _by(result.receptive_field.size),
-                _with_error(result.size, math.nan if result.constant else result.size_error),
-                f"{100 * result.ratio:.0f} %",
-                _point(compared.sigma) if compared.is_bell else NONE,
-                NONE if math.isnan(compared.r_squared) else f"{compared.r_squared:.2f}",
-                _point(result.receptive_field.center()),
-                result.receptive_field.status,
-            )
-        )
-    _print_table(console, columns, rows)
+    _print_effective(console, model, [result for result, _, _ in results])
     for result, picture, file in results:
         _print_words(console, result, guessed=guessed)
+        if tolerance is not None:
+            _print_stop(console, result, tolerance)
         console.print(f"Picture: {picture}\nResult:  {file}", soft_wrap=True)
+
+
+def print_profile(
+    model: str, profile: Profile, files: tuple[Path, Path], *, tolerance: float | None = None
+) -> None:
+    """The table of a profile's effective fields, what is special in it, and where the files are.
+
+    Args:
+        model: Name of the model.
+        profile: Of at least one layer.
+        files: Paths of its picture and its table, beside which the results lie.
+        tolerance: The share of the size at which to stop, if one was asked for.
+    """
+    console = _console()
+    results, (picture, table) = profile.results, files
+    _print_effective(console, model, results)
+    linear = sum(result.linear for result in results)
+    if linear:
+        of = "gradient of 1 layer does" if linear == 1 else f"gradients of {linear} layers do"
+        console.print(f"The {of} not depend on the input: one sample tells all.")
+    short = [one for one in results if one.stopped_by not in ("tolerance", "linear")]
+    if tolerance is not None and short:
+        have = "layer has" if len(short) == 1 else "layers have"
+        console.print(
+            f"{len(short)} {have} not come within {100 * tolerance:g} % of the size, "
+            f"{short[0].layer} first: more samples would."
+        )
+    if profile.skipped:
+        name, reason = profile.skipped[0]
+        was = "layer was" if len(profile.skipped) == 1 else "layers were"
+        console.print(f"{len(profile.skipped)} {was} left out, {name} first: {reason}")
+    _print_left_out(console, results[-1:])
+    console.print(
+        f"Picture: {picture}\nTable:   {table}\nResults: {picture.parent}", soft_wrap=True
+    )
+
+
+def _print_effective(
+    console: Console, model: str, results: Sequence[EffectiveReceptiveField]
+) -> None:
+    """What was measured, and the table of it."""
+    first = results[0]
+    counts = sorted({result.count for result in results})
+    several = f"{counts[0]} to " if len(counts) > 1 else ""
+    console.print(
+        f"{model}, input {_by(first.receptive_field.input_size)} px, {several}"
+        f"{_counted(counts[-1], 'sample')} of {first.provenance['runs'][0]['inputs']}, "
+        f"definition {first.definition.name}"
+    )
+    columns = ["layer", "TRF (px)", "ERF (px)", "ERF/TRF", "sigma (px)", "R²"]
+    columns += ["samples"] * (len(counts) > 1) + ["centre (px)", "status"]
+    rows = []
+    for result in results:
+        cells = _effective_cells(result)
+        rows.append([cells[name] for name in columns])
+    _print_table(console, columns, rows)
+
+
+def _effective_cells(result: EffectiveReceptiveField) -> dict[str, str]:
+    """The cells of an effective field, by column."""
+    compared, field = result.compare(), result.receptive_field
+    return {
+        "layer": result.layer,
+        "TRF (px)": _by(field.size),
+        "ERF (px)": _with_error(result.size, math.nan if result.constant else result.size_error),
+        "ERF/TRF": f"{100 * result.ratio:.0f} %",
+        "sigma (px)": _point(compared.sigma) if compared.is_bell else NONE,
+        "R²": NONE if math.isnan(compared.r_squared) else f"{compared.r_squared:.2f}",
+        "samples": str(result.count),
+        "centre (px)": _point(field.center()),
+        "status": field.status,
+    }
+
+
+def _print_stop(console: Console, result: EffectiveReceptiveField, tolerance: float) -> None:
+    """Whether the size is known as well as was asked."""
+    if result.stopped_by == "tolerance":
+        console.print(
+            f"Its size is known to {100 * tolerance:g} % after {_counted(result.count, 'sample')}."
+        )
+    elif result.stopped_by != "linear":
+        console.print(
+            f"Its size is not known to {100 * tolerance:g} % after "
+            f"{_counted(result.count, 'sample')}, which is all there were."
+        )
 
 
 def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: bool) -> None:
@@ -230,12 +288,15 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
     )
     if field.status != "exact":
         console.print(f"The theoretical field is {STATUS.get(field.status, field.status)}.")
-    if result.constant:
+    if result.linear:
+        console.print(
+            "Its gradient does not depend on the input: one sample tells all, and has no error."
+        )
+    elif result.constant:
         console.print(
             "All samples gave the same map, so there is no error: the gradient does not depend on "
             "the input."
-            if result.linear
-            or any(run["inputs"] != "zeros noise" for run in result.provenance["runs"])
+            if any(run["inputs"] != "zeros noise" for run in result.provenance["runs"])
             else "All samples were the same, zeros, so there is no error."
         )
     if result.dead_count:
@@ -246,7 +307,13 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
     )
     if outside and field.status != "whole":
         console.print("The field reaches over the input's edge; a larger --size shows all of it.")
-    skipped = [name for run in result.provenance["runs"] for name in run["skipped"]]
+    _print_left_out(console, [result])
+
+
+def _print_left_out(console: Console, results: Sequence[EffectiveReceptiveField]) -> None:
+    """Images that could not be read."""
+    runs = [run for result in results for run in result.provenance["runs"]]
+    skipped = [name for run in runs for name in run["skipped"]]
     if skipped:
         were = "was" if len(skipped) == 1 else "were"
         console.print(
@@ -256,13 +323,18 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
 
 
 @contextmanager
-def progress_bar(layer: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, so that standard output can be piped on."""
+def progress_bar(doing: str, of: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, so that standard output can be piped on.
+
+    Args:
+        doing: What is done, in words.
+        of: What is counted.
+    """
     columns = (
-        TextColumn("Probing {task.description}", markup=False),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("samples"),
+        TextColumn(of, markup=False),
         TimeRemainingColumn(),
     )
     console = _console(stderr=True)
@@ -270,27 +342,10 @@ def progress_bar(layer: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task(layer, total=None)
+        task = bar.add_task(doing, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning in one line, in place of `warnings.showwarning`."""
     print(f"Warning: {message}", file=sys.stderr)
-
-
-def import_quietly() -> None:
-    """Imports TensorFlow without its word on missing GPUs, which no setting silences."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()
-        except ImportError:
-            pass  # Loading the model says why, in one line.
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

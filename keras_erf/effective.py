@@ -108,7 +108,8 @@ class EffectiveReceptiveField:
     @property
     def trf_size(self) -> float:
         """Size of the theoretical field: the geometric mean of its sides, in pixels."""
-        return float(np.exp(np.mean(np.log(self.receptive_field.size))))
+        sides = self.receptive_field.size
+        return float(math.prod(sides) ** (1 / len(sides)))
 
     @property
     def size(self) -> float:

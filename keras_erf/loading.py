@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import re
 import sys
 import zipfile
@@ -16,7 +17,7 @@ from typing import Any
 from keras_erf import zoo
 from keras_erf.errors import BackendError, InvalidInputError, ModelLoadError
 
-__all__ = ["LoadedModel", "load_model"]
+__all__ = ["LoadedModel", "load_model", "load_quietly"]
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -82,6 +83,40 @@ def load_model(
         "`MODEL` must be a .keras or .h5 file, a network of keras.applications or one of the zoo "
         f"({', '.join(zoo.available())}).{hint} Received: {name!r}"
     )
+
+
+def load_quietly(
+    name: str,
+    weights: str | None,
+    options: Mapping[str, Any],
+    unsafe: bool,
+    *,
+    need_weights: bool = True,
+) -> LoadedModel:
+    """As `load_model`, for commands: standard output is the result's alone."""
+    _import_quietly()
+    # Keras tells of downloads on standard output.
+    with redirect_stdout(sys.stderr):
+        return load_model(
+            name, weights=weights, options=options, unsafe=unsafe, need_weights=need_weights
+        )
+
+
+def _import_quietly() -> None:
+    """Imports TensorFlow without its word on missing GPUs, which no setting silences."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except ImportError:
+            pass  # Loading the model says why, in one line.
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _keras() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,7 +109,7 @@ def compare(
         erf_size=size,
         mass_size=mass_region(values).size,
         trf_size=tuple(int(side) for side in trf_size),
-        ratio=float(size / np.exp(np.mean(np.log(trf_size)))),
+        ratio=float(size / math.prod(trf_size) ** (1 / len(trf_size))),
         sigma=tuple(sigma.tolist()),
         r_squared=float(r_squared),
         centroid=tuple(centroid.tolist()),

@@ -1,0 +1,57 @@
+"""The files that commands leave: pictures, results, tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_erf.writing import written_whole
+
+if TYPE_CHECKING:
+    from keras_erf.effective import EffectiveReceptiveField
+    from keras_erf.profiling import Profile
+
+__all__ = ["free_stem", "save_profile", "save_result"]
+
+
+def free_stem(parts: Sequence[str], taken: set[str]) -> str:
+    """A file name of these parts that no other result of this run has."""
+    plain = re.sub(r"[^\w.-]+", "_", "-".join(parts))
+    stem, number = plain, 1
+    while stem.casefold() in taken:
+        number += 1
+        stem = f"{plain}-{number}"
+    taken.add(stem.casefold())
+    return stem
+
+
+def save_result(result: EffectiveReceptiveField, folder: Path, stem: str) -> tuple[Path, Path]:
+    """Saves picture and result of one layer; returns their paths."""
+    picture, file = folder / f"{stem}.png", folder / f"{stem}.npz"
+    _save_picture(result, picture)
+    result.save(file)
+    return picture, file
+
+
+def save_profile(profile: Profile, folder: Path) -> tuple[Path, Path]:
+    """Saves picture and table of a profile; returns their paths."""
+    picture, table = folder / "profile.png", folder / "profile.csv"
+    _save_picture(profile, picture)
+    with written_whole(table) as temporary:
+        profile.frame.to_csv(temporary, index=False)
+    return picture, table
+
+
+def _save_picture(result: Any, path: Path) -> None:
+    """Saves what `result.plot()` draws."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure = result.plot().figure
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+    plt.close(figure)
