@@ -44,12 +44,12 @@ FAMILIES: tuple[tuple[Restricter, str], ...] = (
         pointwise.as_it_stands,
         "Add Average Maximum Minimum Multiply Subtract Concatenate Activation ELU LeakyReLU ReLU "
         "Softmax LayerNormalization UnitNormalization "
-        "ActivityRegularization AlphaDropout GaussianDropout GaussianNoise "
+        "ActivityRegularization GaussianDropout GaussianNoise "
         "Dense Embedding Identity Permute",
     ),
     (
         pointwise.dropout,
-        "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D",
+        "AlphaDropout Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D",
     ),
     (pointwise.batch_normalization, "BatchNormalization"),
     (pointwise.stretched, "Normalization PReLU Rescaling RMSNormalization"),
