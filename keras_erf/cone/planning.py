@@ -190,7 +190,9 @@ def _restricted_inside(
     batch on which the layer was opened.
     """
     nodes = tracing.inside(node)
-    if nodes == [node]:
+    layer = node.operation
+    if nodes == [node] or layer.compute_dtype != layer.variable_dtype:
+        # In mixed precision a layer converts what it is given and its weights by itself.
         return None
     needed, found = dict(needs), list[_Made]()
     for one in reversed(nodes):

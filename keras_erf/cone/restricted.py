@@ -39,6 +39,11 @@ class Site:
         """The layer or operation."""
         return self.call.layer
 
+    def converted(self, value: Any) -> Any:
+        """A value as the layer's own call gets it: floats in its precision."""
+        layer = self.layer
+        return layer.dtype_policy.convert_input(value, layer.autocast, layer.input_dtype)
+
     def windows(self, axes: Sequence[int]) -> list[Window] | None:
         """The window that moves along each of the output's `axes`; `None` if one has none.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from keras import ops
+from keras import backend, ops
 
 from keras_erf.cone.blocks import in_blocks, is_better_in_blocks
 from keras_erf.cone.parts import Pads, entire, padded, widened
@@ -69,7 +69,7 @@ def _windowed(
         needed[axis], pads[axis + 1] = found
 
     def run(values: Sequence[Any], _: Any) -> list[Any]:
-        value = operate(ops.cast(values[0], site.layer.compute_dtype), pads)
+        value = operate(site.converted(values[0]), pads)
         return [finished(site.layer, value) if finish else value]
 
     return Restricted((tuple(needed),), tuple(made), run)
@@ -154,8 +154,10 @@ def max_pooling(site: Site) -> Restricted | None:
     layer = site.layer
 
     def operate(value: Any, pads: Pads) -> Any:
+        dtype = backend.standardize_dtype(value.dtype)
+        lowest = -np.inf if backend.is_float_dtype(dtype) else np.iinfo(dtype).min
         return ops.max_pool(
-            padded(value, pads, -np.inf),
+            padded(value, pads, lowest),
             layer.pool_size,
             strides=layer.strides,
             padding="valid",

@@ -61,7 +61,7 @@ def transposed_convolution(site: Site) -> Restricted | None:
 
     def run(values: Sequence[Any], _: Callable[..., Any]) -> list[Any]:
         value = ops.conv_transpose(
-            ops.cast(values[0], layer.compute_dtype),
+            site.converted(values[0]),
             ops.cast(layer.kernel, layer.compute_dtype),
             strides=list(layer.strides),
             padding="valid",
