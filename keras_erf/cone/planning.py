@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keras_erf.cone.parts import cut, entire, hull
-from keras_erf.cone.restricted import Run, Site, as_called
+from keras_erf.cone.restricted import Run, Site, as_called, shortened
 from keras_erf.cone.table import RESTRICTERS
 from keras_erf.errors import KerasERFError
 from keras_erf.geometry import Box
@@ -171,7 +171,9 @@ def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made
     except KerasERFError:  # Nothing tells how it sees an input that is not the analysed one.
         return None
     (output,) = node.outputs
-    found = restricter(Site(node, tracing.call(node), views, needs[output]))
+    call = tracing.call(node)
+    views = tuple(shortened(view, call) for view in views)
+    found = restricter(Site(node, call, views, needs[output]))
     if found is None:
         return None
     inputs = list(zip(node.inputs, found.inputs, strict=True))

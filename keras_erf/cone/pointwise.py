@@ -8,11 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_erf.cone.finishing import is_finished_by_position
 from keras_erf.cone.parts import entire
 from keras_erf.cone.restricted import Restricted, Site, as_called
 from keras_erf.views import Link, View
 
-__all__ = ["as_it_stands", "batch_normalization", "dropout", "stretched"]
+__all__ = ["activated", "as_it_stands", "batch_normalization", "dropout", "stretched"]
 
 # Where the batch is, counted as the other axes are.
 BATCH = -1
@@ -98,6 +99,11 @@ def stretched(site: Site) -> Restricted | None:
 def batch_normalization(site: Site) -> Restricted | None:
     """Batch normalisation: each index of its `axis` has numbers of its own."""
     return as_it_stands(site, {site.layer.axis % (len(site.call.output) + 1) - 1})
+
+
+def activated(site: Site) -> Restricted | None:
+    """Layers that end in an activation; one that is unknown, or has weights, runs whole."""
+    return as_it_stands(site) if is_finished_by_position(site.layer) else None
 
 
 def dropout(site: Site) -> Restricted | None:

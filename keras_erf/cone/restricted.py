@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keras_erf.geometry import Box, Window
 from keras_erf.graph import Node
 from keras_erf.rules import Call
+from keras_erf.rules.chain import Chain
 from keras_erf.views import AnyView, View
 
-__all__ = ["Restricted", "Restricter", "Run", "Site", "as_called"]
+__all__ = ["Restricted", "Restricter", "Run", "Site", "as_called", "shortened"]
 
 # Takes the values of the parts of a call's inputs, and a function that calls the layer as it
 # stands on them; gives the values of the parts of its outputs.
@@ -78,6 +79,22 @@ class Restricted:
 
 # `None` where the layer has to run on whole tensors.
 Restricter = Callable[[Site], Restricted | None]
+
+
+def shortened(view: AnyView, call: Call) -> AnyView:
+    """A view without the steps at which every place surely sees the same place alone."""
+    if not isinstance(view, Chain):
+        return view
+    shapes = (call.inputs[view.input], *view.between, call.outputs[view.output])
+    steps = [
+        step
+        for step, before, after in zip(view.steps, shapes, shapes[1:], strict=False)
+        if not (isinstance(step, View) and step.status == "exact" and step.is_same(after, before))
+    ]
+    (only, *others) = steps or view.steps[:1]
+    if others or not isinstance(only, View):
+        return view
+    return replace(only, input=view.input, output=view.output)
 
 
 def as_called(values: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]]) -> list[Any]:

@@ -15,18 +15,16 @@ import numpy as np
 from keras import backend, ops
 
 from keras_erf.cone.blocks import in_blocks, is_better_in_blocks
+from keras_erf.cone.finishing import finished, is_finished_by_position
 from keras_erf.cone.parts import Pads, entire, padded, widened
 from keras_erf.cone.restricted import Restricted, Site
 from keras_erf.geometry import Interval, Window
-from keras_erf.rules.activations import mixes_last_axis, on_single_elements
-from keras_erf.rules.call import channel_axis, spatial_axes
+from keras_erf.rules.call import spatial_axes
 
 __all__ = [
     "average_pooling",
     "convolution",
     "depthwise_convolution",
-    "finished",
-    "is_finished_by_position",
     "max_pooling",
     "separable_convolution",
     "shifting",
@@ -73,24 +71,6 @@ def _windowed(
         return [finished(site.layer, value) if finish else value]
 
     return Restricted((tuple(needed),), tuple(made), run)
-
-
-def is_finished_by_position(layer: Any) -> bool:
-    """Whether a layer's activation needs no more than its own position."""
-    if on_single_elements(layer.activation):
-        return True
-    channels_last = getattr(layer, "data_format", None) != "channels_first"
-    return mixes_last_axis(layer.activation) and channels_last
-
-
-def finished(layer: Any, value: Any) -> Any:
-    """Behind a convolution: the layer's bias and activation."""
-    if layer.use_bias:
-        shape = [1] * len(value.shape)
-        shape[channel_axis(layer, len(shape) - 1) + 1] = -1
-        bias = ops.cast(layer.bias, layer.compute_dtype)
-        value = ops.add(value, ops.reshape(bias, shape))
-    return value if layer.activation is None else layer.activation(value)
 
 
 def convolution(site: Site) -> Restricted | None:

@@ -42,11 +42,11 @@ FAMILIES: tuple[tuple[Restricter, str], ...] = (
     (spreading.upsampling, "UpSampling1D UpSampling2D UpSampling3D"),
     (
         pointwise.as_it_stands,
-        "Add Average Maximum Minimum Multiply Subtract Concatenate Activation ELU LeakyReLU ReLU "
+        "Add Average Maximum Minimum Multiply Subtract Concatenate ELU LeakyReLU ReLU "
         "Softmax LayerNormalization UnitNormalization "
-        "ActivityRegularization GaussianDropout GaussianNoise "
-        "Dense Embedding Identity Permute",
+        "ActivityRegularization GaussianDropout GaussianNoise Embedding Identity Permute",
     ),
+    (pointwise.activated, "Activation Dense"),
     (
         pointwise.dropout,
         "AlphaDropout Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D",
