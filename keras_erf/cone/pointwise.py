@@ -41,13 +41,11 @@ def as_it_stands(site: Site, fixed: Collection[int] = ()) -> Restricted | None:
     if BATCH in uneven or not all(links):
         return None
     followed = set[int]()
-    for shape, seen in zip(site.call.inputs, links, strict=True):
-        for axis, size in enumerate(shape):
-            ways = {one[axis] for one in seen}
+    for seen in links:
+        for ways in map(set, zip(*seen, strict=True)):
             axes = {way.axis for way in ways if way.axis is not None}
             followed |= axes
-            plain = all(way == Link(way.axis) for way in ways)
-            if len(ways) > 1 or not plain or any(output[one] != size for one in axes):
+            if len(ways) > 1 or any(way != Link(way.axis) for way in ways):
                 uneven |= axes
     # An axis that no input has, as the units of a dense layer, is made whole.
     cut = followed - uneven
@@ -107,5 +105,8 @@ def activated(site: Site) -> Restricted | None:
 
 
 def dropout(site: Site) -> Restricted | None:
-    """Dropout of elements of their own; a `noise_shape` is one of whole tensors."""
-    return None if getattr(site.layer, "noise_shape", None) else as_it_stands(site)
+    """Dropout; along the axes whose size its `noise_shape` tells, all of them is drawn for."""
+    drawn = getattr(site.layer, "noise_shape", None) or ()
+    return as_it_stands(
+        site, {axis for axis, size in enumerate(drawn, BATCH) if size not in (None, 1)}
+    )
