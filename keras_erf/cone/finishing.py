@@ -30,5 +30,6 @@ def finished(layer: Any, value: Any) -> Any:
         shape = [1] * len(value.shape)
         shape[channel_axis(layer, len(shape) - 1) + 1] = -1
         bias = ops.cast(layer.bias, layer.compute_dtype)
-        value = ops.add(value, ops.reshape(bias, shape))
+        # Not by `ops.add`, which takes them for those of the last axis if that has as many indices.
+        value = value + ops.reshape(bias, shape)
     return value if layer.activation is None else layer.activation(value)
