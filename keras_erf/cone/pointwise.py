@@ -13,7 +13,7 @@ from keras_erf.cone.parts import entire
 from keras_erf.cone.restricted import Restricted, Site, as_called
 from keras_erf.views import Link, View
 
-__all__ = ["activated", "as_it_stands", "batch_normalization", "dropout", "stretched"]
+__all__ = ["activated", "added", "as_it_stands", "batch_normalization", "dropout", "stretched"]
 
 # Where the batch is, counted as the other axes are.
 BATCH = -1
@@ -86,6 +86,34 @@ def _shape(value: Any) -> tuple[int, ...]:
     """Shape of an array, a variable or a list of numbers; of anything else that of a number."""
     shape = None if isinstance(value, type) else getattr(value, "shape", None)
     return np.shape(value) if shape is None else tuple(shape)
+
+
+def added(site: Site) -> Restricted | None:
+    """Sums; whole where an operand, of a part or of the whole, would be taken for another axis's.
+
+    On TensorFlow, Keras adds what is longer than 1 along one axis only as the biases of the last
+    or first axis that has as many indices, wherever its own axis is.
+    """
+    found = as_it_stands(site)
+    if found is None:
+        return None
+    constants = list(_constants(site))
+    for parts in (tuple(map(entire, site.call.inputs)), found.inputs):
+        shapes = [tuple(stop - start for start, stop in part) for part in parts] + constants
+        made = np.broadcast_shapes(*shapes)
+        if any(_is_mistaken(one, other) for one in (*shapes, made) for other in shapes):
+            return None
+    return found
+
+
+def _is_mistaken(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether, added to `one`, `other` is taken for the biases of another axis than its own."""
+    long = [axis - len(other) for axis, size in enumerate(other) if size > 1]
+    if len(long) != 1 or not one:
+        return False
+    (axis,) = long
+    taken = [end for end in (-1, -len(one)) if one[end] == other[axis]]
+    return taken[:1] not in ([], [axis])
 
 
 def stretched(site: Site) -> Restricted | None:

@@ -42,10 +42,11 @@ FAMILIES: tuple[tuple[Restricter, str], ...] = (
     (spreading.upsampling, "UpSampling1D UpSampling2D UpSampling3D"),
     (
         pointwise.as_it_stands,
-        "Add Average Maximum Minimum Multiply Subtract Concatenate ELU LeakyReLU ReLU "
-        "Softmax LayerNormalization UnitNormalization "
-        "ActivityRegularization GaussianDropout GaussianNoise Embedding Identity Permute",
+        "Maximum Minimum Multiply Subtract Concatenate ELU LeakyReLU ReLU Softmax "
+        "LayerNormalization UnitNormalization ActivityRegularization GaussianDropout GaussianNoise "
+        "Embedding Identity Permute",
     ),
+    (pointwise.added, "Add Average"),
     (pointwise.activated, "Activation Dense"),
     (
         pointwise.dropout,
@@ -63,4 +64,8 @@ _ELEMENTWISE = {
 }
 
 # By class, or by name for operations.
-RESTRICTERS: dict[type | str, Restricter] = {**by_class(FAMILIES), **_ELEMENTWISE}
+RESTRICTERS: dict[type | str, Restricter] = {
+    **by_class(FAMILIES),
+    **_ELEMENTWISE,
+    "ops.Add": pointwise.added,
+}
