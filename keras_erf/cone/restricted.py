@@ -56,7 +56,7 @@ class Site:
         found = []
         for axis in axes:
             link = links[axis]
-            if link.axis != axis or not isinstance(link.relation, Window) or link.clip:
+            if link.axis != axis or not isinstance(link.relation, Window):
                 return None
             found.append(link.relation)
         return found

@@ -52,9 +52,7 @@ def _windowed(
     shape, rank = site.call.inputs[0], len(site.call.output)
     axes = spatial_axes(site.layer, rank)
     windows = site.windows(axes)
-    if windows is None or any(window.up > 1 for window in windows):
-        return None
-    if finish and not is_finished_by_position(site.layer):
+    if windows is None or (finish and not is_finished_by_position(site.layer)):
         return None
     needed = list(entire(shape))
     made = list(entire(site.call.output))
@@ -173,8 +171,7 @@ def _shares(site: Site) -> list[np.ndarray]:
     axes = spatial_axes(site.layer, rank)
     factors = []
     for axis, window in zip(axes, site.windows(axes) or (), strict=False):
-        outputs = np.arange(*site.wanted[axis])
-        taps, _ = window.taps(outputs)
+        taps, _ = window.taps(np.arange(*site.wanted[axis]))
         inside = ((taps >= 0) & (taps < site.call.inputs[0][axis])).sum(axis=1)
         if (inside < window.size).any():
             shape = [1] * (rank + 1)
@@ -185,7 +182,4 @@ def _shares(site: Site) -> list[np.ndarray]:
 
 def shifting(site: Site) -> Restricted | None:
     """Zero padding and cropping."""
-    channels_first = getattr(site.layer, "data_format", None) == "channels_first"
-    if len(site.call.output) == 2 and channels_first:
-        return None
     return _windowed(site, padded)

@@ -32,7 +32,7 @@ def _needed(site: Site) -> tuple[tuple[int, ...], list[Window], list[Interval]] 
     """Spatial axes, their windows, and the inputs needed along them."""
     axes = spatial_axes(site.layer, len(site.call.output))
     windows = site.windows(axes)
-    if windows is None or any(window.stride > 1 for window in windows):
+    if windows is None:
         return None
     found = [
         sources(window, site.wanted[axis], site.call.inputs[0][axis])
@@ -82,9 +82,10 @@ def transposed_convolution(site: Site) -> Restricted | None:
 
 
 def upsampling(site: Site) -> Restricted | None:
-    """Up-sampling by whole factors, nearest or bilinear: more than is wanted is made, and cut."""
-    if getattr(site.layer, "interpolation", "nearest") not in ("nearest", "bilinear"):
-        return None
+    """Up-sampling by whole factors, nearest or bilinear: more than is wanted is made, and cut.
+
+    Other interpolations weigh pixels beyond any window, and run whole.
+    """
     found = _needed(site)
     if found is None:
         return None
