@@ -8,70 +8,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 hypothesis = pytest.importorskip("hypothesis")
 
-from keras_erf.cone import cone_of
 from keras_erf.cone.parts import entire
 from keras_erf.errors import KerasERFError
-from keras_erf.theoretical import Target, locate
-from tests import graphs, jacobian
+from keras_erf.theoretical import locate
+from tests import cones, graphs, jacobian
 
 # Relative to the largest gradient, in double precision.
 TOLERANCE = 1e-12
-
-
-def cone_gradient(target: Target, values: list[Any]) -> tuple[np.ndarray, bool]:
-    """The unit's gradient, at the size of the input, and whether the cone is narrower than that."""
-    tracing = target.tracing
-    part = list(entire(tracing.shape(target.tensor)))
-    for axis, position in zip(target.spatial_axes, target.position, strict=True):
-        part[axis] = (position, position + 1)
-    cone = cone_of(tracing, {target.tensor: tuple(part)})
-    held = {
-        number: tuple(slice(*one) for one in cone.parts[number])
-        for number in target.graph.inputs
-        if number in cone.parts
-    }
-    known = {
-        number: value[(slice(None), *held[number])]
-        for number, value in zip(target.graph.inputs, values, strict=True)
-        if number in held
-    }
-    watched = known[target.input]
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(watched)
-        made = cone.run(known)[target.tensor]
-        first = cone.parts[target.tensor]
-        index = [slice(None)] * made.shape.rank
-        for axis, position in zip(target.spatial_axes, target.position, strict=True):
-            index[axis + 1] = position - first[axis][0]
-        seeded = tf.reduce_sum(made[tuple(index)])
-    found = tape.gradient(seeded, watched)
-    gradient = np.zeros(values[target.graph.inputs.index(target.input)].shape)
-    if found is not None:
-        gradient[(slice(None), *held[target.input])] = found
-    narrow = any(cone.parts[one] != entire(tracing.shape(one)) for one in cone.parts)
-    return gradient, narrow
-
-
-def whole_gradient(
-    model: keras.Model, unit: tuple[int, ...], values: list[Any], number: int
-) -> Any:
-    """The same by the model itself."""
-    watched = values[number]
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(watched)
-        made = model(values if len(values) > 1 else values[0], training=False)
-        seeded = tf.reduce_sum(made[(slice(None), *unit)])
-    found = tape.gradient(seeded, watched)
-    return np.zeros(watched.shape) if found is None else np.asarray(tf.convert_to_tensor(found))
 
 
 def compare(description: graphs.Description, counts: Counter[str]) -> None:
@@ -94,16 +44,18 @@ def compare(description: graphs.Description, counts: Counter[str]) -> None:
             except KerasERFError:
                 counts["units that see nothing"] += 1
                 continue
-            expected = whole_gradient(model, unit, values, description.analysed)
-            gradient, narrow = cone_gradient(target, values)
-            error = np.abs(gradient - expected).max()
+            (whole,) = cones.by_model(model, [target], values, description.analysed)
+            found = cones.by_cone(target.tracing, target.tensor, target.position, values)
+            expected, error = whole.gradient, np.abs(found.gradient - whole.gradient).max()
             tolerance = max(TOLERANCE, description.tolerance) * np.abs(expected).max()
             if "3D" in str(description.steps) and "Pooling" in str(description.steps):
                 # TensorFlow's 3-D pools have no kernel in double precision.
                 tolerance = 1e-6 * np.abs(expected).max()
             assert error <= tolerance, (unit, error, np.abs(expected).max())
             counts["units"] += 1
-            counts["narrow"] += narrow
+            shapes = target.tracing.shape
+            parts = found.cone.parts
+            counts["narrow"] += any(parts[one] != entire(shapes(one)) for one in parts)
         counts["graphs"] += 1
 
 

@@ -1,0 +1,847 @@
+"""Layers run on parts of their tensors: one table of calls, one of properties.
+
+A unit's value and gradient by its cone are those of the whole model, and the
+cone's part of the input is as narrow as the unit's field where the layer can be
+run on parts, and all of it where it cannot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+from keras_erf.cone.parts import entire
+from keras_erf.cone.table import FAMILIES
+from keras_erf.errors import InvalidInputError
+from keras_erf.geometry import Box
+from keras_erf.theoretical import Target, locate
+from tests import cones, jacobian
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+# The input's part is the field cut at the input's edges; within the field, of a cut made on the
+# way; the field is the entire input; all rows though the field has fewer, and its columns; all of
+# it as the layer has to run whole.
+Part = Literal["field", "within", "global", "rows", "whole"]
+
+# Relative to the largest gradient, in double precision; and of what TensorFlow computes in single.
+TOLERANCE = 1e-12
+SINGLE = 1e-6
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.normal(size=shape)
+
+
+def negative(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return -rng.uniform(0.5, 1.5, shape)
+
+
+def tied(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.integers(-2, 0, shape).astype(float)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model whose units are computed by their cones.
+
+    Args:
+        build: Makes the output from the input tensors.
+        shapes: Shapes of the inputs without the batch; the first is the analysed one.
+        part: What the cone holds of that.
+        draw: Of the inputs' values.
+        tolerance: Largest difference, relative to the largest gradient.
+        dtype: Precision of Keras.
+        compiled: Whether to run by XLA, for what TensorFlow has no kernel on a CPU.
+    """
+
+    build: Callable[..., Any]
+    shapes: tuple[tuple[int, ...], ...]
+    part: Part
+    draw: Draw
+    tolerance: float
+    dtype: str
+    compiled: bool
+
+
+CASES: dict[str, Case] = {}
+
+
+def add(
+    name: str,
+    build: Callable[..., Any],
+    *shapes: tuple[int, ...],
+    part: Part = "field",
+    draw: Draw = normal,
+    tolerance: float = TOLERANCE,
+    dtype: str = "float64",
+    compiled: bool = False,
+) -> None:
+    """Adds a case; its name begins with the class of the layer in question."""
+    assert name not in CASES, name
+    CASES[name] = Case(build, shapes, part, draw, tolerance, dtype, compiled)
+
+
+LINE, PLANE, SOLID = (13, 4), (8, 7, 4), (5, 6, 4, 2)
+FIRST = (4, 8, 7)
+
+# --- Convolutions --------------------------------------------------------------------------------
+
+# Kernel, stride, dilation: even, longer and shorter than the stride, dilated.
+WINDOWS = ((1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 1, 1), (3, 2, 1), (4, 2, 1), (2, 3, 1), (1, 2, 1))
+DILATED = ((3, 1, 2), (2, 1, 3), (4, 1, 2))
+# The same along two axes of a plane, different on each.
+PLANES = (((3, 2), (1, 1), (1, 1)), ((2, 3), (3, 2), (1, 1)), ((2, 3), (1, 1), (3, 2)))
+
+for kind, paddings in {
+    "Conv1D": ("valid", "same", "causal"),
+    "SeparableConv1D": ("valid", "same"),
+    "DepthwiseConv1D": ("valid", "same"),
+}.items():
+    for padding, (kernel, stride, dilation) in itertools.product(paddings, WINDOWS + DILATED):
+        if kind != "Conv1D" and (kernel, stride, dilation) in WINDOWS[::2]:
+            continue
+        width = () if kind == "DepthwiseConv1D" else (3,)
+        add(
+            f"{kind}-{padding}-{kernel}-{stride}-{dilation}",
+            lambda x, k=kind, w=width, n=kernel, s=stride, d=dilation, p=padding: getattr(
+                layers, k
+            )(*w, n, s, padding=p, dilation_rate=d, activation="tanh")(x),
+            LINE,
+        )
+for kind, padding, (kernel, strides, dilation) in itertools.product(
+    ("Conv2D", "DepthwiseConv2D", "SeparableConv2D"), ("valid", "same"), PLANES
+):
+    if kind != "Conv2D" and strides != (1, 1):
+        # TensorFlow's depthwise convolutions take one stride for both axes.
+        strides = (2, 2)
+    width = () if kind == "DepthwiseConv2D" else (3,)
+    add(
+        f"{kind}-{padding}-{kernel}-{strides}-{dilation}".replace(" ", ""),
+        lambda x, k=kind, w=width, n=kernel, s=strides, d=dilation, p=padding: getattr(layers, k)(
+            *w, n, s, padding=p, dilation_rate=d, activation="tanh"
+        )(x),
+        PLANE,
+    )
+for padding in ("valid", "same"):
+    add(
+        f"Conv3D-{padding}",
+        lambda x, p=padding: layers.Conv3D(3, (2, 3, 1), (1, 2, 1), padding=p)(x),
+        SOLID,
+    )
+for kind in ("Conv1D", "Conv2D"):
+    add(
+        f"{kind}-groups",
+        lambda x, k=kind: getattr(layers, k)(6, 3, padding="same", groups=2)(x),
+        LINE if kind == "Conv1D" else PLANE,
+    )
+for kind in ("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"):
+    width = (3,) if kind.startswith("Separable") else ()
+    add(
+        f"{kind}-multiplier",
+        lambda x, k=kind, w=width: getattr(layers, k)(*w, 3, padding="same", depth_multiplier=3)(x),
+        LINE if "1D" in kind else PLANE,
+    )
+    add(
+        f"{kind}-no-bias",
+        lambda x, k=kind, w=width: getattr(layers, k)(*w, 3, use_bias=False)(x),
+        LINE if "1D" in kind else PLANE,
+    )
+add("Conv1D-no-bias", lambda x: layers.Conv1D(3, 3, use_bias=False)(x), LINE)
+add(
+    "Conv2D-first",
+    lambda x: layers.Conv2D(3, (3, 2), padding="same", data_format="channels_first")(x),
+    FIRST,
+    compiled=True,
+)
+add(
+    "Conv1D-first",
+    lambda x: layers.Conv1D(3, 4, 2, padding="same", data_format="channels_first")(x),
+    LINE[::-1],
+    compiled=True,
+)
+
+# As many channels as the part has columns: a bias must not be taken for theirs.
+add(
+    "Conv2D-first-square",
+    lambda x: layers.MaxPooling2D(3, 1, data_format="channels_first")(
+        layers.Conv2D(3, 2, activation="tanh", data_format="channels_first")(x)
+    ),
+    FIRST,
+    compiled=True,
+)
+
+# Activations behind a convolution: mixing the last axis, layers, functions nobody knows.
+add("Conv2D-softmax", lambda x: layers.Conv2D(3, 3, activation="softmax")(x), PLANE)
+add(
+    "Conv2D-softmax-first",
+    lambda x: layers.Conv2D(3, 3, activation="softmax", data_format="channels_first")(x),
+    FIRST,
+    part="whole",
+    compiled=True,
+)
+add(
+    "DepthwiseConv2D-softmax",
+    lambda x: layers.DepthwiseConv2D(3, activation="softmax")(x),
+    PLANE,
+    part="whole",
+)
+for name, make in {"leaky": layers.LeakyReLU, "elu": layers.ELU, "relu": layers.ReLU}.items():
+    add(f"Conv2D-{name}", lambda x, m=make: layers.Conv2D(3, 3, activation=m())(x), PLANE)
+add(
+    "Conv2DTranspose-leaky",
+    lambda x: layers.Conv2DTranspose(3, 3, activation=layers.ELU())(x),
+    PLANE,
+)
+add(
+    "Conv2D-PReLU", lambda x: layers.Conv2D(3, 3, activation=layers.PReLU())(x), PLANE, part="whole"
+)
+add(
+    "Conv2D-opened",
+    lambda x: layers.Conv2D(3, 3, activation=lambda v: v * v)(x),
+    PLANE,
+    part="whole",
+)
+add("Conv2D-unknown", lambda x: layers.Conv2D(3, 3, activation=cubed)(x), PLANE, part="whole")
+
+
+def cubed(x: Any) -> Any:
+    """A function of TensorFlow's, which Keras cannot look into."""
+    return tf.pow(x, 3)
+
+
+def graded(x: Any) -> Any:
+    """One that is not the same everywhere."""
+    return tf.multiply(x, tf.reshape(tf.range(1, x.shape[-1] + 1, dtype=x.dtype), (-1,)))
+
+
+def ramp(x: Any) -> Any:
+    """One that grows along the rows."""
+    return tf.multiply(x, tf.constant(np.arange(1.0, 9.0).reshape(8, 1, 1), x.dtype))
+
+
+# --- Transposed convolutions ---------------------------------------------------------------------
+
+for padding, (kernel, stride) in itertools.product(
+    ("valid", "same"), [(1, 1), (3, 1), (2, 2), (3, 2), (4, 2), (5, 2), (4, 3)]
+):
+    add(
+        f"Conv1DTranspose-{padding}-{kernel}-{stride}",
+        lambda x, k=kernel, s=stride, p=padding: layers.Conv1DTranspose(3, k, s, padding=p)(x),
+        LINE,
+    )
+for padding, extra in itertools.product(("valid", "same"), (0, 1)):
+    add(
+        f"Conv2DTranspose-{padding}-output-{extra}",
+        lambda x, p=padding, e=extra: layers.Conv2DTranspose(
+            3, (3, 2), 2, padding=p, output_padding=(e, 1), activation="tanh"
+        )(x),
+        PLANE,
+    )
+add(
+    "Conv1DTranspose-dilated",
+    lambda x: layers.Conv1DTranspose(3, 3, dilation_rate=2)(x),
+    LINE,
+    compiled=True,
+)
+add(
+    "Conv2DTranspose-dilated",
+    lambda x: layers.Conv2DTranspose(3, 2, padding="same", dilation_rate=(3, 2))(x),
+    PLANE,
+    compiled=True,
+)
+# Parts that begin, or end, where no tap reaches.
+add(
+    "Conv1DTranspose-holes",
+    lambda x: layers.Conv1D(3, 3)(layers.Conv1DTranspose(3, 1, 3)(x)),
+    (12, 4),
+)
+add(
+    "Conv1DTranspose-beyond",
+    lambda x: layers.Conv1D(3, 4)(layers.Conv1DTranspose(3, 3, 3, output_padding=2)(x)),
+    LINE,
+)
+add("Conv2DTranspose-no-bias", lambda x: layers.Conv2DTranspose(3, 3, use_bias=False)(x), PLANE)
+add(
+    "Conv2DTranspose-softmax",
+    lambda x: layers.Conv2DTranspose(3, 3, 2, activation="softmax")(x),
+    PLANE,
+)
+add(
+    "Conv2DTranspose-first",
+    lambda x: layers.Conv2DTranspose(3, 3, 2, data_format="channels_first")(x),
+    FIRST,
+    compiled=True,
+)
+add("Conv3DTranspose-same", lambda x: layers.Conv3DTranspose(3, 3, 2, padding="same")(x), SOLID)
+
+# --- Pools ---------------------------------------------------------------------------------------
+
+for kind, padding, (size, stride) in itertools.product(
+    ("Max", "Average"), ("valid", "same"), [(2, 2), (3, 1), (4, 2), (2, 3), (3, 3)]
+):
+    add(
+        f"{kind}Pooling1D-{padding}-{size}-{stride}",
+        lambda x, k=kind, n=size, s=stride, p=padding: getattr(layers, f"{k}Pooling1D")(
+            n, s, padding=p
+        )(x),
+        LINE,
+        draw=negative,
+    )
+for kind, padding, draw in itertools.product(
+    ("Max", "Average"), ("valid", "same"), (negative, tied)
+):
+    add(
+        f"{kind}Pooling2D-{padding}-{draw.__name__}",
+        lambda x, k=kind, p=padding: getattr(layers, f"{k}Pooling2D")((3, 4), 2, padding=p)(x),
+        PLANE,
+        draw=draw,
+    )
+    if draw is negative:
+        add(
+            f"{kind}Pooling3D-{padding}",
+            lambda x, k=kind, p=padding: getattr(layers, f"{k}Pooling3D")(2, padding=p)(x),
+            SOLID,
+            draw=draw,
+            # TensorFlow's pools of volumes have no kernel in double precision.
+            tolerance=SINGLE,
+            dtype="float32",
+        )
+for kind in ("Max", "Average"):
+    add(
+        f"{kind}Pooling2D-first",
+        lambda x, k=kind: getattr(layers, f"{k}Pooling2D")(
+            3, 2, padding="same", data_format="channels_first"
+        )(x),
+        FIRST,
+    )
+
+# --- Padding, cropping, up-sampling --------------------------------------------------------------
+
+add(
+    "ZeroPadding1D-first",
+    lambda x: layers.MaxPooling1D(3, 1, data_format="channels_first")(
+        layers.ZeroPadding1D((0, 2), data_format="channels_first")(x)
+    ),
+    LINE[::-1],
+)
+for kind in ("ZeroPadding", "Cropping"):
+    add(f"{kind}1D", lambda x, k=kind: getattr(layers, f"{k}1D")((0, 2))(conv1(x)), LINE)
+    add(
+        f"{kind}2D",
+        lambda x, k=kind: layers.Conv2D(3, 4)(getattr(layers, f"{k}2D")(((1, 2), (0, 2)))(x)),
+        PLANE,
+    )
+    add(
+        f"{kind}3D",
+        lambda x, k=kind: layers.Conv3D(3, 3)(
+            getattr(layers, f"{k}3D")(((1, 0), (1, 2), (0, 1)))(x)
+        ),
+        SOLID,
+    )
+    add(
+        f"{kind}2D-first",
+        lambda x, k=kind: layers.AveragePooling2D(3, 1, data_format="channels_first")(
+            getattr(layers, f"{k}2D")(((1, 2), (2, 0)), data_format="channels_first")(x)
+        ),
+        FIRST,
+    )
+
+
+def conv1(x: Any) -> Any:
+    return layers.Conv1D(3, 3, padding="same")(x)
+
+
+add("UpSampling1D", lambda x: layers.UpSampling1D(3)(x), LINE)
+add("UpSampling3D", lambda x: layers.UpSampling3D((2, 1, 3))(x), SOLID)
+for how, factors in itertools.product(("nearest", "bilinear"), [(2, 4), (3, 1), (1, 5)]):
+    add(
+        f"UpSampling2D-{how}-{factors}".replace(" ", ""),
+        lambda x, h=how, f=factors: layers.UpSampling2D(f, interpolation=h)(x),
+        PLANE,
+        # TensorFlow's weights are of single precision.
+        tolerance=TOLERANCE if how == "nearest" or factors == (2, 4) else SINGLE,
+    )
+add(
+    "UpSampling2D-first",
+    lambda x: layers.UpSampling2D(2, data_format="channels_first")(x),
+    FIRST,
+)
+add(
+    "UpSampling2D-bicubic",
+    lambda x: layers.UpSampling2D(2, interpolation="bicubic")(x),
+    (12, 13, 2),
+    part="whole",
+)
+
+# --- Element by element --------------------------------------------------------------------------
+
+for kind in ("ELU", "LeakyReLU", "ReLU", "Identity", "ActivityRegularization"):
+    add(f"{kind}-plain", lambda x, k=kind: getattr(layers, k)()(x), PLANE)
+for kind in ("AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise"):
+    add(f"{kind}-plain", lambda x, k=kind: getattr(layers, k)(0.5)(x), PLANE)
+for rank, shape in {1: LINE, 2: PLANE, 3: SOLID}.items():
+    add(
+        f"SpatialDropout{rank}D-plain",
+        lambda x, r=rank: getattr(layers, f"SpatialDropout{r}D")(0.5)(x),
+        shape,
+    )
+for kind in ("AlphaDropout", "Dropout"):
+    for label, noise, part in (
+        ("samples", (None, 1, 1, 1), "field"),
+        ("rows", (None, 8, None, 1), "rows"),
+        ("pixels", (None, 8, 7, 1), "whole"),
+        # One batch size and no other, in training.
+        ("batch", (3, 1, 1, 1), "whole"),
+    ):
+        add(
+            f"{kind}-{label}",
+            lambda x, k=kind, n=noise: getattr(layers, k)(0.5, noise_shape=n)(x),
+            PLANE,
+            part=part,
+        )
+add("Activation-tanh", lambda x: layers.Activation("tanh")(x), PLANE)
+add("Activation-softmax", lambda x: layers.Activation("softmax")(x), PLANE)
+add("Activation-layer", lambda x: layers.Activation(layers.LeakyReLU())(x), PLANE)
+add("Activation-PReLU", lambda x: layers.Activation(layers.PReLU())(x), PLANE, part="whole")
+add("Activation-opened", lambda x: layers.Activation(lambda v: v * ops.tanh(v))(x), PLANE)
+add("Activation-unknown", lambda x: layers.Activation(cubed)(x), PLANE, part="whole")
+add("Activation-ramp", lambda x: layers.Activation(ramp)(x), PLANE, part="whole")
+add("Activation-graded", lambda x: layers.Activation(graded)(x), PLANE, part="whole")
+add("Dense-plain", lambda x: layers.Dense(3)(x), PLANE)
+add("Dense-softmax", lambda x: layers.Dense(3, activation="softmax")(x), PLANE)
+add("Dense-layer", lambda x: layers.Dense(3, activation=layers.ReLU())(x), PLANE)
+add("Dense-PReLU", lambda x: layers.Dense(3, activation=layers.PReLU())(x), PLANE, part="whole")
+add("Dense-ramp", lambda x: layers.Dense(3, activation=ramp)(x), PLANE, part="whole")
+# What a dense layer makes cannot be cut: here its units are what a window moves over.
+add(
+    "Dense-turned",
+    lambda x: layers.Conv1D(3, 2)(layers.Permute((2, 1))(layers.Dense(6)(x))),
+    LINE,
+    part="global",
+)
+add("Permute-plane", lambda x: layers.Conv2D(3, 3)(layers.Permute((2, 1, 3))(x)), PLANE)
+add(
+    "Permute-channels",
+    lambda x: layers.MaxPooling2D(2, data_format="channels_first")(layers.Permute((3, 2, 1))(x)),
+    PLANE,
+)
+add(
+    "Embedding-plain",
+    lambda x, ids: conv1(layers.Add()([x, layers.Embedding(5, 4)(ops.cast(ops.abs(ids), int))])),
+    LINE,
+    LINE[:1],
+)
+
+# Numbers stretched over the input
+add("PReLU-own", lambda x: layers.PReLU()(x), PLANE, part="whole")
+add("PReLU-shared", lambda x: layers.PReLU(shared_axes=[1, 2])(x), PLANE)
+add("PReLU-rows", lambda x: layers.PReLU(shared_axes=[2])(x), PLANE, part="rows")
+add("Rescaling-plain", lambda x: layers.Rescaling(0.5, 0.25)(x), PLANE)
+add("Rescaling-channels", lambda x: layers.Rescaling([1.0, 2.0, 3.0, 4.0])(x), PLANE)
+add(
+    "Rescaling-pixels",
+    lambda x: layers.Rescaling(2.0, np.arange(56.0).reshape(8, 7, 1))(layers.ReLU()(x)),
+    PLANE,
+    part="whole",
+)
+add(
+    "Rescaling-rows",
+    lambda x: layers.Rescaling(np.arange(8.0).reshape(8, 1, 1) + 1)(x),
+    PLANE,
+    part="rows",
+)
+add(
+    "Normalization-channels",
+    lambda x: layers.Normalization(mean=np.arange(4.0), variance=np.arange(1.0, 5.0))(x),
+    PLANE,
+)
+add(
+    "Normalization-rows",
+    lambda x: layers.Normalization(axis=1, mean=np.arange(8.0), variance=np.arange(1.0, 9.0))(x),
+    PLANE,
+    part="rows",
+)
+add("Normalization-all", lambda x: layers.Normalization(axis=None, mean=2, variance=4)(x), PLANE)
+add("Normalization-adapted", lambda x: layers.Normalization(axis=(1, 3))(x), PLANE, part="rows")
+add("BatchNormalization-channels", lambda x: layers.BatchNormalization()(x), PLANE)
+add("BatchNormalization-rows", lambda x: layers.BatchNormalization(axis=1)(x), PLANE, part="rows")
+add(
+    "BatchNormalization-first",
+    lambda x: layers.BatchNormalization(axis=1)(
+        layers.MaxPooling2D(2, data_format="channels_first")(x)
+    ),
+    FIRST,
+)
+
+# Statistics
+NORMALIZERS = ("LayerNormalization", "RMSNormalization", "UnitNormalization", "Softmax")
+for kind in NORMALIZERS:
+    add(f"{kind}-channels", lambda x, k=kind: getattr(layers, k)()(x), PLANE)
+    add(
+        f"{kind}-space",
+        lambda x, k=kind: getattr(layers, k)(axis=(1, 2, 3))(x),
+        PLANE,
+        part="global",
+    )
+    if kind != "RMSNormalization":  # Keras's own stretches its scale over the last axis.
+        add(f"{kind}-rows", lambda x, k=kind: getattr(layers, k)(axis=1)(x), PLANE)
+add(
+    "Softmax-mask",
+    lambda x: layers.Softmax()(x, mask=np.arange(8 * 7 * 4).reshape(1, 8, 7, 4) % 3 > 0),
+    PLANE,
+    part="whole",
+)
+add(
+    "Softmax-mask-input",
+    lambda x, y: layers.Softmax()(x, mask=y > 0),
+    PLANE,
+    PLANE,
+    part="whole",
+)
+
+# --- Merges --------------------------------------------------------------------------------------
+
+for kind in ("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"):
+    add(f"{kind}-two", lambda x, y, k=kind: getattr(layers, k)()([x, y]), PLANE, PLANE)
+add("Add-line", lambda x, y: layers.Add()([x, y]), PLANE, (7, 4))
+add("Multiply-rows", lambda x, y: layers.Multiply()([x, y]), PLANE, (1, 7, 4))
+add("Multiply-stretched", lambda x, y: layers.Multiply()([x, y]), (1, 7, 4), (8, 1, 4))
+add("Add-twice", lambda x: layers.Add()([x, x]), PLANE)
+add("Multiply-twice", lambda x: layers.Multiply()([conv1(x)] * 2), LINE)
+add("Concatenate-channels", lambda x, y: layers.Concatenate()([x, y]), PLANE, (8, 7, 2))
+add("Concatenate-twice", lambda x: layers.Concatenate()([x, x]), PLANE)
+add(
+    "Concatenate-space",
+    lambda x, y: layers.Concatenate(axis=1)([x, y]),
+    PLANE,
+    (3, 7, 4),
+    part="rows",
+)
+
+
+def gate(x: Any) -> Any:
+    """A squeeze-excite gate: all of space in one number for each channel."""
+    squeezed = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    return layers.Multiply()([x, layers.Conv2D(4, 1, activation="sigmoid")(squeezed)])
+
+
+add("Multiply-gate", gate, PLANE, part="global")
+
+# --- Operations ----------------------------------------------------------------------------------
+
+PIXELS = np.random.default_rng(3).uniform(0.5, 1.5, (8, 7, 1))
+add("ops-chain", lambda x: ops.relu(ops.tanh(2 * x - 1) / 3) ** 2, PLANE)
+add("ops-two", lambda x, y: ops.maximum(x * y, x + y), PLANE, PLANE)
+add("ops-channels", lambda x: x * np.arange(1.0, 5.0), PLANE)
+add("ops-pixels", lambda x: x * PIXELS, PLANE, part="whole")
+add("ops-pixels-batch", lambda x: x + x * PIXELS[None], PLANE, part="whole")
+add("ops-rows", lambda x: ops.multiply(x, PIXELS[:, :1]), PLANE, part="rows")
+add("ops-stretched", lambda x: x * np.arange(1.0, 9.0).reshape(8, 1, 1), (1, 7, 4))
+# Keras takes a row of numbers for the biases of the first axis where that is as long: in a part of
+# seven rows, and in a square map.
+LINES = np.random.default_rng(4).uniform(0.5, 1.5, (7, 1))
+add("ops-row", lambda x: ops.square(x + PIXELS[:, :1]), PLANE, part="rows")
+add(
+    "ops-row-pooled",
+    lambda x: layers.MaxPooling2D((7, 1), 1)(ops.square(x + LINES)),
+    (12, 7, 4),
+    part="whole",
+)
+add("ops-row-square", lambda x: ops.square(x + LINES), (7, 7, 4), part="whole")
+add("ops-clip", lambda x: ops.clip(x, -PIXELS, PIXELS), PLANE, part="whole")
+add("ops-cast", lambda x: ops.cast(ops.cast(x, np.float64), "float64"), PLANE)
+add("ops-clip-plain", lambda x: ops.clip(x, -0.5, 0.5), PLANE)
+add("ops-where", lambda x: ops.where(x > 0, x, 2 * x), PLANE, part="whole")
+
+# Whole numbers stay what they are.
+for kind, make in {
+    "MaxPooling2D": lambda: layers.MaxPooling2D(2, padding="same"),
+    "ZeroPadding2D": lambda: layers.ZeroPadding2D(1),
+    "Cropping2D": lambda: layers.Cropping2D(1),
+}.items():
+    add(
+        f"{kind}-integers",
+        lambda x, m=make: m()(x) * ops.cast(m()(ops.cast(8 * x, "int32")) // 3, x.dtype),
+        PLANE,
+    )
+
+# --- Layers of one's own -------------------------------------------------------------------------
+
+
+class Doubled(layers.Conv2D):
+    """A convolution that computes something else."""
+
+    def call(self, x: Any) -> Any:
+        return 2 * super().call(x)
+
+
+class Named(layers.Conv2D):
+    """A convolution that computes what its parent does."""
+
+    def __init__(self, *args: Any, own: int = 1, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.own = own
+
+
+class Scale(layers.Layer):
+    """Multiplies by weights: `shape` tells which axes have weights of their own."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def build(self, _: Any) -> None:
+        self.scale = self.add_weight(shape=self.shape, initializer="random_normal")
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
+
+class Reshaped(layers.Layer):
+    """Does by a detour what could be done in place."""
+
+    def call(self, x: Any) -> Any:
+        samples = ops.shape(x)[0]
+        return ops.reshape(ops.reshape(x, (samples, 56, 4)) * 2, (samples, 8, 7, 4))
+
+
+class Counted(layers.Layer):
+    """Writes the size of the batch into a constant."""
+
+    def call(self, x: Any) -> Any:
+        return x * ops.ones((ops.shape(x)[0], 1, 1, 1)) * 2
+
+
+class Block(layers.Layer):
+    """Layers inside a layer, one of them called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = layers.Conv2D(4, 3, padding="same", activation="tanh")
+        self.norm = layers.BatchNormalization()
+
+    def call(self, x: Any) -> Any:
+        return x + self.norm(self.conv(self.conv(x)))
+
+
+add("Doubled-overrides", lambda x: Doubled(3, 3)(x), PLANE, part="whole")
+add("Named-inherits", lambda x: Named(3, 3)(x), PLANE)
+add("Scale-channels", lambda x: Scale(4)(x), PLANE)
+add("Scale-pixels", lambda x: Scale(8, 7, 1)(x), PLANE, part="whole")
+add("Reshaped-inside", lambda x: Reshaped()(x), PLANE, part="whole")
+add("Counted-inside", lambda x: Counted()(x), PLANE, part="whole")
+add("Block-inside", lambda x: Block()(x), PLANE)
+add("Lambda-plain", lambda x: layers.Lambda(cubed)(x), PLANE, part="whole")
+add(
+    "TimeDistributed-opened",
+    lambda x: layers.TimeDistributed(Scale(4))(x),
+    PLANE,
+    part="whole",
+)
+add(
+    "TimeDistributed-conv",
+    lambda x: layers.TimeDistributed(layers.Conv2D(3, 3))(x),
+    SOLID,
+    part="whole",
+)
+add(
+    "SpectralNormalization-conv",
+    lambda x: layers.SpectralNormalization(layers.Conv2D(3, 3))(x),
+    PLANE,
+    part="whole",
+)
+
+# --- Whole models --------------------------------------------------------------------------------
+
+
+def nested(x: Any) -> Any:
+    """A model inside the model, called twice."""
+    source = keras.Input(PLANE)
+    inner = keras.Model(source, layers.Conv2D(4, 3, padding="same", activation="tanh")(source))
+    return inner(layers.AveragePooling2D(2, 1, padding="same")(inner(x)))
+
+
+def shared(x: Any) -> Any:
+    """One layer on two maps of different size."""
+    conv = layers.Conv2D(4, 3, padding="same", activation="tanh")
+    small = conv(layers.MaxPooling2D(2, padding="same")(x))
+    large = conv(x)
+    return large + layers.Cropping2D(((0, 0), (0, 1)))(layers.UpSampling2D(2)(small))
+
+
+def misaligned(x: Any) -> Any:
+    """Two branches that need different parts of one tensor."""
+    x = layers.Conv2D(4, (3, 2), padding="same", activation="tanh")(x)
+    left = layers.Cropping2D(((3, 0), (0, 2)))(x)
+    right = layers.Conv2D(4, (4, 3))(x)
+    return left * right
+
+
+def deep(x: Any) -> Any:
+    """Asymmetrical parts, one behind the other."""
+    x = layers.ZeroPadding2D(((2, 1), (0, 3)))(x)
+    x = layers.Conv2D(4, (3, 2), 2, activation="tanh")(x)
+    x = layers.Conv2DTranspose(4, (3, 4), 2, padding="same")(x)
+    x = layers.AveragePooling2D((2, 3), (1, 2), padding="same")(x)
+    return layers.DepthwiseConv2D(2, padding="same", dilation_rate=2)(x)
+
+
+def causal(x: Any) -> Any:
+    for dilation in (1, 2, 4):
+        x = layers.Conv1D(4, 2, padding="causal", dilation_rate=dilation, activation="tanh")(x)
+    return x
+
+
+add("Model-nested", nested, PLANE)
+add("Model-shared", shared, PLANE, part="within")
+add("Model-misaligned", misaligned, PLANE)
+add("Model-deep", deep, (14, 13, 2), part="within")
+add("Model-causal", causal, (17, 4))
+add(
+    "Model-two-inputs",
+    lambda x, y: layers.Conv2D(3, 3)(x + layers.UpSampling2D((2, 1))(y)),
+    PLANE,
+    (4, 7, 4),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A case's units, each by the cone and by the whole model."""
+
+    case: Case
+    targets: list[Target]
+    found: list[cones.ByCone]
+    expected: list[cones.Computed]
+
+
+def some_units(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The centre of a map, two of its corners, and the middles of two of its edges."""
+    last = tuple(size - 1 for size in shape)
+    centre = tuple(size // 2 for size in shape)
+    edges = ((0, *centre[1:]), (*last[:1], *centre[1:]))
+    return list(dict.fromkeys([centre, (0,) * len(shape), last, *edges]))
+
+
+def build_model(name: str) -> tuple[keras.Model, list[Any]]:
+    """A case's model with random weights, and values of its inputs.
+
+    Of three samples: layers are looked into with two.
+    """
+    case = CASES[name]
+    rng = np.random.default_rng(0)
+    inputs = [keras.Input(shape) for shape in case.shapes]
+    model = keras.Model(inputs, case.build(*inputs))
+    kind = name.partition("-")[0]
+    assert kind in ("ops", "Model", *(type(layer).__name__ for layer in model.layers))
+    for weight in model.weights:
+        if "seed" not in weight.path and "count" not in weight.path:
+            # Sums stay near 1, where nothing saturates.
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape) / max(np.prod(weight.shape[:-1]), 1))
+    values = [tf.constant(case.draw(rng, (3, *shape)), case.dtype) for shape in case.shapes]
+    return model, values
+
+
+@cache
+def solve(name: str) -> Solved:
+    case = CASES[name]
+    with jacobian.precision(case.dtype):
+        model, values = build_model(name)
+        centre = locate(model, model.output)
+        units = some_units(centre.tracing.spatial_shape(centre.tensor))
+        targets = []
+        # What is compiled takes its time: the centre and one corner of it.
+        for unit in units[:2] if case.compiled else units:
+            # What lies beyond the last tap, or in another input's part, sees nothing.
+            with contextlib.suppress(InvalidInputError):
+                target = locate(model, model.output, unit=unit)
+                if target.receptive_field.support().any():
+                    targets.append(target)
+        found = [
+            cones.by_cone(one.tracing, one.tensor, one.position, values, compiled=case.compiled)
+            for one in targets
+        ]
+        expected = cones.by_model(model, targets, values, compiled=case.compiled)
+        return Solved(case, targets, found, expected)
+
+
+def input_part(target: Target, cone_part: Box) -> Box:
+    """The spatial axes of a part of the input."""
+    return tuple(cone_part[axis] for axis in target.tracing.input_axes)
+
+
+def clipped(box: Box, sizes: tuple[int, ...]) -> Box:
+    """What of a box lies inside the input."""
+    return tuple(
+        (max(start, 0), min(stop, size)) for (start, stop), size in zip(box, sizes, strict=True)
+    )
+
+
+# --- Properties ----------------------------------------------------------------------------------
+
+
+def has_the_models_values_and_gradients(solved: Solved) -> None:
+    for found, expected in zip(solved.found, solved.expected, strict=True):
+        for one, other in (
+            (found.value, expected.value),
+            (found.gradient, expected.gradient),
+        ):
+            assert np.abs(one - other).max() <= solved.case.tolerance * np.abs(other).max()
+    assert any(expected.gradient.any() for expected in solved.expected)
+
+
+def is_as_narrow_as_the_field(solved: Solved) -> None:
+    narrower = False
+    for target, found in zip(solved.targets, solved.found, strict=True):
+        sizes = target.receptive_field.input_size
+        part = input_part(target, found.cone.parts[target.input])
+        field = clipped(target.receptive_field.box(), sizes)
+        narrower |= field != entire(sizes)
+        if solved.case.part == "within":
+            seen = target.receptive_field.visible()
+            assert all(a <= b for (a, _), (b, _) in zip(part, seen, strict=True))
+            assert all(a >= b for (_, a), (_, b) in zip(part, seen, strict=True))
+            assert all(a >= b for (a, _), (b, _) in zip(part, field, strict=True))
+            assert all(a <= b for (_, a), (_, b) in zip(part, field, strict=True))
+        else:
+            whole = {"rows": 1, "whole": len(sizes)}.get(solved.case.part, 0)
+            assert part == entire(sizes)[:whole] + field[whole:]
+    assert narrower == (solved.case.part != "global")
+
+
+def holds_the_parts_it_names(solved: Solved) -> None:
+    for found in solved.found:
+        for number, value in found.values.items():
+            part = found.cone.parts[number]
+            assert tuple(value.shape[1:]) == tuple(stop - start for start, stop in part)
+
+
+PROPERTIES = (
+    has_the_models_values_and_gradients,
+    is_as_narrow_as_the_field,
+    holds_the_parts_it_names,
+)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("check", PROPERTIES, ids=lambda check: check.__name__)
+def test_cone(name, check):
+    check(solve(name))
+
+
+def test_every_layer_that_can_be_cut_has_a_case():
+    named = {name for _, names in FAMILIES for name in names.split()}
+    assert named <= {name.partition("-")[0] for name in CASES}
