@@ -596,8 +596,8 @@ class Named(layers.Conv2D):
 class Scale(layers.Layer):
     """Multiplies by weights: `shape` tells which axes have weights of their own."""
 
-    def __init__(self, *shape: int) -> None:
-        super().__init__()
+    def __init__(self, *shape: int, **options: Any) -> None:
+        super().__init__(**options)
         self.shape = shape
 
     def build(self, _: Any) -> None:

@@ -367,21 +367,24 @@ def test_whole_numbers_stay_what_they_are(make):
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_is_that_of_the_model(policy):
     def build(x: Any) -> Any:
-        x = layers.AveragePooling2D(3, 1, padding="same")(x)
+        # Two of single precision, of which the one that is looked into runs whole.
+        x = layers.AveragePooling2D(3, 1, padding="same")(x) * Scale(3, name="scaled")(x)
         x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
-        x = Scale(4)(layers.MaxPooling2D(2, 1)(x))
+        x = layers.MaxPooling2D(2, 1)(x)
         x = layers.Conv2DTranspose(4, 3, 2)(layers.BatchNormalization()(x))
         return layers.Dense(2, dtype="float32")(x)
 
     keras.config.set_dtype_policy(policy)
     try:
-        model = model_of(build)
+        model = model_of(build, (24, 23, 3))
         target = locate(model, model.output)
-        value = drawn(2, *SHAPE, dtype="float32")
+        value = drawn(2, 24, 23, 3, dtype="float32")
         found = cones.by_cone(target.tracing, target.tensor, (4, 5), [value])
         whole = whole_cone(target.graph, [target.tensor]).run({target.input: value})
     finally:
         keras.config.set_dtype_policy("float32")
+    parts = {step.node.operation.name: step.inputs[0] for step in found.cone.steps}
+    assert {name for name, part in parts.items() if part == entire((24, 23, 3))} == {"scaled"}
     for number, one in whole.items():
         assert found.values[number].dtype == one.dtype
     # Half precision has at least 8 bits.
