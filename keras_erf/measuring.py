@@ -187,8 +187,9 @@ def filled(
     """
     count = len(tensors[0])
     valid = count if most is None else min(count, most)
-    if size not in (None, count):
-        rows = np.minimum(np.arange(size), valid - 1)
+    wanted = valid if size is None else size
+    if not valid == wanted == count:
+        rows = np.minimum(np.arange(wanted), valid - 1)
         tensors = [tf.gather(one, rows) for one in tensors]
     return dict(zip(graph.inputs, tensors, strict=True)), valid
 
