@@ -221,8 +221,9 @@ def test_samples_have_a_column_where_they_differ(tmp_path):
     # Measured by itself the first layer took one sample: it is linear.
     mixed = run(*call, "-l", "conv1", "-l", "conv4").output
     assert "1 to 5 samples of normal noise" in mixed
-    assert re.search(r"conv1 .* 1 +\d+\.\d, \d+\.\d +exact", mixed)
-    assert re.search(r"conv4 .* 5 +\d+\.\d, \d+\.\d +exact", mixed)
+    # A narrow terminal has no room for the sigmas behind.
+    assert re.search(r"conv1 .* 1 +(\d+\.\d, \d+\.\d +)?exact", mixed), mixed
+    assert re.search(r"conv4 .* 5 +(\d+\.\d, \d+\.\d +)?exact", mixed), mixed
     assert "The gradient of 1 layer does not depend on the input" in mixed
     alike = run(*call, "-l", "conv3", "-l", "conv4").output
     assert "5 samples of normal noise" in alike
