@@ -20,7 +20,7 @@ from keras_erf.diagnosing import explain_gradient, failing_layer
 from keras_erf.effective import BLOCKS
 from keras_erf.errors import GradientError, reason_of
 from keras_erf.geometry import Box
-from keras_erf.gradients import sample_maps, unit_gradients
+from keras_erf.gradients import sample_maps, unit_gradients, within
 from keras_erf.theoretical import Target
 
 __all__ = ["Accumulator", "Sums"]
@@ -176,7 +176,7 @@ class Accumulator:
             axes = list(range(1, gradient.shape.rank))
             peak = tf.reduce_max(tf.abs(gradient), axis=axes)
             one.add(
-                sample_maps(_within(gradient, one, whole), one.target, self.definition),
+                sample_maps(within(gradient, one.target, one.part, whole), one.target, self.definition),
                 peak == 0,
                 blocks,
             )
@@ -190,16 +190,6 @@ class Accumulator:
 def _tiny(tensor: Any) -> float:
     """Smallest normal number of a tensor's dtype."""
     return float(np.finfo(tensor.dtype.as_numpy_dtype).tiny)
-
-
-def _within(gradient: Any, sums: Sums, held: Box | None) -> Any:
-    """The part of a gradient that is the unit's own."""
-    axes = sums.target.tracing.input_axes
-    slices = [slice(None)] * gradient.shape.rank
-    for axis, (start, stop) in zip(axes, sums.part, strict=True):
-        first = held[axis][0] if held else 0
-        slices[axis + 1] = slice(start - first, stop - first)
-    return gradient[tuple(slices)]
 
 
 def _underflow(target: Target) -> str:

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
+from keras_erf.geometry import Box
 from keras_erf.theoretical import Target
 
-__all__ = ["sample_maps", "seed_value", "unit_gradients"]
+__all__ = ["sample_maps", "seed_value", "unit_gradients", "within"]
 
 
 def seed_value(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
@@ -68,6 +69,22 @@ def unit_gradients(
         known = cone.run(values, training=training, state=state)
         seeded = [seed_value(known[one.tensor], one, definition, cone) for one in targets]
     return [tape.gradient(one, watched) for one in seeded]
+
+
+def within(gradient: Any, target: Target, part: Box, held: Box | None) -> Any:
+    """What of a gradient lies in a part of the input.
+
+    Args:
+        gradient: Over the part `held` of the input, with a batch axis.
+        target: The unit it is of.
+        part: Over the input's spatial axes.
+        held: Over all of its axes, the batch not counted; `None` is everything.
+    """
+    slices = [slice(None)] * gradient.shape.rank
+    for axis, (start, stop) in zip(target.tracing.input_axes, part, strict=True):
+        first = held[axis][0] if held else 0
+        slices[axis + 1] = slice(start - first, stop - first)
+    return gradient[tuple(slices)]
 
 
 def sample_maps(gradient: Any, target: Target, definition: Definition) -> Any:

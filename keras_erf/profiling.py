@@ -25,7 +25,7 @@ from keras_erf.settings import Settings
 from keras_erf.sizing import maps
 from keras_erf.theoretical import Rules, Target, target_of, tracing_of
 
-__all__ = ["Profile", "profile"]
+__all__ = ["Profile", "depths_of", "numbers_of", "profile"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +168,7 @@ def profile(
         training=training,
     )
     graph = build_graph(model)
-    chosen = None if layers is None else _numbers(graph, layers)
+    chosen = None if layers is None else numbers_of(graph, layers)
     ready = in_full_precision(model)
     if input_shape is None:
         input_shape = shape_of_data(ready, input, inputs)
@@ -188,7 +188,7 @@ def profile(
     if not found and failed:
         raise next(iter(failed.values()))
     skipped += [(targets[number].receptive_field.layer, str(failed[number])) for number in failed]
-    depths = _depths(tracing.graph)
+    depths = depths_of(tracing.graph)
     return Profile(
         results=tuple(found[number] for number in sorted(found)),
         depths=tuple(depths[targets[number].tensor] for number in sorted(found)),
@@ -228,7 +228,7 @@ def _measured(
     return found, failed
 
 
-def _numbers(graph: Graph, layers: Iterable[Any]) -> list[int]:
+def numbers_of(graph: Graph, layers: Iterable[Any]) -> list[int]:
     """Tensors' numbers of the layers that were asked for, in the order of the graph."""
     if isinstance(layers, str) or not isinstance(layers, Iterable):
         raise InvalidInputError(f"`layers` must be a list of layers. Received: layers={layers!r}")
@@ -238,7 +238,7 @@ def _numbers(graph: Graph, layers: Iterable[Any]) -> list[int]:
     return numbers
 
 
-def _depths(graph: Graph) -> dict[int, int]:
+def depths_of(graph: Graph) -> dict[int, int]:
     """For each tensor, the number of calls on the longest way to it."""
     depths = dict.fromkeys(graph.inputs, 0)
     for node in graph.nodes:

@@ -11,7 +11,7 @@ scope: no node is added to a layer, no variable is written, no loss recorded.
 """
 
 from keras_erf.graph.building import build_graph
-from keras_erf.graph.calls import Argument, Node, Tensor
+from keras_erf.graph.calls import Argument, Node, Tensor, plain_call
 from keras_erf.graph.cloning import cloned, computing_layers
 from keras_erf.graph.describing import architecture
 from keras_erf.graph.graph import PAIR, Graph
@@ -29,5 +29,6 @@ __all__ = [
     "cloned",
     "computing_layers",
     "learned_weights",
+    "plain_call",
     "stateless",
 ]

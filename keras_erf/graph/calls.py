@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-__all__ = ["Argument", "Node", "Shape", "Tensor"]
+__all__ = ["Argument", "Node", "Shape", "Tensor", "plain_call"]
 
 Shape = tuple[int | None, ...]
 
@@ -100,3 +100,29 @@ class Node:
         # Steps in time come before the channels.
         recurrent = isinstance(self.operation, _CONVOLUTIONAL_LSTMS)
         return rank - 1 - self.operation.cell.rank if recurrent else self.lead
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """Arguments of a call that takes tensors and nothing else: one, or a list of several."""
+
+    symbols: tuple[keras.KerasTensor, ...]
+
+    def convert(self, fill: Callable[[Any], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """As Keras's own record does it."""
+        filled = [fill(symbol) for symbol in self.symbols]
+        return (filled[0] if len(filled) == 1 else filled,), {}
+
+
+def plain_call(name: str, operation: Any, inputs: tuple[int, ...], output: int) -> Node:
+    """A call that is in no model, of a layer on tensors and nothing else.
+
+    Args:
+        name: Its name.
+        operation: The layer; several tensors are given to it as a list.
+        inputs: Numbers of the tensors it takes.
+        output: Number of the one it makes.
+    """
+    symbols = tuple(keras.KerasTensor((None,)) for _ in inputs)
+    numbers = {id(symbol): number for symbol, number in zip(symbols, inputs, strict=True)}
+    return Node(name, operation, inputs, (output,), _Tensors(symbols), numbers)

@@ -1,0 +1,238 @@
+"""The expected effective receptive field, without sampling: one pass through squared kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import tensorflow as tf
+
+from keras_erf.definitions import get_definition
+from keras_erf.effective import BLOCKS, EffectiveReceptiveField
+from keras_erf.errors import GradientError, InvalidInputError, KerasERFError
+from keras_erf.gradients import unit_gradients, within
+from keras_erf.graph import build_graph
+from keras_erf.measuring import fingerprint, provenance
+from keras_erf.precision import in_full_precision
+from keras_erf.preparing import input_parts, planned
+from keras_erf.probing import check_backend
+from keras_erf.profiling import Profile, depths_of, numbers_of
+from keras_erf.settings import Settings
+from keras_erf.sizing import maps
+from keras_erf.squaring import Weights, squared
+from keras_erf.theoretical import Rules, Target, locate, target_of, tracing_of
+
+__all__ = ["expected", "growth"]
+
+DEFINITION = "luo2016-squared"
+SETTINGS = Settings(definition=DEFINITION)
+# No sample was taken.
+RUN = {"inputs": "none", "seed": 0, "samples": 1, "stopped_by": "linear", "skipped": []}
+
+
+def expected(
+    model: Any,
+    layer: Any = None,
+    *,
+    weights: Weights = "random",
+    unit: tuple[int, ...] | Literal["center"] = "center",
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    training: bool = False,
+    grid: Sequence[int] | None = None,
+    rules: Rules | None = None,
+) -> EffectiveReceptiveField:
+    """The mean squared gradient of a unit over random weights, in one pass and without data.
+
+    It is what `ensemble` with `definition="luo2016-squared"` measures in the long run.
+    The map of |gradient| is about its root, wider by up to sqrt(2).
+
+    Example:
+
+    ```python
+    model = keras.applications.ResNet50(weights=None)
+    keras_erf.expected(model, "conv4_block6_out").size
+    ```
+
+    Exact for linear networks of any width and connection: convolutions, dense layers,
+    sums, concatenations, strides, dilations, average pools. Approximations:
+
+    - activations: the mean square of their slope for a Gaussian signal (1/2 for a
+      ReLU), which is right for wide networks;
+    - batch normalisation: its own scale, `gamma^2 / (variance + epsilon)`, of given
+      weights; of random ones the scale that makes up for the signal's strength, as
+      after `calibrate_batch_norm` on noise;
+    - maxima: each entry of a window is the largest as often; products (gates): both
+      factors are independent;
+    - layers without a rule (softmax, attention, recurrence): measured, one by one, by
+      random signs and inputs, with the weights they hold.
+
+    Args:
+        model: A Functional or Sequential Keras model, on the TensorFlow backend.
+        layer: As in `probe`.
+        weights: `"random"`: drawn anew from each layer's initialiser, so that the
+            result is of the architecture. `"given"`: those of the model, each with
+            a random sign.
+        unit: As in `probe`.
+        input: As in `probe`.
+        input_shape: As in `probe`.
+        training: Whether dropout is active.
+        grid: As in `probe`.
+        rules: As in `probe`.
+
+    Returns:
+        An `EffectiveReceptiveField` without errors. Its `provenance["expected"]` lists
+        the layers that are `"approximate"` or `"measured"`.
+
+    Raises:
+        InvalidInputError: An argument does not fit the model, or random weights of
+            some layer have a mean other than zero.
+        UnknownLayerError: `layer` is not in the model.
+        UnsupportedLayerError: No rule tells the field of a layer on the way.
+        GradientError: No gradient leads from the input to the unit.
+        BackendError: Keras does not run on TensorFlow.
+
+    Reference:
+        Luo, Li, Urtasun and Zemel, "Understanding the Effective Receptive Field in Deep
+        Convolutional Neural Networks", NIPS 2016, section 2.2 (random weights: the
+        variance of the gradient signal is that of uniform kernels); Poole et al. 2016,
+        arXiv:1606.05340, for signals through activations.
+    """
+    _check(weights, training)
+    tensor = None if layer is None else build_graph(model).find(layer)
+    target = locate(
+        in_full_precision(model),
+        tensor=tensor,
+        unit=unit,
+        input=input,
+        input_shape=input_shape,
+        grid=grid,
+        rules=rules,
+    )
+    (result,) = _predicted([target], weights, training, fingerprint(model))
+    return result
+
+
+def growth(
+    model: Any,
+    layers: Iterable[Any] | None = None,
+    *,
+    weights: Weights = "random",
+    unit: tuple[int, ...] | Literal["center"] = "center",
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    training: bool = False,
+    rules: Rules | None = None,
+) -> Profile:
+    """How the expected field of an architecture grows over depth, before it is trained.
+
+    Example:
+
+    ```python
+    keras_erf.growth(keras.applications.ResNet50(weights=None)).plot()
+    ```
+
+    Args:
+        model: As in `expected`.
+        layers: Layers as in `receptive_field`; `None` is every layer that has
+            more than one position.
+        weights: As in `expected`.
+        unit: As in `expected`, of each layer.
+        input: As in `expected`.
+        input_shape: As in `expected`; one size for all layers.
+        training: As in `expected`.
+        rules: As in `expected`.
+
+    Returns:
+        A `Profile` of the results of `expected`. Layers that have none are listed in
+        its `skipped`.
+
+    Raises:
+        As `expected`; GradientError only if no layer at all has a result.
+    """
+    _check(weights, training)
+    graph = build_graph(model)
+    chosen = None if layers is None else numbers_of(graph, layers)
+    ready = in_full_precision(model)
+    tracing = tracing_of(ready, input=input, input_shape=input_shape, rules=rules)
+    targets, skipped = [], []
+    for tensor in maps(tracing) if chosen is None else chosen:
+        try:
+            targets.append(target_of(tracing, tensor, unit=unit))
+        except KerasERFError as error:
+            if chosen is not None:
+                raise
+            skipped.append((tracing.graph.tensors[tensor].name, str(error)))
+    found = _predicted(targets, weights, training, fingerprint(model)) if targets else []
+    depths = depths_of(tracing.graph)
+    return Profile(
+        results=tuple(found),
+        depths=tuple(depths[one.tensor] for one in targets),
+        skipped=tuple(skipped),
+    )
+
+
+def _check(weights: Any, training: Any) -> None:
+    """Raises unless the arguments are some of those there are."""
+    check_backend()
+    if weights not in get_args(Weights):
+        raise InvalidInputError(
+            f"`weights` must be 'random' or 'given'. Received: weights={weights!r}"
+        )
+    Settings(training=training)
+
+
+def _predicted(
+    targets: Sequence[Target], weights: Weights, training: bool, mark: str
+) -> list[EffectiveReceptiveField]:
+    """The expected fields of some units of one graph, from one pass forwards."""
+    network = squared(
+        targets[0].tracing, [one.tensor for one in targets], weights=weights, training=training
+    )
+    units = [replace(one, tracing=network.tracing) for one in targets]
+    cone = planned(units, SETTINGS)
+    parts = input_parts(units, cone, SETTINGS)
+    source = units[0].input
+    part = cone.parts.get(source)
+    shape = [stop - start for start, stop in part] if part else network.tracing.shape(source)
+    # The network is linear: its gradients are the same everywhere.
+    values = {source: tf.zeros((1, *shape), tf.float64)}
+    gradients = unit_gradients(units, cone, values, get_definition(DEFINITION))
+    about = {
+        "weights": weights,
+        "approximate": list(network.approximate),
+        "measured": list(network.measured),
+    }
+    made = provenance(targets[0], mark, replace(SETTINGS, training=training), [RUN])
+    made["expected"] = about
+    results = []
+    for target, one, gradient, own in zip(targets, units, gradients, parts, strict=True):
+        field = target.receptive_field
+        if gradient is None:
+            values = np.zeros(1)
+        else:
+            axis = network.tracing.graph.channel_axes[source] + 1
+            values = tf.reduce_mean(within(gradient, one, own, part), axis=axis).numpy()[0]
+        if not (values.any() and np.isfinite(values).all()):
+            raise GradientError(
+                f"The expected gradient of unit {field.unit} of layer {field.layer!r} is "
+                f"{'zero' if np.isfinite(values).all() else 'not finite'} everywhere: no path with "
+                "a slope leads to it from the input, or its weights are. Choose another layer"
+            )
+        sums = np.zeros((BLOCKS, *values.shape))
+        sums[0] = values
+        results.append(
+            EffectiveReceptiveField(
+                block_sums=sums,
+                block_counts=np.eye(1, BLOCKS, dtype=np.int64)[0],
+                dead_count=0,
+                receptive_field=field,
+                definition=get_definition(DEFINITION),
+                provenance=made,
+                part=own,
+                linear=True,
+            )
+        )
+    return results

@@ -1,0 +1,14 @@
+"""The squared network: a linear one whose gradients are another's mean squared gradients.
+
+Over random weights of zero mean, or over random signs of given ones, the mixed terms of
+a squared gradient vanish: `E[g^2]` goes back through a network of the kernels' mean
+squares, from which activations have gone but for the mean square of their slope. It is
+exact for linear networks without normalisation, and a good approximation for wide ones
+with activations. `table` lists the layers whose squares are known in closed form; those
+of all others are measured.
+"""
+
+from keras_erf.squaring.initial import TellsSecondMoment, Weights
+from keras_erf.squaring.network import SquaredNetwork, squared
+
+__all__ = ["SquaredNetwork", "TellsSecondMoment", "Weights", "squared"]

@@ -1,0 +1,124 @@
+"""Layers without a rule: their squared gradients are measured by random signs.
+
+With signs `e` that are independent, `E[(J^T (e sqrt(v)))^2] = (J^2)^T v`, entry by entry:
+products of a layer's transposed Jacobian with random vectors give the squared kernel
+of any layer (Hutchinson's trick; Bekas, Kokiopoulou and Saad 2007 estimate diagonals by it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_erf.squaring.recipes import DTYPE, Recipe, Site
+from keras_erf.squaring.signals import Signal
+
+__all__ = ["MeasuredSquares", "measured"]
+
+# Draws of inputs and signs; each entry is off by sqrt(2 / DRAWS) of itself, less in sums.
+DRAWS = 32
+
+
+def measured(site: Site) -> Recipe:
+    """Any layer that runs by itself, with the weights it holds."""
+    layer = MeasuredSquares(site)
+    return Recipe(layer, layer.signals, certainty="measured")
+
+
+class MeasuredSquares(keras.Layer):
+    """Stands for a layer in the squared network: its output is none, its gradient is measured.
+
+    Args:
+        site: The call it stands for.
+    """
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(dtype=DTYPE)
+        self.site = site
+        self.shapes = [tuple(shape) for shape in site.call.outputs]
+        self.signals = self._signals()
+
+    def call(self, *inputs: Any) -> Any:
+        """Zeros of the output's shape, whose gradient is the squared one."""
+        flat = [tf.convert_to_tensor(one) for one in keras.tree.flatten(inputs)]
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def run(*values: Any) -> Any:
+            made = [tf.zeros((len(values[0]), *shape), DTYPE) for shape in self.shapes]
+
+            def backwards(*upstream: Any) -> Any:
+                return self._squared(values, upstream)
+
+            return made, backwards
+
+        made = run(*flat)
+        return made[0] if len(self.shapes) == 1 else made
+
+    def compute_output_spec(self, *inputs: Any) -> Any:
+        """The shapes of the layer it stands for."""
+        made = [keras.KerasTensor((None, *shape), dtype=DTYPE) for shape in self.shapes]
+        return made[0] if len(made) == 1 else made
+
+    def _squared(self, values: Sequence[Any], upstream: Sequence[Any]) -> list[Any]:
+        """Products of the squared Jacobian's transpose, averaged over the draws."""
+        peak = tf.reduce_max([tf.reduce_max(one) for one in upstream])
+        scale = tf.where(peak > 0, peak, tf.ones_like(peak))
+        roots = [tf.sqrt(tf.maximum(one, 0) / scale) for one in upstream]
+        sums = [tf.zeros_like(one) for one in values]
+        for draw in range(DRAWS):
+            inputs = [tf.constant(one) for one in self._drawn(draw)]
+            signs = np.random.default_rng((1, draw))
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                made = self.site.call.run(inputs)
+                seeded = tf.add_n(
+                    [
+                        tf.reduce_sum(one * tf.cast(root * _signs(signs, root.shape), one.dtype))
+                        for one, root in zip(made, roots, strict=True)
+                    ]
+                )
+            sought = [inputs[place] for place in self.site.reached]
+            gradients = tape.gradient(seeded, sought, unconnected_gradients="zero")
+            sums = [
+                total + tf.square(tf.cast(one[: len(total)], total.dtype))
+                for total, one in zip(sums, gradients, strict=True)
+            ]
+        return [scale * total / DRAWS for total in sums]
+
+    def _drawn(self, draw: int) -> list[np.ndarray]:
+        """One draw of the layer's inputs: Gaussians of their signals' strength."""
+        each, common = np.random.default_rng((0, draw)), np.random.default_rng(2)
+        batch = self.site.call.batch or 1
+        drawn = []
+        for shape, signal, dtype in zip(
+            self.site.call.inputs, self.site.signals, self.site.call.dtypes, strict=True
+        ):
+            # What all inputs share is a number for each channel.
+            values = np.sqrt(signal.shared) * common.standard_normal((1, *shape[-1:]))
+            spread = np.sqrt(max(signal.variance, 0.0))
+            values = values + spread * each.standard_normal((batch, *shape))
+            drawn.append(values.astype(dtype))
+        return drawn
+
+    def _signals(self) -> tuple[Signal, ...]:
+        """How strong the layer's outputs are, as the draws show it."""
+        made = [
+            self.site.call.run([tf.constant(one) for one in self._drawn(draw)])
+            for draw in range(DRAWS)
+        ]
+        found = []
+        for place in range(len(self.shapes)):
+            values = np.stack([np.asarray(one[place], np.float64) for one in made])
+            second = float(np.square(values).mean())
+            # In the mean over draws a share is left of what differs between them.
+            mixed = float(np.square(values.mean(axis=0)).mean())
+            found.append(Signal(second, max((mixed * DRAWS - second) / (DRAWS - 1), 0.0)))
+        return tuple(found)
+
+
+def _signs(random: np.random.Generator, shape: Sequence[int]) -> Any:
+    return tf.constant(random.choice((-1.0, 1.0), size=tuple(shape)), DTYPE)

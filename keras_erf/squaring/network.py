@@ -1,0 +1,213 @@
+"""The squared network of some units: a graph that stands beside the model's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+
+from keras_erf.graph import Graph, Node, Tensor, plain_call
+from keras_erf.rules import is_patched, look_up
+from keras_erf.rules.everything import whole
+from keras_erf.squaring.initial import Weights
+from keras_erf.squaring.measured import MeasuredSquares, measured
+from keras_erf.squaring.recipes import DTYPE, Recipe, Site
+from keras_erf.squaring.signals import NOISE, Signal
+from keras_erf.squaring.spatial import Resampled
+from keras_erf.squaring.table import NARROW, SQUARES
+from keras_erf.tracing import Tracing
+
+__all__ = ["SquaredNetwork", "squared"]
+
+# Layers of ours that stand for others run on whole tensors.
+OWN = {MeasuredSquares: whole, Resampled: whole}
+
+
+@dataclass(frozen=True, eq=False)
+class SquaredNetwork:
+    """A linear network whose gradients are the mean squares of another's.
+
+    Args:
+        tracing: Fields of its graph. Tensors have the numbers of those they stand for.
+        narrow: Whether one channel stands for all of a tensor's.
+        approximate: Names of the layers whose squares are approximations.
+        measured: Names of the layers whose squares are measured by drawing.
+    """
+
+    tracing: Tracing = field(repr=False)
+    narrow: bool
+    approximate: tuple[str, ...]
+    measured: tuple[str, ...]
+
+
+def squared(
+    tracing: Tracing, tensors: Iterable[int], *, weights: Weights, training: bool
+) -> SquaredNetwork:
+    """Builds the squared network that leads to some tensors.
+
+    Args:
+        tracing: Fields of the model's graph.
+        tensors: Their numbers.
+        weights: Which weights are squared; see `squares`.
+        training: Whether dropout is active.
+
+    Raises:
+        InvalidInputError: The mean of some random weights is not zero.
+        UnsupportedLayerError: As `receptive_field`.
+    """
+    for tensor in tensors:
+        tracing.spatial_axes(tensor)
+    needed = {node for tensor in tensors for node in tracing.graph.ancestors(tensor)}
+    nodes = [node for node in tracing.graph.nodes if node in needed]
+    # Given weights differ from channel to channel.
+    narrow = weights == "random" and all(_is_alike(tracing, node) for node in nodes)
+    if narrow:
+        try:
+            return _built(tracing, nodes, weights, training, narrow=True)
+        except _NotAlike:
+            pass
+    return _built(tracing, nodes, weights, training, narrow=False)
+
+
+class _NotAlike(Exception):
+    """The channels of some tensor are not alike."""
+
+
+def _is_alike(tracing: Tracing, node: Node) -> bool:
+    if not any(map(tracing.reaches, node.inputs)):
+        return True
+    return not node.lead and not is_patched(node.operation) and _rule(node, NARROW) is not None
+
+
+def _rule(node: Node, table: Mapping[type | str, Any]) -> Any:
+    if node.lead or is_patched(node.operation):
+        return None
+    return look_up(node.kind, table)
+
+
+def _built(
+    tracing: Tracing, nodes: Sequence[Node], weights: Weights, training: bool, *, narrow: bool
+) -> SquaredNetwork:
+    graph = tracing.graph
+    builder = _Builder(graph, first=len(graph.tensors))
+    signals: dict[int, Signal] = dict.fromkeys(graph.inputs, NOISE)
+    kinds: dict[str, list[str]] = {"approximate": [], "measured": []}
+    for node in nodes:
+        places = tuple(p for p, one in enumerate(node.inputs) if tracing.reaches(one))
+        reached = bool(places)
+        site = Site(
+            node=node,
+            call=tracing.call(node),
+            signals=tuple(signals[number] for number in node.inputs),
+            reached=places,
+            channels=_channel_axis(tracing, node.outputs[0]),
+            narrow=narrow and reached,
+            weights=weights,
+            training=training,
+        )
+        rule = _rule(node, SQUARES)
+        recipe = None if rule is None else rule(site)
+        whole_call = len(places) in (0, len(node.inputs))
+        if recipe is None or (recipe.as_called and not whole_call):
+            if site.narrow:
+                raise _NotAlike
+            recipe = measured(site)
+        made = recipe.signals * (len(node.outputs) if len(recipe.signals) == 1 else 1)
+        signals.update(zip(node.outputs, made, strict=True))
+        if reached:
+            kinds.get(recipe.certainty, []).append(node.name)
+            builder.add(node, recipe, places)
+    found = builder.graph(tracing, narrow)
+    return SquaredNetwork(
+        Tracing(found, tracing.input, OWN),
+        narrow,
+        tuple(kinds["approximate"]),
+        tuple(kinds["measured"]),
+    )
+
+
+def _channel_axis(tracing: Tracing, tensor: int) -> int:
+    """Channel axis of a tensor, the batch not counted."""
+    rank = len(tracing.shape(tensor))
+    if not tracing.reaches(tensor):
+        return rank - 1
+    spatial = tracing.spatial_axes(tensor)
+    return next(axis for axis in range(rank) if axis not in spatial)
+
+
+class _Builder:
+    """Puts the calls of the squared network in a row."""
+
+    def __init__(self, graph: Graph, *, first: int) -> None:
+        self.tensors: list[Tensor] = list(graph.tensors)
+        self.name = graph.name
+        self.first = first
+        self.nodes: list[Node] = []
+
+    def add(self, node: Node, recipe: Recipe, places: Sequence[int]) -> None:
+        """Adds what stands for a call: factors before it, its layer, a factor behind it."""
+        before = recipe.before or (1.0,) * len(node.inputs)
+        inputs = tuple(self._scaled(node, node.inputs[one], before[one]) for one in places)
+        layer, name = recipe.layer, node.name
+        last = _is_one(recipe.after)
+        output = node.outputs[0] if last else self._new(name)
+        if recipe.as_called:
+            numbers = dict(zip(node.inputs, inputs, strict=True))
+            self.nodes.append(
+                replace(
+                    node,
+                    operation=layer,
+                    inputs=inputs,
+                    outputs=(output, *node.outputs[1:]),
+                    numbers={key: numbers[number] for key, number in node.numbers.items()},
+                )
+            )
+        else:
+            if layer is None:
+                layer = keras.layers.Add if len(inputs) > 1 else keras.layers.Identity
+                layer = layer(dtype=DTYPE)
+            call = plain_call(name, layer, inputs, output)
+            self.nodes.append(replace(call, outputs=(output, *node.outputs[1:])))
+        if not last:
+            self._scale(name, recipe.after, output, node.outputs[0])
+
+    def _scaled(self, node: Node, number: int, factor: Any) -> int:
+        """Number of a tensor multiplied by a factor."""
+        if _is_one(factor):
+            return number
+        made = self._new(node.name)
+        self._scale(node.name, factor, number, made)
+        return made
+
+    def _scale(self, name: str, factor: Any, source: int, made: int) -> None:
+        layer = keras.layers.Rescaling(factor, dtype=DTYPE)
+        self.nodes.append(plain_call(name, layer, (source,), made))
+
+    def _new(self, name: str) -> int:
+        self.tensors.append(Tensor(name, (), DTYPE))
+        return len(self.tensors) - 1
+
+    def graph(self, tracing: Tracing, narrow: bool) -> Graph:
+        """The calls with all tensors' shapes."""
+        number, axis = tracing.input, tracing.graph.channel_axes[tracing.input]
+        shape = list(tracing.shape(number))
+        sizes = [size for place, size in enumerate(shape) if place != axis]
+        if narrow:
+            shape[axis] = 1
+        self.tensors[number] = Tensor(self.tensors[number].name, tuple(shape), DTYPE)
+        graph = Graph(
+            name=self.name,
+            inputs=(number,),
+            outputs=(),
+            nodes=tuple(self.nodes),
+            tensors=tuple(self.tensors),
+            layers={},
+            channel_axes={number: axis},
+        )
+        return graph.resized({number: sizes})
+
+
+def _is_one(factor: Any) -> bool:
+    return isinstance(factor, float) and factor == 1.0

@@ -1,0 +1,174 @@
+"""Pools, padding, resizing: layers without weights that move along space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_erf.rules.call import spatial_axes
+from keras_erf.squaring.recipes import DTYPE, Recipe, Site, in_double, made_again
+from keras_erf.squaring.signals import Signal
+
+__all__ = [
+    "Resampled",
+    "average_pooling",
+    "global_average",
+    "global_maximum",
+    "max_pooling",
+    "moved",
+    "upsampling",
+]
+
+AVERAGES = {
+    layers.MaxPooling1D: layers.AveragePooling1D,
+    layers.MaxPooling2D: layers.AveragePooling2D,
+    layers.MaxPooling3D: layers.AveragePooling3D,
+}
+
+
+def moved(site: Site) -> Recipe | None:
+    """Copies of entries, zeros and nothing else: padding, cropping, rearranging."""
+    return Recipe(in_double(site.layer), (site.signal,), as_called=True)
+
+
+def average_pooling(site: Site) -> Recipe:
+    """Average pools: of `n` entries in a window each weighs `1 / n`, squared `1 / n^2`.
+
+    What lies in the padding is not counted, so `n` is smaller at borders.
+    """
+    size = math.prod(site.layer.pool_size)
+    made = _mean(site.signal, size)
+    return Recipe(_averages(site.layer), (made,), after=_shares(site))
+
+
+def max_pooling(site: Site) -> Recipe:
+    """Max pools: the gradient goes to one entry of a window, to each as often.
+
+    So it is an average pool of squares. It leaves out that neighbouring windows
+    share their largest entry, and that a maximum is no Gaussian.
+    """
+    return Recipe(_averages(site.layer), (_maximum(site.signal),), certainty="approximate")
+
+
+def global_average(site: Site) -> Recipe:
+    """Means over all of space."""
+    size = _places(site)
+    return Recipe(in_double(site.layer), (_mean(site.signal, size),), after=1 / size)
+
+
+def global_maximum(site: Site) -> Recipe:
+    """Maxima over all of space, each place as often."""
+    name = type(site.layer).__name__.replace("Max", "Average")
+    config = {**site.layer.get_config(), "dtype": DTYPE}
+    return Recipe(
+        getattr(layers, name).from_config(config),
+        (_maximum(site.signal),),
+        certainty="approximate",
+    )
+
+
+def upsampling(site: Site) -> Recipe:
+    """Enlarged maps: copies as they are; of interpolation the weights along each axis, squared."""
+    if getattr(site.layer, "interpolation", "nearest") == "nearest":
+        return Recipe(in_double(site.layer), (site.signal,))
+    axes = spatial_axes(site.layer, len(site.call.output))
+    matrices = []
+    for axis in axes:
+        matrices.append(np.square(_along(site, axis)))
+    power = math.prod(float(one.sum(axis=1).mean()) for one in matrices)
+    signal = site.signal
+    made = Signal(signal.shared + power * (signal.second - signal.shared), signal.shared)
+    return Recipe(Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE), (made,))
+
+
+class Resampled(keras.Layer):
+    """A linear map along each of some axes.
+
+    Args:
+        matrices: For each axis, the batch not counted, the matrix of shape
+            `(outputs, inputs)`.
+    """
+
+    def __init__(self, matrices: dict[int, np.ndarray], **options: Any) -> None:
+        super().__init__(**options)
+        self.matrices = {axis: np.asarray(one) for axis, one in matrices.items()}
+
+    def call(self, inputs: Any) -> Any:
+        """The product along every axis."""
+        for axis, matrix in self.matrices.items():
+            made = ops.tensordot(inputs, ops.cast(matrix, inputs.dtype), [[axis + 1], [1]])
+            inputs = ops.moveaxis(made, -1, axis + 1)
+        return inputs
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[Any, ...]:
+        """The shape with the new sizes."""
+        shape = list(input_shape)
+        for axis, matrix in self.matrices.items():
+            shape[axis + 1] = len(matrix)
+        return tuple(shape)
+
+
+def _along(site: Site, axis: int) -> np.ndarray:
+    """The matrix of an interpolation along one axis, by the layer's own run on unit vectors.
+
+    Along the other axes the vectors do not change, and the weights there sum to one.
+    """
+    before, after = site.call.inputs[0], site.call.output
+    size = before[axis]
+    shape = [size, *before]
+    shape[site.channels + 1] = 1
+    units = np.zeros(shape, np.float32)
+    index: list[Any] = [slice(None)] * len(shape)
+    index[0], index[axis + 1] = np.arange(size), np.arange(size)
+    units[tuple(index)] = 1
+    (made,) = site.call.run([ops.convert_to_tensor(units)])
+    middle: list[Any] = [one // 2 for one in (0, *after)]
+    middle[0], middle[axis + 1], middle[site.channels + 1] = slice(None), slice(None), 0
+    return np.asarray(ops.convert_to_numpy(made), np.float64)[tuple(middle)].T
+
+
+def _averages(layer: Any) -> Any:
+    """The average pool over a pool's windows."""
+    kind = next((AVERAGES[one] for one in type(layer).__mro__ if one in AVERAGES), type(layer))
+    config = made_again(layer).get_config()
+    # In three dimensions TensorFlow pools in single precision only.
+    if isinstance(layer, (layers.MaxPooling3D, layers.AveragePooling3D)):
+        config["dtype"] = "float32"
+    return kind.from_config(config)
+
+
+def _shares(site: Site) -> Any:
+    """Of each window `1 / n`: one number, or an array over the output's space."""
+    layer, shape = site.layer, site.call.output
+    if layer.padding == "valid":
+        return 1 / math.prod(layer.pool_size)
+    axes = spatial_axes(layer, len(shape))
+    counts = np.ones([1] * len(shape))
+    for axis, size, stride in zip(axes, layer.pool_size, layer.strides, strict=True):
+        inputs, outputs = site.call.inputs[0][axis], shape[axis]
+        before = max((outputs - 1) * stride + size - inputs, 0) // 2
+        starts = np.arange(outputs) * stride - before
+        inside = np.minimum(starts + size, inputs) - np.maximum(starts, 0)
+        along = [1] * len(shape)
+        along[axis] = outputs
+        counts = counts * inside.reshape(along)
+    return 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
+
+
+def _mean(signal: Signal, size: int) -> Signal:
+    """The signal of a mean of entries that have in common what all inputs share."""
+    return Signal(signal.shared + (signal.second - signal.shared) / size, signal.shared)
+
+
+def _maximum(signal: Signal) -> Signal:
+    return signal
+
+
+def _places(site: Site) -> int:
+    shape = site.call.inputs[0]
+    return math.prod(shape[axis] for axis in spatial_axes(site.layer, len(shape)))

@@ -1,0 +1,114 @@
+"""Layers with a kernel: its entries are squared, its bias left out.
+
+Gradients by an input are sums over the kernel's entries; squared, and averaged over
+entries of random signs, all mixed terms vanish and `sum w^2 g^2` is left. Narrow, one
+channel stands for all that are alike: an input channel then sees the sum over the
+output channels, in the mean over the input channels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_erf.rules.activations import on_single_elements
+from keras_erf.rules.call import channel_axis
+from keras_erf.squaring.initial import squares
+from keras_erf.squaring.recipes import Recipe, Site, made_again
+from keras_erf.squaring.signals import Signal, activated
+
+__all__ = ["convolution", "dense", "depthwise", "finished", "separable", "transposed"]
+
+
+def convolution(site: Site) -> Recipe | None:
+    """Plain and grouped convolutions."""
+    kernel = squares(site.layer, "kernel", site.weights)
+    made = site.signal.scaled(kernel.sum() / kernel.shape[-1])
+    groups = site.layer.groups
+    changes: dict[str, Any] = {"filters": site.layer.filters}
+    if site.narrow:
+        kernel = _narrowed(kernel, out=-1) / groups
+        changes = {"filters": 1, "groups": 1}
+    return _recipe(site, [kernel], made, **changes)
+
+
+def depthwise(site: Site) -> Recipe | None:
+    """Depthwise convolutions."""
+    kernel = squares(site.layer, "kernel", site.weights)
+    made = site.signal.scaled(kernel.sum() / math.prod(kernel.shape[-2:]))
+    multiplier = site.layer.depth_multiplier
+    if site.narrow:
+        kernel, multiplier = _narrowed(kernel, out=-1), 1
+    return _recipe(site, [kernel], made, depth_multiplier=multiplier)
+
+
+def separable(site: Site) -> Recipe | None:
+    """Depthwise convolutions followed by a 1x1 convolution."""
+    layer = site.layer
+    first = squares(layer, "depthwise_kernel", site.weights)
+    second = squares(layer, "pointwise_kernel", site.weights)
+    between = site.signal.scaled(first.sum() / math.prod(first.shape[-2:]))
+    made = between.scaled(second.sum() / second.shape[-1])
+    changes = {"filters": layer.filters, "depth_multiplier": layer.depth_multiplier}
+    if site.narrow:
+        first, second = _narrowed(first, out=-1), _narrowed(second, out=-1)
+        changes = dict.fromkeys(changes, 1)
+    return _recipe(site, [first, second], made, **changes)
+
+
+def transposed(site: Site) -> Recipe | None:
+    """Transposed convolutions, whose kernels have their output channels first."""
+    kernel = squares(site.layer, "kernel", site.weights)
+    # An output is reached by one in so many of the kernel's positions as the stride is long.
+    taps = kernel.sum() / kernel.shape[-2] / math.prod(site.layer.strides)
+    filters = site.layer.filters
+    if site.narrow:
+        kernel, filters = _narrowed(kernel, out=-2), 1
+    return _recipe(site, [kernel], site.signal.scaled(taps), filters=filters)
+
+
+def dense(site: Site) -> Recipe | None:
+    """Dense layers."""
+    kernel = squares(site.layer, "kernel", site.weights)
+    made = site.signal.scaled(kernel.sum() / kernel.shape[-1])
+    units = site.layer.units
+    if site.narrow:
+        kernel, units = _narrowed(kernel, out=-1), 1
+    return _recipe(site, [kernel], made, units=units)
+
+
+def finished(site: Site, made: Signal, activation: Any) -> tuple[Signal, float] | None:
+    """A layer's signal behind its activation, and the mean square of that one's slope."""
+    if activation is None or getattr(activation, "__name__", "") == "linear":
+        return made, 1.0
+    if not on_single_elements(activation):
+        return None
+    return activated(made, activation)
+
+
+def _recipe(
+    site: Site, kernels: Sequence[np.ndarray], made: Signal, **changes: Any
+) -> Recipe | None:
+    layer = site.layer
+    if layer.use_bias and site.weights == "given":
+        bias = np.square(np.asarray(ops.convert_to_numpy(layer.bias), np.float64)).mean()
+        made = Signal(made.second + float(bias), made.shared + float(bias))
+    behind = finished(site, made, layer.activation)
+    if behind is None:
+        return None
+    shape = list(site.call.inputs[0])
+    if site.narrow:
+        shape[channel_axis(layer, len(shape))] = 1
+    squared = made_again(
+        layer, shape=shape, weights=kernels, activation=None, use_bias=False, **changes
+    )
+    return Recipe(squared, (behind[0],), after=behind[1])
+
+
+def _narrowed(kernel: np.ndarray, *, out: int) -> np.ndarray:
+    """Of a kernel the sum over its output channels, in the mean over its input channels."""
+    return kernel.sum(axis=out, keepdims=True).mean(axis=(-3 - out,), keepdims=True)
