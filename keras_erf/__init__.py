@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keras_erf.ensembles import ensemble
     from keras_erf.geometry import ReceptiveField
     from keras_erf.paths import PathSizes, path_sizes, unproductive_layers
+    from keras_erf.predicting import expected, growth
     from keras_erf.probing import probe
     from keras_erf.profiling import Profile, profile
     from keras_erf.projecting import ProjectiveField, projective_field
@@ -45,6 +46,8 @@ __all__ = [
     "check",
     "ensemble",
     "errors",
+    "expected",
+    "growth",
     "load",
     "path_sizes",
     "plotting",
@@ -74,6 +77,8 @@ _HOMES = {
     "calibrate_batch_norm": "calibrating",
     "check": "checking",
     "ensemble": "ensembles",
+    "expected": "predicting",
+    "growth": "predicting",
     "load": "effective",
     "path_sizes": "paths",
     "probe": "probing",

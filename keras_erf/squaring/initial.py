@@ -31,7 +31,7 @@ class TellsSecondMoment(Protocol):
         """`E[w^2]` of each entry of a weight of that shape."""
 
 
-def squares(layer: Any, name: str, weights: Weights) -> np.ndarray:
+def squares(layer: Any, name: str, weights: Weights, *, of: str = "kernel") -> np.ndarray:
     """Mean square of each entry of a layer's weight, float64, of the weight's shape.
 
     Args:
@@ -46,7 +46,7 @@ def squares(layer: Any, name: str, weights: Weights) -> np.ndarray:
     variable = getattr(layer, name)
     if weights == "given":
         return np.square(np.asarray(ops.convert_to_numpy(variable), np.float64))
-    initializer = getattr(layer, f"{name}_initializer")
+    initializer = getattr(layer, f"{of}_initializer")
     shape = tuple(variable.shape)
     found = second_moment(initializer, shape)
     if found is None:

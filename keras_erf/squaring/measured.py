@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_erf.squaring.recipes import DTYPE, Recipe, Site
-from keras_erf.squaring.signals import Signal
+from keras_erf.squaring.signals import Signal, drawn
 
 __all__ = ["MeasuredSquares", "measured"]
 
@@ -99,7 +99,7 @@ class MeasuredSquares(keras.Layer):
         ):
             # What all inputs share is a number for each channel.
             values = np.sqrt(signal.shared) * common.standard_normal((1, *shape[-1:]))
-            spread = np.sqrt(max(signal.variance, 0.0))
+            spread = np.sqrt(signal.second - signal.shared)
             values = values + spread * each.standard_normal((batch, *shape))
             drawn.append(values.astype(dtype))
         return drawn
@@ -116,7 +116,8 @@ class MeasuredSquares(keras.Layer):
             second = float(np.square(values).mean())
             # In the mean over draws a share is left of what differs between them.
             mixed = float(np.square(values.mean(axis=0)).mean())
-            found.append(Signal(second, max((mixed * DRAWS - second) / (DRAWS - 1), 0.0)))
+            shared = (mixed * DRAWS - second) / (DRAWS - 1)
+            found.append(drawn(second, shared, self.site.key + place))
         return tuple(found)
 
 

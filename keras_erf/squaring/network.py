@@ -14,7 +14,7 @@ from keras_erf.rules.everything import whole
 from keras_erf.squaring.initial import Weights
 from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.recipes import DTYPE, Recipe, Site
-from keras_erf.squaring.signals import NOISE, Signal
+from keras_erf.squaring.signals import Signal, drawn
 from keras_erf.squaring.spatial import Resampled
 from keras_erf.squaring.table import NARROW, SQUARES
 from keras_erf.tracing import Tracing
@@ -92,7 +92,7 @@ def _built(
 ) -> SquaredNetwork:
     graph = tracing.graph
     builder = _Builder(graph, first=len(graph.tensors))
-    signals: dict[int, Signal] = dict.fromkeys(graph.inputs, NOISE)
+    signals = {number: drawn(1.0, 0.0, number) for number in graph.inputs}
     kinds: dict[str, list[str]] = {"approximate": [], "measured": []}
     for node in nodes:
         places = tuple(p for p, one in enumerate(node.inputs) if tracing.reaches(one))
@@ -106,6 +106,7 @@ def _built(
             narrow=narrow and reached,
             weights=weights,
             training=training,
+            key=node.outputs[0],
         )
         rule = _rule(node, SQUARES)
         recipe = None if rule is None else rule(site)

@@ -13,7 +13,7 @@ from keras_erf.graph import Argument
 from keras_erf.rules.activations import on_single_elements
 from keras_erf.squaring.initial import second_moment
 from keras_erf.squaring.recipes import Recipe, Site, in_double
-from keras_erf.squaring.signals import Signal, activated, mixed
+from keras_erf.squaring.signals import Signal, activated, mixed, product, summed
 
 __all__ = [
     "activation",
@@ -57,17 +57,19 @@ def batch_normalization(site: Site) -> Recipe:
     as calibrated: the variance is that of the signal, over inputs.
     """
     layer = site.layer
-    gain, shift = np.ones(1), np.zeros(1)
-    if site.weights == "given":
-        scale = 1 / (_values(layer.moving_variance) + layer.epsilon)
-        gain = np.square(_values(layer.gamma)) if layer.scale else gain
-        shift = np.square(_values(layer.beta)) if layer.center else shift
-    else:
-        scale = np.full(1, 1 / (site.signal.variance + layer.epsilon))
-        gain = _initial(layer, "gamma") if layer.scale else gain
-        shift = _initial(layer, "beta") if layer.center else shift
-    made = Signal(float((gain + shift).mean()), float(shift.mean()))
-    return Recipe(None, (made,), after=site.along_channels(gain * scale))
+    made, own = site.signal.standardised(layer.epsilon)
+    given = site.weights == "given"
+    read = _given_squares if given else _initial_squares
+    scale = 1 / (_values(layer.moving_variance) + layer.epsilon) if given else np.full(1, own)
+    if layer.scale:
+        gain = read(layer, "gamma")
+        made, scale = made.scaled(float(gain.mean())), gain * scale
+    if layer.center:
+        shift = math.sqrt(float(read(layer, "beta").mean()))
+        # A shift of either sign, the same for all inputs.
+        signs = np.where(np.arange(len(made.values)) % 2, 1.0, -1.0)[:, None]
+        made = Signal(made.values + shift * signs)
+    return Recipe(None, (made,), after=site.along_channels(scale))
 
 
 def normalization(site: Site) -> Recipe | None:
@@ -89,16 +91,18 @@ def rescaling(site: Site) -> Recipe:
 
 def dropout(site: Site) -> Recipe:
     """Dropout: in training a kept unit's square weighs `1 / (1 - p)^2`, and `1 - p` are kept."""
-    factor = 1 / (1 - site.layer.rate) if site.training else 1.0
-    signal = site.signal
-    return Recipe(None, (Signal(signal.second * factor, signal.shared),), after=factor)
+    if not site.training:
+        return unchanged(site)
+    rate, values = site.layer.rate, site.signal.values
+    kept = np.random.default_rng(site.key).random(values.shape) >= rate
+    return Recipe(None, (Signal(values * kept / (1 - rate)),), after=1 / (1 - rate))
 
 
 def added(site: Site) -> Recipe | None:
     """Sums and differences of tensors that are independent: their squares add."""
     if not _is_even(site):
         return None
-    return Recipe(None, (_sum(site.signals),))
+    return Recipe(None, (summed(site.signals),))
 
 
 def averaged(site: Site) -> Recipe | None:
@@ -106,8 +110,8 @@ def averaged(site: Site) -> Recipe | None:
     if not _is_even(site):
         return None
     share = 1 / len(site.signals) ** 2
-    factors = (share,) * len(site.signals)
-    return Recipe(None, (_sum(site.signals).scaled(share),), before=factors)
+    made = summed(site.signals).scaled(share)
+    return Recipe(None, (made,), before=(share,) * len(site.signals))
 
 
 def largest(site: Site) -> Recipe | None:
@@ -131,7 +135,7 @@ def multiplied(site: Site) -> Recipe | None:
     if len(site.signals) > 2 or not _is_even(site):
         return None
     one, other = site.signals
-    made = Signal(one.second * other.second, one.shared * other.shared)
+    made = product(one, other)
     # The slope by one factor is the other one.
     return Recipe(None, (made,), before=(other.second, one.second), certainty="approximate")
 
@@ -188,15 +192,15 @@ def _number(site: Site) -> np.ndarray | None:
     return number if number.ndim <= len(site.call.output) else None
 
 
-def _sum(signals: tuple[Signal, ...]) -> Signal:
-    return Signal(math.fsum(one.second for one in signals), math.fsum(one.shared for one in signals))
-
-
 def _values(variable: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(variable), np.float64)
 
 
-def _initial(layer: layers.BatchNormalization, name: str) -> np.ndarray:
+def _given_squares(layer: layers.BatchNormalization, name: str) -> np.ndarray:
+    return np.square(_values(getattr(layer, name)))
+
+
+def _initial_squares(layer: layers.BatchNormalization, name: str) -> np.ndarray:
     """Squares of what a gain or shift starts from."""
     initializer = getattr(layer, f"{name}_initializer")
     shape = tuple(getattr(layer, name).shape)

@@ -36,6 +36,7 @@ class Site:
         narrow: Whether one channel shall stand for all of a tensor's.
         weights: Which weights are squared.
         training: Whether dropout is active.
+        key: Number of the call, of which random examples are drawn.
     """
 
     node: Node
@@ -46,6 +47,7 @@ class Site:
     narrow: bool
     weights: Weights
     training: bool
+    key: int
 
     @property
     def layer(self) -> Any:

@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from keras_erf.rules.call import spatial_axes
 from keras_erf.squaring.recipes import DTYPE, Recipe, Site, in_double, made_again
-from keras_erf.squaring.signals import Signal
+from keras_erf.squaring.signals import averaged, largest_of
 
 __all__ = [
     "Resampled",
@@ -42,34 +42,34 @@ def average_pooling(site: Site) -> Recipe:
     What lies in the padding is not counted, so `n` is smaller at borders.
     """
     size = math.prod(site.layer.pool_size)
-    made = _mean(site.signal, size)
+    made = averaged(site.signal, size)
     return Recipe(_averages(site.layer), (made,), after=_shares(site))
 
 
 def max_pooling(site: Site) -> Recipe:
     """Max pools: the gradient goes to one entry of a window, to each as often.
 
-    So it is an average pool of squares. It leaves out that neighbouring windows
-    share their largest entry, and that a maximum is no Gaussian.
+    So it is an average pool of squares. The largest entry behind a ReLU is one that
+    the ReLU lets pass, which more of its squares show. It leaves out that neighbours
+    are alike, and that neighbouring windows share their largest entry.
     """
-    return Recipe(_averages(site.layer), (_maximum(site.signal),), certainty="approximate")
+    made, share = largest_of(site.signal, math.prod(site.layer.pool_size))
+    return Recipe(_averages(site.layer), (made,), after=share, certainty="approximate")
 
 
 def global_average(site: Site) -> Recipe:
     """Means over all of space."""
     size = _places(site)
-    return Recipe(in_double(site.layer), (_mean(site.signal, size),), after=1 / size)
+    return Recipe(in_double(site.layer), (averaged(site.signal, size),), after=1 / size)
 
 
 def global_maximum(site: Site) -> Recipe:
     """Maxima over all of space, each place as often."""
     name = type(site.layer).__name__.replace("Max", "Average")
     config = {**site.layer.get_config(), "dtype": DTYPE}
-    return Recipe(
-        getattr(layers, name).from_config(config),
-        (_maximum(site.signal),),
-        certainty="approximate",
-    )
+    made, share = largest_of(site.signal, _places(site))
+    layer = getattr(layers, name).from_config(config)
+    return Recipe(layer, (made,), after=share, certainty="approximate")
 
 
 def upsampling(site: Site) -> Recipe:
@@ -81,8 +81,7 @@ def upsampling(site: Site) -> Recipe:
     for axis in axes:
         matrices.append(np.square(_along(site, axis)))
     power = math.prod(float(one.sum(axis=1).mean()) for one in matrices)
-    signal = site.signal
-    made = Signal(signal.shared + power * (signal.second - signal.shared), signal.shared)
+    made = averaged(site.signal, 1 / power)
     return Recipe(Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE), (made,))
 
 
@@ -158,15 +157,6 @@ def _shares(site: Site) -> Any:
         along[axis] = outputs
         counts = counts * inside.reshape(along)
     return 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
-
-
-def _mean(signal: Signal, size: int) -> Signal:
-    """The signal of a mean of entries that have in common what all inputs share."""
-    return Signal(signal.shared + (signal.second - signal.shared) / size, signal.shared)
-
-
-def _maximum(signal: Signal) -> Signal:
-    return signal
 
 
 def _places(site: Site) -> int:

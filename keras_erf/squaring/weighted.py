@@ -13,21 +13,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from keras import ops
+from keras import activations, ops
 
 from keras_erf.rules.activations import on_single_elements
 from keras_erf.rules.call import channel_axis
 from keras_erf.squaring.initial import squares
 from keras_erf.squaring.recipes import Recipe, Site, made_again
-from keras_erf.squaring.signals import Signal, activated
+from keras_erf.squaring.signals import Signal, activated, drawn
 
-__all__ = ["convolution", "dense", "depthwise", "finished", "separable", "transposed"]
+__all__ = ["convolution", "dense", "depthwise", "separable", "transposed"]
 
 
 def convolution(site: Site) -> Recipe | None:
     """Plain and grouped convolutions."""
     kernel = squares(site.layer, "kernel", site.weights)
-    made = site.signal.scaled(kernel.sum() / kernel.shape[-1])
+    made = _sums(site, kernel.sum() / kernel.shape[-1])
     groups = site.layer.groups
     changes: dict[str, Any] = {"filters": site.layer.filters}
     if site.narrow:
@@ -38,8 +38,8 @@ def convolution(site: Site) -> Recipe | None:
 
 def depthwise(site: Site) -> Recipe | None:
     """Depthwise convolutions."""
-    kernel = squares(site.layer, "kernel", site.weights)
-    made = site.signal.scaled(kernel.sum() / math.prod(kernel.shape[-2:]))
+    kernel = squares(site.layer, "kernel", site.weights, of="depthwise")
+    made = _sums(site, kernel.sum() / math.prod(kernel.shape[-2:]))
     multiplier = site.layer.depth_multiplier
     if site.narrow:
         kernel, multiplier = _narrowed(kernel, out=-1), 1
@@ -49,10 +49,10 @@ def depthwise(site: Site) -> Recipe | None:
 def separable(site: Site) -> Recipe | None:
     """Depthwise convolutions followed by a 1x1 convolution."""
     layer = site.layer
-    first = squares(layer, "depthwise_kernel", site.weights)
-    second = squares(layer, "pointwise_kernel", site.weights)
-    between = site.signal.scaled(first.sum() / math.prod(first.shape[-2:]))
-    made = between.scaled(second.sum() / second.shape[-1])
+    first = squares(layer, "depthwise_kernel", site.weights, of="depthwise")
+    second = squares(layer, "pointwise_kernel", site.weights, of="pointwise")
+    between = first.sum() / math.prod(first.shape[-2:])
+    made = _sums(site, between * second.sum() / second.shape[-1])
     changes = {"filters": layer.filters, "depth_multiplier": layer.depth_multiplier}
     if site.narrow:
         first, second = _narrowed(first, out=-1), _narrowed(second, out=-1)
@@ -68,45 +68,43 @@ def transposed(site: Site) -> Recipe | None:
     filters = site.layer.filters
     if site.narrow:
         kernel, filters = _narrowed(kernel, out=-2), 1
-    return _recipe(site, [kernel], site.signal.scaled(taps), filters=filters)
+    return _recipe(site, [kernel], _sums(site, taps), filters=filters)
 
 
 def dense(site: Site) -> Recipe | None:
     """Dense layers."""
     kernel = squares(site.layer, "kernel", site.weights)
-    made = site.signal.scaled(kernel.sum() / kernel.shape[-1])
+    made = _sums(site, kernel.sum() / kernel.shape[-1])
     units = site.layer.units
     if site.narrow:
         kernel, units = _narrowed(kernel, out=-1), 1
     return _recipe(site, [kernel], made, units=units)
 
 
-def finished(site: Site, made: Signal, activation: Any) -> tuple[Signal, float] | None:
-    """A layer's signal behind its activation, and the mean square of that one's slope."""
-    if activation is None or getattr(activation, "__name__", "") == "linear":
-        return made, 1.0
-    if not on_single_elements(activation):
-        return None
-    return activated(made, activation)
+def _sums(site: Site, energy: float) -> Signal:
+    """The signal of sums whose weights' squares add up to `energy`, and of their bias."""
+    second, shared = (energy * one for one in (site.signal.second, site.signal.shared))
+    if site.layer.use_bias and site.weights == "given":
+        bias = np.square(np.asarray(ops.convert_to_numpy(site.layer.bias), np.float64)).mean()
+        second, shared = second + float(bias), shared + float(bias)
+    return drawn(second, shared, site.key)
 
 
 def _recipe(
     site: Site, kernels: Sequence[np.ndarray], made: Signal, **changes: Any
 ) -> Recipe | None:
-    layer = site.layer
-    if layer.use_bias and site.weights == "given":
-        bias = np.square(np.asarray(ops.convert_to_numpy(layer.bias), np.float64)).mean()
-        made = Signal(made.second + float(bias), made.shared + float(bias))
-    behind = finished(site, made, layer.activation)
-    if behind is None:
-        return None
+    layer, slope = site.layer, 1.0
+    if layer.activation not in (None, activations.linear):
+        if not on_single_elements(layer.activation):
+            return None
+        made, slope = activated(made, layer.activation)
     shape = list(site.call.inputs[0])
     if site.narrow:
         shape[channel_axis(layer, len(shape))] = 1
     squared = made_again(
         layer, shape=shape, weights=kernels, activation=None, use_bias=False, **changes
     )
-    return Recipe(squared, (behind[0],), after=behind[1])
+    return Recipe(squared, (made,), after=slope)
 
 
 def _narrowed(kernel: np.ndarray, *, out: int) -> np.ndarray:
