@@ -35,6 +35,7 @@ setup(
         "keras_erf.models",
         "keras_erf.plotting",
         "keras_erf.rules",
+        "keras_erf.squaring",
     ],
     package_dir={"keras_erf.models": "models"},
     package_data={

@@ -176,7 +176,9 @@ class Accumulator:
             axes = list(range(1, gradient.shape.rank))
             peak = tf.reduce_max(tf.abs(gradient), axis=axes)
             one.add(
-                sample_maps(within(gradient, one.target, one.part, whole), one.target, self.definition),
+                sample_maps(
+                    within(gradient, one.target, one.part, whole), one.target, self.definition
+                ),
                 peak == 0,
                 blocks,
             )

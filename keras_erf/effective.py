@@ -346,9 +346,12 @@ class EffectiveReceptiveField:
         known = not (self.constant or math.isnan(self.size_error))
         error = f" +- {self.size_error:.1f}" if known else ""
         samples = "1 sample" if self.count == 1 else f"{self.count} samples"
+        note = " (linear)" if self.linear else ""
+        if "expected" in self.provenance:
+            samples, note = f"expected of {self.provenance['expected']['weights']} weights", ""
         return (
             f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size {self.size:.1f}{error} "
-            f"px{' (linear)' if self.linear else ''} of {'x'.join(map(str, field_.size))} px "
+            f"px{note} of {'x'.join(map(str, field_.size))} px "
             f"({100 * self.ratio:.0f} %), {self.definition.name}, {samples}>"
         )
 

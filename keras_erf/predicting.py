@@ -199,40 +199,48 @@ def _predicted(
     shape = [stop - start for start, stop in part] if part else network.tracing.shape(source)
     # The network is linear: its gradients are the same everywhere.
     values = {source: tf.zeros((1, *shape), tf.float64)}
-    gradients = unit_gradients(units, cone, values, get_definition(DEFINITION))
-    about = {
+    definition = get_definition(DEFINITION)
+    gradients = unit_gradients(units, cone, values, definition)
+    made = provenance(targets[0], mark, replace(SETTINGS, training=training), [RUN])
+    made["expected"] = {
         "weights": weights,
         "approximate": list(network.approximate),
         "measured": list(network.measured),
     }
-    made = provenance(targets[0], mark, replace(SETTINGS, training=training), [RUN])
-    made["expected"] = about
+    axis = network.tracing.graph.channel_axes[source] + 1
     results = []
-    for target, one, gradient, own in zip(targets, units, gradients, parts, strict=True):
-        field = target.receptive_field
-        if gradient is None:
-            values = np.zeros(1)
-        else:
-            axis = network.tracing.graph.channel_axes[source] + 1
-            values = tf.reduce_mean(within(gradient, one, own, part), axis=axis).numpy()[0]
-        if not (values.any() and np.isfinite(values).all()):
-            raise GradientError(
-                f"The expected gradient of unit {field.unit} of layer {field.layer!r} is "
-                f"{'zero' if np.isfinite(values).all() else 'not finite'} everywhere: no path with "
-                "a slope leads to it from the input, or its weights are. Choose another layer"
-            )
-        sums = np.zeros((BLOCKS, *values.shape))
-        sums[0] = values
+    for target, unit, gradient, own in zip(targets, units, gradients, parts, strict=True):
+        found = tf.zeros(()) if gradient is None else within(gradient, unit, own, part)
+        _check_gradient(np.asarray(found), target)
+        mean = np.asarray(tf.reduce_mean(found, axis=axis))[0]
         results.append(
             EffectiveReceptiveField(
-                block_sums=sums,
+                # One block of one sample: there is nothing to tell errors by.
+                block_sums=np.concatenate([mean[None], np.zeros((BLOCKS - 1, *mean.shape))]),
                 block_counts=np.eye(1, BLOCKS, dtype=np.int64)[0],
                 dead_count=0,
-                receptive_field=field,
-                definition=get_definition(DEFINITION),
+                receptive_field=target.receptive_field,
+                definition=definition,
                 provenance=made,
                 part=own,
                 linear=True,
             )
         )
     return results
+
+
+def _check_gradient(gradient: np.ndarray, target: Target) -> None:
+    """Raises unless there is one, and all of it is a number."""
+    finite = np.isfinite(gradient).all()
+    if finite and gradient.any():
+        return
+    field = target.receptive_field
+    where = f"The expected gradient of unit {field.unit} of layer {field.layer!r}"
+    if finite:
+        raise GradientError(
+            f"{where} is zero everywhere: no path with weights other than zero leads to it from "
+            "the input. Choose another layer"
+        )
+    raise GradientError(
+        f"{where} is not finite: weights are not, or squares overflow. Check the weights' scale"
+    )

@@ -31,6 +31,8 @@ NAMES = [
     "check",
     "ensemble",
     "errors",
+    "expected",
+    "growth",
     "load",
     "path_sizes",
     "plotting",
@@ -83,6 +85,14 @@ SIGNATURES = {
         "(build, layer=None, *, runs=20, samples=1, unit='center', inputs='normal', "
         "definition='luo2016', batch_size=None, seed=0, input=None, input_shape=None, "
         "cone=True, training=False, rules=None, progress=None)"
+    ),
+    "expected": (
+        "(model, layer=None, *, weights='random', unit='center', input=None, input_shape=None, "
+        "training=False, grid=None, rules=None)"
+    ),
+    "growth": (
+        "(model, layers=None, *, weights='random', unit='center', input=None, input_shape=None, "
+        "training=False, rules=None)"
     ),
     "Profile.plot": "(self, ax=None, **options)",
     "calibrate_batch_norm": (

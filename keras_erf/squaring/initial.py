@@ -39,6 +39,7 @@ def squares(layer: Any, name: str, weights: Weights, *, of: str = "kernel") -> n
         name: Of the weight, such as `"kernel"`.
         weights: `"given"` takes the weight's own values, whose signs are then
             taken as random; `"random"` the distribution its initialiser draws from.
+        of: What the initialiser is named by, such as `"depthwise"`.
 
     Raises:
         InvalidInputError: What the initialiser draws has a mean other than zero.
@@ -68,9 +69,9 @@ def second_moment(initializer: Any, shape: Sequence[int]) -> Any:
         return initializer.second_moment(shape)
     if isinstance(initializer, initializers.VarianceScaling):
         receptive = math.prod(shape[:-2])
-        fans = {"fan_in": receptive * (shape[-2] if len(shape) > 1 else shape[-1])}
-        fans["fan_out"] = receptive * shape[-1]
-        fans["fan_avg"] = (fans["fan_in"] + fans["fan_out"]) / 2
+        into = receptive * (shape[-2] if len(shape) > 1 else shape[-1])
+        out = receptive * shape[-1]
+        fans = {"fan_in": into, "fan_out": out, "fan_avg": (into + out) / 2}
         return initializer.scale / max(1.0, fans[initializer.mode])
     if isinstance(initializer, initializers.RandomNormal):
         return None if initializer.mean else initializer.stddev**2
@@ -104,7 +105,7 @@ def _drawn(initializer: Any, shape: Sequence[int]) -> Any:
 
 
 def _copies(initializer: Any) -> list[Any]:
-    """The initialiser as often as it is asked; one with a seed gets others, or draws would agree."""
+    """The initialiser as often as it is asked; with other seeds, or all draws would agree."""
     config = initializer.get_config() if isinstance(initializer, initializers.Initializer) else {}
     if "seed" not in config:
         return [initializer] * DRAWS

@@ -46,7 +46,7 @@ class MeasuredSquares(keras.Layer):
         """Zeros of the output's shape, whose gradient is the squared one."""
         flat = [tf.convert_to_tensor(one) for one in keras.tree.flatten(inputs)]
 
-        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        @tf.custom_gradient
         def run(*values: Any) -> Any:
             made = [tf.zeros((len(values[0]), *shape), DTYPE) for shape in self.shapes]
 

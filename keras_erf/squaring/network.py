@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_erf.graph import Graph, Node, Tensor, plain_call
 from keras_erf.rules import is_patched, look_up
@@ -87,46 +88,83 @@ def _rule(node: Node, table: Mapping[type | str, Any]) -> Any:
     return look_up(node.kind, table)
 
 
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A call, what stands for it, and the places of the inputs that are reached."""
+
+    node: Node
+    recipe: Recipe
+    places: tuple[int, ...]
+
+
 def _built(
     tracing: Tracing, nodes: Sequence[Node], weights: Weights, training: bool, *, narrow: bool
 ) -> SquaredNetwork:
     graph = tracing.graph
-    builder = _Builder(graph, first=len(graph.tensors))
     signals = {number: drawn(1.0, 0.0, number) for number in graph.inputs}
-    kinds: dict[str, list[str]] = {"approximate": [], "measured": []}
+    steps = list[_Made]()
     for node in nodes:
         places = tuple(p for p, one in enumerate(node.inputs) if tracing.reaches(one))
-        reached = bool(places)
         site = Site(
             node=node,
             call=tracing.call(node),
             signals=tuple(signals[number] for number in node.inputs),
             reached=places,
             channels=_channel_axis(tracing, node.outputs[0]),
-            narrow=narrow and reached,
+            narrow=narrow and bool(places),
             weights=weights,
             training=training,
             key=node.outputs[0],
         )
-        rule = _rule(node, SQUARES)
-        recipe = None if rule is None else rule(site)
-        whole_call = len(places) in (0, len(node.inputs))
-        if recipe is None or (recipe.as_called and not whole_call):
-            if site.narrow:
-                raise _NotAlike
-            recipe = measured(site)
+        recipe = _recipe(site)
         made = recipe.signals * (len(node.outputs) if len(recipe.signals) == 1 else 1)
         signals.update(zip(node.outputs, made, strict=True))
-        if reached:
-            kinds.get(recipe.certainty, []).append(node.name)
-            builder.add(node, recipe, places)
-    found = builder.graph(tracing, narrow)
+        if places:
+            steps.append(_Made(node, recipe, places))
+    builder = _Builder(graph)
+    for step in steps:
+        builder.add(_aligned(step, steps, signals))
     return SquaredNetwork(
-        Tracing(found, tracing.input, OWN),
+        Tracing(builder.graph(tracing, narrow), tracing.input, OWN),
         narrow,
-        tuple(kinds["approximate"]),
-        tuple(kinds["measured"]),
+        tuple(one.node.name for one in steps if one.recipe.certainty == "approximate"),
+        tuple(one.node.name for one in steps if one.recipe.certainty == "measured"),
     )
+
+
+def _recipe(site: Site) -> Recipe:
+    """By the rule of the table, or else measured."""
+    node = site.node
+    rule = _rule(node, SQUARES)
+    recipe = None if rule is None else rule(site)
+    partly = 0 < len(site.reached) < len(node.inputs)
+    if recipe is None or (recipe.as_called and partly):
+        if site.narrow:
+            raise _NotAlike
+        return measured(site)
+    return recipe
+
+
+def _aligned(step: _Made, steps: Sequence[_Made], signals: Mapping[int, Signal]) -> _Made:
+    """A sum whose gates before and behind it open together, as along a shortcut.
+
+    Behind `relu(x + F(x))` with `x` from a ReLU, what that let pass is let pass again more
+    often than by chance. The shortcut's squares weigh `E[s s'] / (E[s] E[s'])` more, with
+    the squared slopes `s` and `s'` of the activations before and behind the sum.
+    """
+    node, recipe = step.node, step.recipe
+    users = [one for one in steps if node.outputs[0] in one.node.inputs]
+    if recipe.layer is not None or len(node.inputs) < 2 or len(users) != 1:
+        return step
+    after = signals[users[0].node.outputs[0]].slopes
+    if after is None or len(users[0].node.inputs) > 1 or not after.any():
+        return step
+    factors = list(recipe.before or (1.0,) * len(node.inputs))
+    for place, number in enumerate(node.inputs):
+        slopes = signals[number].slopes
+        if slopes is not None and slopes.any() and slopes.shape == after.shape:
+            factors[place] *= float((slopes * after).mean() / (slopes.mean() * after.mean()))
+    return replace(step, recipe=replace(recipe, before=tuple(factors)))
 
 
 def _channel_axis(tracing: Tracing, tensor: int) -> int:
@@ -141,16 +179,16 @@ def _channel_axis(tracing: Tracing, tensor: int) -> int:
 class _Builder:
     """Puts the calls of the squared network in a row."""
 
-    def __init__(self, graph: Graph, *, first: int) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.tensors: list[Tensor] = list(graph.tensors)
         self.name = graph.name
-        self.first = first
         self.nodes: list[Node] = []
 
-    def add(self, node: Node, recipe: Recipe, places: Sequence[int]) -> None:
+    def add(self, step: _Made) -> None:
         """Adds what stands for a call: factors before it, its layer, a factor behind it."""
+        node, recipe = step.node, step.recipe
         before = recipe.before or (1.0,) * len(node.inputs)
-        inputs = tuple(self._scaled(node, node.inputs[one], before[one]) for one in places)
+        inputs = tuple(self._scaled(node, node.inputs[one], before[one]) for one in step.places)
         layer, name = recipe.layer, node.name
         last = _is_one(recipe.after)
         output = node.outputs[0] if last else self._new(name)
@@ -183,7 +221,7 @@ class _Builder:
         return made
 
     def _scale(self, name: str, factor: Any, source: int, made: int) -> None:
-        layer = keras.layers.Rescaling(factor, dtype=DTYPE)
+        layer = keras.layers.Rescaling(np.asarray(factor, DTYPE), dtype=DTYPE)
         self.nodes.append(plain_call(name, layer, (source,), made))
 
     def _new(self, name: str) -> int:

@@ -120,9 +120,7 @@ def largest(site: Site) -> Recipe | None:
         return None
     share = 1 / len(site.signals)
     made = mixed(list(site.signals), [share] * len(site.signals))
-    return Recipe(
-        None, (made,), before=(share,) * len(site.signals), certainty="approximate"
-    )
+    return Recipe(None, (made,), before=(share,) * len(site.signals), certainty="approximate")
 
 
 def multiplied(site: Site) -> Recipe | None:

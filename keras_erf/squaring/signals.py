@@ -51,7 +51,9 @@ class Signal:
         means = self.values.mean(axis=1, keepdims=True)
         variances = self.values.var(axis=1, keepdims=True)
         scales = 1 / (variances + epsilon)
-        return Signal((self.values - means) * np.sqrt(scales)), float(scales.mean())
+        # The mean of reciprocals of variances of `n` Gaussians is too large by n / (n - 3).
+        scale = scales.mean() * (1 - 3 / self.values.shape[1])
+        return Signal((self.values - means) * np.sqrt(scales)), float(scale)
 
     def scaled(self, factor: float) -> Signal:
         """The signal multiplied by a number whose square is `factor`."""

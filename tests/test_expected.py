@@ -1,0 +1,448 @@
+"""The expected field: against Jacobians, all sign flips, closed forms and an ensemble."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+from scipy import integrate, stats
+
+import keras_erf as erf
+from keras_erf import zoo
+from keras_erf.cone import whole_cone
+from keras_erf.errors import GradientError, InvalidInputError, UnknownLayerError
+from keras_erf.squaring import squared
+from keras_erf.squaring.network import _built
+from keras_erf.theoretical import locate
+from tests import jacobian, oracles
+
+
+def seeded(model: keras.Model, seed: int = 0) -> keras.Model:
+    """Gives all weights values of either sign, statistics positive ones."""
+    rng = np.random.default_rng(seed)
+    for variable in model.weights:
+        values = rng.uniform(0.3, 1.2, variable.shape)
+        if not variable.path.endswith("variance"):
+            values *= rng.choice((-1, 1), variable.shape)
+        variable.assign(values)
+    return model
+
+
+def built(make: Callable[[Any], Any], shape: tuple[int, ...], seed: int = 0) -> keras.Model:
+    # In three dimensions TensorFlow pools in single precision only.
+    with jacobian.precision("float32" if len(shape) == 4 else "float64"):
+        inputs = keras.Input(shape)
+        return seeded(keras.Model(inputs, make(inputs)), seed)
+
+
+def squares_of_jacobian(model: keras.Model, unit: tuple[int, ...]) -> np.ndarray:
+    """Sum over the unit's channels, mean over the input's, of the Jacobian's squares."""
+    values = np.random.default_rng(1).normal(size=(1, *model.input_shape[1:]))
+    x = tf.constant(values, model.inputs[0].dtype)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = model(x)[(0, *unit)]
+    found = tape.jacobian(y, x, experimental_use_pfor=False).numpy()[:, 0]
+    return np.square(found).sum(axis=0).mean(axis=-1)
+
+
+# Layers whose Jacobian has no entry that is a sum over random weights: the mean over random signs
+# of its squares is that of its squares.
+SINGLE: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
+    "conv1d": (lambda x: layers.Conv1D(3, 3, padding="causal")(x), (9, 2)),
+    "conv2d": (lambda x: layers.Conv2D(3, 3, padding="same")(x), (7, 6, 2)),
+    "strided": (lambda x: layers.Conv2D(2, 3, strides=2, padding="same")(x), (8, 7, 2)),
+    "dilated": (lambda x: layers.Conv2D(2, 3, dilation_rate=2)(x), (9, 9, 2)),
+    "grouped": (lambda x: layers.Conv2D(4, 3, groups=2)(x), (6, 6, 4)),
+    "conv3d": (lambda x: layers.Conv3D(2, 2)(x), (4, 3, 3, 2)),
+    "depthwise": (lambda x: layers.DepthwiseConv2D(3, depth_multiplier=2)(x), (6, 6, 3)),
+    "separable": (lambda x: layers.SeparableConv2D(3, 3)(x), (6, 6, 2)),
+    "transposed": (
+        lambda x: layers.Conv2DTranspose(2, 3, strides=2, padding="same")(x),
+        (5, 4, 3),
+    ),
+    "dense": (lambda x: layers.Dense(4)(x), (5, 5, 3)),
+    "average pool": (lambda x: layers.AveragePooling2D(3, 2)(x), (8, 7, 2)),
+    "average pool, same": (lambda x: layers.AveragePooling2D(3, 1, padding="same")(x), (5, 6, 2)),
+    "average pool, volume": (lambda x: layers.AveragePooling3D(2)(x), (4, 4, 4, 2)),
+    "global average": (
+        lambda x: x - layers.GlobalAveragePooling2D(keepdims=True)(layers.Conv2D(2, 1)(x)),
+        (4, 5, 2),
+    ),
+    "zero padding": (lambda x: layers.ZeroPadding2D(((1, 0), (2, 1)))(x), (4, 4, 2)),
+    "cropping": (lambda x: layers.Cropping2D(1)(x), (6, 6, 2)),
+    "copies": (lambda x: layers.UpSampling2D(2)(x), (4, 4, 2)),
+    "interpolation": (lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x), (5, 4, 2)),
+    "resizing": (lambda x: layers.Resizing(7, 9)(x), (5, 4, 2)),
+    "batch normalisation": (lambda x: layers.BatchNormalization()(x), (4, 4, 3)),
+    "standardisation": (
+        lambda x: layers.Normalization(mean=[1.0, 2.0], variance=[4.0, 0.25])(x),
+        (4, 4, 2),
+    ),
+    "rescaling": (lambda x: layers.Rescaling(1 / 3, offset=2)(x), (4, 4, 2)),
+    "scales by channel": (lambda x: layers.Rescaling([2.0, 3.0])(x), (4, 4, 2)),
+    "numbers": (lambda x: 3.0 * x / 4.0 - 1.0, (4, 4, 2)),
+    "numbers by place": (lambda x: x * np.arange(1.0, 17).reshape(4, 4, 1), (4, 4, 2)),
+    "permuted": (lambda x: layers.Permute((2, 1, 3))(x), (4, 5, 2)),
+    "reshaped": (lambda x: layers.Reshape((5, 4, 2))(x), (4, 5, 2)),
+    "cut and put together": (
+        lambda x: ops.concatenate([x[..., :1], layers.Conv2D(2, 1)(x[..., 1:])], axis=-1),
+        (4, 4, 3),
+    ),
+    "sum of branches": (
+        lambda x: layers.Conv2D(2, 3, padding="same")(x) - layers.Conv2D(2, 1)(x),
+        (5, 5, 2),
+    ),
+    "mean of branches": (
+        lambda x: layers.Average()([layers.Conv2D(2, 1, strides=2)(x), layers.Conv2D(2, 2, 2)(x)]),
+        (6, 6, 2),
+    ),
+    "repeated over time": (
+        lambda x: layers.TimeDistributed(layers.Conv1D(2, 3, padding="same"))(x),
+        (3, 5, 2),
+    ),
+}
+# Entries that are sums over random weights get their squares' mean all the same.
+SUMMED = {"sum of branches", "mean of branches", "separable", "global average"}
+# Measured by random signs: right in the mean only.
+DRAWN = {"repeated over time"}
+
+
+@pytest.mark.parametrize("name", sorted(set(SINGLE) - SUMMED - DRAWN))
+@pytest.mark.parametrize("corner", [False, True])
+def test_squares_of_one_layer_are_those_of_its_jacobian(name, corner):
+    make, shape = SINGLE[name]
+    model = built(make, shape)
+    unit = (0,) * (len(shape) - 1) if corner else "center"
+    if corner and name == "zero padding":
+        pytest.skip("a corner of the padding sees nothing")
+    found = erf.expected(model, weights="given", unit=unit)
+    wanted = squares_of_jacobian(model, found.unit)
+    single = len(shape) == 4 or name in ("interpolation", "resizing", "rescaling")
+    np.testing.assert_allclose(found.map, wanted, rtol=1e-6 if single else 1e-12, atol=0)
+    assert found.provenance["expected"]["approximate"] == []
+    assert found.provenance["expected"]["measured"] == []
+
+
+def test_a_layer_without_a_rule_is_measured():
+    make, shape = SINGLE["repeated over time"]
+    model = built(make, shape)
+    found = erf.expected(model, weights="given")
+    wanted = squares_of_jacobian(model, found.unit)
+    assert len(found.provenance["expected"]["measured"]) == 1
+    # An input channel sees two of the output's, by draws of 32 signs: a few tenths off at most.
+    np.testing.assert_allclose(found.map, wanted, rtol=0.6)
+    np.testing.assert_allclose(found.map.sum(), wanted.sum(), rtol=0.25)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Rolled(layers.Layer):
+    """Three times the pixel one to the left: each pixel is seen by one unit."""
+
+    def call(self, x):
+        return 3.0 * ops.roll(x, 1, axis=1)
+
+
+def test_measured_squares_are_exact_where_each_pixel_is_seen_once():
+    model = built(lambda x: layers.Conv1D(2, 3)(Rolled()(x)), (8, 2))
+    found = erf.expected(model, weights="given")
+    wanted = squares_of_jacobian(model, found.unit)
+    np.testing.assert_allclose(found.map, wanted, rtol=1e-12)
+    assert found.provenance["expected"]["measured"] == [model.layers[1].name]
+
+
+class Flips:
+    """The mean squared gradient of a small model over every choice of its weights' signs."""
+
+    def __init__(self, model: keras.Model, unit: tuple[int, ...]) -> None:
+        self.model, self.unit = model, unit
+        self.variables = model.trainable_variables
+        self.values = [variable.numpy() for variable in self.variables]
+
+    def squares(self) -> np.ndarray:
+        x = tf.zeros((1, *self.model.input_shape[1:]), tf.float64)
+
+        @tf.function
+        def gradient(weights):
+            with tf.GradientTape() as tape, keras.StatelessScope(zip_of(self.variables, weights)):
+                tape.watch(x)
+                y = tf.reduce_sum(self.model(x)[(0, *self.unit)])
+            return tape.gradient(y, x)
+
+        sizes = [value.size for value in self.values]
+        total, count = np.zeros(x.shape[1:]), 0
+        for signs in itertools.product((-1.0, 1.0), repeat=sum(sizes)):
+            parts = np.split(np.array(signs), np.cumsum(sizes)[:-1])
+            flipped = [
+                tf.constant(value * part.reshape(value.shape))
+                for value, part in zip(self.values, parts, strict=True)
+            ]
+            total += np.square(gradient(flipped).numpy()[0])
+            count += 1
+        return (total / count).mean(axis=-1)
+
+
+def zip_of(variables, weights):
+    return list(zip(variables, weights, strict=True))
+
+
+def small_residual(x: Any) -> Any:
+    """A strided convolution, a shortcut and an average pool: 6 + 4 weights."""
+    x = layers.Conv1D(2, 3, strides=2, padding="same", use_bias=False)(x)
+    y = layers.DepthwiseConv1D(2, padding="same", use_bias=False)(x)
+    return layers.AveragePooling1D(2, 1, padding="same")(layers.Add()([x, y]))
+
+
+def small_branches(x: Any) -> Any:
+    """A dilated and a 1x1 convolution side by side, then one over both: 3 + 1 + 4 weights."""
+    one = layers.Conv1D(1, 3, dilation_rate=2, padding="same", use_bias=False)(x)
+    other = layers.Conv1D(1, 1, use_bias=False)(x)
+    both = layers.Concatenate()([one, other])
+    return layers.Conv1D(1, 2, padding="same", use_bias=False)(both)
+
+
+@pytest.mark.parametrize("make", [small_residual, small_branches])
+def test_all_sign_flips_have_the_expected_squares_in_the_mean(make):
+    model = built(make, (9, 1))
+    found = erf.expected(model, weights="given")
+    wanted = Flips(model, found.unit).squares()
+    np.testing.assert_allclose(found.map, wanted, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("depth", [5, 10, 20, 40])
+@pytest.mark.parametrize("activation", [None, "relu", "tanh"])
+def test_random_stacks_have_the_map_of_uniform_kernels(depth, activation):
+    size = 2 * depth + 1
+    model = zoo.build("plain", depth=depth, activation=activation, input_shape=(size, size))
+    found = erf.expected(model)
+    wanted = oracles.uniform_map(depth, 3)
+    shown = found.map / found.map.sum()
+    np.testing.assert_allclose(shown, wanted, rtol=1e-10)
+    assert round(found.size**2) == oracles.PIXELS_OF_UNIFORM[depth]
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_any_number_of_axes(dims):
+    model = zoo.build("plain", depth=3, dims=dims, kernel_size=2, input_shape=(9,) * dims)
+    found = erf.expected(model)
+    shown = found.map[found.map > 0].ravel() / found.map.sum()
+    np.testing.assert_allclose(shown, oracles.uniform_map(3, 2, dims).ravel(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 7])
+def test_a_relu_halves_the_squares(depth):
+    # He's kernels have variance 2 / (9 c): each ReLU layer keeps the energy, the last has twice
+    # that of its 8 channels.
+    model = zoo.build("plain", depth=depth, activation="relu", input_shape=(31, 31))
+    assert erf.expected(model).moments().mass == pytest.approx(2 * 8, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "gelu", "silu"])
+def test_slopes_are_those_of_a_gaussian_signal(name):
+    function = keras.activations.get(name)
+
+    def build(activation):
+        start = keras.initializers.RandomNormal(stddev=0.5, seed=0)
+        x = keras.Input((9, 9, 4))
+        y = layers.Conv2D(8, 3, kernel_initializer=start, activation=activation)(x)
+        return keras.Model(x, layers.Conv2D(8, 3, kernel_initializer=start)(y))
+
+    # Of noise of variance 1: 9 * 4 terms of variance 1/4.
+    spread = 3.0
+
+    def integrand(z):
+        point = tf.constant(spread * z, tf.float64)
+        with tf.GradientTape() as tape:
+            tape.watch(point)
+            made = function(point)
+        return float(tape.gradient(made, point)) ** 2 * stats.norm.pdf(z)
+
+    wanted, _ = integrate.quad(integrand, -8, 8, limit=200, points=[0])
+    ratio = erf.expected(build(name)).moments().mass / erf.expected(build(None)).moments().mass
+    assert ratio == pytest.approx(wanted, rel=0.02)
+
+
+@pytest.mark.parametrize("layer", [layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout])
+def test_dropout_scales_by_what_is_kept(layer):
+    x = keras.Input((9, 9, 2))
+    model = keras.Model(x, layers.Conv2D(3, 3)(layer(0.2)(layers.Conv2D(3, 3)(x))))
+    quiet, active = erf.expected(model), erf.expected(model, training=True)
+    np.testing.assert_allclose(active.map, quiet.map / 0.8, rtol=1e-12)
+
+
+def test_a_shortcut_weighs_as_much_as_its_branch():
+    # y = x + F(x) with one convolution of energy v in F: (1 + v K), K uniform.
+    energy, start = 2.25, keras.initializers.RandomNormal(stddev=1.5 / np.sqrt(9 * 8), seed=0)
+    inputs = x = keras.Input((21, 21, 8))
+    for _ in range(3):
+        branch = layers.Conv2D(8, 3, padding="same", kernel_initializer=start)(x)
+        x = layers.Add()([x, branch])
+    found = erf.expected(keras.Model(inputs, x))
+    wanted = np.zeros((21, 21))
+    for steps, ways in enumerate((1, 3, 3, 1)):
+        around = 10 - steps
+        wanted += ways * energy**steps * np.pad(oracles.uniform_map(steps, 3), around)
+    np.testing.assert_allclose(found.map, wanted, rtol=1e-10)
+
+
+def test_random_batch_normalisation_undoes_the_scale_before_it():
+    def build(scale):
+        start = keras.initializers.RandomNormal(stddev=scale, seed=0)
+        x = keras.Input((17, 17, 4))
+        y = layers.Conv2D(6, 3, padding="same", kernel_initializer=start)(x)
+        return keras.Model(
+            x, layers.Add()([layers.Conv2D(6, 1)(x), layers.BatchNormalization()(y)])
+        )
+
+    small, large = erf.expected(build(0.5)), erf.expected(build(5.0))
+    # But for epsilon, 1e-3 against a variance of 9.
+    np.testing.assert_allclose(small.map, large.map, rtol=2e-4)
+    # The branch: 9 x 4 terms of one unit's energy in all, for each of 6 units.
+    edge = small.map[8, 9] * 9 * 4
+    assert edge == pytest.approx(6, rel=0.01)
+
+
+def test_an_ensemble_agrees():
+    def build(seed):
+        return zoo.build(
+            "plain",
+            depth=4,
+            filters=24,
+            channels=8,
+            activation="relu",
+            input_shape=(9, 9),
+            seed=seed,
+        )
+
+    predicted = erf.expected(build(0))
+    sampled = erf.ensemble(build, runs=120, definition="luo2016-squared")
+    mass = sampled.estimate("mass")
+    assert abs(predicted.moments().mass - mass.value) < 4 * mass.error
+    assert np.corrcoef(predicted.map.ravel(), sampled.map.ravel())[0, 1] > 0.985
+
+
+def test_one_channel_stands_for_all():
+    def build():
+        x = keras.Input((24, 24, 3))
+        y = layers.Conv2D(6, 3, strides=2, padding="same", activation="relu")(x)
+        z = layers.SeparableConv2D(6, 3, padding="same", depth_multiplier=2)(y)
+        y = layers.Concatenate()([layers.Conv2D(3, 3, padding="same", groups=3)(y), z])
+        y = layers.MaxPooling2D(3, 2, padding="same")(layers.ReLU()(y))
+        y = layers.Conv2DTranspose(4, 4, strides=2, padding="same")(y)
+        return keras.Model(x, layers.DepthwiseConv2D(3, padding="same")(y))
+
+    target = locate(build())
+    network = squared(target.tracing, [target.tensor], weights="random", training=False)
+    assert network.narrow
+    nodes = list(target.graph.ancestors(target.tensor))
+    wide = _built(target.tracing, nodes, "random", False, narrow=False)
+    found = []
+    for one in (network, wide):
+        shape = one.tracing.shape(target.input)
+        x = tf.zeros((1, *shape), tf.float64)
+        cone = whole_cone(one.tracing.graph, [target.tensor])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = cone.run({target.input: x})[target.tensor][0, 6, 6]
+            seed = tf.reduce_sum(y)
+        found.append(tape.gradient(seed, x).numpy()[0].mean(axis=-1))
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_growth_is_the_expected_field_of_each_layer():
+    model = zoo.build("plain", depth=6, activation="relu", input_shape=(21, 21))
+    grown = erf.growth(model)
+    assert [one.layer for one in grown.results] == [one.name for one in model.layers[1:]]
+    assert round(grown["conv5"].size ** 2) == oracles.PIXELS_OF_UNIFORM[5]
+    assert list(grown.frame["depth"]) == list(range(1, 12))
+    one = erf.expected(model, "conv4")
+    np.testing.assert_allclose(grown["conv4"].map, one.map, rtol=1e-12)
+    assert [one.layer for one in erf.growth(model, ["conv2", "conv4"]).results] == [
+        "conv2",
+        "conv4",
+    ]
+
+
+def test_the_model_stays_as_it_is():
+    model = zoo.load("cifar_resnet14")
+    before = [weight.numpy() for weight in model.weights]
+    calls = [len(layer._inbound_nodes) for layer in model.layers]
+    for weights in ("random", "given"):
+        erf.expected(model, "stage2_block2_out", weights=weights)
+    for weight, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)
+    assert [len(layer._inbound_nodes) for layer in model.layers] == calls
+
+
+def test_units_at_a_border_lose_what_lies_outside():
+    model = zoo.build("plain", depth=3, input_shape=(12, 12))
+    found = erf.expected(model, unit=(0, 0))
+    # A walk that steps out of the image is lost at once: brute force over the paths inside.
+    line = np.zeros(12)
+    line[0] = 1
+    for _ in range(3):
+        line = np.convolve(line, np.ones(3) / 3, mode="same")
+    wanted = np.multiply.outer(line, line)
+    np.testing.assert_allclose(
+        found.map / found.map.max(), wanted / wanted.max(), rtol=1e-10, atol=1e-14
+    )
+
+
+def test_several_inputs():
+    one, other = keras.Input((9, 9, 2), name="one"), keras.Input((9, 9, 2), name="other")
+    x = layers.Conv2D(4, 3, padding="same")(one)
+    y = layers.Conv2D(4, 5, padding="same")(other)
+    model = keras.Model([one, other], layers.Conv2D(2, 3)(layers.Concatenate()([x, y])))
+    assert erf.expected(model, input="one").receptive_field.size == (5, 5)
+    found = erf.expected(model, input="other")
+    alone = keras.Model(other, layers.Conv2D(2, 3)(layers.Conv2D(4, 5, padding="same")(other)))
+    wanted = erf.expected(alone)
+    shape = found.map / found.map.sum()
+    np.testing.assert_allclose(shape, wanted.map / wanted.map.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"weights": "trained"}, InvalidInputError, "`weights` must be 'random' or 'given'"),
+        ({"training": 1}, InvalidInputError, "`training` must be True or False"),
+        ({"layer": "conv9"}, UnknownLayerError, "conv9"),
+        ({"unit": (99, 99)}, InvalidInputError, "`unit`"),
+    ],
+)
+def test_bad_arguments_are_told(options, error, text):
+    model = zoo.build("plain", depth=2, input_shape=(9, 9))
+    with pytest.raises(error, match=text):
+        erf.expected(model, **options)
+
+
+def test_weights_about_another_mean_have_no_random_signs():
+    model = zoo.build("plain", depth=2, weights="uniform", input_shape=(9, 9))
+    with pytest.raises(InvalidInputError, match=r"`weights` must be 'given'.*'conv1'.*Ones"):
+        erf.expected(model)
+    assert erf.expected(model, weights="given").size > 0
+
+
+def test_no_gradient_is_told():
+    x = keras.Input((9, 9, 2))
+    y = layers.Conv2D(2, 3, kernel_initializer="zeros")(x)
+    with pytest.raises(GradientError, match="is zero everywhere"):
+        erf.expected(keras.Model(x, y))
+
+
+def test_it_says_what_it_is(tmp_path):
+    model = zoo.build("plain", depth=2, input_shape=(9, 9))
+    found = erf.expected(model)
+    assert "expected of random weights" in repr(found)
+    assert "sample" not in repr(found)
+    assert found.definition.name == "luo2016-squared"
+    found.save(tmp_path / "one.npz")
+    again = erf.load(tmp_path / "one.npz")
+    np.testing.assert_array_equal(again.map, found.map)
+    assert again.provenance["expected"] == {"weights": "random", "approximate": [], "measured": []}
