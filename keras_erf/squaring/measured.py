@@ -20,7 +20,7 @@ from keras_erf.squaring.signals import Signal, drawn
 __all__ = ["MeasuredSquares", "measured"]
 
 # Draws of inputs and signs; each entry is off by sqrt(2 / DRAWS) of itself, less in sums.
-DRAWS = 32
+DRAWS = 64
 
 
 def measured(site: Site) -> Recipe:

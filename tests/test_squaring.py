@@ -1,0 +1,199 @@
+"""What the squared network is made of: initialisers' variances, signals, gates, merges."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import initializers, layers, ops
+
+import keras_erf as erf
+from keras_erf.squaring.initial import second_moment
+from keras_erf.squaring.signals import activated, averaged, drawn, largest_of, mixed, summed
+
+# Examples of a signal stand for all: figures are within a few percent.
+EXAMPLES = 0.03
+
+INITIALIZERS = [
+    initializers.GlorotUniform(seed=0),
+    initializers.GlorotNormal(seed=0),
+    initializers.HeUniform(seed=0),
+    initializers.HeNormal(seed=0),
+    initializers.LecunNormal(seed=0),
+    initializers.VarianceScaling(0.5, "fan_out", "untruncated_normal", seed=0),
+    initializers.RandomNormal(stddev=0.3, seed=0),
+    initializers.TruncatedNormal(stddev=0.3, seed=0),
+    initializers.RandomUniform(-0.2, 0.2, seed=0),
+    initializers.Orthogonal(gain=1.5, seed=0),
+]
+
+
+@pytest.mark.parametrize("initializer", INITIALIZERS, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("shape", [(3, 3, 40, 60), (3, 3, 60, 1), (400, 300), (60, 400)])
+def test_initialisers_have_the_variance_they_draw(initializer, shape):
+    kind, config = type(initializer), initializer.get_config()
+    draws = [
+        np.asarray(kind.from_config({**config, "seed": seed})(shape), np.float64)
+        for seed in range(max(1, 100_000 // math.prod(shape)))
+    ]
+    # Rows or columns of an orthogonal matrix have a length that does not vary at all.
+    drawn_squares = np.square(draws).mean()
+    assert second_moment(initializer, shape) == pytest.approx(drawn_squares, rel=0.02)
+
+
+class Cornered(initializers.Initializer):
+    """Known to no table: a normal one, of three times the spread in the first row."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        values = np.random.default_rng(self.seed).standard_normal(shape)
+        values[0] *= 3
+        return ops.convert_to_tensor(values.astype("float32"))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
+
+def test_an_unknown_initialiser_is_asked():
+    found = second_moment(Cornered(), (3, 3, 20, 30))
+    assert found.shape == (3, 3, 1, 1)
+    wanted = np.repeat([9.0, 1.0, 1.0], 3).reshape(3, 3)
+    np.testing.assert_allclose(found[..., 0, 0], wanted, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        initializers.Ones(),
+        initializers.RandomNormal(mean=0.1),
+        initializers.RandomUniform(0, 1),
+        initializers.TruncatedNormal(mean=-0.1),
+        lambda shape, dtype=None: ops.ones(shape),
+    ],
+)
+def test_a_mean_other_than_zero_is_seen(initializer):
+    assert second_moment(initializer, (3, 3, 8, 8)) is None
+
+
+def test_zeros_are_about_zero():
+    assert second_moment(initializers.Zeros(), (3, 3, 8, 8)) == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_relu_of_a_gaussian_signal(share):
+    # Cho and Saul 2009, "Kernel methods for deep learning", equation 6 with n = 1.
+    before = drawn(4.0, 4.0 * share, key=1)
+    angle = math.acos(share)
+    wanted = 4.0 / (2 * math.pi) * (math.sin(angle) + (math.pi - angle) * share)
+    after, slope = activated(before, keras.activations.relu)
+    assert slope == 0.5
+    assert after.second == pytest.approx(2.0, rel=1e-12)
+    assert after.shared == pytest.approx(wanted, rel=EXAMPLES)
+
+
+def test_signals_of_independent_sums_add():
+    one, other = drawn(1.0, 0.25, key=1), drawn(3.0, 2.0, key=2)
+    both = summed([one, other])
+    assert both.second == pytest.approx(4.0, rel=EXAMPLES)
+    assert both.shared == pytest.approx(2.25, rel=2 * EXAMPLES)
+    mean = averaged(other, 4)
+    assert mean.second == pytest.approx(2.0 + 1.0 / 4, rel=EXAMPLES)
+    assert mixed([one, other], [1, 3]).second == pytest.approx(0.25 + 2.25, rel=EXAMPLES)
+
+
+@pytest.mark.parametrize("size", [2, 4, 9])
+def test_the_largest_of_some_entries_is_one_that_was_let_pass(size):
+    after, _ = activated(drawn(1.0, 0.0, key=3), keras.activations.relu)
+    _, share = largest_of(after, size)
+    assert share == pytest.approx((1 - 0.5**size) / 0.5, rel=EXAMPLES)
+    assert largest_of(drawn(1.0, 0.0, key=3), size)[1] == 1.0
+
+
+def normal(variance: float) -> initializers.Initializer:
+    return initializers.RandomNormal(stddev=math.sqrt(variance), seed=0)
+
+
+def two_convolutions(first: float, second: float) -> tuple[Any, Any, Any]:
+    """A 1x1 and a 3x3 convolution of one input, whose outputs have these variances."""
+    x = keras.Input((7, 7, 4))
+    one = layers.Conv2D(8, 1, kernel_initializer=normal(first / 4))(x)
+    other = layers.Conv2D(8, 3, padding="same", kernel_initializer=normal(second / 36))(x)
+    return x, one, other
+
+
+def centre_and_edge(x: Any, y: Any) -> tuple[float, float]:
+    """The expected squares at the unit's own pixel and at its neighbour, of a channel of 8."""
+    found = erf.expected(keras.Model(x, y)).map / 8
+    return found[3, 3], found[3, 4]
+
+
+def test_a_product_has_the_other_factor_for_slope():
+    x, one, other = two_convolutions(2.0, 5.0)
+    centre, edge = centre_and_edge(x, layers.Multiply()([one, other]))
+    assert edge == pytest.approx(2.0 * 5 / 36, rel=1e-9)
+    assert centre == pytest.approx(5.0 * 2 / 4 + 2.0 * 5 / 36, rel=1e-9)
+
+
+def test_a_maximum_is_each_as_often():
+    x, one, other = two_convolutions(2.0, 2.0)
+    centre, edge = centre_and_edge(x, layers.Maximum()([one, other]))
+    assert edge == pytest.approx(2 / 36 / 2, rel=1e-9)
+    assert centre == pytest.approx((2 / 4 + 2 / 36) / 2, rel=1e-9)
+
+
+def test_a_shortcut_lets_pass_what_was_let_pass():
+    # x = relu(a), z = relu(x + b), a and b alike: both let a pass in 3 of 8 cases, where b is
+    # above -a; and z is above zero in 5 of 8.
+    x, one, other = two_convolutions(1.0, 1.0)
+    centre, edge = centre_and_edge(x, layers.ReLU()(layers.Add()([layers.ReLU()(one), other])))
+    assert edge == pytest.approx(5 / 8 / 36, rel=EXAMPLES)
+    assert centre == pytest.approx(3 / 8 / 4 + 5 / 8 / 36, rel=EXAMPLES)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_max_pool_behind_a_relu(size):
+    x = keras.Input((6, 6, 4))
+    y = layers.Conv2D(8, 1, activation="relu", kernel_initializer=normal(0.25))(x)
+    found = erf.expected(keras.Model(x, layers.MaxPooling2D(size)(y)))
+    wanted = 8 * 0.25 * (1 - 0.5 ** (size * size)) / size**2
+    values = found.map[found.map > 0]
+    assert values.size == size**2
+    np.testing.assert_allclose(values, wanted, rtol=EXAMPLES)
+    assert len(found.provenance["expected"]["approximate"]) == 1
+
+
+def test_a_global_maximum_is_at_each_place_as_often():
+    x = keras.Input((4, 5, 4))
+    y = layers.Conv2D(8, 1, kernel_initializer=normal(0.25))(x)
+    gate = layers.GlobalMaxPooling2D(keepdims=True)(y)
+    found = erf.expected(keras.Model(x, layers.Add()([layers.Conv2D(8, 1)(x), gate])))
+    assert found.map[0, 0] == pytest.approx(8 * 0.25 / 20, rel=1e-9)
+
+
+def test_softmax_attention_is_measured():
+    keras.utils.set_random_seed(0)
+    x = keras.Input((6, 32))
+    model = keras.Model(x, layers.MultiHeadAttention(2, 16)(x, x))
+    found = erf.expected(model)
+    assert len(found.provenance["expected"]["measured"]) == 1
+
+    # Against plain sampling of inputs, with the weights there are.
+    def run(values: np.ndarray) -> np.ndarray:
+        inputs = tf.constant(values)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            # Signs of their own for each channel: sums over channels are over independent terms.
+            signs = np.random.default_rng(1).choice((-1.0, 1.0), (len(values), 1, 32))
+            seen = tf.reduce_sum(model(inputs)[:, 3:4] * signs.astype("float32"))
+        return tape.gradient(seen, inputs).numpy()
+
+    values = np.random.default_rng(0).standard_normal((4000, 6, 32)).astype("float32")
+    wanted = np.square(run(values)).mean(axis=(0, 2))
+    np.testing.assert_allclose(found.map, wanted, rtol=0.4)
+    assert found.map.sum() == pytest.approx(wanted.sum(), rel=0.1)
