@@ -36,6 +36,7 @@ setup(
         "keras_erf.plotting",
         "keras_erf.rules",
         "keras_erf.squaring",
+        "keras_erf.theory",
     ],
     package_dir={"keras_erf.models": "models"},
     package_data={

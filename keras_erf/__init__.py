@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras_erf._version import __version__
 
 if TYPE_CHECKING:
-    from keras_erf import analysis, errors, plotting, rules, zoo
+    from keras_erf import analysis, errors, plotting, rules, theory, zoo
     from keras_erf.calibrating import calibrate_batch_norm
     from keras_erf.checking import Check, check
     from keras_erf.definitions import DEFINITIONS, Definition
@@ -57,6 +57,7 @@ __all__ = [
     "receptive_field",
     "receptive_fields",
     "rules",
+    "theory",
     "tile_overlap",
     "unproductive_layers",
     "zoo",
@@ -89,7 +90,7 @@ _HOMES = {
     "tile_overlap": "tiling",
     "unproductive_layers": "paths",
 }
-_MODULES = ("analysis", "errors", "plotting", "rules", "zoo")
+_MODULES = ("analysis", "errors", "plotting", "rules", "theory", "zoo")
 
 
 def __getattr__(name: str) -> Any:

@@ -42,6 +42,7 @@ NAMES = [
     "receptive_field",
     "receptive_fields",
     "rules",
+    "theory",
     "tile_overlap",
     "unproductive_layers",
     "zoo",

@@ -1,0 +1,139 @@
+"""How sizes follow from depth: the laws of growth and shrinkage, and what pixels make of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import reduce
+from typing import Literal, get_args
+
+import numpy as np
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.theory.coefficients import checked_count, polynomial_coefficients
+
+__all__ = [
+    "GAUSSIAN_SIZE",
+    "Measure",
+    "gaussian_size",
+    "growth_exponents",
+    "size_ratio",
+    "uniform_map",
+    "uniform_size",
+]
+
+# The paper's threshold, 1 - 0.9545: what lies outside of two standard deviations.
+THRESHOLD = 1 - 0.9545
+# Size of a 2-D Gaussian by the paper's rule, in sigmas: sqrt(2 pi ln(1 / 0.0455)) = 4.406.
+GAUSSIAN_SIZE = math.sqrt(2 * math.pi * math.log(1 / THRESHOLD))
+
+Measure = Literal["square", "abs"]
+
+
+def gaussian_size(n: int, kernel_size: int = 3, *, measure: Measure = "square") -> float:
+    """ERF size of `n` layers in the Gaussian limit: `4.406 sqrt(n (k^2 - 1) / 12)`.
+
+    This is the poster's `O(sqrt n)`. The map of |g| of random weights is the root of that of
+    `g^2`, a Gaussian of twice the variance.
+
+    Args:
+        n: Number of layers.
+        kernel_size: Taps of each.
+        measure: `"square"`: of `g^2`, which is that of uniform kernels; `"abs"`: of |g|.
+
+    Raises:
+        InvalidInputError: An argument is out of range.
+
+    Reference:
+        The poster, "Growth vs shrinkage"; the threshold is that of Luo et al. 2016, section 4.
+    """
+    n, k = checked_count("n", n), checked_count("kernel_size", kernel_size)
+    wider = 2 if _checked(measure) == "abs" else 1
+    return GAUSSIAN_SIZE * math.sqrt(wider * n * (k**2 - 1) / 12)
+
+
+def uniform_map(
+    n: int, kernel_size: int = 3, *, measure: Measure = "square", ndim: int = 2
+) -> np.ndarray:
+    """Map of `n` layers of uniform kernels, of peak 1: `E[g^2]` of random ones; or its root.
+
+    Args:
+        n: Number of layers.
+        kernel_size: Taps of each.
+        measure: As in `gaussian_size`.
+        ndim: Number of spatial axes.
+
+    Returns:
+        Float64, `n (k - 1) + 1` pixels along each axis.
+
+    Raises:
+        InvalidInputError: An argument is out of range.
+
+    Reference:
+        Luo et al. 2016, section 2.2: random weights have the variance of uniform kernels.
+    """
+    row = polynomial_coefficients(checked_count("n", n), kernel_size)
+    peak = max(row)
+    # Python divides large integers with one rounding.
+    line = np.array([value / peak for value in row])
+    if _checked(measure) == "abs":
+        line = np.sqrt(line)
+    return reduce(np.multiply.outer, [line] * checked_count("ndim", ndim))
+
+
+def uniform_size(
+    n: int, kernel_size: int = 3, *, measure: Measure = "square", ndim: int = 2
+) -> float:
+    """ERF size of that map by the paper's rule, exact: the number of pixels, its `ndim`-th root.
+
+    At small depths it is above the law for |g| is cut by the theoretical field, and steps in
+    whole pixels.
+
+    Raises:
+        InvalidInputError: An argument is out of range.
+    """
+    above = uniform_map(n, kernel_size, measure=measure, ndim=ndim) > THRESHOLD
+    return float(np.count_nonzero(above) ** (1 / ndim))
+
+
+def size_ratio(n: int, kernel_size: int = 3, *, measure: Measure = "square") -> float:
+    """That size in two dimensions over the theoretical field's `n (k - 1) + 1`: `O(1 / sqrt n)`."""
+    return uniform_size(n, kernel_size, measure=measure) / (n * (kernel_size - 1) + 1)
+
+
+def growth_exponents(
+    depths: Iterable[int], kernel_size: int = 3, *, measure: Measure = "square"
+) -> tuple[float, float]:
+    """Slopes of size and ratio against depth on logarithmic axes, by least squares.
+
+    The laws say 1/2 and -1/2. Over `n = 5, 10 ... 40` they are 0.481 and -0.481 for `g^2`, and
+    0.536 and -0.426 for |g|; the poster's figure has 0.56 and -0.43.
+
+    Args:
+        depths: At least two different numbers of layers.
+        kernel_size: Taps of each.
+        measure: As in `gaussian_size`.
+
+    Raises:
+        InvalidInputError: An argument is out of range.
+
+    Reference:
+        The poster, "Change of ERF".
+    """
+    counts = [checked_count("depths", one) for one in depths]
+    if len(set(counts)) < 2:
+        raise InvalidInputError(
+            f"`depths` must hold two different depths at least. Received: depths={counts}"
+        )
+    at = np.log(counts)
+    sizes = np.log([uniform_size(one, kernel_size, measure=measure) for one in counts])
+    ratios = np.log([size_ratio(one, kernel_size, measure=measure) for one in counts])
+    return float(np.polyfit(at, sizes, 1)[0]), float(np.polyfit(at, ratios, 1)[0])
+
+
+def _checked(measure: str) -> str:
+    if measure not in get_args(Measure):
+        raise InvalidInputError(
+            f"`measure` must be 'square' or 'abs'. Received: measure={measure!r}"
+        )
+    return measure

@@ -1,0 +1,149 @@
+"""What shortcuts, gates, dropout and weaker centres make of the field, in closed form."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.theory.coefficients import checked_count, polynomial_coefficients
+
+__all__ = [
+    "corner_gain",
+    "dropout_factor",
+    "relu_factor",
+    "skip_map",
+    "skip_variance",
+    "soft_centre_variance",
+]
+
+
+def skip_map(
+    blocks: int, energy: float, *, kernel_size: int = 3, layers: int = 1, ndim: int = 2
+) -> np.ndarray:
+    """Mean squared gradient of `y = x + F(x)` repeated: a mixture over the paths' lengths.
+
+    A path takes the branch of `b` of the blocks with the weight `C(n, b) v^b / (1 + v)^n`,
+    and has the map of `b * layers` uniform kernels. The sum is no product of its
+    marginals: in two dimensions it is not separable.
+
+    Args:
+        blocks: Number of blocks `n`.
+        energy: Energy `v` of a branch: the sum of its squared kernels, where the shortcut's
+            is 1.
+        kernel_size: Taps of the branch's kernels along each axis.
+        layers: Convolutions of a branch.
+        ndim: Number of spatial axes.
+
+    Returns:
+        Float64 of sum 1, `n layers (k - 1) + 1` pixels along each axis.
+
+    Raises:
+        InvalidInputError: An argument is out of range.
+
+    Reference:
+        Veit, Wilber and Belongie, "Residual networks behave like ensembles of relatively
+        shallow networks", NIPS 2016, arXiv:1605.06431, section 4.2 (binomial path lengths).
+    """
+    n, per = checked_count("blocks", blocks), checked_count("layers", layers)
+    k, rank = checked_count("kernel_size", kernel_size), checked_count("ndim", ndim)
+    taken = _energy(energy) / (1 + energy)
+    side = n * per * (k - 1) + 1
+    found = np.zeros((side,) * rank)
+    for count in range(n + 1):
+        depth = count * per
+        line = np.array([value / k**depth for value in polynomial_coefficients(depth, k)])
+        around = (side - line.size) // 2, side - line.size - (side - line.size) // 2
+        share = math.comb(n, count) * taken**count * (1 - taken) ** (n - count)
+        found += share * np.pad(reduce(np.multiply.outer, [line] * rank), around)
+    return found
+
+
+def skip_variance(blocks: int, energy: float, *, kernel_size: int = 3, layers: int = 1) -> float:
+    """Variance of that map along an axis: `n q layers (k^2 - 1) / 12`, `q = v / (1 + v)`.
+
+    Without the shortcuts it is that of `q = 1`: they make the effective field smaller by
+    `sqrt q`, while the theoretical one stays.
+
+    Raises:
+        InvalidInputError: An argument is out of range.
+    """
+    n, per = checked_count("blocks", blocks), checked_count("layers", layers)
+    k = checked_count("kernel_size", kernel_size)
+    return n * _energy(energy) / (1 + energy) * per * (k**2 - 1) / 12
+
+
+def relu_factor(layers: int) -> float:
+    """What is left of the mean squared gradient behind so many ReLUs of signals about zero: `2^-n`.
+
+    The shape of the map stays, in wide networks.
+
+    Raises:
+        InvalidInputError: `layers` is negative.
+
+    Reference:
+        He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015, arXiv:1502.01852,
+        section 2.2 (backward propagation).
+    """
+    return 0.5 ** checked_count("layers", layers, least=0)
+
+
+def dropout_factor(rate: float, layers: int = 1) -> float:
+    """Growth of the mean squared gradient by dropout that keeps the mean: `1 / (1 - p)` a layer.
+
+    The shape of the map stays.
+
+    Raises:
+        InvalidInputError: `rate` does not lie in [0, 1), or `layers` is negative.
+
+    Reference:
+        Luo et al. 2016, section 2.3.
+    """
+    if not 0 <= rate < 1:
+        raise InvalidInputError(f"`rate` must lie from 0 to below 1. Received: rate={rate!r}")
+    return (1 / (1 - rate)) ** checked_count("layers", layers, least=0)
+
+
+def corner_gain(kernel_size: int) -> float:
+    """How much wider the field is with all weight in the kernels' corners: `sqrt(3 (k-1) / (k+1))`.
+
+    Along an axis half of the weight is at each end: variance `(k - 1)^2 / 4` against
+    `(k^2 - 1) / 12`. No kernel of this size has more.
+
+    Raises:
+        InvalidInputError: `kernel_size` is not above 1.
+
+    Reference:
+        Luo et al. 2016, section 4, "New initialization": less weight in the centre.
+    """
+    k = checked_count("kernel_size", kernel_size, least=2)
+    return math.sqrt(3 * (k - 1) / (k + 1))
+
+
+def soft_centre_variance(factor: float) -> float:
+    """Variance along an axis of a 3x3 kernel whose centre weighs less: `6 / (8 + a)`.
+
+    2/3 for `a = 1`, the uniform kernel, and 3/4 without a centre.
+
+    Args:
+        factor: Squared weight of the centre over that of each neighbour.
+
+    Raises:
+        InvalidInputError: `factor` is negative.
+    """
+    if not 0 <= factor < math.inf:
+        raise InvalidInputError(
+            f"`factor` must be a number of at least 0. Received: factor={factor!r}"
+        )
+    return 6 / (8 + factor)
+
+
+def _energy(energy: Any) -> float:
+    if not 0 <= energy < math.inf:
+        raise InvalidInputError(
+            f"`energy` must be a number of at least 0. Received: energy={energy!r}"
+        )
+    return float(energy)
