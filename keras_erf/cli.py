@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +18,7 @@ import typer
 from keras_erf import zoo as zoo_index
 from keras_erf.analyzing import analyze, profile
 from keras_erf.arguments import read_grid, read_options, read_size, read_unit
-from keras_erf.console import field_row, print_fields, print_json, show_warning
+from keras_erf.console import field_row, print_fields, print_json, print_zoo, show_warning
 from keras_erf.ending import OneLineGroup, one_line_errors
 from keras_erf.errors import InvalidInputError
 from keras_erf.loading import load_quietly
@@ -114,14 +115,12 @@ def trf(
 
 @app.command("zoo")
 def list_zoo(as_json: JsonOption = False) -> None:
-    """List the models of the zoo."""
-    names = {name: zoo_index.describe(name) for name in zoo_index.available()}
+    """List the models of the zoo, with their default options."""
+    models = {name: zoo_index.facts(name) for name in zoo_index.available()}
     if as_json:
-        print_json(names)
+        print_json({name: asdict(one) for name, one in models.items()})
     else:
-        width = max(map(len, names))
-        for name, description in names.items():
-            typer.echo(f"{name:<{width}}  {description}")
+        print_zoo(models)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from keras_erf.effective import EffectiveReceptiveField
     from keras_erf.geometry import ReceptiveField
     from keras_erf.profiling import Profile
+    from keras_erf.zoo import Facts
 
 __all__ = [
     "field_row",
@@ -33,6 +34,7 @@ __all__ = [
     "print_json",
     "print_profile",
     "print_results",
+    "print_zoo",
     "progress_bar",
     "show_warning",
 ]
@@ -60,6 +62,19 @@ NONE = "–"
 def _counted(number: int, what: str) -> str:
     """`1 image`, `2 images`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def print_zoo(models: Mapping[str, Facts]) -> None:
+    """Models by name, and in the last column what they are and where they are from."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    names = ("model", "TRF (px)", "stride", "parameters", "what it is, source")
+    for name in names:
+        left = name in (names[0], names[-1])
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != names[-1])
+    for name, one in models.items():
+        numbers = (_by(one.trf), _by(one.stride), f"{one.parameters:,}")
+        table.add_row(name, *numbers, f"{one.description}\n{one.source}")
+    _console().print(table)
 
 
 def _by(numbers: Sequence[Any]) -> str:

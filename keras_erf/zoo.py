@@ -19,7 +19,35 @@ from keras_erf.errors import InvalidInputError
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["available", "build", "describe", "load", "preprocess_input", "weights"]
+__all__ = [
+    "Facts",
+    "available",
+    "build",
+    "describe",
+    "facts",
+    "load",
+    "preprocess_input",
+    "weights",
+]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model of the zoo is, with its default options.
+
+    Args:
+        description: In one line.
+        trf: Size of its last layer's theoretical field, in pixels of the input.
+        stride: Distance of neighbouring units of that layer, in pixels of the input.
+        parameters: Number of its weights, statistics included.
+        source: Where the design is from.
+    """
+
+    description: str
+    trf: tuple[int, ...]
+    stride: tuple[int, ...]
+    parameters: int
+    source: str
 
 
 @dataclass(frozen=True)
@@ -27,24 +55,137 @@ class _Family:
     """One line of the index; `builder` and `preprocess` are "module:function"."""
 
     builder: str
-    description: str
+    facts: Facts
     preprocess: str | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
 
 
+def _square(
+    builder: str,
+    description: str,
+    trf: int,
+    stride: int,
+    parameters: int,
+    source: str,
+    **others: Any,
+) -> _Family:
+    """A family of square fields."""
+    facts = Facts(description, (trf, trf), (stride, stride), parameters, source)
+    return _Family(f"keras_erf.models.{builder}", facts, **others)
+
+
+LUO = "Luo et al. 2016"
+
 _FAMILIES: Mapping[str, _Family] = {
-    "plain": _Family(
-        builder="keras_erf.models.plain:plain",
-        description="Plain stack of stride-1 convolutions, uniform or random (Luo et al. 2016)",
+    "plain": _square(
+        "plain:plain",
+        "20 convolutions of stride 1, uniform or random",
+        41,
+        1,
+        11016,
+        LUO,
     ),
-    "cifar_resnet14": _Family(
-        builder="keras_erf.models.cifar_resnet:cifar_resnet14",
-        description="ResNet-14 for 32x32 RGB images, trained on CIFAR-10 (He et al. 2015)",
+    "conv_only": _square(
+        "structures:conv_only",
+        "15 dense convolutions",
+        31,
+        1,
+        8136,
+        LUO,
+    ),
+    "subsample": _square(
+        "structures:subsample",
+        "15 convolutions, three of stride 2",
+        71,
+        8,
+        8136,
+        LUO,
+    ),
+    "dilation": _square(
+        "structures:dilation",
+        "15 convolutions, three of dilation 2, 4, 8",
+        53,
+        1,
+        8136,
+        LUO,
+    ),
+    "skip": _square(
+        "skip:skip",
+        "10 linear blocks with shortcuts",
+        43,
+        1,
+        12096,
+        f"{LUO}; He et al. 2016",
+    ),
+    "no_skip": _square(
+        "skip:no_skip",
+        "10 linear blocks, no shortcuts",
+        43,
+        1,
+        12096,
+        LUO,
+    ),
+    "dropout": _square(
+        "dropout:dropout",
+        "20 convolutions with dropout between",
+        41,
+        1,
+        11016,
+        LUO,
+    ),
+    "weak_centre": _square(
+        "weak_centre:weak_centre",
+        "Kernels that start with a weaker centre",
+        41,
+        1,
+        11016,
+        LUO,
+    ),
+    "cifar_resnet14": _square(
+        "cifar_resnet:cifar_resnet14",
+        "ResNet for CIFAR-10, shipped before and after training",
+        53,
+        4,
+        176378,
+        "He et al. 2015",
         preprocess="keras_erf.models.cifar_resnet:preprocess_input",
         weights={
             "initial": "cifar_resnet14_initial.weights.h5",
             "trained": "cifar_resnet14_trained.weights.h5",
         },
+    ),
+    "cifar_resnet36": _square(
+        "cifar_resnet:cifar_resnet36",
+        "ResNet for CIFAR-10, 17 blocks without stride",
+        71,
+        1,
+        81178,
+        f"{LUO}; He et al. 2015",
+        preprocess="keras_erf.models.cifar_resnet:preprocess_input",
+    ),
+    "camvid_resnet": _square(
+        "camvid_resnet:camvid_resnet",
+        "ResNet for CamVid, 16 blocks, labels pixels",
+        505,
+        16,
+        1281852,
+        f"{LUO}; He et al. 2015",
+    ),
+    "foveal": _square(
+        "foveal:foveal",
+        "Streams of dilation 1, 2, 4, 8, summed",
+        69,
+        1,
+        10008,
+        f"{LUO}; Chen et al. 2017",
+    ),
+    "large_kernel": _square(
+        "large_kernel:large_kernel",
+        "4 residual blocks of 13x13 depthwise kernels",
+        49,
+        1,
+        6008,
+        "Ding et al. 2022",
     ),
 }
 
@@ -66,7 +207,19 @@ def describe(name: str) -> str:
     Raises:
         InvalidInputError: No model has this name.
     """
-    return _family(name).description
+    return _family(name).facts.description
+
+
+def facts(name: str) -> Facts:
+    """Field, stride, size and source of a model of the zoo, with its default options.
+
+    Args:
+        name: One of `available()`.
+
+    Raises:
+        InvalidInputError: No model has this name.
+    """
+    return _family(name).facts
 
 
 def preprocess_input(name: str) -> Callable[[Any], Any] | None:

@@ -1,9 +1,7 @@
-"""A small residual network for CIFAR-10, after He et al. 2015, section 4.2."""
+"""Residual networks for CIFAR-10, after He et al. 2015, section 4.2."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -16,8 +14,9 @@ from keras_erf.models._options import (
     require,
     spatial_sizes,
 )
+from keras_erf.models._residual import Residual
 
-__all__ = ["cifar_resnet14", "preprocess_input"]
+__all__ = ["cifar_resnet14", "cifar_resnet36", "preprocess_input"]
 
 # Per-channel statistics of the CIFAR-10 training images, in units of 0..1.
 CHANNEL_MEAN = (0.4914, 0.4822, 0.4465)
@@ -44,58 +43,6 @@ def preprocess_input(x: Any) -> Any:
         x = keras.ops.cast(x, dtype.name)
     mean, std = np.asarray(CHANNEL_MEAN, dtype), np.asarray(CHANNEL_STD, dtype)
     return (x / dtype.type(255) - mean) / std
-
-
-@dataclass(frozen=True)
-class _Layers:
-    """Adds layers one after the other; each kernel takes the next seed."""
-
-    seeds: Iterator[int]
-    dtype: keras.DTypePolicy
-
-    def initializer(self) -> keras.initializers.Initializer:
-        return keras.initializers.HeNormal(seed=next(self.seeds))
-
-    def convolution(self, x: Any, filters: int, size: int, stride: int, name: str) -> Any:
-        """Convolution without bias; a strided 3x3 one is padded by 1 on every side.
-
-        Keras's own "same" padding of a strided layer depends on the parity of the input
-        size and would set the two paths of a block half a stride apart.
-        """
-        padding = "same" if stride == 1 else "valid"
-        if stride > 1 and size > 1:
-            x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad", dtype=self.dtype)(x)
-        return keras.layers.Conv2D(
-            filters,
-            size,
-            strides=stride,
-            padding=padding,
-            use_bias=False,
-            kernel_initializer=self.initializer(),
-            dtype=self.dtype,
-            name=name,
-        )(x)
-
-    def normalise(self, x: Any, name: str) -> Any:
-        return keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, dtype=self.dtype, name=name
-        )(x)
-
-    def relu(self, x: Any, name: str) -> Any:
-        return keras.layers.ReLU(dtype=self.dtype, name=name)(x)
-
-    def block(self, x: Any, filters: int, stride: int, name: str) -> Any:
-        """Basic block: two 3x3 convolutions and the skip around them (He et al., figure 2)."""
-        skip = x
-        if stride != 1 or x.shape[-1] != filters:
-            skip = self.convolution(x, filters, 1, stride, f"{name}_skip_conv")
-            skip = self.normalise(skip, f"{name}_skip_bn")
-        x = self.convolution(x, filters, 3, stride, f"{name}_conv1")
-        x = self.relu(self.normalise(x, f"{name}_bn1"), f"{name}_relu1")
-        x = self.convolution(x, filters, 3, 1, f"{name}_conv2")
-        x = self.normalise(x, f"{name}_bn2")
-        x = keras.layers.Add(dtype=self.dtype, name=f"{name}_add")([skip, x])
-        return self.relu(x, f"{name}_out")
 
 
 def cifar_resnet14(
@@ -152,7 +99,7 @@ def cifar_resnet14(
     require(is_count(classes), "classes", "a positive integer", classes)
     sizes = spatial_sizes(input_shape, 2)
     policy = dtype_policy(dtype)
-    layers = _Layers(layer_seeds(seed), policy)
+    layers = Residual(layer_seeds(seed), policy)
     inputs = keras.Input((*sizes, 3), name="image", dtype=policy.compute_dtype)
     x = layers.convolution(inputs, width, 3, 1, "stem_conv")
     x = layers.relu(layers.normalise(x, "stem_bn"), "stem_out")
@@ -160,9 +107,66 @@ def cifar_resnet14(
         for block in range(1, count + 1):
             stride = 2 if stage > 1 and block == 1 else 1
             x = layers.block(x, width * 2 ** (stage - 1), stride, f"stage{stage}_block{block}")
-    if include_top:
-        x = keras.layers.GlobalAveragePooling2D(dtype=policy, name="global_pool")(x)
-        x = keras.layers.Dense(
-            classes, kernel_initializer=layers.initializer(), dtype=policy, name="logits"
-        )(x)
+    x = _top(layers, x, classes) if include_top else x
     return keras.Model(inputs, x, name=name)
+
+
+def cifar_resnet36(
+    *,
+    blocks: int = 17,
+    width: int = 16,
+    classes: int = 10,
+    input_shape: tuple[int | None, int | None] = (32, 32),
+    seed: int = 0,
+    include_top: bool = True,
+    dtype: Any = None,
+    name: str = "cifar_resnet36",
+) -> keras.Model:
+    """Builds the paper's CIFAR-10 network: 17 residual blocks without any sub-sampling.
+
+    A 3x3 stem and basic blocks of one width and stride 1; global average pooling and logits
+    end it. The field of the last block is `4 blocks + 3`, 71 pixels: the 74 that is told of
+    the paper's network cannot be, since stacks of 3x3 kernels have odd fields. Input is what
+    `preprocess_input` returns. Layers are called `stem_conv`, `stem_out`, `block1_conv1`,
+    `block1_out` and so on.
+
+    Args:
+        blocks: Number of basic blocks, of two convolutions each.
+        width: Filters of every convolution.
+        classes: Number of logits.
+        input_shape: Height and width in pixels; `None` leaves a size open.
+        seed: Non-negative integer from which every initial weight derives.
+        include_top: Whether to end with pooling and logits.
+        dtype: Keras dtype or policy of all layers; `None` is Keras's default.
+        name: Name of the model.
+
+    Returns:
+        An uncompiled `keras.Model` from `(batch, height, width, 3)` to `(batch, classes)`.
+
+    Raises:
+        InvalidInputError: An option has a value the network cannot be built with.
+
+    Reference:
+        Luo et al. 2016, section 4.1 (17 residual blocks); He, Zhang, Ren, Sun, "Deep
+        Residual Learning for Image Recognition", 2015, arXiv:1512.03385, figure 2 (block).
+    """
+    for argument, value in {"blocks": blocks, "width": width, "classes": classes}.items():
+        require(is_count(value), argument, "a positive integer", value)
+    policy = dtype_policy(dtype)
+    layers = Residual(layer_seeds(seed), policy)
+    sizes = spatial_sizes(input_shape, 2)
+    inputs = keras.Input((*sizes, 3), name="image", dtype=policy.compute_dtype)
+    x = layers.convolution(inputs, width, 3, 1, "stem_conv")
+    x = layers.relu(layers.normalise(x, "stem_bn"), "stem_out")
+    for block in range(1, blocks + 1):
+        x = layers.block(x, width, 1, f"block{block}")
+    x = _top(layers, x, classes) if include_top else x
+    return keras.Model(inputs, x, name=name)
+
+
+def _top(layers: Residual, x: Any, classes: int) -> Any:
+    """Global average pooling and logits."""
+    x = keras.layers.GlobalAveragePooling2D(dtype=layers.dtype, name="global_pool")(x)
+    return keras.layers.Dense(
+        classes, kernel_initializer=layers.initializer(), dtype=layers.dtype, name="logits"
+    )(x)

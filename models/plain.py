@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
 
-from keras_erf.errors import InvalidInputError
-from keras_erf.models._options import (
-    dtype_policy,
-    is_count,
-    layer_seeds,
-    require,
-    spatial_sizes,
-)
+from keras_erf.models._layers import convolutions, sizes_of
+from keras_erf.models._options import is_count, require
 
 __all__ = ["plain"]
-
-CONVOLUTIONS = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D, 3: keras.layers.Conv3D}
 
 
 def plain(
@@ -82,21 +73,21 @@ def plain(
         Luo, Li, Urtasun, Zemel, "Understanding the Effective Receptive Field in Deep
         Convolutional Neural Networks", NIPS 2016, arXiv:1701.04128, figure 1.
     """
-    require(dims in CONVOLUTIONS, "dims", "1, 2 or 3", dims)
-    require(weights in ("random", "uniform"), "weights", '"random" or "uniform"', weights)
-    require(padding in ("same", "valid"), "padding", '"same" or "valid"', padding)
-    filters = (1 if weights == "uniform" else 8) if filters is None else filters
-    for argument, value in {"depth": depth, "filters": filters, "channels": channels}.items():
-        require(is_count(value), argument, "a positive integer", value)
-    kernel = tuple(kernel_size) if isinstance(kernel_size, tuple | list) else (kernel_size,) * dims
-    require(
-        len(kernel) == dims and all(map(is_count, kernel)),
-        "kernel_size",
-        f"a positive integer or a tuple of {dims}",
-        kernel_size,
+    layers = convolutions(
+        kernel_size=kernel_size,
+        filters=filters,
+        weights=weights,
+        activation=activation,
+        dims=dims,
+        use_bias=use_bias,
+        seed=seed,
+        dtype=dtype,
     )
-    sizes = (None,) * dims if input_shape is None else spatial_sizes(input_shape, dims)
-    field = tuple(depth * (size - 1) + 1 for size in kernel)
+    require(padding in ("same", "valid"), "padding", '"same" or "valid"', padding)
+    for argument, value in {"depth": depth, "channels": channels}.items():
+        require(is_count(value), argument, "a positive integer", value)
+    sizes = sizes_of(input_shape, dims)
+    field = tuple(depth * (size - 1) + 1 for size in layers.kernel)
     require(
         padding == "same"
         or all(size is None or size >= least for size, least in zip(sizes, field, strict=True)),
@@ -104,42 +95,5 @@ def plain(
         f'at least the receptive field {field} if `padding` is "valid"',
         input_shape,
     )
-    function = _activation(activation)
-    # Gain 2 makes up for the half of the energy that a ReLU takes away.
-    gain = 2.0 if function is keras.activations.relu else 1.0
-    policy = dtype_policy(dtype)
-
-    inputs = x = keras.Input((*sizes, channels), name="input", dtype=policy.compute_dtype)
-    for layer, layer_seed in zip(range(1, depth + 1), layer_seeds(seed), strict=False):
-        x = CONVOLUTIONS[dims](
-            filters,
-            kernel,
-            padding=padding,
-            use_bias=use_bias,
-            kernel_initializer=(
-                "ones" if weights == "uniform" else _gaussian(gain, kernel, x.shape[-1], layer_seed)
-            ),
-            dtype=policy,
-            name=f"conv{layer}",
-        )(x)
-        if activation is not None and layer < depth:
-            x = keras.layers.Activation(function, dtype=policy, name=f"act{layer}")(x)
-    return keras.Model(inputs, x, name=name)
-
-
-def _gaussian(
-    gain: float, kernel: tuple[int, ...], channels: int, seed: int
-) -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(
-        stddev=math.sqrt(gain / (math.prod(kernel) * channels)), seed=seed
-    )
-
-
-def _activation(activation: Any) -> Callable[..., Any]:
-    try:
-        return keras.activations.get(activation)
-    except (ValueError, TypeError) as error:
-        raise InvalidInputError(
-            "`activation` must be the name of a Keras activation, a callable or None. "
-            f"Received: activation={activation!r}."
-        ) from error
+    inputs = layers.input(sizes, channels)
+    return keras.Model(inputs, layers.stack(inputs, depth, padding=padding), name=name)

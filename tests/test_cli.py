@@ -174,8 +174,8 @@ def test_trf_json_of_one_layer():
 def test_zoo_lists_all_models():
     result = run("zoo", "--json")
     assert tuple(json.loads(result.stdout)) == keras_erf.zoo.available()
-    assert set(keras_erf.zoo.available()) == {
-        line.split()[0] for line in run("zoo").output.splitlines()
+    assert set(keras_erf.zoo.available()) < {
+        line.split()[0] for line in run("zoo").output.splitlines() if line.strip()
     }
 
 

@@ -108,6 +108,7 @@ SIGNATURES = {
     "zoo.available": "()",
     "zoo.build": "(name, **options)",
     "zoo.describe": "(name)",
+    "zoo.facts": "(name)",
     "zoo.load": "(name, weights='trained', **options)",
     "zoo.preprocess_input": "(name)",
     "zoo.weights": "(name)",
@@ -184,7 +185,7 @@ def test_the_names():
     for name in set(NAMES) - {"plotting"}:
         assert getattr(keras_erf, name) is not None
     assert zoo.__all__ == [
-        "available", "build", "describe", "load", "preprocess_input", "weights",
+        "Facts", "available", "build", "describe", "facts", "load", "preprocess_input", "weights",
     ]  # fmt: skip
     assert list(keras_erf.DEFINITIONS) == [
         "luo2016", "luo2016-squared", "luo2016-signed", "replknet", "openerf", "raghu2021",

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_erf import zoo
+from keras_erf import receptive_field, zoo
 from keras_erf.errors import InvalidInputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,12 +56,24 @@ def impact(model: keras.Model, sizes: tuple[int, ...], unit: tuple[int, ...]) ->
 
 
 def test_every_name_is_described_and_resolves():
-    assert zoo.available() == ("cifar_resnet14", "plain")
+    assert zoo.available() == (
+        "camvid_resnet", "cifar_resnet14", "cifar_resnet36", "conv_only", "dilation", "dropout",
+        "foveal", "large_kernel", "no_skip", "plain", "skip", "subsample", "weak_centre",
+    )  # fmt: skip
     for name in zoo.available():
         description = zoo.describe(name)
         assert description
         assert "\n" not in description
-        assert isinstance(zoo.build(name), keras.Model)
+
+
+@pytest.mark.parametrize("name", zoo.available())
+def test_the_index_tells_the_facts(name):
+    model, facts = zoo.build(name), zoo.facts(name)
+    field = receptive_field(model)
+    assert (field.size, field.stride) == (facts.trf, facts.stride)
+    assert model.count_params() == facts.parameters
+    assert facts.source
+    assert zoo.describe(name) == facts.description
 
 
 def test_importing_the_index_loads_no_framework():
@@ -100,7 +112,7 @@ def test_weights_are_found_in_the_installed_layout(tmp_path):
     [
         (
             lambda: zoo.build("plian"),
-            ["`name`", "cifar_resnet14, plain", "'plian'", "mean 'plain'"],
+            ["`name`", "camvid_resnet, cifar_resnet14", "'plian'", "mean 'plain'"],
         ),
         (lambda: zoo.describe("resnet"), ["`name`", "Received: name='resnet'"]),
         (lambda: zoo.preprocess_input(""), ["`name`", "Received: name=''"]),

@@ -1,0 +1,63 @@
+"""Residual blocks with batch normalisation, after He et al. 2015, that the ResNets are built of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+__all__ = ["Residual"]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Adds layers one after the other; each kernel takes the next seed."""
+
+    seeds: Iterator[int]
+    dtype: keras.DTypePolicy
+
+    def initializer(self) -> keras.initializers.Initializer:
+        return keras.initializers.HeNormal(seed=next(self.seeds))
+
+    def convolution(self, x: Any, filters: int, size: int, stride: int, name: str) -> Any:
+        """Convolution without bias; a strided 3x3 one is padded by 1 on every side.
+
+        Keras's own "same" padding of a strided layer depends on the parity of the input
+        size and would set the two paths of a block half a stride apart.
+        """
+        padding = "same" if stride == 1 else "valid"
+        if stride > 1 and size > 1:
+            x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad", dtype=self.dtype)(x)
+        return keras.layers.Conv2D(
+            filters,
+            size,
+            strides=stride,
+            padding=padding,
+            use_bias=False,
+            kernel_initializer=self.initializer(),
+            dtype=self.dtype,
+            name=name,
+        )(x)
+
+    def normalise(self, x: Any, name: str) -> Any:
+        return keras.layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, dtype=self.dtype, name=name
+        )(x)
+
+    def relu(self, x: Any, name: str) -> Any:
+        return keras.layers.ReLU(dtype=self.dtype, name=name)(x)
+
+    def block(self, x: Any, filters: int, stride: int, name: str) -> Any:
+        """Basic block: two 3x3 convolutions and the skip around them (He et al., figure 2)."""
+        skip = x
+        if stride != 1 or x.shape[-1] != filters:
+            skip = self.convolution(x, filters, 1, stride, f"{name}_skip_conv")
+            skip = self.normalise(skip, f"{name}_skip_bn")
+        x = self.convolution(x, filters, 3, stride, f"{name}_conv1")
+        x = self.relu(self.normalise(x, f"{name}_bn1"), f"{name}_relu1")
+        x = self.convolution(x, filters, 3, 1, f"{name}_conv2")
+        x = self.normalise(x, f"{name}_bn2")
+        x = keras.layers.Add(dtype=self.dtype, name=f"{name}_add")([skip, x])
+        return self.relu(x, f"{name}_out")

@@ -1,0 +1,161 @@
+"""Twins with and without shortcuts: the same convolutions, the same theoretical field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_erf.models._layers import convolutions, sizes_of
+from keras_erf.models._options import is_count, require
+
+__all__ = ["no_skip", "skip"]
+
+
+def skip(
+    *,
+    blocks: int = 10,
+    layers: int = 2,
+    kernel_size: int | tuple[int, ...] = 3,
+    filters: int = 8,
+    energy: float = 1.0,
+    activation: str | Callable[..., Any] | None = None,
+    channels: int = 8,
+    dims: int = 2,
+    input_shape: tuple[int | None, ...] | None = None,
+    seed: int = 0,
+    dtype: Any = None,
+    name: str = "skip",
+) -> keras.Model:
+    """Builds blocks `y = x + F(x)` with shortcuts that change nothing.
+
+    A stem of one convolution, then the blocks; layers are called `stem`, `block1_conv1`,
+    `block1_act1`, `block1_conv2`, `block1_out` and so on. Activations stand inside the
+    branches, before every convolution but the stem and the first of a branch without one.
+    The theoretical field is that of `no_skip`; the effective one is smaller, since most
+    paths are shorter: with `theory.skip_map` closed form.
+
+    Args:
+        blocks: Number of blocks.
+        layers: Convolutions of a branch.
+        kernel_size: One size for all axes, or one per axis.
+        filters: Channels of every layer.
+        energy: Energy of a branch's mean squared gradient, where the shortcut's is 1.
+        activation: Keras activation before each convolution of a branch; `None` keeps the
+            network linear.
+        channels: Channels of the input.
+        dims: Number of spatial axes: 1, 2 or 3.
+        input_shape: Spatial sizes in pixels; `None` leaves all open.
+        seed: Non-negative integer from which the random weights derive.
+        dtype: Keras dtype or policy of all layers; `None` is Keras's default.
+        name: Name of the model.
+
+    Returns:
+        An uncompiled `keras.Model`, from `(batch, *spatial, channels)` to a map of `filters`
+        channels.
+
+    Raises:
+        InvalidInputError: An option has a value the network cannot be built with.
+
+    Reference:
+        Luo et al. 2016, section 2.3 (skip connections make the effective field smaller);
+        He, Zhang, Ren and Sun, "Identity mappings in deep residual networks", 2016,
+        arXiv:1603.05027 (activations before the convolutions).
+    """
+    return _twin(
+        True, blocks, layers, kernel_size, filters, energy, activation, channels, dims,
+        input_shape, seed, dtype, name,
+    )  # fmt: skip
+
+
+def no_skip(
+    *,
+    blocks: int = 10,
+    layers: int = 2,
+    kernel_size: int | tuple[int, ...] = 3,
+    filters: int = 8,
+    energy: float = 1.0,
+    activation: str | Callable[..., Any] | None = None,
+    channels: int = 8,
+    dims: int = 2,
+    input_shape: tuple[int | None, ...] | None = None,
+    seed: int = 0,
+    dtype: Any = None,
+    name: str = "no_skip",
+) -> keras.Model:
+    """Builds the same convolutions as `skip` with the same weights, without shortcuts.
+
+    Args:
+        blocks: As in `skip`.
+        layers: As in `skip`.
+        kernel_size: As in `skip`.
+        filters: As in `skip`.
+        energy: As in `skip`.
+        activation: As in `skip`.
+        channels: As in `skip`.
+        dims: As in `skip`.
+        input_shape: As in `skip`.
+        seed: As in `skip`.
+        dtype: As in `skip`.
+        name: Name of the model.
+
+    Returns:
+        As `skip`.
+
+    Raises:
+        InvalidInputError: As `skip`.
+
+    Reference:
+        As `skip`.
+    """
+    return _twin(
+        False, blocks, layers, kernel_size, filters, energy, activation, channels, dims,
+        input_shape, seed, dtype, name,
+    )  # fmt: skip
+
+
+def _twin(
+    shortcuts: bool,
+    blocks: int,
+    layers: int,
+    kernel_size: Any,
+    filters: int,
+    energy: float,
+    activation: Any,
+    channels: int,
+    dims: int,
+    input_shape: Any,
+    seed: int,
+    dtype: Any,
+    name: str,
+) -> keras.Model:
+    made = convolutions(
+        kernel_size=kernel_size,
+        filters=filters,
+        weights="random",
+        activation=activation,
+        dims=dims,
+        use_bias=False,
+        seed=seed,
+        dtype=dtype,
+    )
+    for argument, value in {"blocks": blocks, "layers": layers, "channels": channels}.items():
+        require(is_count(value), argument, "a positive integer", value)
+    real = isinstance(energy, int | float) and not isinstance(energy, bool)
+    require(real and 0 < energy < math.inf, "energy", "a positive number", energy)
+    # Each of the branch's layers has its share; a ReLU's half is made up for by the gain of 2.
+    share = made.gain * energy ** (1 / layers)
+    inputs = made.input(sizes_of(input_shape, dims), channels)
+    x = made.convolution(inputs, "stem", gain=1.0)
+    for block in range(1, blocks + 1):
+        branch = x
+        for layer in range(1, layers + 1):
+            branch = made.activated(branch, f"block{block}_act{layer}")
+            branch = made.convolution(branch, f"block{block}_conv{layer}", gain=share)
+        if shortcuts:
+            x = keras.layers.Add(dtype=made.policy, name=f"block{block}_out")([x, branch])
+        else:
+            x = keras.layers.Identity(dtype=made.policy, name=f"block{block}_out")(branch)
+    return keras.Model(inputs, x, name=name)
