@@ -31,6 +31,7 @@ setup(
         "keras_erf",
         "keras_erf.analysis",
         "keras_erf.cone",
+        "keras_erf.experiments",
         "keras_erf.graph",
         "keras_erf.models",
         "keras_erf.plotting",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras_erf._version import __version__
 
 if TYPE_CHECKING:
-    from keras_erf import analysis, errors, plotting, rules, theory, zoo
+    from keras_erf import analysis, errors, experiments, plotting, rules, theory, zoo
     from keras_erf.calibrating import calibrate_batch_norm
     from keras_erf.checking import Check, check
     from keras_erf.definitions import DEFINITIONS, Definition
@@ -47,6 +47,7 @@ __all__ = [
     "ensemble",
     "errors",
     "expected",
+    "experiments",
     "growth",
     "load",
     "path_sizes",
@@ -90,7 +91,7 @@ _HOMES = {
     "tile_overlap": "tiling",
     "unproductive_layers": "paths",
 }
-_MODULES = ("analysis", "errors", "plotting", "rules", "theory", "zoo")
+_MODULES = ("analysis", "errors", "experiments", "plotting", "rules", "theory", "zoo")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: `keras-erf analyze`, `profile`, `trf` and `zoo`.
+"""The command line: `keras-erf analyze`, `profile`, `trf`, `zoo` and `reproduce`.
 
 Nothing heavy is imported before a command runs. The exit status is 0, 2 for a
 user's mistake (one line, no traceback), 130 for an interruption, and 1 for a
@@ -35,6 +35,7 @@ from keras_erf.options import (
     WeightsOption,
     layer_option,
 )
+from keras_erf.reproducing import reproduce
 
 __all__ = ["main"]
 
@@ -121,6 +122,9 @@ def list_zoo(as_json: JsonOption = False) -> None:
         print_json({name: asdict(one) for name, one in models.items()})
     else:
         print_zoo(models)
+
+
+app.command()(reproduce)
 
 
 def main() -> None:

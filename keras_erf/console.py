@@ -34,6 +34,7 @@ __all__ = [
     "print_json",
     "print_profile",
     "print_results",
+    "print_verdict",
     "print_zoo",
     "progress_bar",
     "show_warning",
@@ -53,6 +54,8 @@ PIPE_WIDTH = 200
 SPARE = ("centre (px)", "padding", "status", "samples", "R²", "sigma (px)")
 # A column of names is folded no narrower than this.
 LEAST_NAME = 24
+# Text is broken into lines of this length at most.
+TEXT_WIDTH = 100
 # Wider than any table.
 WIDEST = 10_000
 # What stands for a number that is not there, or says nothing.
@@ -62,6 +65,16 @@ NONE = "–"
 def _counted(number: int, what: str) -> str:
     """`1 image`, `2 images`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def print_verdict(report: Mapping[str, Any]) -> None:
+    """What was found of a panel, and where its files are."""
+    console = _console()
+    kept = "  (kept; --again measures it anew)" if report["kept"] else ""
+    console.print(f"{report['title']}{kept}", style="bold")
+    for line in report["verdict"].splitlines():
+        console.print(f"  {line}", width=min(console.width, TEXT_WIDTH))
+    console.print(f"  Picture: {report['files']['picture']}, tables beside it\n")
 
 
 def print_zoo(models: Mapping[str, Facts]) -> None:

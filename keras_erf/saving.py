@@ -11,9 +11,10 @@ from keras_erf.writing import written_whole
 
 if TYPE_CHECKING:
     from keras_erf.effective import EffectiveReceptiveField
+    from keras_erf.experiments import Panel
     from keras_erf.profiling import Profile
 
-__all__ = ["free_stem", "save_profile", "save_result"]
+__all__ = ["free_stem", "save_panel", "save_profile", "save_result"]
 
 
 def free_stem(parts: Sequence[str], taken: set[str]) -> str:
@@ -44,14 +45,33 @@ def save_profile(profile: Profile, folder: Path) -> tuple[Path, Path]:
     return picture, table
 
 
+def save_panel(panel: Panel, folder: Path) -> dict[str, Path]:
+    """Saves picture, tables and verdict of a panel; returns their paths by what they are."""
+    tables = {"table": panel.frame, "fits": panel.fits, "maps": panel.maps}
+    files = {"picture": folder / f"{panel.name}.png", "verdict": folder / f"{panel.name}.txt"}
+    _save_picture(panel, files["picture"])
+    for kind, frame in tables.items():
+        if frame is not None:
+            suffix = "" if kind == "table" else f"-{kind}"
+            files[kind] = folder / f"{panel.name}{suffix}.csv"
+            with written_whole(files[kind]) as temporary:
+                frame.to_csv(temporary, index=False, float_format="%.6g")
+    with written_whole(files["verdict"]) as temporary:
+        temporary.write_text(f"{panel.title}\n\n{panel.verdict}\n", encoding="utf-8")
+    return files
+
+
 def _save_picture(result: Any, path: Path) -> None:
     """Saves what `result.plot()` draws."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
-    figure = result.plot().figure
+    drawn = result.plot()
+    # Of some it is axes, of others the whole figure.
+    figure = drawn if isinstance(drawn, Figure) else drawn.figure
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=150)
     plt.close(figure)

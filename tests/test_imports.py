@@ -17,9 +17,9 @@ PACKAGE = ROOT / "keras_erf"
 FLOORS = {
     "cli": 8,
     "analyzing": 8,
+    "reproducing": 8,
     "plotting": 7,
     "report": 7,
-    "experiments": 7,
     "loading": 7,
     "console": 7,
     "arguments": 7,
@@ -33,6 +33,7 @@ FLOORS = {
     "predicting": 6,
     "callbacks": 6,
     "zoo": 6,
+    "experiments": 6,
     "probing": 5,
     "measuring": 5,
     "preparing": 5,
@@ -84,7 +85,10 @@ FOUNDATIONS = ("errors", "geometry", "reach", "views", "gathering", "passing")
 # Arrows along one floor.
 SIDEWAYS = {
     ("cli", "analyzing"),
+    ("cli", "reproducing"),
     ("ending", "arguments"),
+    ("experiments", "ensembles"),
+    ("experiments", "zoo"),
     ("gradients", "cone"),
     ("measuring", "accumulating"),
     ("measuring", "preparing"),
@@ -103,7 +107,11 @@ SIDEWAYS = {
     ("units", "tracing"),
 }
 # Arrows upwards, allowed inside a function only: a result's `.plot()` hands itself on.
-UPWARDS_IN_FUNCTIONS = {("effective", "plotting"), ("profiling", "plotting")}
+UPWARDS_IN_FUNCTIONS = {
+    ("effective", "plotting"),
+    ("profiling", "plotting"),
+    ("experiments", "plotting"),
+}
 # Modules that work on arrays alone.
 ARRAYS_ONLY = (
     "analysis", "arrays", "errors", "estimating", "framing", "gathering", "geometry", "noise",
@@ -243,7 +251,9 @@ def test_importing_the_package_is_cheap():
     assert loaded_by("import sys, keras_erf") == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["analyze", "--help"], ["profile", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["analyze", "--help"], ["profile", "--help"], ["reproduce", "--help"]]
+)
 def test_help_is_cheap(arguments):
     code = (
         "import runpy, sys\n"

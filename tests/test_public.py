@@ -32,6 +32,7 @@ NAMES = [
     "ensemble",
     "errors",
     "expected",
+    "experiments",
     "growth",
     "load",
     "path_sizes",
@@ -105,6 +106,7 @@ SIGNATURES = {
         "(name, seed='sum', measure='abs', channels='mean', after='none', normalized=False, "
         "display='linear', source='')"
     ),
+    "experiments.run": "(panel, *, runs=20, seed=0, progress=None, **options)",
     "zoo.available": "()",
     "zoo.build": "(name, **options)",
     "zoo.describe": "(name)",

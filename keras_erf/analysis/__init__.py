@@ -14,6 +14,7 @@ from keras_erf.analysis.comparison import Comparison, compare, is_bell
 from keras_erf.analysis.constants import MASS, THRESHOLD
 from keras_erf.analysis.estimates import Estimate
 from keras_erf.analysis.gaussian import GaussianFit, fit_gaussian
+from keras_erf.analysis.growth import PowerLaw, bootstrap_power_law, fit_power_law
 from keras_erf.analysis.jackknife import jackknife
 from keras_erf.analysis.moments import Moments, marginals, moments
 from keras_erf.analysis.regions import Region, erf_size, mass_region, threshold_region
@@ -26,10 +27,13 @@ __all__ = [
     "Estimate",
     "GaussianFit",
     "Moments",
+    "PowerLaw",
     "Region",
+    "bootstrap_power_law",
     "compare",
     "erf_size",
     "fit_gaussian",
+    "fit_power_law",
     "high_contribution_area",
     "is_bell",
     "jackknife",

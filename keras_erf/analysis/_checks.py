@@ -95,3 +95,17 @@ def box_slices(box: Sequence[tuple[int, int]] | None, shape: tuple[int, ...]) ->
             f"`box` must share pixels with the map of shape {shape}. Received: box={box!r}"
         )
     return cut
+
+
+def checked_level(level: float) -> float:
+    """The probability of an interval to cover.
+
+    Raises:
+        InvalidInputError: It does not lie between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise InvalidInputError(
+            "`level` must lie between 0 and 1, such as 0.95; it is the probability to cover. "
+            f"Received: level={level!r}"
+        )
+    return level

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from keras_erf.errors import InvalidInputError
+from keras_erf.analysis._checks import checked_level
 
 __all__ = ["Estimate", "Spread", "estimate"]
 
@@ -64,11 +64,7 @@ def estimate(
     Raises:
         InvalidInputError: `level` does not lie between 0 and 1.
     """
-    if not 0 < level < 1:
-        raise InvalidInputError(
-            "`level` must lie between 0 and 1, such as 0.95; it is the probability to cover. "
-            f"Received: level={level!r}"
-        )
+    checked_level(level)
     value, centre, error = (np.asarray(one, dtype=np.float64) for one in spread)
     reach = np.zeros(value.shape)
     # Where there is no error there is nothing to multiply, whatever the degrees.

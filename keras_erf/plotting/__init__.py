@@ -6,6 +6,7 @@ show anything, and leave matplotlib's settings as they are.
 """
 
 from keras_erf.plotting.maps import plot_map
+from keras_erf.plotting.panels import plot_panel
 from keras_erf.plotting.profiles import plot_profile
 
-__all__ = ["plot_map", "plot_profile"]
+__all__ = ["plot_map", "plot_panel", "plot_profile"]

@@ -1,0 +1,164 @@
+"""Power laws: how a figure grows with depth, as a straight line on logarithmic axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
+
+from keras_erf.analysis._checks import checked_level
+from keras_erf.analysis.jackknife import checked_blocks
+from keras_erf.analysis.regions import erf_size
+from keras_erf.errors import InvalidInputError
+
+__all__ = ["PowerLaw", "bootstrap_power_law", "fit_power_law"]
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """The law `y = prefactor x^exponent`, and how sure the exponent is.
+
+    Args:
+        exponent: Slope on logarithmic axes.
+        error: Its standard error.
+        low: Lower end of its confidence interval.
+        high: Upper end.
+        prefactor: Value at `x = 1`.
+        r_squared: Share of the logarithms' variance that the line explains.
+    """
+
+    exponent: float
+    error: float
+    low: float
+    high: float
+    prefactor: float
+    r_squared: float
+
+    def __call__(self, x: ArrayLike) -> np.ndarray:
+        """The law's values."""
+        return self.prefactor * np.asarray(x, np.float64) ** self.exponent
+
+
+def fit_power_law(x: ArrayLike, y: ArrayLike, *, level: float = 0.95) -> PowerLaw:
+    """Fits a power law by least squares of logarithms.
+
+    Error and interval are those of the residuals, by Student's quantile: they tell how
+    straight the points lie. `bootstrap_power_law` tells how much the points themselves scatter.
+
+    Args:
+        x: Positive numbers (depths), at least two different ones, shape `(m,)`.
+        y: Positive numbers (sizes, ratios), shape `(m,)`.
+        level: Probability of the interval to cover.
+
+    Returns:
+        A `PowerLaw`; its error is NaN for two points.
+
+    Raises:
+        InvalidInputError: An argument is out of range.
+
+    Reference:
+        The poster, "Change of ERF": slopes in the logarithmic domain.
+    """
+    at, values = _logarithms("x", x), _logarithms("y", y)
+    checked_level(level)
+    if at.shape != values.shape or np.ptp(at) == 0:
+        raise InvalidInputError(
+            "`x` must hold at least two different numbers, and `y` one for each. "
+            f"Received: {at.size} and {values.size} numbers"
+        )
+    slope, start, centred = _line(at, values)
+    residuals = values - start - slope * at
+    degrees = at.size - 2
+    error = math.nan
+    if degrees > 0:
+        error = math.sqrt(float(residuals @ residuals) / degrees / float(centred @ centred))
+    reach = float(stdtrit(degrees, (1 + level) / 2)) * error if degrees > 0 else math.nan
+    spread = float(np.square(values - values.mean()).sum())
+    explained = 1 - float(residuals @ residuals) / spread if spread > 0 else math.nan
+    return PowerLaw(slope, error, slope - reach, slope + reach, math.exp(start), explained)
+
+
+def bootstrap_power_law(
+    x: ArrayLike,
+    blocks: Sequence[tuple[ArrayLike, ArrayLike]],
+    *,
+    figure: Callable[[np.ndarray], float] = erf_size,
+    scale: ArrayLike = 1.0,
+    resamples: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+) -> PowerLaw:
+    """Fits a power law to a figure of mean maps, with errors by resampling their runs.
+
+    At each depth blocks of runs are drawn anew, with replacement, the figure is computed
+    on their mean, and the law is fitted again. The interval is the basic one, `2 f - q`
+    with the quantiles `q`: it lets for a bias that the noise gives to the figure, and
+    reaches to the exponent itself where that lies outside.
+
+    Args:
+        x: Depths, shape `(m,)`.
+        blocks: For each depth `(block_sums, block_counts)` as results keep them; with at
+            most 16 runs each block is a run of its own.
+        figure: Of a mean map.
+        scale: What the figures are divided by, one number or one for each depth.
+        resamples: How often to draw.
+        level: Probability of the interval to cover.
+        seed: Of the draws.
+
+    Returns:
+        A `PowerLaw` whose error and interval are those of the draws.
+
+    Raises:
+        InvalidInputError: An argument is out of range.
+
+    Reference:
+        Davison and Hinkley, "Bootstrap Methods and their Application" (1997), section 5.2.1.
+    """
+    checked_level(level)
+    held = [checked_blocks(sums, counts) for sums, counts in blocks]
+    divisor = np.broadcast_to(np.asarray(scale, np.float64), (len(held),))
+    random = np.random.default_rng(seed)
+
+    def fitted(chosen: Callable[[int], Any]) -> PowerLaw:
+        figures = []
+        for (sums, counts), unit in zip(held, divisor, strict=True):
+            picked = chosen(len(counts))
+            mean = np.tensordot(picked, sums, axes=1) / (picked @ counts)
+            figures.append(figure(mean) / unit)
+        return fit_power_law(x, figures, level=level)
+
+    law = fitted(np.ones)
+    draws = np.array(
+        [
+            fitted(lambda n: random.multinomial(n, np.full(n, 1 / n)).astype(float)).exponent
+            for _ in range(resamples)
+        ]
+    )
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return replace(
+        law,
+        error=float(draws.std(ddof=1)),
+        low=min(2 * law.exponent - float(high), law.exponent),
+        high=max(2 * law.exponent - float(low), law.exponent),
+    )
+
+
+def _logarithms(name: str, values: ArrayLike) -> np.ndarray:
+    numbers = np.asarray(values, np.float64)
+    if numbers.ndim != 1 or not (np.isfinite(numbers) & (numbers > 0)).all():
+        raise InvalidInputError(
+            f"`{name}` must be positive numbers in a row. Received: {name}={values!r}"
+        )
+    return np.log(numbers)
+
+
+def _line(at: np.ndarray, values: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Slope and start of the least-squares line, and the positions about their mean."""
+    centred = at - at.mean()
+    slope = float(centred @ values / (centred @ centred))
+    return slope, float(values.mean() - slope * at.mean()), centred

@@ -1,0 +1,94 @@
+"""The poster's panels as experiments: each measures, compares with theory, and says what it found.
+
+`run` gives tidy frames and a verdict; pictures are drawn from these alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.experiments import (
+    definitions,
+    dropout,
+    gaussian_shape,
+    growth,
+    initialisation,
+    nonlinearities,
+    skip,
+    structures,
+)
+from keras_erf.experiments.panel import Panel, check_runs
+from keras_erf.probing import check_backend
+from keras_erf.progress import Progress, shown
+from keras_erf.settings import check_whole
+
+__all__ = ["PANELS", "Panel", "run"]
+
+PANELS: Mapping[str, Callable[..., Panel]] = {
+    "gaussian-shape": gaussian_shape.run,
+    "nonlinearities": nonlinearities.run,
+    "structures": structures.run,
+    "growth": growth.run,
+    "dropout": dropout.run,
+    "skip": skip.run,
+    "initialisation": initialisation.run,
+    "definitions": definitions.run,
+}
+
+
+def run(
+    panel: str,
+    *,
+    runs: int = 20,
+    seed: int = 0,
+    progress: bool | Progress | None = None,
+    **options: Any,
+) -> Panel:
+    """Measures a panel of the poster.
+
+    Example:
+
+    ```python
+    panel = keras_erf.experiments.run("growth", runs=20)
+    panel.fits, panel.plot()
+    print(panel.verdict)
+    ```
+
+    Args:
+        panel: One of `PANELS`.
+        runs: Networks for each condition, each with fresh weights and inputs; the
+            poster's figures are means over 20.
+        seed: Of the first one.
+        progress: `True` shows a bar; a function is called with the numbers of
+            measurements done and wanted.
+        **options: Of the panel: `depth`, `depths`, `positions`, `rate`, `blocks`, `layers`
+            or `energy`; see its module.
+
+    Returns:
+        A `Panel`.
+
+    Raises:
+        InvalidInputError: There is no such panel, or an option does not fit.
+        BackendError: Keras does not run on TensorFlow.
+    """
+    if panel not in PANELS:
+        near = difflib.get_close_matches(str(panel), PANELS, n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InvalidInputError(
+            f"`panel` must be one of {', '.join(PANELS)}.{hint} Received: panel={panel!r}"
+        )
+    check_runs(runs)
+    check_whole("seed", seed, 0)
+    check_backend()
+    known = PANELS[panel].__kwdefaults__ or {}
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InvalidInputError(
+            f"`options` of {panel!r} must be among: {', '.join(known)}. "
+            f"Received: {unknown[0]}={options[unknown[0]]!r}"
+        )
+    with shown(progress, f"Measuring {panel}") as report:
+        return PANELS[panel](runs, seed, report, **options)

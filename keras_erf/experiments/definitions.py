@@ -1,0 +1,54 @@
+"""Definitions: one architecture, measured in every way that is in use."""
+
+from __future__ import annotations
+
+from keras_erf import theory, zoo
+from keras_erf.definitions import DEFINITIONS
+from keras_erf.ensembles import ensemble
+from keras_erf.experiments.panel import ABS, SQUARE, Measured, Panel, Steps, frame_of, maps_of
+from keras_erf.progress import Progress
+
+__all__ = ["run"]
+
+CHANNELS = 32
+
+
+def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
+    """Measures one architecture, a stack of convolutions with ReLUs, under every definition.
+
+    Args:
+        runs: Networks, each with fresh weights and inputs, the same for each definition.
+        seed: Of the first.
+        report: Told what is done.
+        depth: Number of layers.
+    """
+    steps, measured = Steps(len(DEFINITIONS), report), list[Measured]()
+
+    def build(seed: int) -> object:
+        return zoo.build(
+            "plain", depth=depth, activation="relu", filters=CHANNELS, channels=CHANNELS, seed=seed
+        )
+
+    for name in DEFINITIONS:
+        result = steps.measured(
+            lambda name=name: ensemble(build, runs=runs, seed=seed, definition=name)  # type: ignore[misc]
+        )
+        measured.append(Measured({"name": name, "depth": depth}, result))
+    frame = frame_of(measured)
+    of = {one.name: one for one in frame.itertuples()}
+    quotient = of[ABS].erf_size / of[SQUARE].erf_size
+    predicted = theory.uniform_size(depth, measure="abs") / theory.uniform_size(depth)
+    sizes = "; ".join(f"{one.name} {one.erf_size:.1f} px" for one in frame.itertuples())
+    verdict = (
+        "The poster: the impact of a pixel is the scale of its gradient; whether gradients, their "
+        "absolute values or squares are averaged is not told.\n"
+        f"Measured, {depth} layers with ReLUs, {runs} runs, the same for all: {sizes}. |g| over "
+        f"g²: "
+        f"{quotient:.2f}.\n"
+        f"Theory: {predicted:.2f} of |g| over g² at this depth, √2 in the limit.\n"
+        "Why they differ: gradients of random networks have no sign in the mean, so that what "
+        "averages them with their signs (luo2016-signed, openerf) measures noise, which falls with "
+        "the runs; relu(g) keeps half of |g|, of the same shape. Compare figures of one "
+        "definition only."
+    )
+    return Panel("definitions", "Definitions", frame, maps_of(measured), verdict)

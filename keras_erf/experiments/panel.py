@@ -1,0 +1,174 @@
+"""A panel of the poster, measured: tidy frames, a verdict, and the rows they are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from keras_erf.effective import EffectiveReceptiveField
+
+__all__ = [
+    "ABS",
+    "SQUARE",
+    "Measured",
+    "Panel",
+    "Steps",
+    "apart",
+    "check_runs",
+    "frame_of",
+    "maps_of",
+]
+
+# The definitions of |g| and of its square.
+ABS, SQUARE = "luo2016", "luo2016-squared"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A panel of the poster, measured.
+
+    Args:
+        name: Its name.
+        title: What it shows.
+        frame: A `pandas.DataFrame` with a row per condition: what was measured, with its
+            standard errors, and what theory predicts. Lengths in input pixels.
+        maps: One with a row per pixel of each mean map: the condition, `row`, `column` and
+            `value`, as a share of the map's peak.
+        fits: One with a row per power law, of panels that fit any.
+        verdict: In plain words: what the poster says, what was measured, what theory
+            predicts and why they differ.
+    """
+
+    name: str
+    title: str
+    frame: pd.DataFrame = field(repr=False)
+    maps: pd.DataFrame = field(repr=False)
+    verdict: str
+    fits: pd.DataFrame | None = field(default=None, repr=False)
+
+    def plot(self) -> Any:
+        """Draws the panel; see `keras_erf.plotting.plot_panel`. Returns a matplotlib `Figure`."""
+        from keras_erf import plotting
+
+        return plotting.plot_panel(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One condition of a panel.
+
+    Args:
+        about: What it is: the frames' first columns.
+        result: Its result.
+        predicted: What theory says of it, by the names of columns.
+    """
+
+    about: Mapping[str, Any]
+    result: EffectiveReceptiveField
+    predicted: Mapping[str, float] = field(default_factory=dict)
+
+
+class Steps:
+    """Tells how many of a panel's measurements are done."""
+
+    def __init__(self, wanted: int, report: Progress) -> None:
+        self.done, self.wanted, self.report = 0, wanted, report
+        report(0, wanted)
+
+    def measured(self, measure: Callable[[], EffectiveReceptiveField]) -> EffectiveReceptiveField:
+        """Runs a measurement."""
+        result = measure()
+        self.done += 1
+        self.report(self.done, self.wanted)
+        return result
+
+
+def row_of(one: Measured) -> Row:
+    """A condition as a row of a frame.
+
+    `sigma` and `kurtosis` are those of the map's moments, the mean over the axes: of noisy
+    maps they are less biased than a fit, which is told by `r_squared`.
+    """
+    result = one.result
+    covariance, kurtosis = result.estimate("covariance"), result.estimate("kurtosis")
+    sigma = np.sqrt(np.diag(covariance.value))
+    spread = np.diag(np.asarray(covariance.error)) / (2 * sigma)
+    return {
+        **one.about,
+        "definition": result.definition.name,
+        "samples": result.count,
+        "trf_size": result.trf_size,
+        "erf_size": result.size,
+        "erf_size_error": result.size_error,
+        "ratio": result.ratio,
+        "ratio_error": result.ratio_error,
+        "sigma": float(sigma.mean()),
+        "sigma_error": float(spread.mean()),
+        "kurtosis": float(np.mean(kurtosis.value)),
+        "kurtosis_error": float(np.mean(kurtosis.error)),
+        "r_squared": result.compare().r_squared,
+        "dead": result.dead,
+        **{f"predicted_{name}": value for name, value in one.predicted.items()},
+    }
+
+
+def frame_of(measured: Sequence[Measured]) -> pd.DataFrame:
+    """The frame of some conditions."""
+    import pandas as pd
+
+    return pd.DataFrame([row_of(one) for one in measured])
+
+
+def maps_of(measured: Sequence[Measured]) -> pd.DataFrame:
+    """The maps of some conditions, cut to their fields, a row per pixel."""
+    import pandas as pd
+
+    parts = []
+    for one in measured:
+        box = one.result.receptive_field.visible()
+        values = one.result.map[tuple(slice(*pair) for pair in box)]
+        rows, columns = np.indices(values.shape)
+        parts.append(
+            pd.DataFrame(
+                {
+                    **one.about,
+                    "row": rows.ravel(),
+                    "column": columns.ravel(),
+                    "value": (values / values.max()).ravel(),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def apart(value: float, error: float, other: float, other_error: float = 0.0) -> float:
+    """How many standard errors two figures are apart."""
+    both = math.hypot(error, other_error)
+    return abs(value - other) / both if both > 0 else math.inf if value != other else 0.0
+
+
+def check_runs(runs: Any, least: int = 2) -> int:
+    """The number of runs.
+
+    Raises:
+        InvalidInputError: It is no whole number, or too small to have errors.
+    """
+    whole = isinstance(runs, (int, np.integer)) and not isinstance(runs, bool)
+    if not whole or runs < least:
+        raise InvalidInputError(
+            f"`runs` must be a whole number of at least {least}, or there are no errors. "
+            f"Received: runs={runs!r}"
+        )
+    return int(runs)

@@ -1,0 +1,173 @@
+"""The poster's statements, measured on small settings and held against theory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from keras_erf import DEFINITIONS, experiments, theory
+from keras_erf.errors import InvalidInputError
+from keras_erf.experiments import PANELS
+from keras_erf.reproducing import NAMES
+from tests import oracles
+
+# Standard errors within which a mean of few runs must lie; 3.5 is missed once in 2000.
+SURE = 3.5
+
+
+@pytest.fixture(scope="module")
+def panels():
+    """Panels as they are asked for, each measured once."""
+    made: dict = {}
+
+    def panel(name, **options):
+        if name not in made:
+            made[name] = experiments.run(name, **options)
+        return made[name]
+
+    return panel
+
+
+def within(row, what: str, sure: float = SURE) -> bool:
+    """Whether a figure lies within its errors of what theory predicts."""
+    return abs(row[what] - row[f"predicted_{what}"]) <= sure * row[f"{what}_error"]
+
+
+def test_gaussian_shape(panels):
+    frame = panels("gaussian-shape", runs=8, depths=(5, 10)).frame
+    assert list(frame["trf_size"]) == [11] * 3 + [21] * 3
+    uniform = frame[frame["weights"] == "Uniform"]
+    pixels = [round(size**2) for size in uniform["erf_size"]]
+    assert pixels == [oracles.PIXELS_OF_UNIFORM[n] for n in (5, 10)]
+    for _, row in frame[frame["weights"] != "Uniform"].iterrows():
+        wanted = math.sqrt(oracles.PIXELS_OF_ROOT[row["depth"]])
+        assert row["predicted_size"] == pytest.approx(wanted)
+        assert row["erf_size"] == pytest.approx(wanted, rel=0.05)
+        # The root of an exact map is no Gaussian where the field cuts it, but nearly.
+        assert row["r_squared"] > 0.98
+
+
+def test_nonlinearities(panels):
+    frame = panels("nonlinearities", runs=8, depth=8).frame
+    assert list(frame["activation"]) == ["ReLU", "Tanh", "Sigmoid"]
+    wanted = theory.uniform_size(8, measure="abs")
+    np.testing.assert_allclose(frame["erf_size"], wanted, rtol=0.06)
+    assert (frame["r_squared"] > 0.97).all()
+
+
+def test_structures(panels):
+    frame = panels("structures", runs=16).frame.set_index("structure")
+    assert list(frame["trf_size"]) == [31, 71, 53]
+    for name, row in frame.iterrows():
+        assert row["trf_size"] == row["predicted_trf_size"]
+        assert within(row, "sigma"), name
+        assert within(row, "kurtosis"), name
+    # A dilated field is box-like; a sub-sampled one larger than that of dense layers.
+    assert frame.loc["Dilation", "kurtosis"] == pytest.approx(-0.713, abs=0.08)
+    dense, halved = frame.loc["ConvOnly"], frame.loc["Subsample"]
+    error = math.hypot(dense["erf_size_error"], halved["erf_size_error"])
+    assert halved["erf_size"] - dense["erf_size"] > 10 * error
+
+
+def test_growth(panels):
+    panel = panels("growth", runs=20, depths=(5, 10, 15, 20))
+    fits = panel.fits.set_index(["measure", "quantity"])
+    for measure, limit in (("|g|", 0.03), ("g²", 0.02)):
+        table = oracles.PIXELS_OF_ROOT if measure == "|g|" else oracles.PIXELS_OF_UNIFORM
+        at = np.log([5, 10, 15, 20])
+        sizes = np.log([table[n] for n in (5, 10, 15, 20)]) / 2
+        slope = np.polyfit(at, sizes, 1)[0]
+        field = np.polyfit(at, np.log([11, 21, 31, 41]), 1)[0]
+        for quantity, wanted in (("growth", slope), ("shrinkage", slope - field)):
+            found = fits.loc[(measure, quantity)]
+            assert found["predicted"] == pytest.approx(wanted, rel=1e-9)
+            assert found["exponent"] == pytest.approx(wanted, abs=limit)
+            assert found["low"] <= found["exponent"] <= found["high"]
+    assert "-0.43" in panel.verdict
+    assert "0.56" in panel.verdict
+
+
+def test_dropout(panels):
+    frame = panels("dropout", runs=16, depth=8).frame
+    plain, dropped = frame.iloc[0], frame.iloc[1]
+    for what in ("sigma", "kurtosis", "erf_size"):
+        error = math.hypot(plain[f"{what}_error"], dropped[f"{what}_error"])
+        assert abs(plain[what] - dropped[what]) <= SURE * error, what
+    assert dropped["predicted_energy"] == 2**7
+    assert dropped["energy"] == pytest.approx(2**7, rel=0.3)
+
+
+def test_skip(panels):
+    panel = panels("skip", runs=16, blocks=4)
+    plain, short = panel.frame.iloc[0], panel.frame.iloc[1]
+    assert plain["trf_size"] == short["trf_size"] == 19
+    # Path lengths are binomial: variances 9 x 2/3, and (1 + 8/2) x 2/3 with half of the layers.
+    assert plain["predicted_sigma"] == pytest.approx(math.sqrt(9 * 2 / 3))
+    assert short["predicted_sigma"] == pytest.approx(math.sqrt((1 + 4) * 2 / 3))
+    assert within(plain, "sigma")
+    assert within(short, "sigma")
+    ratio = short["sigma"] / plain["sigma"]
+    error = ratio * math.hypot(
+        short["sigma_error"] / short["sigma"], plain["sigma_error"] / plain["sigma"]
+    )
+    assert abs(ratio - math.sqrt(5 / 9)) <= SURE * error
+    assert short["erf_size"] < plain["erf_size"]
+
+
+def test_initialisation(panels):
+    frame = panels("initialisation", runs=16, depth=8).frame.set_index("kernels")
+    for _, row in frame.iterrows():
+        assert within(row, "sigma")
+    assert frame.loc["corners", "predicted_gain"] == pytest.approx(math.sqrt(1.5))
+    assert frame.loc["weaker centre", "predicted_gain"] == pytest.approx(math.sqrt(9 / 8.1))
+    assert frame["gain"].is_monotonic_increasing
+
+
+def test_definitions(panels):
+    frame = panels("definitions", runs=8, depth=8).frame.set_index("name")
+    assert list(frame.index) == list(DEFINITIONS)
+    wanted = theory.uniform_size(8, measure="abs") / theory.uniform_size(8)
+    found = frame.loc["luo2016", "erf_size"] / frame.loc["luo2016-squared", "erf_size"]
+    assert found == pytest.approx(wanted, rel=0.06)
+    # Both take the absolute value, and differ in nothing that a map shows.
+    assert frame.loc["luo2016", "erf_size"] == frame.loc["raghu2021", "erf_size"]
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_panels_are_tidy(panels, name):
+    options = {
+        "gaussian-shape": {"runs": 8, "depths": (5, 10)},
+        "growth": {"runs": 20, "depths": (5, 10, 15, 20)},
+        "skip": {"runs": 16, "blocks": 4},
+        "structures": {"runs": 16},
+        "dropout": {"runs": 16, "depth": 8},
+        "initialisation": {"runs": 16, "depth": 8},
+    }.get(name, {"runs": 8, "depth": 8})
+    panel = panels(name, **options)
+    assert panel.name == name
+    keys = list(panel.frame.columns[: list(panel.frame.columns).index("definition")])
+    assert list(panel.maps.columns) == [*keys, "row", "column", "value"]
+    assert panel.maps["value"].max() == 1
+    for part in ("Measured", "Theory", "Why they differ"):
+        assert part in panel.verdict
+    assert not panel.frame[["erf_size", "sigma", "ratio"]].isna().any(axis=None)
+
+
+def test_the_command_knows_the_panels():
+    assert tuple(PANELS) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("panel", "options", "text"),
+    [
+        ("grow", {}, r"`panel` must be one of .* Did you mean 'growth'\? Received: panel='grow'"),
+        ("growth", {"runs": 1}, "`runs` must be a whole number of at least 2"),
+        ("growth", {"seed": -1}, "`seed` must be a whole number"),
+        ("growth", {"depth": 3}, "`options` of 'growth' must be among: depths. Received: depth=3"),
+    ],
+)
+def test_bad_arguments_are_told(panel, options, text):
+    with pytest.raises(InvalidInputError, match=text):
+        experiments.run(panel, **options)
