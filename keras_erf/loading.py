@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import io
 import os
 import re
@@ -147,6 +148,8 @@ def _read(keras: Any, path: Path, unsafe: bool) -> Any:
             "`MODEL` must be a whole model saved by Keras; a .keras file is a zip archive, and "
             f"this is none. Received: {str(path)!r}"
         )
+    # Keras finds the zoo's own initialiser once it is registered.
+    importlib.import_module("keras_erf.models.weak_centre")
     try:
         return keras.models.load_model(path, compile=False, safe_mode=not unsafe)
     except Exception as error:  # Keras and h5py fail in many ways on a bad file.

@@ -21,15 +21,23 @@ class Residual:
     def initializer(self) -> keras.initializers.Initializer:
         return keras.initializers.HeNormal(seed=next(self.seeds))
 
-    def convolution(self, x: Any, filters: int, size: int, stride: int, name: str) -> Any:
+    def convolution(
+        self, x: Any, filters: int, size: int, stride: int, name: str, *, before: int | None = None
+    ) -> Any:
         """Convolution without bias; a strided 3x3 one is padded by 1 on every side.
+
+        With `before` it is padded by so much before each axis, and the rest after it.
 
         Keras's own "same" padding of a strided layer depends on the parity of the input
         size and would set the two paths of a block half a stride apart.
         """
         padding = "same" if stride == 1 else "valid"
         if stride > 1 and size > 1:
-            x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad", dtype=self.dtype)(x)
+            first = size // 2 if before is None else before
+            around = ((first, 2 * (size // 2) - first),) * 2
+            # On either side alike, it is one number in the layer's settings, as ever.
+            pad = size // 2 if around[0][0] == around[0][1] else around
+            x = keras.layers.ZeroPadding2D(pad, name=f"{name}_pad", dtype=self.dtype)(x)
         return keras.layers.Conv2D(
             filters,
             size,

@@ -19,6 +19,10 @@ __all__ = ["camvid_resnet"]
 
 BLOCKS = (2, 2, 4, 4, 4)
 STRIDE = 2 ** (len(BLOCKS) - 1)
+# Zeros before each strided convolution. A window that starts one later looks one further on: by
+# 1 + 2 + 4 pixels in all, so that unit `u` is centred on pixel `16 u + 7`. Bilinear up-sampling
+# takes it to be on `16 u + 7.5`.
+BEFORE = (0, 0, 0, 1)
 
 
 def camvid_resnet(
@@ -36,8 +40,10 @@ def camvid_resnet(
     A 3x3 stem, stages of (2, 2, 4, 4, 4) basic blocks, a 3x3 convolution of stride 2 between
     stages, and logits by a 1x1 convolution: the field is 505 pixels and the stride 16. The
     paper tells the blocks, the four sub-samplings and the field; the stages are one choice
-    that has them. Layers are called `stem_conv`, `stem_out`, `stage1_block1_conv1`,
-    `stage1_block1_out`, `stage2_down_conv`, `stage2_down_out` and so on, then `logits`.
+    that has them. Unit `u` is centred on pixel `16 u + 7`, the middle of its 16 pixels but for
+    half of one, at any input size. Layers are called `stem_conv`, `stem_out`,
+    `stage1_block1_conv1`, `stage1_block1_out`, `stage2_down_conv`, `stage2_down_out` and so
+    on, then `logits`.
 
     Args:
         widths: Filters of each stage.
@@ -84,7 +90,9 @@ def camvid_resnet(
     x = layers.relu(layers.normalise(x, "stem_bn"), "stem_out")
     for stage, (count, width) in enumerate(zip(BLOCKS, widths, strict=True), start=1):
         if stage > 1:
-            x = layers.convolution(x, width, 3, 2, f"stage{stage}_down_conv")
+            x = layers.convolution(
+                x, width, 3, 2, f"stage{stage}_down_conv", before=BEFORE[stage - 2]
+            )
             x = layers.normalise(x, f"stage{stage}_down_bn")
             x = layers.relu(x, f"stage{stage}_down_out")
         for block in range(1, count + 1):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -82,6 +85,7 @@ def test_the_camvid_network_has_the_posters_field():
     for layer in ("stage5_block4_out", "logits"):
         field = erf.receptive_field(model, layer)
         assert (field.size, field.stride) == ((505, 505), (16, 16))
+        assert field.center((3, 5)) == (3 * 16 + 7, 5 * 16 + 7)
     blocks = [layer for layer in model.layers if layer.name.endswith("_add")]
     assert len(blocks) == 16
     up = zoo.build("camvid_resnet", widths=(2,) * 5, input_shape=(64, 96), upsample=True)
@@ -177,3 +181,16 @@ def test_the_initialiser_is_saved_with_its_model(tmp_path):
 def test_bad_options_are_told(name, options, text):
     with pytest.raises(InvalidInputError, match=text):
         zoo.build(name, **options)
+
+
+def test_the_command_reads_a_model_of_ours(tmp_path):
+    zoo.build("weak_centre", depth=2, input_shape=(9, 9)).save(tmp_path / "weak.keras")
+    # In a process of its own, in which nothing has registered the initialiser.
+    run = subprocess.run(
+        [sys.executable, "-m", "keras_erf.cli", "trf", str(tmp_path / "weak.keras"), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["layers"][-1]["size"] == [5, 5]

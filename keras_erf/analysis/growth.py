@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from keras_erf.analysis._checks import checked_level
+from keras_erf.analysis.counting import size_spread
+from keras_erf.analysis.estimates import Spread
 from keras_erf.analysis.jackknife import checked_blocks
 from keras_erf.analysis.regions import erf_size
 from keras_erf.errors import InvalidInputError
@@ -88,6 +90,7 @@ def bootstrap_power_law(
     blocks: Sequence[tuple[ArrayLike, ArrayLike]],
     *,
     figure: Callable[[np.ndarray], float] = erf_size,
+    spread: Callable[[np.ndarray, np.ndarray], Spread] | None = None,
     scale: ArrayLike = 1.0,
     resamples: int = 500,
     level: float = 0.95,
@@ -96,15 +99,20 @@ def bootstrap_power_law(
     """Fits a power law to a figure of mean maps, with errors by resampling their runs.
 
     At each depth blocks of runs are drawn anew, with replacement, the figure is computed
-    on their mean, and the law is fitted again. The interval is the basic one, `2 f - q`
-    with the quantiles `q`: it lets for a bias that the noise gives to the figure, and
-    reaches to the exponent itself where that lies outside.
+    on their mean, and the law is fitted again. The interval has the draws' quantiles about
+    their mean, and for centre the exponent less its bias: that of the draws, or where a
+    `spread` tells each figure's own, of a law through those. It reaches to the exponent
+    itself where that lies outside. Sizes are counts of pixels: noise makes their peak too
+    high and them too small, which their spread lets for; that they move in steps is not
+    let for, and with few pixels at the threshold intervals cover less.
 
     Args:
         x: Depths, shape `(m,)`.
         blocks: For each depth `(block_sums, block_counts)` as results keep them; with at
             most 16 runs each block is a run of its own.
         figure: Of a mean map.
+        spread: The figure of `(block_sums, block_counts)` less its bias, as the `centre` of
+            an `estimates.Spread`; `None` for one that has none. `erf_size` has its own.
         scale: What the figures are divided by, one number or one for each depth.
         resamples: How often to draw.
         level: Probability of the interval to cover.
@@ -139,12 +147,21 @@ def bootstrap_power_law(
             for _ in range(resamples)
         ]
     )
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    if spread is None and figure is erf_size:
+        spread = size_spread
+    centre = 2 * law.exponent - float(draws.mean())
+    if spread is not None:
+        told = [float(np.asarray(spread(*one).centre)) for one in held]
+        centre = fit_power_law(x, np.array(told) / divisor, level=level).exponent
+    # Of n blocks drawn n times the variance is short by (n - 1) / n.
+    blocks_each = float(np.mean([len(counts) for _, counts in held]))
+    short = math.sqrt(blocks_each / max(blocks_each - 1, 1))
+    low, high = np.quantile(draws - draws.mean(), [(1 - level) / 2, (1 + level) / 2]) * short
     return replace(
         law,
-        error=float(draws.std(ddof=1)),
-        low=min(2 * law.exponent - float(high), law.exponent),
-        high=max(2 * law.exponent - float(low), law.exponent),
+        error=float(draws.std(ddof=1)) * short,
+        low=min(centre - float(high), law.exponent),
+        high=max(centre - float(low), law.exponent),
     )
 
 

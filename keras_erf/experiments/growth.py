@@ -33,7 +33,9 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
 
     steps, measured = Steps(2 * len(depths), report), list[Measured]()
     for definition, (measure, told) in MEASURES.items():
-        for depth in depths:
+        for place, depth in enumerate(depths):
+            # With one seed networks of all depths would share their first kernels.
+            start = seed + place * runs
 
             def build(seed: int, depth: int = depth) -> object:
                 return zoo.build(
@@ -41,8 +43,8 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
                 )
 
             result = steps.measured(
-                lambda build=build, definition=definition: ensemble(  # type: ignore[misc]
-                    build, runs=runs, seed=seed, definition=definition
+                lambda build=build, definition=definition, start=start: ensemble(  # type: ignore[misc]
+                    build, runs=runs, seed=start, definition=definition
                 )
             )
             predicted = {

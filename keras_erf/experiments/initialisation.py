@@ -13,7 +13,7 @@ from keras_erf.progress import Progress
 
 __all__ = ["run"]
 
-CHANNELS = 32
+CHANNELS = 64
 # Softness 1 is a plain Gaussian kernel; corners without softness the optimum.
 KINDS: dict[str, dict[str, Any]] = {
     "Gaussian": {"softness": 1.0},

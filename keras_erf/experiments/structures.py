@@ -12,7 +12,7 @@ from keras_erf.progress import Progress
 
 __all__ = ["run"]
 
-CHANNELS = 32
+CHANNELS = 64
 Options = dict[str, Any]
 RATES = (2, 4, 8)
 
