@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -72,9 +73,10 @@ def print_verdict(report: Mapping[str, Any]) -> None:
     console = _console()
     kept = "  (kept; --again measures it anew)" if report["kept"] else ""
     console.print(f"{report['title']}{kept}", style="bold")
-    for line in report["verdict"].splitlines():
-        console.print(f"  {line}", width=min(console.width, TEXT_WIDTH))
-    console.print(f"  Picture: {report['files']['picture']}, tables beside it\n")
+    lines = [*report["verdict"].splitlines(), f"Picture: {report['files']['picture']}"]
+    for line in lines:
+        console.print(Padding(line, (0, 0, 0, 2)), width=min(console.width, TEXT_WIDTH))
+    console.print()
 
 
 def print_zoo(models: Mapping[str, Facts]) -> None:

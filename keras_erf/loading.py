@@ -18,7 +18,7 @@ from typing import Any
 from keras_erf import zoo
 from keras_erf.errors import BackendError, InvalidInputError, ModelLoadError
 
-__all__ = ["LoadedModel", "load_model", "load_quietly"]
+__all__ = ["LoadedModel", "import_quietly", "load_model", "load_quietly"]
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -95,7 +95,7 @@ def load_quietly(
     need_weights: bool = True,
 ) -> LoadedModel:
     """As `load_model`, for commands: standard output is the result's alone."""
-    _import_quietly()
+    import_quietly()
     # Keras tells of downloads on standard output.
     with redirect_stdout(sys.stderr):
         return load_model(
@@ -103,7 +103,7 @@ def load_quietly(
         )
 
 
-def _import_quietly() -> None:
+def import_quietly() -> None:
     """Imports TensorFlow without its word on missing GPUs, which no setting silences."""
     sys.stderr.flush()
     kept = os.dup(2)

@@ -14,6 +14,7 @@ from keras_erf.arguments import check_writable
 from keras_erf.console import print_json, print_verdict, progress_bar
 from keras_erf.ending import one_line_errors
 from keras_erf.errors import InvalidInputError
+from keras_erf.loading import import_quietly
 from keras_erf.options import OUT, OUTPUT_PANEL, JsonOption, out_option
 from keras_erf.saving import save_panel
 from keras_erf.writing import written_whole
@@ -97,6 +98,7 @@ def reproduce(
 
 def _measured(out: Path, about: dict[str, Any]) -> dict[str, Any]:
     """Measures a panel and writes its files; that which tells of the others comes last."""
+    import_quietly()
     from keras_erf import experiments
 
     name = about["panel"]

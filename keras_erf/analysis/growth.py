@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from keras_erf.analysis._checks import checked_level
 from keras_erf.analysis.counting import size_spread
@@ -100,19 +100,20 @@ def bootstrap_power_law(
 
     At each depth blocks of runs are drawn anew, with replacement, the figure is computed
     on their mean, and the law is fitted again. The interval has the draws' quantiles about
-    their mean, and for centre the exponent less its bias: that of the draws, or where a
-    `spread` tells each figure's own, of a law through those. It reaches to the exponent
-    itself where that lies outside. Sizes are counts of pixels: noise makes their peak too
-    high and them too small, which their spread lets for; that they move in steps is not
-    let for, and with few pixels at the threshold intervals cover less.
+    their mean, and for centre the exponent less its bias. It reaches to the exponent itself
+    where that lies outside.
+
+    Sizes are counts of pixels, which move in steps that resampling does not see, and noise
+    makes their peak too high. Their `spread` knows both: its centres give the centre, and
+    the interval is no narrower than their errors, carried to the slope, make it.
 
     Args:
         x: Depths, shape `(m,)`.
         blocks: For each depth `(block_sums, block_counts)` as results keep them; with at
             most 16 runs each block is a run of its own.
         figure: Of a mean map.
-        spread: The figure of `(block_sums, block_counts)` less its bias, as the `centre` of
-            an `estimates.Spread`; `None` for one that has none. `erf_size` has its own.
+        spread: Of `(block_sums, block_counts)` the figure, the figure less its bias, and its
+            standard error; `None` for one that has none. `erf_size` has its own.
         scale: What the figures are divided by, one number or one for each depth.
         resamples: How often to draw.
         level: Probability of the interval to cover.
@@ -149,19 +150,23 @@ def bootstrap_power_law(
     )
     if spread is None and figure is erf_size:
         spread = size_spread
-    centre = 2 * law.exponent - float(draws.mean())
-    if spread is not None:
-        told = [float(np.asarray(spread(*one).centre)) for one in held]
-        centre = fit_power_law(x, np.array(told) / divisor, level=level).exponent
     # Of n blocks drawn n times the variance is short by (n - 1) / n.
     blocks_each = float(np.mean([len(counts) for _, counts in held]))
     short = math.sqrt(blocks_each / max(blocks_each - 1, 1))
     low, high = np.quantile(draws - draws.mean(), [(1 - level) / 2, (1 + level) / 2]) * short
+    centre, reach = 2 * law.exponent - float(draws.mean()), 0.0
+    if spread is not None:
+        told = [[float(np.asarray(part)) for part in spread(*one)] for one in held]
+        _, centres, errors = np.array(told).T
+        centre = fit_power_law(x, centres / divisor, level=level).exponent
+        at = np.log(np.asarray(x, np.float64))
+        levers = (at - at.mean()) / np.square(at - at.mean()).sum()
+        reach = float(ndtri((1 + level) / 2) * np.hypot.reduce(levers * errors / centres))
     return replace(
         law,
         error=float(draws.std(ddof=1)) * short,
-        low=min(centre - float(high), law.exponent),
-        high=max(centre - float(low), law.exponent),
+        low=min(centre - max(float(high), reach), law.exponent),
+        high=max(centre + max(-float(low), reach), law.exponent),
     )
 
 
