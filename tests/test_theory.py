@@ -283,6 +283,26 @@ def test_the_expansion_is_sharper(n, k, most):
     assert theory.gaussian_distance([theory.Step.uniform(k)] * n) > 100 * most
 
 
+def test_a_chain_may_come_one_layer_at_a_time():
+    for figure in (
+        theory.gaussian_distance,
+        theory.berry_esseen_bound,
+        theory.excess_kurtosis,
+        theory.gaussian_limit,
+    ):
+        whole = [theory.Step()] * 5
+        np.testing.assert_array_equal(figure(one for one in whole), figure(whole))
+    alone, one = theory.berry_esseen_bound(theory.Step()), [theory.Step()]
+    assert alone == theory.berry_esseen_bound(one)
+    # Neither a scale nor a layer that moves nothing makes steps unlike.
+    same = [theory.Step((2.0, 2.0, 2.0)), theory.Step((5.0,))]
+    assert theory.berry_esseen_bound(one + same) == theory.berry_esseen_bound(one * 2)
+
+
+def test_shortcuts_of_very_deep_stacks():
+    assert theory.skip_map(1100, 1.0, ndim=1).sum() == pytest.approx(1, rel=1e-12)
+
+
 # --- Laws ----------------------------------------------------------------------------------------
 
 
@@ -397,6 +417,19 @@ def test_a_weak_centre(factor):
         (lambda: theory.dropout_factor(1), "`rate` must lie from 0 to below 1"),
         (lambda: theory.corner_gain(1), "`kernel_size` must be a whole number of at least 2"),
         (lambda: theory.soft_centre_variance(-1), "`factor` must be a number"),
+        (lambda: theory.soft_centre_variance("a"), "`factor` must be a number"),
+        (lambda: theory.dropout_factor("a"), "`rate` must lie"),
+        (lambda: theory.skip_variance(3, "a"), "`energy` must be a number"),
+        (lambda: theory.skip_map(3, 1.0, kernel_size=2), "sees an odd number of pixels"),
+        (lambda: theory.impact([theory.Step()] * 700), "an impact below 1.8e308"),
+        (lambda: theory.impact_map([theory.Step()] * 400), "an impact below 1.8e308"),
+        (lambda: theory.fourier_impact((1, 1, 1), 700), "the impact below 1.8e308"),
+        (lambda: theory.sigma([theory.Step((-1.0, 3.0, -1.0))]), "not negative"),
+        (lambda: theory.structure(strided=3), "`strided` must be numbers of layers"),
+        (lambda: theory.structure(dilated=[5]), "`dilated` pairs of a layer"),
+        (lambda: theory.structure(dilated=[(5, 2), (5, 4)]), "name each layer once"),
+        (lambda: theory.walk([theory.Move(5, padding=1)] * 2, 6), "`unit` must see a pixel"),
+        (lambda: theory.walk([theory.Step()], 0), "`moves` must hold `theory.Move`s"),
     ],
 )
 def test_bad_arguments_are_told(call, text):

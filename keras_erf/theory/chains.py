@@ -84,13 +84,22 @@ def structure(
         The poster, "Influence of different structures"; it does not tell the positions.
     """
     checked_count("depth", depth)
-    halving, rates = set(strided), dict(dilated)
+    try:
+        halving, pairs = set(strided), list(dilated)
+        rates = dict(pairs)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            "`strided` must be numbers of layers, and `dilated` pairs of a layer and its dilation. "
+            f"Received: strided={strided!r}, dilated={dilated!r}"
+        ) from error
     for name, numbers in (("strided", halving), ("dilated", set(rates))):
         wrong = [one for one in numbers if one not in range(1, depth + 1)]
         if wrong:
             raise InvalidInputError(
                 f"`{name}` must name layers from 1 to {depth}. Received: {wrong[0]!r}"
             )
+    if len(rates) < len(pairs):
+        raise InvalidInputError(f"`dilated` must name each layer once. Received: dilated={pairs!r}")
     return tuple(
         Step.uniform(kernel_size, stride=2 if layer in halving else 1, dilation=rates.get(layer, 1))
         for layer in range(1, depth + 1)
@@ -111,7 +120,8 @@ def impact(chain: Chain) -> np.ndarray:
         Float64, of shape `(field_size(chain),)`; pixel 0 is the field's first.
 
     Raises:
-        InvalidInputError: `chain` holds something else than `Step`s.
+        InvalidInputError: `chain` holds something else than `Step`s, or the impact leaves
+            the floats, as that of 647 layers of three ones does.
 
     Reference:
         The poster, "Effective receptive field", the form with weights; strides and
@@ -122,8 +132,9 @@ def impact(chain: Chain) -> np.ndarray:
         spread = np.zeros((len(step.weights) - 1) * gap + 1)
         spread[::gap] = step.weights
         # Of the two the shorter, as direct sums: a transform would lose the tails.
-        found = np.convolve(found, spread)
-    return found
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = np.convolve(found, spread)
+    return _finite(found)
 
 
 def impact_map(chain: Chain, ndim: int = 2) -> np.ndarray:
@@ -132,7 +143,9 @@ def impact_map(chain: Chain, ndim: int = 2) -> np.ndarray:
     Raises:
         InvalidInputError: An argument is out of range.
     """
-    return reduce(np.multiply.outer, [impact(chain)] * checked_count("ndim", ndim))
+    line, rank = impact(chain), checked_count("ndim", ndim)
+    with np.errstate(over="ignore"):
+        return _finite(reduce(np.multiply.outer, [line] * rank))
 
 
 def field_size(chain: Chain) -> int:
@@ -187,8 +200,18 @@ def variance(chain: Chain) -> float:
 
 
 def sigma(chain: Chain) -> float:
-    """Standard deviation of the impact, in pixels."""
-    return math.sqrt(variance(chain))
+    """Standard deviation of the impact, in pixels.
+
+    Raises:
+        InvalidInputError: As `cumulants`, or signed weights have a negative variance.
+    """
+    squared = variance(chain)
+    if squared < 0:
+        raise InvalidInputError(
+            "`chain` must have a variance that is not negative; square its signed weights for "
+            f"the mean squared gradient. Received: a variance of {squared:g}"
+        )
+    return math.sqrt(squared)
 
 
 def excess_kurtosis(chain: Chain) -> float:
@@ -199,6 +222,7 @@ def excess_kurtosis(chain: Chain) -> float:
     Raises:
         InvalidInputError: The impact is one pixel wide.
     """
+    chain = checked_chain(chain)
     _, second, _, fourth = cumulants(chain, 4)
     if second == 0:
         raise InvalidInputError(
@@ -214,6 +238,15 @@ def _gaps(chain: Chain) -> Iterator[tuple[Step, int]]:
     for step in checked_chain(chain):
         yield step, jump * step.dilation
         jump *= step.stride
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise InvalidInputError(
+            "`chain` must have an impact below 1.8e308; divide its weights by their sums. "
+            "Received: an impact that is infinite"
+        )
+    return values
 
 
 def checked_chain(chain: Any) -> tuple[Step, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from numbers import Integral
 from typing import Any
 
@@ -69,13 +68,9 @@ def polynomial_coefficients(n: int, kernel_size: int) -> tuple[int, ...]:
     Raises:
         InvalidInputError: An argument is out of range.
     """
-    return _row(checked_count("n", n, least=0), checked_count("kernel_size", kernel_size))
-
-
-@cache
-def _row(n: int, k: int) -> tuple[int, ...]:
-    """By running sums: each row from the one before in one pass."""
+    n, k = checked_count("n", n, least=0), checked_count("kernel_size", kernel_size)
     row = [1]
+    # By running sums: each row from the one before in one pass.
     for _ in range(n):
         total, longer = 0, []
         for position in range(len(row) + k - 1):
@@ -104,14 +99,22 @@ def fourier_impact(weights: ArrayLike, n: int) -> np.ndarray:
         Shape `(n (k - 1) + 1,)`, float64.
 
     Raises:
-        InvalidInputError: `weights` is no kernel, or `n` is out of range.
+        InvalidInputError: `weights` is no kernel, `n` is out of range, or the impact leaves
+            the floats.
 
     Reference:
         The poster, equation 1 and its form with weights; Luo et al. 2016, section 2.1.
     """
     taps = checked_weights(weights)
     size = checked_count("n", n, least=0) * (taps.size - 1) + 1
-    return np.fft.irfft(np.fft.rfft(taps, size) ** n, size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        power = np.fft.rfft(taps, size) ** n
+    if not np.isfinite(power).all():
+        raise InvalidInputError(
+            "`weights` must keep the impact below 1.8e308; divide them by their sum. "
+            f"Received: weights={weights!r} with n={n}"
+        )
+    return np.fft.irfft(power, size)
 
 
 def checked_count(name: str, value: Any, *, least: int = 1) -> int:

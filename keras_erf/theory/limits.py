@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.theory.chains import Chain, cumulants, field_size, impact
+from keras_erf.theory.chains import Chain, checked_chain, cumulants, field_size, impact
 from keras_erf.theory.coefficients import checked_count
 
 __all__ = [
@@ -37,6 +37,7 @@ def gaussian_limit(chain: Chain) -> np.ndarray:
     Reference:
         The poster, central limit theorem: `S_n ~ N(n E[X], n Var[X])`.
     """
+    chain = checked_chain(chain)
     centre, spread = _moments(chain)
     at = (np.arange(field_size(chain)) - centre) / spread
     return impact(chain).sum() * np.exp(-np.square(at) / 2) / (spread * math.sqrt(2 * math.pi))
@@ -57,6 +58,7 @@ def gaussian_distance(chain: Chain) -> float:
     Raises:
         InvalidInputError: As `gaussian_limit`.
     """
+    chain = checked_chain(chain)
     centre, spread = _moments(chain)
     share = impact_distribution(chain)
     bell = ndtr((np.arange(share.size) - centre) / spread)
@@ -80,6 +82,7 @@ def berry_esseen_bound(chain: Chain) -> float:
         Shevtsova 2011, arXiv:1111.6554 (layers alike); Shevtsova, Doklady Mathematics 82
         (2010), 862-864 (layers that differ).
     """
+    chain = checked_chain(chain)
     _, spread = _moments(chain)
     third, kinds, jump = 0.0, set(), 1
     for step in chain:
@@ -94,7 +97,9 @@ def berry_esseen_bound(chain: Chain) -> float:
         share = share / share.sum()
         at = np.arange(share.size)
         third += gap**3 * float(share @ np.abs(at - share @ at) ** 3)
-        kinds.add((step.weights, gap))
+        # A layer of one tap moves nothing, and does not make the others unlike.
+        if np.count_nonzero(share) > 1:
+            kinds.add((tuple(share), gap))
     return (IDENTICAL if len(kinds) == 1 else DIFFERENT) * third / spread**3
 
 

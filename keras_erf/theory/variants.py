@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from functools import reduce
 from typing import Any
 
@@ -42,7 +43,8 @@ def skip_map(
         Float64 of sum 1, `n layers (k - 1) + 1` pixels along each axis.
 
     Raises:
-        InvalidInputError: An argument is out of range.
+        InvalidInputError: An argument is out of range, or a branch sees an even number of
+            pixels: the shortcut then meets no centre of it.
 
     Reference:
         Veit, Wilber and Belongie, "Residual networks behave like ensembles of relatively
@@ -50,15 +52,16 @@ def skip_map(
     """
     n, per = checked_count("blocks", blocks), checked_count("layers", layers)
     k, rank = checked_count("kernel_size", kernel_size), checked_count("ndim", ndim)
-    taken = _energy(energy) / (1 + energy)
+    taken = _taken(energy, k, per)
     side = n * per * (k - 1) + 1
     found = np.zeros((side,) * rank)
+    branch = np.array([value / k**per for value in polynomial_coefficients(per, k)])
+    line, chance = np.ones(1), Fraction(taken)
     for count in range(n + 1):
-        depth = count * per
-        line = np.array([value / k**depth for value in polynomial_coefficients(depth, k)])
-        around = (side - line.size) // 2, side - line.size - (side - line.size) // 2
-        share = math.comb(n, count) * taken**count * (1 - taken) ** (n - count)
+        around = (side - line.size) // 2
+        share = float(math.comb(n, count) * chance**count * (1 - chance) ** (n - count))
         found += share * np.pad(reduce(np.multiply.outer, [line] * rank), around)
+        line = np.convolve(line, branch)
     return found
 
 
@@ -73,13 +76,15 @@ def skip_variance(blocks: int, energy: float, *, kernel_size: int = 3, layers: i
     """
     n, per = checked_count("blocks", blocks), checked_count("layers", layers)
     k = checked_count("kernel_size", kernel_size)
-    return n * _energy(energy) / (1 + energy) * per * (k**2 - 1) / 12
+    return n * _taken(energy, k, per) * per * (k**2 - 1) / 12
 
 
 def relu_factor(layers: int) -> float:
     """What is left of the mean squared gradient behind so many ReLUs of signals about zero: `2^-n`.
 
-    The shape of the map stays, in wide networks.
+    The shape of the map stays. Both are exact at any width for weights of a symmetric
+    distribution without biases, for a unit in front of its own ReLU: a kernel and its
+    negative are as likely, and one of the two opens the gate.
 
     Raises:
         InvalidInputError: `layers` is negative.
@@ -102,7 +107,7 @@ def dropout_factor(rate: float, layers: int = 1) -> float:
     Reference:
         Luo et al. 2016, section 2.3.
     """
-    if not 0 <= rate < 1:
+    if not (isinstance(rate, int | float | np.number) and 0 <= rate < 1):
         raise InvalidInputError(f"`rate` must lie from 0 to below 1. Received: rate={rate!r}")
     return (1 / (1 - rate)) ** checked_count("layers", layers, least=0)
 
@@ -134,16 +139,22 @@ def soft_centre_variance(factor: float) -> float:
     Raises:
         InvalidInputError: `factor` is negative.
     """
-    if not 0 <= factor < math.inf:
+    if not (isinstance(factor, int | float | np.number) and 0 <= factor < math.inf):
         raise InvalidInputError(
             f"`factor` must be a number of at least 0. Received: factor={factor!r}"
         )
     return 6 / (8 + factor)
 
 
-def _energy(energy: Any) -> float:
-    if not 0 <= energy < math.inf:
+def _taken(energy: Any, kernel_size: int, layers: int) -> float:
+    """The share of the energy that goes through a branch, `v / (1 + v)`."""
+    if layers * (kernel_size - 1) % 2:
+        raise InvalidInputError(
+            "`kernel_size` and `layers` must make a branch that sees an odd number of pixels, for "
+            f"the shortcut to meet its centre. Received: kernel_size={kernel_size}, layers={layers}"
+        )
+    if not (isinstance(energy, int | float | np.number) and 0 <= energy < math.inf):
         raise InvalidInputError(
             f"`energy` must be a number of at least 0. Received: energy={energy!r}"
         )
-    return float(energy)
+    return float(energy / (1 + energy))

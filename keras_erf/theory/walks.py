@@ -107,13 +107,19 @@ def walk(moves: Sequence[Move], unit: int) -> np.ndarray:
         Float64, of shape `(moves[0].size,)`.
 
     Raises:
-        InvalidInputError: There are no moves, or the unit lies before the axis.
+        InvalidInputError: There are no moves, something else than `Move`s, or a unit that
+            sees no pixel.
 
     Reference:
         The poster, central limit theorem: `o(t) = p(S_n = t)`.
     """
     if not moves:
         raise InvalidInputError("`moves` must hold at least one layer. Received: none")
+    for one in moves:
+        if not isinstance(one, Move):
+            raise InvalidInputError(
+                f"`moves` must hold `theory.Move`s, first layer first. Received: {one!r}"
+            )
     at = {checked_count("unit", unit, least=0): 1.0}
     for move in reversed(moves):
         before: dict[int, float] = {}
@@ -124,6 +130,11 @@ def walk(moves: Sequence[Move], unit: int) -> np.ndarray:
                 if 0 <= reached < move.size and weight:
                     before[reached] = before.get(reached, 0.0) + mass * weight
         at = before
+    if not at:
+        raise InvalidInputError(
+            "`unit` must see a pixel of the input; name one inside of the last layer's output. "
+            f"Received: unit={unit!r}"
+        )
     found = np.zeros(moves[0].size)
     for place, mass in at.items():
         found[place] = mass
