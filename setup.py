@@ -60,6 +60,7 @@ setup(
         "typer>=0.16",
     ],
     extras_require={
+        "tensorboard": ["tensorboard>=2.19"],
         "test": [
             "build>=1.2",
             "hypothesis>=6.100",

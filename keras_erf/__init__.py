@@ -14,6 +14,7 @@ from keras_erf._version import __version__
 if TYPE_CHECKING:
     from keras_erf import analysis, errors, experiments, plotting, rules, theory, zoo
     from keras_erf.calibrating import calibrate_batch_norm
+    from keras_erf.callbacks import ERFLogger
     from keras_erf.checking import Check, check
     from keras_erf.definitions import DEFINITIONS, Definition
     from keras_erf.effective import EffectiveReceptiveField, load
@@ -32,6 +33,7 @@ __all__ = [
     "DEFINITIONS",
     "Check",
     "Definition",
+    "ERFLogger",
     "EffectiveReceptiveField",
     "FieldTable",
     "ImageFolder",
@@ -68,6 +70,7 @@ _HOMES = {
     "Check": "checking",
     "DEFINITIONS": "definitions",
     "Definition": "definitions",
+    "ERFLogger": "callbacks",
     "EffectiveReceptiveField": "effective",
     "FieldTable": "theoretical",
     "ImageFolder": "sampling",

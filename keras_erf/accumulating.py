@@ -44,6 +44,11 @@ class Sums:
         self.maps = tf.Variable(tf.zeros(shape, tf.float64), trainable=False)
         self.dead = tf.Variable(0, dtype=tf.int64, trainable=False)
 
+    def clear(self) -> None:
+        """Sets everything to zero."""
+        self.maps.assign(tf.zeros_like(self.maps))
+        self.dead.assign(0)
+
     def add(self, maps: Any, dead: Any, blocks: Any) -> None:
         """Adds maps to blocks; a block of -1 is none."""
         self.maps.assign_add(tf.math.unsorted_segment_sum(maps, blocks, BLOCKS))
@@ -82,10 +87,19 @@ class Accumulator:
         # Dropout and its kin draw from states that stay the user's: fresh ones stand in for them.
         self.states = targets[0].graph.random_states() if training else []
         # A stream apart from those of noise.
+        self.seed = seed
         self.random = np.random.default_rng((seed, 1))
         # TensorFlow warns of retracing by code object; a partial makes each one of its own.
         add = functools.partial(self._add)
         self.add = tf.function(add, autograph=False, reduce_retracing=True)
+
+    def clear(self) -> None:
+        """Starts anew, with the same samples' random draws to come as at first."""
+        for one in self.sums:
+            one.clear()
+        self.done = 0
+        self.counts[:] = 0
+        self.random = np.random.default_rng((self.seed, 1))
 
     def feed(
         self,

@@ -31,7 +31,7 @@ from keras_erf.settings import Settings
 from keras_erf.streaming import streamed
 from keras_erf.theoretical import Target
 
-__all__ = ["filled", "fingerprint", "measure", "provenance", "result_of"]
+__all__ = ["Measurement", "filled", "fingerprint", "measure", "provenance", "result_of"]
 
 # With a tolerance: the most samples, and how many there must be before it is looked at.
 MOST_SAMPLES, FEWEST_SAMPLES = 4096, 2 * BLOCKS
@@ -58,32 +58,71 @@ def measure(
         InvalidInputError: The settings do not fit the model.
         GradientError: As `probe`.
     """
-    first = targets[0]
-    check(first, settings)
-    cone = planned(targets, settings)
-    specs = input_specs(first, cone)
-    source = make_source(settings.inputs, specs, seed=settings.seed)
-    linear = is_linear(targets, settings)
-    asked = 1 if linear else _asked(source, settings)
-    wanted = min(asked, source.count or asked)
-    size = first.graph.batch or settings.batch_size or chosen_batch_size(first, cone, wanted)
-    parts = input_parts(targets, cone, settings)
-    definition = get_definition(settings.definition)
-    run = Accumulator(
-        targets, parts, cone, definition, training=settings.training, seed=settings.seed
-    )
-    tolerance = None if linear else settings.tolerance
-    reached = _feed(run, source, specs, size, wanted, tolerance, report)
-    ends = "tolerance" if reached else "samples" if run.done >= asked else "inputs"
-    made = {
-        "inputs": source.description,
-        "seed": settings.seed,
-        "samples": run.done,
-        "stopped_by": "linear" if linear else ends,
-        "skipped": list(source.skipped),
-    }
-    about = provenance(first, weights, settings, [made])
-    return [result_of(run, one, about, linear=linear) for one in run.sums]
+    return Measurement(targets, settings).run(weights=weights, report=report)
+
+
+class Measurement:
+    """What measures some units, compiled once, as often as it is asked: of the weights of then.
+
+    Args:
+        targets: The units, all of one graph and one input.
+        settings: How.
+        inside: Whether the calls inside opened layers may be run, of the weights at hand:
+            not if weights will change.
+
+    Raises:
+        InvalidInputError: The settings do not fit the model.
+    """
+
+    def __init__(
+        self, targets: Sequence[Target], settings: Settings, *, inside: bool = True
+    ) -> None:
+        self.targets, self.settings = tuple(targets), settings
+        first = self.targets[0]
+        check(first, settings)
+        cone = planned(targets, settings, inside=inside)
+        self.specs = input_specs(first, cone)
+        self.linear = is_linear(targets, settings)
+        source = self._source()
+        wanted = min(self._asked(source), source.count or self._asked(source))
+        self.size = (
+            first.graph.batch or settings.batch_size or chosen_batch_size(first, cone, wanted)
+        )
+        self._accumulator = Accumulator(
+            targets,
+            input_parts(targets, cone, settings),
+            cone,
+            get_definition(settings.definition),
+            training=settings.training,
+            seed=settings.seed,
+        )
+
+    def run(
+        self, *, weights: str, report: Progress = lambda done, wanted: None
+    ) -> list[EffectiveReceptiveField]:
+        """One result per unit; arguments and errors as `measure`."""
+        run, source, settings = self._accumulator, self._source(), self.settings
+        run.clear()
+        asked = self._asked(source)
+        wanted = min(asked, source.count or asked)
+        tolerance = None if self.linear else settings.tolerance
+        reached = _feed(run, source, self.specs, self.size, wanted, tolerance, report)
+        ends = "tolerance" if reached else "samples" if run.done >= asked else "inputs"
+        made = {
+            "inputs": source.description,
+            "seed": settings.seed,
+            "samples": run.done,
+            "stopped_by": "linear" if self.linear else ends,
+            "skipped": list(source.skipped),
+        }
+        about = provenance(self.targets[0], weights, settings, [made])
+        return [result_of(run, one, about, linear=self.linear) for one in run.sums]
+
+    def _source(self) -> Source:
+        return make_source(self.settings.inputs, self.specs, seed=self.settings.seed)
+
+    def _asked(self, source: Source) -> int:
+        return 1 if self.linear else _asked(source, self.settings)
 
 
 def provenance(

@@ -8,18 +8,30 @@ from typing import Any
 
 import keras
 
+from keras_erf.models.weak_centre import WeakCentre
+
 __all__ = ["Residual"]
 
 
 @dataclass(frozen=True)
 class Residual:
-    """Adds layers one after the other; each kernel takes the next seed."""
+    """Adds layers one after the other; each kernel takes the next seed.
+
+    Args:
+        seeds: One after the other.
+        dtype: Dtype policy of all layers.
+        softness: Of kernels with a weaker centre (see `WeakCentre`); `None` for plain ones.
+    """
 
     seeds: Iterator[int]
     dtype: keras.DTypePolicy
+    softness: float | None = None
 
     def initializer(self) -> keras.initializers.Initializer:
-        return keras.initializers.HeNormal(seed=next(self.seeds))
+        seed = next(self.seeds)
+        if self.softness is None:
+            return keras.initializers.HeNormal(seed=seed)
+        return WeakCentre(self.softness, scale=2.0, seed=seed)
 
     def convolution(
         self, x: Any, filters: int, size: int, stride: int, name: str, *, before: int | None = None

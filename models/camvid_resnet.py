@@ -32,6 +32,7 @@ def camvid_resnet(
     input_shape: tuple[int | None, int | None] = (512, 512),
     seed: int = 0,
     upsample: bool = False,
+    softness: float | None = None,
     dtype: Any = None,
     name: str = "camvid_resnet",
 ) -> keras.Model:
@@ -52,6 +53,8 @@ def camvid_resnet(
         seed: Non-negative integer from which every initial weight derives.
         upsample: Whether logits are brought back to the input's size, by bilinear
             interpolation; sizes must then be multiples of 16.
+        softness: `None` for He's initialisation; from 0 to 1 for the paper's, with less
+            weight in the kernels' centres (see `WeakCentre`).
         dtype: Keras dtype or policy of all layers; `None` is Keras's default.
         name: Name of the model.
 
@@ -84,7 +87,7 @@ def camvid_resnet(
         input_shape,
     )
     policy = dtype_policy(dtype)
-    layers = Residual(layer_seeds(seed), policy)
+    layers = Residual(layer_seeds(seed), policy, softness)
     inputs = keras.Input((*sizes, 3), name="image", dtype=policy.compute_dtype)
     x = layers.convolution(inputs, widths[0], 3, 1, "stem_conv")
     x = layers.relu(layers.normalise(x, "stem_bn"), "stem_out")

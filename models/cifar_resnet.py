@@ -119,6 +119,7 @@ def cifar_resnet36(
     input_shape: tuple[int | None, int | None] = (32, 32),
     seed: int = 0,
     include_top: bool = True,
+    softness: float | None = None,
     dtype: Any = None,
     name: str = "cifar_resnet36",
 ) -> keras.Model:
@@ -137,6 +138,8 @@ def cifar_resnet36(
         input_shape: Height and width in pixels; `None` leaves a size open.
         seed: Non-negative integer from which every initial weight derives.
         include_top: Whether to end with pooling and logits.
+        softness: `None` for He's initialisation; from 0 to 1 for the paper's, with less
+            weight in the kernels' centres (see `WeakCentre`).
         dtype: Keras dtype or policy of all layers; `None` is Keras's default.
         name: Name of the model.
 
@@ -153,7 +156,7 @@ def cifar_resnet36(
     for argument, value in {"blocks": blocks, "width": width, "classes": classes}.items():
         require(is_count(value), argument, "a positive integer", value)
     policy = dtype_policy(dtype)
-    layers = Residual(layer_seeds(seed), policy)
+    layers = Residual(layer_seeds(seed), policy, softness)
     sizes = spatial_sizes(input_shape, 2)
     inputs = keras.Input((*sizes, 3), name="image", dtype=policy.compute_dtype)
     x = layers.convolution(inputs, width, 3, 1, "stem_conv")

@@ -32,6 +32,7 @@ FLOORS = {
     "ensembles": 6,
     "predicting": 6,
     "callbacks": 6,
+    "logbook": 5,
     "zoo": 6,
     "experiments": 6,
     "probing": 5,
@@ -110,6 +111,7 @@ SIDEWAYS = {
 UPWARDS_IN_FUNCTIONS = {
     ("effective", "plotting"),
     ("profiling", "plotting"),
+    ("callbacks", "plotting"),
     ("experiments", "plotting"),
 }
 # Modules that work on arrays alone.

@@ -17,6 +17,7 @@ NAMES = [
     "DEFINITIONS",
     "Check",
     "Definition",
+    "ERFLogger",
     "EffectiveReceptiveField",
     "FieldTable",
     "ImageFolder",
@@ -95,6 +96,11 @@ SIGNATURES = {
     "growth": (
         "(model, layers=None, *, weights='random', unit='center', input=None, input_shape=None, "
         "training=False, rules=None)"
+    ),
+    "ERFLogger": (
+        "(layers=None, *, inputs='normal', samples=None, tolerance=None, every=1, per='epoch', "
+        "unit='center', definition='luo2016', batch_size=None, seed=0, input=None, "
+        "input_shape=None, rules=None, path=None, tensorboard=None, verbose=False)"
     ),
     "Profile.plot": "(self, ax=None, **options)",
     "calibrate_batch_norm": (

