@@ -38,6 +38,7 @@ setup(
         "keras_erf.rules",
         "keras_erf.squaring",
         "keras_erf.theory",
+        "keras_erf.training",
     ],
     package_dir={"keras_erf.models": "models"},
     package_data={

@@ -284,9 +284,9 @@ class ERFLogger(keras.callbacks.Callback):
 
 
 def _measured(measurement: Measurement, mark: str) -> EffectiveReceptiveField | None:
-    """A result, or `None` where no gradient arrives: that is told, and no reason to end training."""
+    """A result, or `None` where no gradient arrives: that is told, but does not end training."""
     try:
         return measurement.run(weights=mark)[0]
     except GradientError as error:
-        warnings.warn(f"ERFLogger: {error}", stacklevel=2)
+        warnings.warn(f"ERFLogger: {error}", stacklevel=3)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -13,6 +14,7 @@ import numpy as np
 
 from keras_erf.effective import EffectiveReceptiveField, load
 from keras_erf.errors import InvalidInputError
+from keras_erf.geometry import ReceptiveField
 from keras_erf.writing import written_whole
 
 __all__ = ["Logbook", "Point"]
@@ -87,7 +89,8 @@ class Logbook:
         """The results by step and layer."""
         for point in self.points:
             key = point.step, point.layer
-            if key not in self._results and self.folder is not None:
+            there = self.folder is not None and self._file(*key).exists()
+            if key not in self._results and there:
                 self._results[key] = load(self._file(*key))
         return dict(self._results)
 
@@ -112,8 +115,7 @@ class Logbook:
                 f"`path` must be a folder of `ERFLogger`: {TABLE} cannot be read ({error}). "
                 f"Received: path={str(self.folder)!r}"
             ) from error
-        # Of a point without its result, an interrupted one, nothing is kept.
-        self.points = [one for one in points if self._file(one.step, one.layer).exists()]
+        self.points = points
 
     def drop_after(self, step: int) -> None:
         """Forgets what was logged after a step: a run that goes on from there comes again."""
@@ -127,11 +129,21 @@ class Logbook:
             if self.folder is not None:
                 self._file(point.step, point.layer).unlink(missing_ok=True)
 
-    def add(self, step: int, epoch: int, results: Sequence[EffectiveReceptiveField]) -> list[Point]:
-        """Adds the results of a step, in place of any that are there."""
-        points = [_point(step, epoch, one) for one in results]
+    def add(
+        self,
+        step: int,
+        epoch: int,
+        fields: Sequence[ReceptiveField],
+        results: Sequence[EffectiveReceptiveField | None],
+    ) -> list[Point]:
+        """Adds the results of a step, in place of any that are there; `None` is a point of NaN."""
+        points = [
+            _point(step, epoch, field, one) for field, one in zip(fields, results, strict=True)
+        ]
         self.points = [point for point in self.points if point.step != step] + points
         for point, result in zip(points, results, strict=True):
+            if result is None:
+                continue
             self._results[step, point.layer] = result
             if self.folder is not None:
                 result.save(self._file(step, point.layer))
@@ -156,13 +168,19 @@ class Logbook:
             writer.writerows(asdict(point) for point in self.points)
 
 
-def _point(step: int, epoch: int, result: EffectiveReceptiveField) -> Point:
+def _point(
+    step: int, epoch: int, field: ReceptiveField, result: EffectiveReceptiveField | None
+) -> Point:
+    size = float(math.prod(field.size) ** (1 / len(field.size)))
+    if result is None:
+        nothing = (math.nan,) * 7
+        return Point(step, epoch, field.layer, *nothing, dead=1.0, samples=0, trf_size=size)
     sigma, error = result.sigma, result.sigma_error
     mean = float(np.exp(np.mean(np.log(sigma))))
     return Point(
         step=step,
         epoch=epoch,
-        layer=result.layer,
+        layer=field.layer,
         size=result.size,
         size_error=result.size_error,
         ratio=result.ratio,
@@ -172,5 +190,5 @@ def _point(step: int, epoch: int, result: EffectiveReceptiveField) -> Point:
         r_squared=result.compare().r_squared,
         dead=result.dead,
         samples=result.count,
-        trf_size=result.trf_size,
+        trf_size=size,
     )

@@ -35,6 +35,8 @@ FLOORS = {
     "logbook": 5,
     "zoo": 6,
     "experiments": 6,
+    "datasets": 3,
+    "training": 7,
     "probing": 5,
     "measuring": 5,
     "preparing": 5,

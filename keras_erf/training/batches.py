@@ -1,4 +1,4 @@
-"""Batches that a seed, an epoch and their number determine: a resumed run has those it would have had."""
+"""Batches that seed, epoch and number determine: a resumed run has those it would have had."""
 
 from __future__ import annotations
 

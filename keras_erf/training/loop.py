@@ -1,4 +1,4 @@
-"""Training that goes on where it was interrupted: one checkpoint an epoch, and what was measured."""
+"""Training that goes on where it was interrupted: a checkpoint and a history each epoch."""
 
 from __future__ import annotations
 

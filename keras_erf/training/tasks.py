@@ -15,7 +15,7 @@ from keras_erf import zoo
 from keras_erf.calibrating import calibrate_batch_norm
 from keras_erf.callbacks import ERFLogger
 from keras_erf.datasets import IGNORED, Scenes, cifar10, scenes
-from keras_erf.errors import InvalidInputError
+from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.probing import probe
 from keras_erf.training.batches import ExampleBatches, SceneBatches
 from keras_erf.training.loop import Options, Outcome, run
@@ -27,6 +27,8 @@ __all__ = ["TASKS", "Task", "train"]
 PROBED = 256
 CROP, STRIDE, FIRST = (256, 256), 16, 7
 CLASSES = 11
+# The sums of the last blocks: a ReLU behind them may be dead at the unit that is looked at.
+EXAMPLE_LAYER, SCENE_LAYER = "block17_add", "stage5_block4_add"
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def _train_cifar10(
         build,
         batches,
         options,
-        ERFLogger(None, inputs=probed, tolerance=options.tolerance, path=out / "erf"),
+        ERFLogger(EXAMPLE_LAYER, inputs=probed, tolerance=options.tolerance, path=out / "erf"),
         out,
         compiled={
             "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -124,7 +126,7 @@ def _train_cifar10(
     _, accuracy = outcome.model.evaluate(
         preprocess(test_set.images), test_set.labels, batch_size=500, verbose=0
     )
-    _finish(build(), outcome, probed, out, {"test_accuracy": float(accuracy)})
+    _finish(build(), outcome, probed, out, {"test_accuracy": float(accuracy)}, EXAMPLE_LAYER)
     return outcome
 
 
@@ -168,9 +170,7 @@ def _train_camvid(
         build,
         batches,
         options,
-        ERFLogger(
-            "stage5_block4_out", inputs=probed, tolerance=options.tolerance, path=out / "erf"
-        ),
+        ERFLogger(SCENE_LAYER, inputs=probed, tolerance=options.tolerance, path=out / "erf"),
         out,
         compiled={
             "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -179,7 +179,7 @@ def _train_camvid(
         report=report,
     )
     iou = mean_iou(outcome.model, parts["test"], preprocess)
-    _finish(build(), outcome, probed, out, {"test_mean_iou": iou}, layer="stage5_block4_out")
+    _finish(build(), outcome, probed, out, {"test_mean_iou": iou}, SCENE_LAYER)
     return outcome
 
 
@@ -219,7 +219,7 @@ def _finish(
     probed: np.ndarray,
     out: Path,
     figures: dict[str, Any],
-    layer: str | None = None,
+    layer: str,
 ) -> None:
     """The field before and after, and what came of it all."""
     probes = {
@@ -228,7 +228,12 @@ def _finish(
         "after": outcome.model,
     }
     for name, model in probes.items():
-        result = probe(model, layer, inputs=probed)
+        try:
+            result = probe(model, layer, inputs=probed)
+        except GradientError as error:
+            # A network may end dead, which is a result too.
+            figures[f"erf_{name}_reason"] = str(error)
+            continue
         result.save(out / f"{name}.npz")
         figures[f"erf_size_{name}"] = result.size
         figures[f"erf_size_{name}_error"] = result.size_error

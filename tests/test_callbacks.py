@@ -1,0 +1,231 @@
+"""The callback: what it logs, that it changes nothing, and that runs go on where they were."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+
+import keras_erf as erf
+from keras_erf.errors import InvalidInputError, UnknownLayerError
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.standard_normal((48, 12, 12, 2)).astype("float32")
+Y = RANDOM.integers(0, 3, 48)
+STEPS = 48 // 16
+
+
+def build() -> keras.Model:
+    keras.utils.set_random_seed(7)
+    x = keras.Input((12, 12, 2))
+    y = layers.Conv2D(4, 3, padding="same", name="first")(x)
+    y = layers.BatchNormalization()(y)
+    y = layers.Dropout(0.3)(layers.ReLU()(y))
+    y = layers.Conv2D(4, 3, padding="same", name="last")(y)
+    y = layers.GlobalAveragePooling2D()(y)
+    model = keras.Model(x, layers.Dense(3)(y))
+    model.compile(
+        keras.optimizers.SGD(0.05, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return model
+
+
+def fit(model: keras.Model, *callbacks, epochs: int = 3) -> keras.callbacks.History:
+    return model.fit(
+        X, Y, batch_size=16, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks)
+    )
+
+
+def logger(*layers_, **options) -> erf.ERFLogger:
+    return erf.ERFLogger(list(layers_) or "last", **{"inputs": X[:16], **options})
+
+
+def test_training_is_the_same_with_it_bit_for_bit():
+    alone, watched = build(), build()
+    plain = fit(alone)
+    seen = fit(watched, logger("first", "last"), logger("last", per="batch"))
+    assert plain.history["loss"] == seen.history["loss"]
+    for one, other in zip(alone.weights, watched.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    for one, other in zip(alone.layers, watched.layers, strict=True):
+        assert len(one._inbound_nodes) == len(other._inbound_nodes)
+
+
+def test_points_are_those_of_a_probe():
+    model, log = build(), logger("first", "last", samples=16, seed=3)
+    before = erf.probe(model, "last", inputs=X[:16], samples=16, seed=3)
+    fit(model, log)
+    after = erf.probe(model, "last", inputs=X[:16], samples=16, seed=3)
+    frame = log.frame
+    assert list(frame["step"]) == [0, 0, 3, 3, 6, 6, 9, 9]
+    assert list(frame["epoch"]) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert list(frame["layer"])[:2] == ["first", "last"]
+    last = frame[frame["layer"] == "last"]
+    for row, wanted in ((last.iloc[0], before), (last.iloc[-1], after)):
+        assert row["size"] == pytest.approx(wanted.size, rel=1e-6)
+        assert row["size_error"] == pytest.approx(wanted.size_error, rel=1e-4)
+        assert row["ratio"] == pytest.approx(wanted.ratio, rel=1e-6)
+        assert row["r_squared"] == pytest.approx(wanted.compare().r_squared, rel=1e-4)
+        assert row["sigma"] == pytest.approx(math.sqrt(np.prod(wanted.sigma)), rel=1e-4)
+        assert row["trf_size"] == 5
+    np.testing.assert_allclose(log.results[9, "last"].map, after.map, rtol=1e-5, atol=1e-9)
+    # Weights did change in between.
+    assert not np.allclose(before.map, after.map, rtol=1e-3)
+
+
+def test_figures_are_in_logs_and_files(tmp_path):
+    model = build()
+    table = keras.callbacks.CSVLogger(tmp_path / "fit.csv")
+    history = fit(model, logger(), table).history
+    assert len(history["erf_size"]) == 3
+    assert pd.read_csv(tmp_path / "fit.csv")["erf_size"].tolist() == pytest.approx(
+        history["erf_size"]
+    )
+    both = fit(build(), logger("first", "last")).history
+    assert {"first/erf_size", "last/erf_ratio", "last/erf_dead"} < set(both)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({"every": 2}, [0, 6, 9]),
+        ({"every": 2, "per": "batch"}, [0, 2, 3, 4, 6, 8, 9]),
+        ({"every": 100, "per": "batch"}, [0, 3, 6, 9]),
+        ({"every": 9}, [0, 9]),
+    ],
+)
+def test_how_often(options, steps):
+    log = logger(**options)
+    fit(build(), log)
+    assert log.logbook.steps == steps
+
+
+def test_it_is_compiled_once_for_a_model():
+    model, log = build(), logger()
+    fit(model, log)
+    first = log._measurements[0]
+    fit(model, log, epochs=2)
+    assert log._measurements[0] is first
+    assert first._accumulator.add.experimental_get_tracing_count() == 1
+    assert log.logbook.steps == [0, 3, 6, 9, 12, 15]
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Killer(keras.callbacks.Callback):
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == self.step:
+            raise Killed
+
+
+@pytest.mark.parametrize("first", ["log", "backup"])
+@pytest.mark.parametrize("step", [1, 3, 4, 8])
+def test_a_run_that_goes_on_has_the_points_of_one_that_was_not_interrupted(tmp_path, step, first):
+    def callbacks(folder):
+        log = logger(path=folder / "erf", samples=16)
+        backup = keras.callbacks.BackupAndRestore(folder / "backup")
+        return [log, backup] if first == "log" else [backup, log]
+
+    def model() -> keras.Model:
+        made = build()
+        # Dropout draws anew after an interruption: without it both runs are the same.
+        made.layers[4].rate = 0.0
+        return made
+
+    fit(model(), *callbacks(tmp_path / "whole"))
+    with pytest.raises(Killed):
+        fit(model(), *callbacks(tmp_path / "parts"), Killer(step))
+    fit(model(), *callbacks(tmp_path / "parts"))
+    whole, parts = (pd.read_csv(tmp_path / name / "erf" / "erf.csv") for name in ("whole", "parts"))
+    pd.testing.assert_frame_equal(whole, parts, rtol=1e-5)
+    files = [
+        sorted(path.name for path in (tmp_path / name / "erf").glob("*.npz"))
+        for name in ("whole", "parts")
+    ]
+    assert files[0] == files[1]
+
+
+def test_a_later_run_reads_what_is_there(tmp_path):
+    log = logger(path=tmp_path)
+    fit(build(), log)
+    again = logger(path=tmp_path)
+    again.logbook.read()
+    pd.testing.assert_frame_equal(again.frame, log.frame)
+    np.testing.assert_array_equal(again.results[9, "last"].map, log.results[9, "last"].map)
+
+
+def test_no_gradient_is_told_and_no_end():
+    x = keras.Input((9, 9, 2))
+    y = layers.Conv2D(2, 3, bias_initializer=keras.initializers.Constant(-50.0))(x)
+    y = layers.ReLU(name="dead")(y)
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling2D()(y)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    log = erf.ERFLogger("dead", inputs=X[:16, :9, :9])
+    with pytest.warns(UserWarning, match="ERFLogger: The gradient of unit .* is zero"):
+        model.fit(X[:, :9, :9], Y, epochs=1, verbose=0, callbacks=[log])
+    assert log.frame["size"].isna().all()
+    assert list(log.frame["dead"]) == [1.0, 1.0]
+    assert not log.results
+
+
+def test_the_cost_is_told(capsys):
+    log = logger(verbose=True)
+    fit(build(), log)
+    assert "ERFLogger: 4 points" in capsys.readouterr().out
+    assert log.share > 0
+    assert math.isnan(logger().share)
+
+
+def test_it_draws_its_history():
+    log = logger("first", "last")
+    fit(build(), log)
+    ax = log.plot()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["first", "last"]
+    assert ax.get_xlabel() == "epochs"
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), [0, 1, 2, 3])
+    sizes = log.frame[log.frame["layer"] == "last"]["size"]
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), sizes)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"every": 0}, "`every` must be a whole number of at least 1"),
+        ({"per": "step"}, "`per` must be 'epoch' or 'batch'"),
+        ({"layers": []}, "`layers` must name at least one layer"),
+        ({"samples": -1}, "`samples`"),
+        ({"tolerance": 2}, "`tolerance`"),
+        ({"definition": "luo"}, "`definition`"),
+    ],
+)
+def test_mistakes_are_told_before_training(options, text):
+    with pytest.raises(InvalidInputError, match=text):
+        erf.ERFLogger(**options)
+
+
+def test_folders_and_layers_that_do_not_fit(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InvalidInputError, match="`path` must be a folder"):
+        erf.ERFLogger(path=tmp_path / "file")
+    with pytest.raises(UnknownLayerError, match="lasd"):
+        fit(build(), logger("lasd"))
+    (tmp_path / "erf.csv").write_text("step,epoch\nx,y\n")
+    with pytest.raises(InvalidInputError, match=r"erf\.csv cannot be read"):
+        fit(build(), logger(path=tmp_path))
+
+
+def test_tensorboard_that_is_not_there_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InvalidInputError, match="pip install tensorboard"):
+        logger(tensorboard=tmp_path)

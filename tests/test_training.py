@@ -1,0 +1,282 @@
+"""Training: batches, resuming, options, judging, and both tasks from end to end on few images."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_erf as erf
+from keras_erf.datasets import Examples, Scenes
+from keras_erf.errors import InvalidInputError
+from keras_erf.training import TASKS, Options, train
+from keras_erf.training.batches import ExampleBatches, SceneBatches
+from keras_erf.training.loop import run
+from keras_erf.training.tasks import mean_iou
+
+RANDOM = np.random.default_rng(0)
+EXAMPLES = Examples(
+    RANDOM.integers(0, 256, (40, 16, 16, 3), dtype=np.uint8), RANDOM.integers(0, 3, 40)
+)
+
+
+def plainly(images: np.ndarray) -> np.ndarray:
+    return np.asarray(images, np.float32) / 255
+
+
+def test_batches_are_those_of_their_seed_and_epoch():
+    def made(seed, epoch):
+        batches = ExampleBatches(EXAMPLES, 8, seed=seed, epoch=epoch, preprocess=plainly)
+        return [batches[number] for number in range(len(batches))]
+
+    one, again, later, other = made(0, 1), made(0, 1), made(0, 2), made(1, 1)
+    assert len(one) == 5
+    for (x, y), (u, v) in zip(one, again, strict=True):
+        np.testing.assert_array_equal(x, u)
+        np.testing.assert_array_equal(y, v)
+    assert not np.array_equal(one[0][0], later[0][0])
+    assert not np.array_equal(one[0][0], other[0][0])
+    labels = np.sort(np.concatenate([y for _, y in one]))
+    np.testing.assert_array_equal(labels, np.sort(EXAMPLES.labels))
+
+
+def test_images_are_moved_and_mirrored_and_no_more():
+    batches = ExampleBatches(EXAMPLES, 40, seed=3, epoch=0, preprocess=plainly)
+    images, _ = batches[0]
+    originals = plainly(EXAMPLES.images)[batches.order]
+    seen = set()
+    for image, original in zip(images, originals, strict=True):
+        padded = np.pad(original, ((4, 4), (4, 4), (0, 0)))
+        moves = [
+            (down, right, flip)
+            for down in range(9)
+            for right in range(9)
+            for flip in (1, -1)
+            if np.array_equal(padded[down : down + 16, right : right + 16][:, ::flip], image)
+        ]
+        assert len(moves) == 1
+        seen.add(moves[0][2])
+    assert seen == {1, -1}
+
+
+def test_scenes_are_cropped_with_the_labels_of_the_units_pixels():
+    places = np.arange(40 * 60).reshape(1, 40, 60)
+    images = np.stack([places % 251, places // 251, places * 0], axis=-1).astype(np.uint8)
+    labels = (places % 12).astype(np.uint8)
+    batches = SceneBatches(
+        Scenes(images, labels),
+        1,
+        seed=0,
+        epoch=0,
+        preprocess=lambda x: x,
+        crop=(32, 48),
+        stride=16,
+        first=7,
+    )
+    image, label, weight = batches[0]
+    assert image.shape == (1, 32, 48, 3)
+    assert label.shape == weight.shape == (1, 2, 3)
+    # The picture tells which pixel is where.
+    at = image[0, 7::16, 7::16, 0] + 251 * image[0, 7::16, 7::16, 1].astype(int)
+    np.testing.assert_array_equal(weight[0], (at % 12 != 11).astype(float))
+    np.testing.assert_array_equal(label[0], np.where(at % 12 == 11, 0, at % 12))
+
+
+# --- Resuming ------------------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def tiny() -> keras.Model:
+    keras.utils.set_random_seed(3)
+    x = keras.Input((16, 16, 3))
+    y = keras.layers.Conv2D(4, 3, padding="same", name="last")(x)
+    y = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(y))
+    return keras.Model(x, keras.layers.Dense(3)(y))
+
+
+def trained(folder, *, kill=None, epochs=4, **options):
+    def batches(epoch):
+        made = ExampleBatches(EXAMPLES, 8, seed=0, epoch=epoch, preprocess=plainly)
+        if kill is not None and epoch == kill[0]:
+            real = made.__class__.__getitem__
+
+            class Broken(ExampleBatches):
+                def __getitem__(self, number):
+                    if number == kill[1]:
+                        raise Killed
+                    return real(self, number)
+
+            return Broken(EXAMPLES, 8, seed=0, epoch=epoch, preprocess=plainly)
+        return made
+
+    return run(
+        tiny,
+        batches,
+        Options(epochs=epochs, batch_size=8, learning_rate=0.05, weight_decay=1e-3, **options),
+        erf.ERFLogger("last", inputs=plainly(EXAMPLES.images[:16]), path=folder / "erf"),
+        folder,
+        compiled={"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+    )
+
+
+@pytest.mark.parametrize("kill", [(0, 1), (1, 0), (2, 4), (3, 2)])
+def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, kill):
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(Exception, match="Killed"):
+        trained(tmp_path / "parts", kill=kill)
+    parts = trained(tmp_path / "parts")
+    assert whole.history == parts.history
+    assert [one["epoch"] for one in whole.history] == [1, 2, 3, 4]
+    for one, other in zip(whole.model.weights, parts.model.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    files = [tmp_path / name / "erf" / "erf.csv" for name in ("whole", "parts")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_finished_training_is_not_done_again(tmp_path):
+    first = trained(tmp_path)
+    again = trained(tmp_path)
+    assert again.history == first.history
+    np.testing.assert_array_equal(again.model.get_weights()[0], first.model.get_weights()[0])
+
+
+def test_another_training_in_the_folder_is_refused(tmp_path):
+    trained(tmp_path, epochs=1)
+    with pytest.raises(InvalidInputError, match="`out` holds a training with other epochs, seed"):
+        trained(tmp_path, epochs=2, seed=1)
+
+
+KILLABLE = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+tf.config.experimental.enable_op_determinism()
+from tests.test_training import trained
+trained(Path(sys.argv[1]), epochs=6)
+print("done")
+"""
+
+
+def test_a_killed_process_goes_on(tmp_path):
+    def start(folder):
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLABLE, str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+
+    assert b"done" in start(tmp_path / "whole").communicate(timeout=300)[0]
+    process, history = start(tmp_path / "parts"), tmp_path / "parts" / "history.json"
+    for _ in range(3000):
+        # After some epoch, at whatever moment of the next one it is seen.
+        if history.exists() and len(json.loads(history.read_text())) >= 2:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert b"done" in start(tmp_path / "parts").communicate(timeout=300)[0]
+    for name in ("history.json", "erf/erf.csv"):
+        whole, parts = ((tmp_path / run / name).read_bytes() for run in ("whole", "parts"))
+        assert whole == parts
+
+
+# --- Tasks ---------------------------------------------------------------------------------------
+
+
+class Constant:
+    """A network that gives one class everywhere, or that of the red channel."""
+
+    def __init__(self, answer) -> None:
+        self.answer = answer
+
+    def __call__(self, images):
+        height, width = images.shape[1] // 16, images.shape[2] // 16
+        classes = np.full((1, height, width), self.answer)
+        return keras.ops.convert_to_tensor(np.eye(11, dtype="float32")[classes])
+
+
+def test_mean_iou_counts_pixels_with_labels():
+    labels = np.zeros((1, 32, 32), np.uint8)
+    labels[0, :, 16:] = 2
+    labels[0, :8] = 11
+    data = Scenes(np.zeros((1, 32, 32, 3), np.uint8), labels)
+    # Of class 0 half of the pixels that have labels are hit, and class 2 is never found.
+    assert mean_iou(Constant(0), data, plainly) == pytest.approx((0.5 + 0) / 2)
+
+
+@pytest.fixture
+def images(tmp_path):
+    random = np.random.default_rng(0)
+    for part, count in (("train", 24), ("test", 12)):
+        for name in ("a", "b"):
+            folder = tmp_path / "images" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                values = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(values).save(folder / f"{number}.png")
+    return tmp_path / "images"
+
+
+def test_the_cifar10_task_from_end_to_end(images, tmp_path, monkeypatch):
+    small = erf.zoo.build
+
+    def build(name, **options):
+        return small(name, **{**options, "blocks": 17 if name != "cifar_resnet36" else 2})
+
+    monkeypatch.setattr("keras_erf.training.tasks.zoo.build", build)
+    monkeypatch.setattr("keras_erf.training.tasks.EXAMPLE_LAYER", "block2_add")
+    out = tmp_path / "out"
+    told = []
+    outcome = train(
+        "cifar10",
+        data=images,
+        out=out,
+        epochs=2,
+        batch_size=16,
+        width=4,
+        learning_rate=0.01,
+        report=lambda epoch, figures: told.append(epoch),
+    )
+    assert told == [1, 2]
+    figures = json.loads((out / "result.json").read_text())
+    assert 0 <= figures["test_accuracy"] <= 1
+    assert figures["trf_size"] == 11
+    for name in ("before", "before-calibrated", "after"):
+        assert erf.load(out / f"{name}.npz").size == figures[f"erf_size_{name}"]
+    assert list(outcome.logger.frame["epoch"]) == [0, 1, 2]
+    assert {"loss", "accuracy", "val_accuracy", "erf_size", "epoch"} <= set(outcome.history[0])
+    shutil.rmtree(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("imagenet", {}), "`task` must be one of cifar10, camvid"),
+        (("camvid", {}), "`data` must be a folder of CamVid's images: get it from"),
+        (("cifar10", {"depth": 3}), "`options` must be among: epochs"),
+        (("cifar10", {"epochs": 0}), "`epochs` must be a whole number"),
+        (("cifar10", {"learning_rate": -1}), "`learning_rate` must be a number"),
+    ],
+)
+def test_mistakes_are_told(arguments, text, tmp_path):
+    task, options = arguments
+    with pytest.raises(InvalidInputError, match=text):
+        train(task, out=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_tasks():
+    assert set(TASKS) == {"cifar10", "camvid"}
