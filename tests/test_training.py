@@ -115,7 +115,7 @@ def trained(folder, *, kill=None, epochs=4, **options):
             class Broken(ExampleBatches):
                 def __getitem__(self, number):
                     if number == kill[1]:
-                        raise Killed
+                        raise Killed("Killed")
                     return real(self, number)
 
             return Broken(EXAMPLES, 8, seed=0, epoch=epoch, preprocess=plainly)
