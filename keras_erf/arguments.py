@@ -43,6 +43,12 @@ OPTIONS = {
     "tolerance": "--tolerance",
     "unit": "--unit",
     "weights": "--weights",
+    "data": "--data",
+    "out": "--out",
+    "epochs": "--epochs",
+    "width": "--width",
+    "subset": "--subset",
+    "softness": "--softness",
 }
 # Remedies that are for Python alone, and those of the command line.
 REMEDIES = {

@@ -1,4 +1,4 @@
-"""The command line: `keras-erf analyze`, `profile`, `trf`, `zoo` and `reproduce`.
+"""The command line, `keras-erf`: its commands, and how it starts.
 
 Nothing heavy is imported before a command runs. The exit status is 0, 2 for a
 user's mistake (one line, no traceback), 130 for an interruption, and 1 for a
@@ -21,6 +21,7 @@ from keras_erf.arguments import read_grid, read_options, read_size, read_unit
 from keras_erf.console import field_row, print_fields, print_json, print_zoo, show_warning
 from keras_erf.ending import OneLineGroup, one_line_errors
 from keras_erf.errors import InvalidInputError
+from keras_erf.fitting import train
 from keras_erf.loading import load_quietly
 from keras_erf.options import (
     UNIT_PANEL,
@@ -125,6 +126,7 @@ def list_zoo(as_json: JsonOption = False) -> None:
 
 
 app.command()(reproduce)
+app.command()(train)
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "print_json",
     "print_profile",
     "print_results",
+    "print_training",
     "print_verdict",
     "print_zoo",
     "progress_bar",
@@ -66,6 +67,13 @@ NONE = "–"
 def _counted(number: int, what: str) -> str:
     """`1 image`, `2 images`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def print_training(epoch: int, figures: Mapping[str, float]) -> None:
+    """A line for an epoch."""
+    shown = ("loss", "accuracy", "val_accuracy", "erf_size", "erf_ratio")
+    told = ", ".join(f"{name} {figures[name]:.3f}" for name in shown if name in figures)
+    _console().print(f"epoch {epoch}: {told}")
 
 
 def print_verdict(report: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ FLOORS = {
     "cli": 8,
     "analyzing": 8,
     "reproducing": 8,
+    "fitting": 8,
     "plotting": 7,
     "report": 7,
     "loading": 7,
@@ -89,6 +90,7 @@ FOUNDATIONS = ("errors", "geometry", "reach", "views", "gathering", "passing")
 SIDEWAYS = {
     ("cli", "analyzing"),
     ("cli", "reproducing"),
+    ("cli", "fitting"),
     ("ending", "arguments"),
     ("experiments", "ensembles"),
     ("experiments", "zoo"),
@@ -256,7 +258,14 @@ def test_importing_the_package_is_cheap():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["analyze", "--help"], ["profile", "--help"], ["reproduce", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["analyze", "--help"],
+        ["profile", "--help"],
+        ["reproduce", "--help"],
+        ["train", "--help"],
+    ],
 )
 def test_help_is_cheap(arguments):
     code = (

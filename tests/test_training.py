@@ -14,8 +14,10 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import keras_erf as erf
+from keras_erf import cli
 from keras_erf.datasets import Examples, Scenes
 from keras_erf.errors import InvalidInputError
 from keras_erf.training import TASKS, Options, train
@@ -280,3 +282,29 @@ def test_mistakes_are_told(arguments, text, tmp_path):
 
 def test_the_tasks():
     assert set(TASKS) == {"cifar10", "camvid"}
+
+
+def test_the_command(images, tmp_path):
+    arguments = ["train", "cifar10", "--data", str(images), "--epochs", "1", "--width", "4"]
+    arguments += ["--batch-size", "16", "--subset", "32", "--out", str(tmp_path / "out"), "--json"]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["trf_size"] == 71
+    assert "test_accuracy" in figures
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["camvid"], "`--data` must be a folder of CamVid's images: get it from"),
+        (["imagenet"], "'imagenet' is not one of 'cifar10', 'camvid'"),
+        (["cifar10", "--data", "nowhere"], "Received: no train/ in 'nowhere'"),
+        (["cifar10", "--epochs", "0"], "`--epochs` must be a whole number"),
+    ],
+)
+def test_mistakes_of_the_command_are_told_in_one_line(arguments, text, tmp_path):
+    result = CliRunner().invoke(cli.app, ["train", *arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert text in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
