@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras_erf._version import __version__
 
 if TYPE_CHECKING:
-    from keras_erf import analysis, errors, experiments, plotting, rules, theory, zoo
+    from keras_erf import analysis, errors, experiments, plotting, rules, theory, training, zoo
     from keras_erf.calibrating import calibrate_batch_norm
     from keras_erf.callbacks import ERFLogger
     from keras_erf.checking import Check, check
@@ -62,6 +62,7 @@ __all__ = [
     "rules",
     "theory",
     "tile_overlap",
+    "training",
     "unproductive_layers",
     "zoo",
 ]
@@ -94,7 +95,7 @@ _HOMES = {
     "tile_overlap": "tiling",
     "unproductive_layers": "paths",
 }
-_MODULES = ("analysis", "errors", "experiments", "plotting", "rules", "theory", "zoo")
+_MODULES = ("analysis", "errors", "experiments", "plotting", "rules", "theory", "training", "zoo")
 
 
 def __getattr__(name: str) -> Any:

@@ -37,7 +37,7 @@ FLOORS = {
     "zoo": 6,
     "experiments": 6,
     "datasets": 3,
-    "training": 7,
+    "training": 6,
     "probing": 5,
     "measuring": 5,
     "preparing": 5,
@@ -94,6 +94,8 @@ SIDEWAYS = {
     ("ending", "arguments"),
     ("experiments", "ensembles"),
     ("experiments", "zoo"),
+    ("training", "callbacks"),
+    ("training", "zoo"),
     ("gradients", "cone"),
     ("measuring", "accumulating"),
     ("measuring", "preparing"),
@@ -117,6 +119,7 @@ UPWARDS_IN_FUNCTIONS = {
     ("profiling", "plotting"),
     ("callbacks", "plotting"),
     ("experiments", "plotting"),
+    ("training", "plotting"),
 }
 # Modules that work on arrays alone.
 ARRAYS_ONLY = (

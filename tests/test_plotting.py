@@ -163,7 +163,13 @@ def test_settings_are_left_and_nothing_is_shown_or_saved(maps, monkeypatch):
 
 def test_the_result_type_is_not_needed():
     assert not hasattr(plotting, "EffectiveReceptiveField")
-    assert plotting.__all__ == ["plot_history", "plot_map", "plot_panel", "plot_profile"]
+    assert plotting.__all__ == [
+        "plot_history",
+        "plot_map",
+        "plot_panel",
+        "plot_profile",
+        "plot_training",
+    ]
 
 
 # The image

@@ -46,6 +46,7 @@ NAMES = [
     "rules",
     "theory",
     "tile_overlap",
+    "training",
     "unproductive_layers",
     "zoo",
 ]

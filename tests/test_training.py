@@ -13,6 +13,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,7 +21,7 @@ import keras_erf as erf
 from keras_erf import cli
 from keras_erf.datasets import Examples, Scenes
 from keras_erf.errors import InvalidInputError
-from keras_erf.training import TASKS, Options, train
+from keras_erf.training import TASKS, Options, summarise, train
 from keras_erf.training.batches import ExampleBatches, SceneBatches
 from keras_erf.training.loop import run
 from keras_erf.training.tasks import mean_iou
@@ -308,3 +309,44 @@ def test_mistakes_of_the_command_are_told_in_one_line(arguments, text, tmp_path)
     assert result.exit_code == 2
     assert text in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+# --- Summaries -----------------------------------------------------------------------------------
+
+
+def finished(folder, depths) -> None:
+    """A finished training's folder: fields of stacks of so many layers, and a table of points."""
+    folder.mkdir()
+    for name, depth in depths.items():
+        net = erf.zoo.build("plain", depth=depth, activation="relu", input_shape=(24, 24))
+        erf.probe(net, samples=16).save(folder / f"{name}.npz")
+    (folder / "erf").mkdir()
+    rows = "\n".join(f"{step},{step},last,{5 + step},0.1,0.5,0.01" for step in range(3))
+    head = "step,epoch,layer,size,size_error,ratio,ratio_error"
+    (folder / "erf" / "erf.csv").write_text(f"{head}\n{rows}\n")
+    (folder / "result.json").write_text(json.dumps({"test_accuracy": 0.5}))
+
+
+def test_trainings_side_by_side(tmp_path):
+    finished(tmp_path / "grown", {"before": 2, "before-calibrated": 3, "after": 6})
+    finished(tmp_path / "shrunk", {"before": 6, "before-calibrated": 6, "after": 2})
+    found = summarise({name: tmp_path / name for name in ("grown", "shrunk")})
+    assert list(found.frame["when"])[:3] == ["before", "before, calibrated", "after"]
+    assert (found.frame["test_accuracy"] == 0.5).all()
+    first, second = found.verdict.splitlines()
+    assert first.startswith("grown: the field grew from")
+    assert second.startswith("shrunk: the field shrank from")
+    assert len(found.history) == 6
+    figure = found.plot()
+    assert len([ax for part in figure.subfigs for ax in part.axes if ax.images]) == 6
+    left, right = figure.subfigs[1].axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["grown", "shrunk"]
+    assert "theoretical" in right.get_ylabel()
+    plt.close("all")
+
+
+def test_a_training_that_is_not_finished_is_told(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"`folders` must hold finished trainings"):
+        summarise({"one": tmp_path})
+    with pytest.raises(InvalidInputError, match="`folders` must name at least one"):
+        summarise({})

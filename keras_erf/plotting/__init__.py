@@ -9,5 +9,6 @@ from keras_erf.plotting.histories import plot_history
 from keras_erf.plotting.maps import plot_map
 from keras_erf.plotting.panels import plot_panel
 from keras_erf.plotting.profiles import plot_profile
+from keras_erf.plotting.trainings import plot_training
 
-__all__ = ["plot_history", "plot_map", "plot_panel", "plot_profile"]
+__all__ = ["plot_history", "plot_map", "plot_panel", "plot_profile", "plot_training"]

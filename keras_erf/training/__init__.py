@@ -1,6 +1,7 @@
 """The poster's last panel: networks trained on CIFAR-10 and CamVid, their fields watched."""
 
 from keras_erf.training.loop import Options, Outcome
+from keras_erf.training.summary import Summary, summarise
 from keras_erf.training.tasks import TASKS, train
 
-__all__ = ["TASKS", "Options", "Outcome", "train"]
+__all__ = ["TASKS", "Options", "Outcome", "Summary", "summarise", "train"]

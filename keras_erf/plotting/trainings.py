@@ -1,0 +1,82 @@
+"""The picture of trainings: fields before and after, and sizes over epochs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from keras_erf.plotting.histories import plot_history
+from keras_erf.plotting.style import FIELD, default_map
+
+if TYPE_CHECKING:
+    from keras_erf.training.summary import Summary
+
+__all__ = ["plot_training"]
+
+SIDE = 2.1
+
+
+def plot_training(summary: Summary) -> Figure:
+    """Draws the effective field before and after each training, and its way there.
+
+    Maps are shares of their peaks, over the whole input; the frame is what of the theoretical
+    field lies inside of it. Below stand size and share of the theoretical field over
+    epochs, with one standard error to either side.
+
+    Args:
+        summary: As `keras_erf.training.summarise` gives it.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Reference:
+        The poster: "Comparison of ERF before and after training".
+    """
+    runs = list(dict.fromkeys(summary.frame["run"]))
+    moments = list(dict.fromkeys(summary.frame["when"]))
+    per_row = 2 if len(runs) > 1 else 1
+    rows = math.ceil(len(runs) / per_row)
+    width = max(per_row * len(moments) * (SIDE + 0.15) + 0.3, 7.5)
+    with sns.axes_style("ticks"):
+        figure = plt.figure(figsize=(width, rows * (SIDE + 0.75) + 3.2), layout="constrained")
+        heights = [rows * (SIDE + 0.75), 3.2]
+        parts: Any = figure.subfigures(2, 1, height_ratios=heights)
+        above, below = parts
+        grid = above.subplots(rows, per_row * len(moments), squeeze=False)
+        for ax in grid.ravel():
+            ax.set_axis_off()
+        for place, run in enumerate(runs):
+            for number, when in enumerate(moments):
+                result = summary.results.get((run, when))
+                ax = grid[place // per_row, place % per_row * len(moments) + number]
+                if result is None:
+                    continue
+                values = np.abs(result.map)
+                ax.imshow(values / values.max(), cmap=default_map(), vmin=0, vmax=1)
+                (top, bottom), (left, right) = result.receptive_field.visible()
+                ax.add_patch(
+                    plt.Rectangle(
+                        (left - 0.5, top - 0.5),
+                        right - left,
+                        bottom - top,
+                        fill=False,
+                        edgecolor=FIELD,
+                        linewidth=0.9,
+                    )
+                )
+                ax.set_title(
+                    f"{run}, {when}\n{result.size:.1f} ± {result.size_error:.1f} of "
+                    f"{result.trf_size:.0f} px",
+                    fontsize=8.5,
+                )
+        left_ax, right_ax = below.subplots(1, 2)
+        # One line for each run.
+        lines = summary.history.assign(layer=summary.history["run"])
+        plot_history(lines, left_ax, figure="size")
+        plot_history(lines, right_ax, figure="ratio")
+    return figure

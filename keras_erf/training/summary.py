@@ -1,0 +1,122 @@
+"""What trainings did to the effective field: tables and a verdict of some finished runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_erf.effective import EffectiveReceptiveField, load
+from keras_erf.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Summary", "summarise"]
+
+WHEN = {"before": "before", "before-calibrated": "before, calibrated", "after": "after"}
+# Differences of sizes that are sure: in standard errors.
+SURE = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Some trainings, side by side.
+
+    Args:
+        frame: A `pandas.DataFrame` with a row per run and moment: sizes with errors.
+        history: One with a row per run and epoch: what was logged.
+        results: The results by run and moment.
+        verdict: In plain words where the field grew and where it did not.
+    """
+
+    frame: pd.DataFrame = field(repr=False)
+    history: pd.DataFrame = field(repr=False)
+    results: Mapping[tuple[str, str], EffectiveReceptiveField] = field(repr=False)
+    verdict: str
+
+    def plot(self) -> Any:
+        """Draws the runs; see `keras_erf.plotting.plot_training`. Returns a matplotlib `Figure`."""
+        from keras_erf import plotting
+
+        return plotting.plot_training(self)
+
+
+def summarise(folders: Mapping[str, str | Path]) -> Summary:
+    """Puts finished trainings side by side.
+
+    Args:
+        folders: The `out` folders of `train`, by the names the runs shall have.
+
+    Raises:
+        InvalidInputError: A folder holds no finished training.
+    """
+    import pandas as pd
+
+    if not folders:
+        raise InvalidInputError("`folders` must name at least one training. Received: none")
+    rows, histories = [], []
+    results: dict[tuple[str, str], EffectiveReceptiveField] = {}
+    for run, folder in folders.items():
+        where = Path(folder)
+        if not (where / "result.json").exists():
+            raise InvalidInputError(
+                f"`folders` must hold finished trainings: call `train` again for it. "
+                f"Received: no result.json in {str(where)!r}"
+            )
+        outcome = json.loads((where / "result.json").read_text(encoding="utf-8"))
+        judged = {name: value for name, value in outcome.items() if name.startswith("test_")}
+        for name, when in WHEN.items():
+            if not (where / f"{name}.npz").exists():
+                continue
+            result = load(where / f"{name}.npz")
+            results[run, when] = result
+            rows.append(
+                {
+                    "run": run,
+                    "when": when,
+                    "trf_size": result.trf_size,
+                    "erf_size": result.size,
+                    "erf_size_error": result.size_error,
+                    "ratio": result.ratio,
+                    "sigma": float(np.exp(np.mean(np.log(result.sigma)))),
+                    "r_squared": result.compare().r_squared,
+                    **judged,
+                }
+            )
+        table = pd.read_csv(where / "erf" / "erf.csv")
+        histories.append(table.assign(run=run))
+    frame = pd.DataFrame(rows)
+    return Summary(frame, pd.concat(histories, ignore_index=True), results, _verdict(frame))
+
+
+def _verdict(frame: pd.DataFrame) -> str:
+    lines = []
+    for run, rows in frame.groupby("run", sort=False):
+        of = {row["when"]: row for _, row in rows.iterrows()}
+        if WHEN["after"] not in of:
+            lines.append(f"{run}: no gradient is left after training.")
+            continue
+        after = of[WHEN["after"]]
+        told = []
+        for when in (WHEN["before"], WHEN["before-calibrated"]):
+            if when not in of:
+                continue
+            one = of[when]
+            both = float(np.hypot(one["erf_size_error"], after["erf_size_error"]))
+            change = after["erf_size"] - one["erf_size"]
+            verb = (
+                "grew" if change > SURE * both else "shrank" if change < -SURE * both else "stayed"
+            )
+            told.append(
+                f"{verb} from {one['erf_size']:.1f} ± {one['erf_size_error']:.1f} px ({when})"
+            )
+        lines.append(
+            f"{run}: the field {', and '.join(told)} to {after['erf_size']:.1f} ± "
+            f"{after['erf_size_error']:.1f} px of {after['trf_size']:.0f} px."
+        )
+    return "\n".join(lines)
