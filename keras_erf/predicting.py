@@ -11,18 +11,17 @@ import tensorflow as tf
 
 from keras_erf.definitions import get_definition
 from keras_erf.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.errors import GradientError, InvalidInputError, KerasERFError
+from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.gradients import unit_gradients, within
 from keras_erf.graph import build_graph
 from keras_erf.measuring import fingerprint, provenance
 from keras_erf.precision import in_full_precision
 from keras_erf.preparing import input_parts, planned
 from keras_erf.probing import check_backend
-from keras_erf.profiling import Profile, depths_of, numbers_of
+from keras_erf.profiling import Profile, depths_of, numbers_of, targets_of
 from keras_erf.settings import Settings
-from keras_erf.sizing import maps
 from keras_erf.squaring import Weights, squared
-from keras_erf.theoretical import Rules, Target, locate, target_of, tracing_of
+from keras_erf.theoretical import Rules, Target, locate, tracing_of
 
 __all__ = ["expected", "growth"]
 
@@ -157,14 +156,7 @@ def growth(
     chosen = None if layers is None else numbers_of(graph, layers)
     ready = in_full_precision(model)
     tracing = tracing_of(ready, input=input, input_shape=input_shape, rules=rules)
-    targets, skipped = [], []
-    for tensor in maps(tracing) if chosen is None else chosen:
-        try:
-            targets.append(target_of(tracing, tensor, unit=unit))
-        except KerasERFError as error:
-            if chosen is not None:
-                raise
-            skipped.append((tracing.graph.tensors[tensor].name, str(error)))
+    targets, skipped = targets_of(tracing, chosen, unit)
     found = _predicted(targets, weights, training, fingerprint(model)) if targets else []
     depths = depths_of(tracing.graph)
     return Profile(

@@ -24,8 +24,9 @@ from keras_erf.resuming import Store
 from keras_erf.settings import Settings
 from keras_erf.sizing import maps
 from keras_erf.theoretical import Rules, Target, target_of, tracing_of
+from keras_erf.tracing import Tracing
 
-__all__ = ["Profile", "depths_of", "numbers_of", "profile"]
+__all__ = ["Profile", "depths_of", "numbers_of", "profile", "targets_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,14 +174,7 @@ def profile(
     if input_shape is None:
         input_shape = shape_of_data(ready, input, inputs)
     tracing = tracing_of(ready, input=input, input_shape=input_shape, rules=rules)
-    targets, skipped = [], []
-    for tensor in maps(tracing) if chosen is None else chosen:
-        try:
-            targets.append(target_of(tracing, tensor, unit=unit))
-        except KerasERFError as error:
-            if chosen is not None:
-                raise
-            skipped.append((tracing.graph.tensors[tensor].name, str(error)))
+    targets, skipped = targets_of(tracing, chosen, unit)
     weights = fingerprint(model)
     store = None if path is None else Store(Path(path), tracing.graph, weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
@@ -194,6 +188,21 @@ def profile(
         depths=tuple(depths[targets[number].tensor] for number in sorted(found)),
         skipped=tuple(skipped),
     )
+
+
+def targets_of(
+    tracing: Tracing, chosen: Sequence[int] | None, unit: tuple[int, ...] | Literal["center"]
+) -> tuple[list[Target], list[tuple[str, str]]]:
+    """A unit of each of some tensors, or of every map; of maps without one the reason why."""
+    targets, skipped = [], []
+    for tensor in maps(tracing) if chosen is None else chosen:
+        try:
+            targets.append(target_of(tracing, tensor, unit=unit))
+        except KerasERFError as error:
+            if chosen is not None:
+                raise
+            skipped.append((tracing.graph.tensors[tensor].name, str(error)))
+    return targets, skipped
 
 
 def _measured(
