@@ -96,6 +96,12 @@ class EffectiveReceptiveField:
         return str(self.provenance["runs"][-1].get("stopped_by", "samples"))
 
     @property
+    def expected(self) -> str | None:
+        """Of which weights it is expected (`"random"` or `"given"`); `None` if it was measured."""
+        about = self.provenance.get("expected")
+        return None if about is None else str(about["weights"])
+
+    @property
     def layer(self) -> str:
         """Name of the layer."""
         return self.receptive_field.layer
@@ -347,8 +353,8 @@ class EffectiveReceptiveField:
         error = f" +- {self.size_error:.1f}" if known else ""
         samples = "1 sample" if self.count == 1 else f"{self.count} samples"
         note = " (linear)" if self.linear else ""
-        if "expected" in self.provenance:
-            samples, note = f"expected of {self.provenance['expected']['weights']} weights", ""
+        if self.expected is not None:
+            samples, note = f"expected of {self.expected} weights", ""
         return (
             f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size {self.size:.1f}{error} "
             f"px{note} of {'x'.join(map(str, field_.size))} px "

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
+from matplotlib import pyplot as plt
+from matplotlib.text import Text
 from scipy import integrate, stats
 
 import keras_erf as erf
@@ -441,7 +443,15 @@ def test_it_says_what_it_is(tmp_path):
     found = erf.expected(model)
     assert "expected of random weights" in repr(found)
     assert "sample" not in repr(found)
+    assert found.expected == "random"
+    texts = [text.get_text() for text in found.plot().figure.findobj(Text)]
+    assert any("expected of random weights" in text for text in texts)
+    assert not any("sample" in text for text in texts)
+    texts = [text.get_text() for text in erf.growth(model).plot().figure.findobj(Text)]
+    assert any("expected of random weights" in text for text in texts)
+    plt.close("all")
     assert found.definition.name == "luo2016-squared"
+    assert erf.probe(model, samples=2).expected is None
     found.save(tmp_path / "one.npz")
     again = erf.load(tmp_path / "one.npz")
     np.testing.assert_array_equal(again.map, found.map)

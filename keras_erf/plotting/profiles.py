@@ -26,7 +26,7 @@ from keras_erf.plotting.style import (
     new_axes,
     points_of,
 )
-from keras_erf.plotting.texts import counted, wrapped
+from keras_erf.plotting.texts import counted, samples_told, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.effective import EffectiveReceptiveField
@@ -244,10 +244,7 @@ def _add_texts(ax: Axes, profile: Profile) -> None:
 def _caption(profile: Profile) -> str:
     """What was measured, and what of it is not as it should be."""
     results = profile.results
-    counts = sorted(one.count for one in results)
-    samples = counted(counts[-1], "sample")
-    if counts[0] < counts[-1]:
-        samples = f"{counts[0]} to {samples}"
+    samples = samples_told(results)
     told = [f"definition {results[0].definition.name}", counted(len(results), "layer"), samples]
     statuses = Counter(one.receptive_field.status for one in results)
     told += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib import pyplot as plt
@@ -31,6 +32,7 @@ __all__ = [
     "counted",
     "field_label",
     "region_label",
+    "samples_told",
     "wrapped",
 ]
 
@@ -101,8 +103,8 @@ def add_texts(
 
 def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
     """What was measured, and what came out."""
-    measured = f"definition {result.definition.name}, {counted(result.count, 'sample')}"
-    measured += " of a linear unit" if result.linear else ""
+    measured = f"definition {result.definition.name}, {samples_told([result])}"
+    measured += " of a linear unit" if result.linear and result.expected is None else ""
     if result.dead:
         measured += f" ({100 * result.dead:.2g} % dead)"
     if len(result.receptive_field.input_size) > 2:
@@ -131,3 +133,12 @@ def wrapped(text: str, inches: float, size: str) -> str:
 def counted(number: int, what: str) -> str:
     """`1 sample`, `2 samples`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def samples_told(results: Sequence[EffectiveReceptiveField]) -> str:
+    """`16 samples`, `1 to 64 samples`, or of which weights fields are expected."""
+    if results[0].expected is not None:
+        return f"expected of {results[0].expected} weights"
+    counts = sorted({result.count for result in results})
+    told = counted(counts[-1], "sample")
+    return told if len(counts) == 1 else f"{counts[0]} to {told}"
