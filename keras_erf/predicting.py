@@ -16,7 +16,7 @@ from keras_erf.gradients import unit_gradients, within
 from keras_erf.graph import build_graph
 from keras_erf.measuring import fingerprint, provenance
 from keras_erf.precision import in_full_precision
-from keras_erf.preparing import input_parts, planned
+from keras_erf.preparing import input_parts, input_specs, planned
 from keras_erf.probing import check_backend
 from keras_erf.profiling import Profile, depths_of, numbers_of, targets_of
 from keras_erf.settings import Settings
@@ -28,7 +28,7 @@ __all__ = ["expected", "growth"]
 DEFINITION = "luo2016-squared"
 SETTINGS = Settings(definition=DEFINITION)
 # No sample was taken.
-RUN = {"inputs": "none", "seed": 0, "samples": 1, "stopped_by": "linear", "skipped": []}
+RUN = {"inputs": "none", "seed": 0, "samples": 1, "stopped_by": "expected", "skipped": []}
 
 
 def expected(
@@ -55,8 +55,10 @@ def expected(
     keras_erf.expected(model, "conv4_block6_out").size
     ```
 
-    Exact for linear networks of any width and connection: convolutions, dense layers,
-    sums, concatenations, strides, dilations, average pools. Approximations:
+    Exact for linear networks of any width and connection, where the gradients that meet at an
+    entry have no random weights in common: convolutions, dense layers, strides,
+    dilations, sums, concatenations, a pool or an interpolation by itself.
+    Approximations, listed as such but for the first:
 
     - activations: the mean square of their slope for a Gaussian signal (1/2 for a
       ReLU), which is right for wide networks;
@@ -65,6 +67,10 @@ def expected(
       after `calibrate_batch_norm` on noise;
     - maxima: each entry of a window is the largest as often; products (gates): both
       factors are independent;
+    - pools with windows that overlap, copies and interpolations in front of others of
+      their kind, a tensor that meets itself by two ways without weights, and
+      weights that are used twice: mixed terms are left out, and sizes may be off by a fifth;
+    - layer and group normalisation: by the signal's strength alone;
     - layers without a rule (softmax, attention, recurrence): measured, one by one, by
       random signs and inputs, with the weights they hold.
 
@@ -82,8 +88,8 @@ def expected(
         rules: As in `probe`.
 
     Returns:
-        An `EffectiveReceptiveField` without errors. Its `provenance["expected"]` lists
-        the layers that are `"approximate"` or `"measured"`.
+        An `EffectiveReceptiveField` whose errors are NaN: there are none to tell. Its
+        `provenance["expected"]` lists the layers that are `"approximate"` or `"measured"`.
 
     Raises:
         InvalidInputError: An argument does not fit the model, or random weights of
@@ -157,11 +163,26 @@ def growth(
     ready = in_full_precision(model)
     tracing = tracing_of(ready, input=input, input_shape=input_shape, rules=rules)
     targets, skipped = targets_of(tracing, chosen, unit)
-    found = _predicted(targets, weights, training, fingerprint(model)) if targets else []
+    mark = fingerprint(model)
+    try:
+        found = dict(enumerate(_predicted(targets, weights, training, mark) if targets else []))
+    except (GradientError, InvalidInputError):
+        if chosen is not None or len(targets) < 2:
+            raise
+        # One of them; the others are not to suffer for it.
+        found, failed = {}, dict[int, GradientError | InvalidInputError]()
+        for place, one in enumerate(targets):
+            try:
+                found[place] = _predicted([one], weights, training, mark)[0]
+            except (GradientError, InvalidInputError) as error:
+                failed[place] = error
+                skipped.append((one.receptive_field.layer, str(error)))
+        if not found:
+            raise failed[0] from None
     depths = depths_of(tracing.graph)
     return Profile(
-        results=tuple(found),
-        depths=tuple(depths[one.tensor] for one in targets),
+        results=tuple(found.values()),
+        depths=tuple(depths[targets[place].tensor] for place in found),
         skipped=tuple(skipped),
     )
 
@@ -185,6 +206,7 @@ def _predicted(
     )
     units = [replace(one, tracing=network.tracing) for one in targets]
     cone = planned(units, SETTINGS)
+    input_specs(targets[0], cone)
     parts = input_parts(units, cone, SETTINGS)
     source = units[0].input
     part = cone.parts.get(source)
@@ -215,7 +237,6 @@ def _predicted(
                 definition=definition,
                 provenance=made,
                 part=own,
-                linear=True,
             )
         )
     return results
@@ -234,5 +255,6 @@ def _check_gradient(gradient: np.ndarray, target: Target) -> None:
             "the input. Choose another layer"
         )
     raise GradientError(
-        f"{where} is not finite: weights are not, or squares overflow. Check the weights' scale"
+        f"{where} is not finite: weights or slopes are not, or squares overflow. Check the scale "
+        "of the weights, and activations whose slope is infinite at zero"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -456,3 +457,203 @@ def test_it_says_what_it_is(tmp_path):
     again = erf.load(tmp_path / "one.npz")
     np.testing.assert_array_equal(again.map, found.map)
     assert again.provenance["expected"] == {"weights": "random", "approximate": [], "measured": []}
+
+
+# --- Models as users have them -------------------------------------------------------------------
+
+
+class Narrow(layers.Conv2D):
+    """A convolution whose own constructor takes less than Keras's."""
+
+    def __init__(self, filters: int, **options: Any) -> None:
+        super().__init__(filters, 3, padding="same", **options)
+
+
+class Unknown(keras.initializers.Initializer):
+    """Registered nowhere."""
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.random.normal(shape, stddev=0.2, dtype=dtype)
+
+
+class Plain(keras.regularizers.Regularizer):
+    """Cannot tell its settings."""
+
+    def __call__(self, x: Any) -> Any:
+        return ops.sum(ops.square(x))
+
+
+def drawn(shape, dtype):
+    return keras.random.normal(shape, stddev=0.2, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Narrow(4, kernel_initializer=keras.initializers.RandomNormal(stddev=0.2)),
+        lambda: layers.Conv2D(4, 3, padding="same", kernel_initializer=Unknown()),
+        lambda: layers.Conv2D(4, 3, padding="same", kernel_initializer=drawn),
+        lambda: layers.Conv2D(
+            4,
+            3,
+            padding="same",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.2),
+            kernel_regularizer=Plain(),
+        ),
+    ],
+)
+def test_layers_that_keras_could_not_make_again(make):
+    x = keras.Input((9, 9, 2))
+    found = erf.expected(keras.Model(x, make()(make()(x))))
+    wanted = oracles.uniform_map(2, 3)
+    shown = found.map[2:7, 2:7] / found.map.sum()
+    np.testing.assert_allclose(shown, wanted, rtol=0.2)
+    # 9 taps of 4 channels on the way, twice, of variance 0.04 each.
+    assert found.map.sum() == pytest.approx((9 * 4 * 0.04) ** 2, rel=0.1)
+
+
+def test_an_activation_that_is_a_layer_is_no_weight():
+    def build(inside):
+        start = keras.initializers.HeNormal(seed=0)
+        x = y = keras.Input((13, 13, 4))
+        for _ in range(3):
+            slope = layers.LeakyReLU(negative_slope=0.1)
+            y = layers.Conv2D(8, 3, kernel_initializer=start, activation=slope if inside else None)(
+                y
+            )
+            y = y if inside else slope(y)
+        return keras.Model(x, y)
+
+    inside, behind = erf.expected(build(True)), erf.expected(build(False))
+    assert inside.provenance["expected"]["measured"] == []
+    np.testing.assert_allclose(inside.map, behind.map, rtol=1e-6)
+
+
+def test_channels_first():
+    def build(form):
+        start = keras.initializers.RandomNormal(stddev=0.2, seed=0)
+        shape = (2, 11, 11) if form == "channels_first" else (11, 11, 2)
+        x = keras.Input(shape)
+        y = layers.Conv2D(4, 3, data_format=form, kernel_initializer=start)(x)
+        y = layers.ReLU()(layers.MaxPooling2D(2, 1, data_format=form)(y))
+        y = layers.ZeroPadding2D(((1, 0), (2, 0)), data_format=form)(y)
+        y = layers.BatchNormalization(axis=1 if form == "channels_first" else -1)(y)
+        y = layers.AveragePooling2D(3, 1, padding="same", data_format=form)(y)
+        return keras.Model(x, layers.Conv2D(3, 3, data_format=form, kernel_initializer=start)(y))
+
+    first, last = erf.expected(build("channels_first")), erf.expected(build("channels_last"))
+    np.testing.assert_allclose(first.map, last.map, rtol=1e-9)
+
+
+def test_normalisation_along_another_axis():
+    with jacobian.precision():
+        x = keras.Input((4, 5, 3))
+        model = seeded(keras.Model(x, layers.BatchNormalization(axis=1)(x)))
+    found = erf.expected(model, weights="given")
+    np.testing.assert_allclose(found.map, squares_of_jacobian(model, found.unit), rtol=1e-10)
+
+
+def test_there_is_no_error_to_tell():
+    model = zoo.build("plain", depth=3, activation="relu", input_shape=(9, 9))
+    found = erf.expected(model)
+    assert np.isnan(found.size_error)
+    assert np.isnan(found.estimate("sigma").low).all()
+    assert found.stopped_by == "expected"
+
+
+def test_nothing_is_drawn_from_the_global_seeds():
+    model = zoo.build("plain", depth=3, activation="relu", input_shape=(9, 9))
+    keras.utils.set_random_seed(3)
+    wanted = random.random(), float(keras.random.normal((1,))[0])
+    keras.utils.set_random_seed(3)
+    erf.expected(model)
+    erf.expected(model, weights="given")
+    erf.growth(model)
+    found = random.random(), float(keras.random.normal((1,))[0])
+    assert found == wanted
+
+
+def test_growth_leaves_out_layers_without_a_field():
+    x = keras.Input((9, 9, 2))
+    y = layers.Conv2D(4, 3, padding="same", name="one")(x)
+    z = layers.Conv2D(4, 3, padding="same", kernel_initializer="zeros", name="two")(y)
+    z = layers.Add(name="sum")([y, z])
+    z = layers.Conv2D(4, 3, kernel_initializer="ones", name="three")(z)
+    grown = erf.growth(keras.Model(x, z))
+    assert [one.layer for one in grown.results] == ["one", "sum"]
+    assert [name for name, _ in grown.skipped] == ["two", "three"]
+    with pytest.raises(GradientError, match="'two' is zero everywhere"):
+        erf.growth(keras.Model(x, z), ["one", "two"])
+
+
+def test_whole_numbers_have_no_gradient():
+    x = keras.Input((9, 9, 2), dtype="uint8")
+    model = keras.Model(x, layers.Conv2D(2, 3)(ops.cast(x, "float32")))
+    with pytest.raises(InvalidInputError, match="`input` must be of a floating type"):
+        erf.expected(model)
+
+
+@pytest.mark.parametrize("norm", [layers.LayerNormalization, lambda: layers.GroupNormalization(2)])
+def test_layer_and_group_normalisation(norm):
+    def build(seed):
+        keras.utils.set_random_seed(seed)
+        x = keras.Input((11, 11, 4))
+        y = layers.Conv2D(48, 3, kernel_initializer="he_normal")(x)
+        y = layers.ReLU()(norm()(y))
+        y = layers.ReLU()(norm()(layers.Conv2D(48, 3, kernel_initializer="he_normal")(y)))
+        return keras.Model(x, layers.Conv2D(8, 3)(y))
+
+    predicted = erf.expected(build(0))
+    assert len(predicted.provenance["expected"]["approximate"]) == 2
+    sampled = erf.ensemble(build, runs=40, definition="luo2016-squared")
+    assert predicted.map.sum() == pytest.approx(sampled.map.sum(), rel=0.15)
+    assert np.corrcoef(predicted.map.ravel(), sampled.map.ravel())[0, 1] > 0.98
+
+
+def pooled_twice(x: Any) -> Any:
+    x = layers.AveragePooling1D(2, 1)(x)
+    x = layers.Conv1D(1, 3, use_bias=False)(x)
+    return layers.AveragePooling1D(2, 1)(x)
+
+
+def test_gradients_that_have_weights_in_common_are_told():
+    model = built(pooled_twice, (9, 1))
+    model.set_weights([np.ones((3, 1, 1))])
+    found = erf.expected(model, weights="given")
+    wanted = Flips(model, found.unit).squares()
+    # What is left out: (0 0 1 5 6 5 1 0 0) / 16 of all flips.
+    np.testing.assert_allclose(16 * wanted, [0, 0, 1, 5, 6, 5, 1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(16 * found.map, [0, 0, 1, 3, 4, 3, 1, 0, 0], atol=1e-12)
+    assert found.provenance["expected"]["approximate"] == [model.layers[1].name]
+
+
+def shared(x: Any) -> Any:
+    conv = layers.Conv2D(2, 3, padding="same")
+    return conv(conv(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        (lambda x: layers.Conv2D(2, 3)(layers.AveragePooling2D(3, 1)(x)), 0),
+        (lambda x: layers.AveragePooling2D(3, 1)(layers.Conv2D(2, 3)(x)), 0),
+        (
+            lambda x: layers.AveragePooling2D(2)(
+                layers.Conv2D(2, 2)(layers.AveragePooling2D(2)(x))
+            ),
+            0,
+        ),
+        (lambda x: layers.AveragePooling2D(3, 1)(layers.AveragePooling2D(3, 1)(x)), 1),
+        (lambda x: layers.AveragePooling2D(2)(layers.Conv2D(2, 2)(layers.UpSampling2D(2)(x))), 1),
+        (lambda x: layers.Add()([x, x]), 1),
+        (lambda x: x - layers.AveragePooling2D(3, 1, padding="same")(x), 1),
+        (lambda x: layers.Add()([x, layers.Conv2D(2, 3, padding="same")(x)]), 0),
+        (lambda x: layers.Add()([x, layers.BatchNormalization()(layers.ReLU()(x))]), 1),
+        (shared, 1),
+    ],
+)
+def test_which_layers_mix(make, count):
+    model = built(make, (8, 8, 2))
+    about = erf.expected(model, weights="given").provenance["expected"]
+    assert len(about["approximate"]) == count
+    assert about["measured"] == []

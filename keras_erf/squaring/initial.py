@@ -90,7 +90,7 @@ def _drawn(initializer: Any, shape: Sequence[int]) -> Any:
     """As `second_moment`, by asking the initialiser for weights."""
     values = np.stack(
         [
-            np.asarray(ops.convert_to_numpy(one(tuple(shape))), np.float64)
+            np.asarray(ops.convert_to_numpy(one(tuple(shape), dtype="float32")), np.float64)
             for one in _copies(initializer)
         ]
     )

@@ -37,7 +37,7 @@ class MeasuredSquares(keras.Layer):
     """
 
     def __init__(self, site: Site) -> None:
-        super().__init__(dtype=DTYPE)
+        super().__init__(dtype=DTYPE, name="squared")
         self.site = site
         self.shapes = [tuple(shape) for shape in site.call.outputs]
         self.signals = self._signals()

@@ -14,7 +14,8 @@ from keras_erf.rules import is_patched, look_up
 from keras_erf.rules.everything import whole
 from keras_erf.squaring.initial import Weights
 from keras_erf.squaring.measured import MeasuredSquares, measured
-from keras_erf.squaring.recipes import DTYPE, Recipe, Site
+from keras_erf.squaring.mixing import Step, mixing
+from keras_erf.squaring.recipes import DTYPE, FIRST, LAST, Recipe, Site
 from keras_erf.squaring.signals import Signal, drawn
 from keras_erf.squaring.spatial import Resampled
 from keras_erf.squaring.table import NARROW, SQUARES
@@ -88,21 +89,12 @@ def _rule(node: Node, table: Mapping[type | str, Any]) -> Any:
     return look_up(node.kind, table)
 
 
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """A call, what stands for it, and the places of the inputs that are reached."""
-
-    node: Node
-    recipe: Recipe
-    places: tuple[int, ...]
-
-
 def _built(
     tracing: Tracing, nodes: Sequence[Node], weights: Weights, training: bool, *, narrow: bool
 ) -> SquaredNetwork:
     graph = tracing.graph
     signals = {number: drawn(1.0, 0.0, number) for number in graph.inputs}
-    steps = list[_Made]()
+    steps = list[Step]()
     for node in nodes:
         places = tuple(p for p, one in enumerate(node.inputs) if tracing.reaches(one))
         site = Site(
@@ -120,14 +112,18 @@ def _built(
         made = recipe.signals * (len(node.outputs) if len(recipe.signals) == 1 else 1)
         signals.update(zip(node.outputs, made, strict=True))
         if places:
-            steps.append(_Made(node, recipe, places))
+            steps.append(Step(node, recipe, places))
     builder = _Builder(graph)
     for step in steps:
         builder.add(_aligned(step, steps, signals))
     return SquaredNetwork(
         Tracing(builder.graph(tracing, narrow), tracing.input, OWN),
         narrow,
-        tuple(one.node.name for one in steps if one.recipe.certainty == "approximate"),
+        tuple(
+            one.node.name
+            for one, mixes in zip(steps, mixing(steps), strict=True)
+            if one.recipe.certainty == "approximate" or mixes
+        ),
         tuple(one.node.name for one in steps if one.recipe.certainty == "measured"),
     )
 
@@ -145,7 +141,7 @@ def _recipe(site: Site) -> Recipe:
     return recipe
 
 
-def _aligned(step: _Made, steps: Sequence[_Made], signals: Mapping[int, Signal]) -> _Made:
+def _aligned(step: Step, steps: Sequence[Step], signals: Mapping[int, Signal]) -> Step:
     """A sum whose gates before and behind it open together, as along a shortcut.
 
     Behind `relu(x + F(x))` with `x` from a ReLU, what that let pass is let pass again more
@@ -184,14 +180,21 @@ class _Builder:
         self.name = graph.name
         self.nodes: list[Node] = []
 
-    def add(self, step: _Made) -> None:
+    def add(self, step: Step) -> None:
         """Adds what stands for a call: factors before it, its layer, a factor behind it."""
         node, recipe = step.node, step.recipe
         before = recipe.before or (1.0,) * len(node.inputs)
         inputs = tuple(self._scaled(node, node.inputs[one], before[one]) for one in step.places)
         layer, name = recipe.layer, node.name
-        last = _is_one(recipe.after)
-        output = node.outputs[0] if last else self._new(name)
+        first = getattr(node.operation, "data_format", None) == FIRST
+        turned = first and getattr(layer, "data_format", None) == LAST
+        if turned:
+            inputs = tuple(
+                self._turned(name, one, self.tensors[number].shape, last=True)
+                for one, number in zip(inputs, node.inputs, strict=True)
+            )
+        steps = (turned and self._rank(node.outputs[0]) > 1, not _is_one(recipe.after))
+        made = output = self._new(name) if any(steps) else node.outputs[0]
         if recipe.as_called:
             numbers = dict(zip(node.inputs, inputs, strict=True))
             self.nodes.append(
@@ -206,11 +209,36 @@ class _Builder:
         else:
             if layer is None:
                 layer = keras.layers.Add if len(inputs) > 1 else keras.layers.Identity
-                layer = layer(dtype=DTYPE)
+                layer = layer(dtype=DTYPE, name="squared")
             call = plain_call(name, layer, inputs, output)
             self.nodes.append(replace(call, outputs=(output, *node.outputs[1:])))
-        if not last:
-            self._scale(name, recipe.after, output, node.outputs[0])
+        if steps[0]:
+            shape = self.tensors[node.outputs[0]].shape
+            made = self._turned(
+                name, output, shape, last=False, made=None if steps[1] else node.outputs[0]
+            )
+        if steps[1]:
+            self._scale(name, recipe.after, made, node.outputs[0])
+
+    def _rank(self, number: int) -> int:
+        return len(self.tensors[number].shape)
+
+    def _turned(
+        self,
+        name: str,
+        number: int,
+        shape: Sequence[int | None],
+        *,
+        last: bool,
+        made: int | None = None,
+    ) -> int:
+        """Number of a tensor with its channels moved to the end, or from there to the front."""
+        rank = len(shape)
+        order = (*range(2, rank + 1), 1) if last else (rank, *range(1, rank))
+        made = self._new(name) if made is None else made
+        layer = keras.layers.Permute(order, dtype=DTYPE, name="squared")
+        self.nodes.append(plain_call(name, layer, (number,), made))
+        return made
 
     def _scaled(self, node: Node, number: int, factor: Any) -> int:
         """Number of a tensor multiplied by a factor."""
@@ -221,7 +249,7 @@ class _Builder:
         return made
 
     def _scale(self, name: str, factor: Any, source: int, made: int) -> None:
-        layer = keras.layers.Rescaling(np.asarray(factor, DTYPE), dtype=DTYPE)
+        layer = keras.layers.Rescaling(np.asarray(factor, DTYPE), dtype=DTYPE, name="squared")
         self.nodes.append(plain_call(name, layer, (source,), made))
 
     def _new(self, name: str) -> int:

@@ -20,6 +20,7 @@ __all__ = [
     "added",
     "averaged",
     "batch_normalization",
+    "centred",
     "concatenated",
     "divided",
     "dropout",
@@ -69,7 +70,24 @@ def batch_normalization(site: Site) -> Recipe:
         # A shift of either sign, the same for all inputs.
         signs = np.where(np.arange(len(made.values)) % 2, 1.0, -1.0)[:, None]
         made = Signal(made.values + shift * signs)
-    return Recipe(None, (made,), after=site.along_channels(scale))
+    return Recipe(None, (made,), after=site.along(_axis(site), scale))
+
+
+def centred(site: Site) -> Recipe | None:
+    """Layer and group normalisation: the scale that makes up for the signal's strength.
+
+    What their slope takes off beside it, the mean and what is along the signal itself, is
+    left out: a share that falls with the number of channels, all of it where a unit's
+    channels are summed up right behind.
+    """
+    layer = site.layer
+    made, own = site.signal.normalised(layer.epsilon)
+    factor = own
+    for name in ("gamma",) if layer.scale else ():
+        read = _given_squares if site.weights == "given" else _initial_squares
+        gain = float(read(layer, name).mean())
+        made, factor = made.scaled(gain), factor * gain
+    return Recipe(None, (made,), after=factor, certainty="approximate")
 
 
 def normalization(site: Site) -> Recipe | None:
@@ -149,7 +167,7 @@ def divided(site: Site) -> Recipe | None:
 
 def concatenated(site: Site) -> Recipe | None:
     """Tensors one beside the other; narrow, those beside each other along channels are alike."""
-    axis = site.layer.axis % (len(site.call.output) + 1) - 1
+    axis = _axis(site)
     sizes = [shape[axis] for shape in site.call.inputs]
     made = mixed(list(site.signals), [size / sum(sizes) for size in sizes])
     if site.narrow:
@@ -188,6 +206,11 @@ def _number(site: Site) -> np.ndarray | None:
     number = np.asarray(ops.convert_to_numpy(given[0]), np.float64)
     # Stretched over the batch it would differ from sample to sample.
     return number if number.ndim <= len(site.call.output) else None
+
+
+def _axis(site: Site) -> int:
+    """The axis that a layer is told, the batch not counted."""
+    return site.layer.axis % (len(site.call.output) + 1) - 1
 
 
 def _values(variable: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,18 @@ from keras_erf.rules import Call
 from keras_erf.squaring.initial import Weights
 from keras_erf.squaring.signals import Signal
 
-__all__ = ["DTYPE", "Certainty", "Recipe", "Rule", "Site", "in_double", "made_again"]
+__all__ = [
+    "DTYPE",
+    "FIRST",
+    "LAST",
+    "Certainty",
+    "Recipe",
+    "Rule",
+    "Site",
+    "in_double",
+    "keras_class",
+    "kernel_layer",
+]
 
 # Squares of small gradients leave the range of single precision.
 DTYPE = "float64"
@@ -59,12 +71,12 @@ class Site:
         """That of its first input."""
         return self.signals[0]
 
-    def along_channels(self, values: np.ndarray) -> Any:
-        """One number per channel in the shape that is stretched over the output; if narrow, one."""
-        if self.narrow or np.ptp(values) == 0:
+    def along(self, axis: int, values: np.ndarray) -> Any:
+        """One number per index of an axis, in the shape that is stretched over the output."""
+        if np.ptp(values) == 0 or (self.narrow and axis == self.channels):
             return float(values.mean())
         shape = [1] * len(self.call.output)
-        shape[self.channels] = -1
+        shape[axis] = -1
         return values.reshape(shape)
 
 
@@ -95,28 +107,51 @@ class Recipe:
 Rule = Callable[[Site], Recipe | None]
 
 
-def made_again(
-    layer: Any,
-    *,
-    shape: Sequence[int] = (),
-    weights: Sequence[np.ndarray] = (),
-    **changes: Any,
+def kernel_layer(
+    layer: Any, weights: Sequence[np.ndarray], shape: Sequence[int], **changes: Any
 ) -> Any:
-    """A layer of the same class and settings, in double precision, with weights of its own.
+    """A linear layer with a kernel, in double precision, of the geometry of another and no more.
 
     Args:
-        layer: The layer; it stays as it is.
-        shape: Shape of its input without the batch, for a layer that has weights.
-        weights: Their values.
-        **changes: Settings that differ.
+        layer: The other layer; it stays as it is. Of a subclass it is Keras's own class.
+        weights: Kernels.
+        shape: Shape of its input without the batch.
+        **changes: Geometry that differs.
     """
-    copy = type(layer).from_config({**layer.get_config(), "dtype": DTYPE, **changes})
-    if weights:
-        copy.build((None, *shape))
-        copy.set_weights(list(weights))
+    kind = keras_class(layer)
+    known = inspect.signature(kind).parameters
+    geometry = {name: getattr(layer, name) for name in GEOMETRY if name in known}
+    # No weights are drawn: they would be overwritten, and the global seed would move on.
+    zeros = {name: "zeros" for name in known if name.endswith("_initializer")}
+    if geometry.get("data_format") == FIRST:
+        geometry["data_format"], shape = LAST, (*shape[1:], shape[0])
+    copy = kind(**{**geometry, **zeros, **changes}, use_bias=False, dtype=DTYPE, name="squared")
+    copy.build((None, *shape))
+    copy.set_weights(list(weights))
     return copy
+
+
+# In double precision TensorFlow has its channels last on a CPU.
+FIRST, LAST = "channels_first", "channels_last"
+GEOMETRY = (
+    "filters", "units", "kernel_size", "strides", "padding", "output_padding", "data_format",
+    "dilation_rate", "groups", "depth_multiplier",
+)  # fmt: skip
+
+
+def keras_class(layer: Any) -> Any:
+    """Keras's own class that a layer is one of."""
+    return next(
+        kind for kind in type(layer).__mro__ if kind.__module__.partition(".")[0] == "keras"
+    )
 
 
 def in_double(operation: Any) -> Any:
     """A layer without weights, or an operation, that keeps double precision."""
-    return made_again(operation) if isinstance(operation, keras.Layer) else operation
+    if not isinstance(operation, keras.Layer):
+        return operation
+    kind = keras_class(operation)
+    config = {**kind.get_config(operation), "dtype": DTYPE, "name": "squared"}
+    if config.get("data_format") == FIRST:
+        config["data_format"] = LAST
+    return kind.from_config(config)

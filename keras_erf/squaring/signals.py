@@ -55,6 +55,12 @@ class Signal:
         scale = scales.mean() * (1 - 3 / self.values.shape[1])
         return Signal((self.values - means) * np.sqrt(scales)), float(scale)
 
+    def normalised(self, epsilon: float) -> tuple[Signal, float]:
+        """The signal with one mean and spread taken off for all channels, and its squared scale."""
+        centre = self.values - self.values.mean()
+        scale = 1 / (np.square(centre).mean() + epsilon)
+        return Signal(centre * math.sqrt(scale)), float(scale)
+
     def scaled(self, factor: float) -> Signal:
         """The signal multiplied by a number whose square is `factor`."""
         return replace(self, values=self.values * math.sqrt(factor))

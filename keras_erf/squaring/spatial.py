@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_erf.rules.call import spatial_axes
-from keras_erf.squaring.recipes import DTYPE, Recipe, Site, in_double, made_again
+from keras_erf.squaring.recipes import DTYPE, LAST, Recipe, Site, in_double, keras_class
 from keras_erf.squaring.signals import averaged, largest_of
 
 __all__ = [
@@ -65,10 +65,11 @@ def global_average(site: Site) -> Recipe:
 
 def global_maximum(site: Site) -> Recipe:
     """Maxima over all of space, each place as often."""
-    name = type(site.layer).__name__.replace("Max", "Average")
-    config = {**site.layer.get_config(), "dtype": DTYPE}
+    own = keras_class(site.layer)
+    kind = getattr(layers, own.__name__.replace("Max", "Average"))
     made, share = largest_of(site.signal, _places(site))
-    layer = getattr(layers, name).from_config(config)
+    config = {**own.get_config(site.layer), "dtype": DTYPE, "name": "squared"}
+    layer = kind.from_config({**config, "data_format": LAST})
     return Recipe(layer, (made,), after=share, certainty="approximate")
 
 
@@ -82,7 +83,9 @@ def upsampling(site: Site) -> Recipe:
         matrices.append(np.square(_along(site, axis)))
     power = math.prod(float(one.sum(axis=1).mean()) for one in matrices)
     made = averaged(site.signal, 1 / power)
-    return Recipe(Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE), (made,))
+    return Recipe(
+        Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE, name="squared"), (made,)
+    )
 
 
 class Resampled(keras.Layer):
@@ -133,12 +136,17 @@ def _along(site: Site, axis: int) -> np.ndarray:
 
 def _averages(layer: Any) -> Any:
     """The average pool over a pool's windows."""
-    kind = next((AVERAGES[one] for one in type(layer).__mro__ if one in AVERAGES), type(layer))
-    config = made_again(layer).get_config()
+    own = keras_class(layer)
+    kind = AVERAGES.get(own, own)
     # In three dimensions TensorFlow pools in single precision only.
-    if isinstance(layer, (layers.MaxPooling3D, layers.AveragePooling3D)):
-        config["dtype"] = "float32"
-    return kind.from_config(config)
+    flat = not isinstance(layer, (layers.MaxPooling3D, layers.AveragePooling3D))
+    names = ("pool_size", "strides", "padding")
+    return kind(
+        **{name: getattr(layer, name) for name in names},
+        data_format=LAST,
+        dtype=DTYPE if flat else "float32",
+        name="squared",
+    )
 
 
 def _shares(site: Site) -> Any:

@@ -35,6 +35,7 @@ ALIKE: tuple[tuple[Rule, str], ...] = (
     (pointwise.elementwise, "ELU LeakyReLU ReLU"),
     (pointwise.batch_normalization, "BatchNormalization"),
     (pointwise.normalization, "Normalization"),
+    (pointwise.centred, "LayerNormalization GroupNormalization"),
     (pointwise.rescaling, "Rescaling"),
     (
         pointwise.dropout,

@@ -13,13 +13,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from keras import activations, ops
+from keras import activations, layers, ops
 
 from keras_erf.rules.activations import on_single_elements
 from keras_erf.rules.call import channel_axis
 from keras_erf.squaring.initial import squares
-from keras_erf.squaring.recipes import Recipe, Site, made_again
+from keras_erf.squaring.recipes import Recipe, Site, kernel_layer
 from keras_erf.squaring.signals import Signal, activated, drawn
+
+# Layers, given as activations, that work on single elements and have no weights.
+PLAIN = (layers.ELU, layers.LeakyReLU, layers.ReLU)
 
 __all__ = ["convolution", "dense", "depthwise", "separable", "transposed"]
 
@@ -29,7 +32,7 @@ def convolution(site: Site) -> Recipe | None:
     kernel = squares(site.layer, "kernel", site.weights)
     made = _sums(site, kernel.sum() / kernel.shape[-1])
     groups = site.layer.groups
-    changes: dict[str, Any] = {"filters": site.layer.filters}
+    changes: dict[str, Any] = {}
     if site.narrow:
         kernel = _narrowed(kernel, out=-1) / groups
         changes = {"filters": 1, "groups": 1}
@@ -94,16 +97,17 @@ def _recipe(
     site: Site, kernels: Sequence[np.ndarray], made: Signal, **changes: Any
 ) -> Recipe | None:
     layer, slope = site.layer, 1.0
-    if layer.activation not in (None, activations.linear):
-        if not on_single_elements(layer.activation):
+    function = layer.activation
+    if function not in (None, activations.linear):
+        if type(function) in PLAIN:
+            function = function.call
+        elif not on_single_elements(function):
             return None
-        made, slope = activated(made, layer.activation)
+        made, slope = activated(made, function)
     shape = list(site.call.inputs[0])
     if site.narrow:
         shape[channel_axis(layer, len(shape))] = 1
-    squared = made_again(
-        layer, shape=shape, weights=kernels, activation=None, use_bias=False, **changes
-    )
+    squared = kernel_layer(layer, kernels, shape, **changes)
     return Recipe(squared, (made,), after=slope)
 
 
