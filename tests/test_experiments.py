@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from keras_erf import DEFINITIONS, experiments, theory
 from keras_erf.errors import InvalidInputError
 from keras_erf.experiments import PANELS
+from keras_erf.experiments.panel import differences
 from keras_erf.reproducing import NAMES
 from tests import oracles
 
@@ -84,7 +86,7 @@ def test_growth(panels):
             found = fits.loc[(measure, quantity)]
             assert found["predicted"] == pytest.approx(wanted, rel=1e-9)
             assert found["exponent"] == pytest.approx(wanted, abs=limit)
-            assert found["low"] <= found["exponent"] <= found["high"]
+            assert found["low"] <= wanted <= found["high"]
     assert "-0.43" in panel.verdict
     assert "0.56" in panel.verdict
 
@@ -159,9 +161,27 @@ def test_the_command_knows_the_panels():
     assert tuple(PANELS) == NAMES
 
 
+def test_verdicts_follow_the_figures():
+    frame = pd.DataFrame(
+        {"kind": ["a", "b"], "sigma": [3.0, 4.0], "sigma_error": [0.1, 0.1],
+         "predicted_sigma": [3.05, 4.1]}
+    )  # fmt: skip
+    assert differences(frame, "sigma").startswith("noise of the runs: figures are at most 1.0")
+    frame.loc[1, "predicted_sigma"] = 5.0
+    assert differences(frame, "sigma").startswith("not by noise alone: sigma, b is 10.0 standard")
+    shallow = experiments.run("growth", runs=2, depths=(2, 4)).verdict
+    assert "neither tells the published -0.43 by itself" in shallow
+
+
 @pytest.mark.parametrize(
     ("panel", "options", "text"),
     [
+        ("gaussian-shape", {"depths": ()}, "`depths` must be at least 1 different numbers"),
+        ("growth", {"depths": 5}, "`depths` must be at least 2 different numbers"),
+        ("growth", {"depths": (5,)}, "`depths` must be at least 2 different numbers"),
+        ("structures", {"positions": (1, 2)}, "`positions` must be 3 different layers from 1 to"),
+        ("structures", {"depth": 5}, "`positions` must be 3 different layers from 1 to 5"),
+        ("structures", {"positions": 3}, "`positions` must be 3 different layers"),
         ("grow", {}, r"`panel` must be one of .* Did you mean 'growth'\? Received: panel='grow'"),
         ("growth", {"runs": 1}, "`runs` must be a whole number of at least 2"),
         ("growth", {"seed": -1}, "`seed` must be a whole number"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_erf import analysis
+from keras_erf import analysis, theory
 from keras_erf.errors import InvalidInputError
 
 DEPTHS = (5, 10, 20, 40)
@@ -90,9 +90,32 @@ def test_blocks_of_several_runs_weigh_as_many():
         (lambda: analysis.fit_power_law([1, 2], [1, 2, 3]), "`y` one for each"),
         (lambda: analysis.fit_power_law([0, 2], [1, 2]), "`x` must be positive"),
         (lambda: analysis.fit_power_law([1, 2], [1, -2]), "`y` must be positive"),
+        (
+            lambda: analysis.bootstrap_power_law([1, 2], [([[1.0]], [1])] * 2, resamples=0),
+            "`resamples` must be a whole number of at least 2",
+        ),
+        (
+            lambda: analysis.bootstrap_power_law([1, 2], [([[1.0]], [1])] * 2, scale=[1, 2, 3]),
+            "`scale` must be one number, or one for each of 2 depths",
+        ),
         (lambda: analysis.fit_power_law([1, 2], [1, 2], level=95), "`level` must lie between"),
     ],
 )
 def test_bad_arguments_are_told(call, text):
     with pytest.raises(InvalidInputError, match=text):
         call()
+
+
+def test_sizes_of_noisy_maps_are_covered():
+    # g^2 of wide networks: means of squared Gaussians over 16 channels, 16 runs at each depth.
+    random, depths, covered = np.random.default_rng(0), (3, 5, 8, 12), 0
+    true = theory.growth_exponents(depths)[0]
+    for number in range(25):
+        blocks = []
+        for depth in depths:
+            mean = theory.uniform_map(depth)
+            maps = np.square(random.standard_normal((16, 16, *mean.shape))).mean(axis=1) * mean
+            blocks.append((maps, np.ones(16, int)))
+        law = analysis.bootstrap_power_law(depths, blocks, resamples=60, seed=number)
+        covered += law.low <= true <= law.high
+    assert covered >= 22

@@ -413,6 +413,8 @@ def test_a_weak_centre(factor):
         (lambda: theory.gaussian_limit([theory.Step((1.0,))]), "positive variance"),
         (lambda: theory.uniform_size(5, measure="cube"), "`measure` must be 'square' or 'abs'"),
         (lambda: theory.growth_exponents([5]), "`depths` must hold two different depths"),
+        (lambda: theory.growth_exponents(5), "`depths` must be a list"),
+        (lambda: theory.impact_distribution([theory.Step((1.0, -1.0))]), "sum is not zero"),
         (lambda: theory.skip_map(3, -1), "`energy` must be a number of at least 0"),
         (lambda: theory.dropout_factor(1), "`rate` must lie from 0 to below 1"),
         (lambda: theory.corner_gain(1), "`kernel_size` must be a whole number of at least 2"),

@@ -129,6 +129,15 @@ def bootstrap_power_law(
         Davison and Hinkley, "Bootstrap Methods and their Application" (1997), section 5.2.1.
     """
     checked_level(level)
+    if not isinstance(resamples, int) or resamples < 2:
+        raise InvalidInputError(
+            f"`resamples` must be a whole number of at least 2. Received: resamples={resamples!r}"
+        )
+    if np.ndim(scale) and np.shape(scale) != (len(blocks),):
+        raise InvalidInputError(
+            f"`scale` must be one number, or one for each of {len(blocks)} depths. "
+            f"Received: scale of shape {np.shape(scale)}"
+        )
     held = [checked_blocks(sums, counts) for sums, counts in blocks]
     divisor = np.broadcast_to(np.asarray(scale, np.float64), (len(held),))
     random = np.random.default_rng(seed)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from keras_erf import theory, zoo
 from keras_erf.ensembles import ensemble
-from keras_erf.experiments.panel import SQUARE, Measured, Panel, Steps, apart, frame_of, maps_of
+from keras_erf.experiments.panel import (
+    SQUARE,
+    Measured,
+    Panel,
+    Steps,
+    apart,
+    differences,
+    frame_of,
+    maps_of,
+)
 from keras_erf.progress import Progress
 
 __all__ = ["run"]
@@ -60,7 +69,7 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20, rate: float 
         f"Theory: sigma {plain['predicted_sigma']:.2f} px for both. Squared gradients grow by "
         f"1/(1-p) a layer, {dropped['predicted_energy']:.3g} times in all, everywhere alike; "
         f"measured {dropped['energy']:.3g} times.\n"
-        "Why they differ: noise of the runs; energies of a few networks scatter by more than "
-        "shapes, since they are products over the layers."
+        f"Why they differ: {differences(frame, 'sigma')} Energies of a few networks scatter by "
+        "more than shapes, since they are products over the layers."
     )
     return Panel("dropout", "Dropout", frame, maps_of(measured), verdict)

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from keras_erf import theory, zoo
 from keras_erf.ensembles import ensemble
-from keras_erf.experiments.panel import ABS, Measured, Panel, Steps, frame_of, maps_of
+from keras_erf.experiments.panel import (
+    ABS,
+    Measured,
+    Panel,
+    Steps,
+    checked_depths,
+    frame_of,
+    maps_of,
+)
 from keras_erf.probing import probe
 from keras_erf.progress import Progress
 
@@ -27,6 +35,7 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
         report: Told what is done.
         depths: Numbers of layers.
     """
+    depths = checked_depths(depths)
     steps, measured = Steps(3 * len(depths), report), list[Measured]()
     for depth in depths:
         for weights, activation in (("uniform", None), ("random", None), ("random", "relu")):

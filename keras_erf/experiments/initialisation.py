@@ -8,7 +8,15 @@ import numpy as np
 
 from keras_erf import theory, zoo
 from keras_erf.ensembles import ensemble
-from keras_erf.experiments.panel import SQUARE, Measured, Panel, Steps, frame_of, maps_of
+from keras_erf.experiments.panel import (
+    SQUARE,
+    Measured,
+    Panel,
+    Steps,
+    differences,
+    frame_of,
+    maps_of,
+)
 from keras_erf.progress import Progress
 
 __all__ = ["run"]
@@ -66,8 +74,8 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 15) -> Panel:
         f"centre of a times the weight, and 1 at the corners: a gain of "
         f"{theory.corner_gain(3):.4f} "
         "at most.\n"
-        "Why they differ: noise of the runs. Corners alone leave a comb, in which three of four "
-        "pixels see nothing: sigma grows while the size, a count of pixels, falls."
+        f"Why they differ: {differences(frame, 'sigma')} Corners alone leave a comb, in which "
+        "three of four pixels see nothing: sigma grows while the size, a count of pixels, falls."
     )
     return Panel("initialisation", "Initialisation", frame, maps_of(measured), verdict)
 

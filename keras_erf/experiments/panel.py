@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,14 @@ __all__ = [
     "Steps",
     "apart",
     "check_runs",
+    "checked_depths",
+    "differences",
     "frame_of",
     "maps_of",
 ]
 
+# Standard errors that noise may well be off by, of some figures together.
+SURE = 3.5
 # The definitions of |g| and of its square.
 ABS, SQUARE = "luo2016", "luo2016-squared"
 
@@ -157,6 +161,43 @@ def apart(value: float, error: float, other: float, other_error: float = 0.0) ->
     """How many standard errors two figures are apart."""
     both = math.hypot(error, other_error)
     return abs(value - other) / both if both > 0 else math.inf if value != other else 0.0
+
+
+def differences(frame: pd.DataFrame, *figures: str) -> str:
+    """How far measured figures are from those predicted, in words: by noise, or by more.
+
+    Args:
+        frame: Of a panel; each figure has its error and its prediction.
+        figures: Names of columns.
+    """
+    worst, where = 0.0, ""
+    for figure in figures:
+        for _, row in frame.iterrows():
+            far = apart(row[figure], row[f"{figure}_error"], row[f"predicted_{figure}"])
+            if far >= worst:
+                worst, where = far, f"{figure.replace('_', ' ')}, {row.iloc[0]}"
+    if worst <= SURE:
+        return f"noise of the runs: figures are at most {worst:.1f} standard errors off ({where})."
+    return (
+        f"not by noise alone: {where} is {worst:.1f} standard errors off. In narrow networks the "
+        "theory of wide ones is no more than near; more filters tell."
+    )
+
+
+def checked_depths(depths: Any, least: int = 1) -> tuple[int, ...]:
+    """Numbers of layers, all different.
+
+    Raises:
+        InvalidInputError: They are none, or too few.
+    """
+    numbers = tuple(depths) if isinstance(depths, Iterable) else ()
+    whole = all(isinstance(one, (int, np.integer)) and one >= 1 for one in numbers)
+    if not whole or len(set(numbers)) < max(least, len(numbers)):
+        raise InvalidInputError(
+            f"`depths` must be at least {least} different numbers of layers. "
+            f"Received: depths={depths!r}"
+        )
+    return numbers
 
 
 def check_runs(runs: Any, least: int = 2) -> int:

@@ -7,7 +7,15 @@ from scipy.signal import convolve2d
 
 from keras_erf import analysis, theory, zoo
 from keras_erf.ensembles import ensemble
-from keras_erf.experiments.panel import SQUARE, Measured, Panel, Steps, frame_of, maps_of
+from keras_erf.experiments.panel import (
+    SQUARE,
+    Measured,
+    Panel,
+    Steps,
+    differences,
+    frame_of,
+    maps_of,
+)
 from keras_erf.progress import Progress
 
 __all__ = ["run"]
@@ -86,7 +94,7 @@ def run(
         f"branch of a block with probability v/(1+v) = {energy / (1 + energy):.2f}, so that most "
         f"are "
         "about so much shorter.\n"
-        "Why they differ: noise of the runs."
+        f"Why they differ: {differences(frame, 'sigma')}"
     )
     return Panel("skip", "Skip connections", frame, maps_of(measured), verdict)
 

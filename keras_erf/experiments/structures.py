@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from keras_erf import theory, zoo
 from keras_erf.ensembles import ensemble
-from keras_erf.experiments.panel import SQUARE, Measured, Panel, Steps, frame_of, maps_of
+from keras_erf.errors import InvalidInputError
+from keras_erf.experiments.panel import (
+    SQUARE,
+    Measured,
+    Panel,
+    Steps,
+    differences,
+    frame_of,
+    maps_of,
+)
 from keras_erf.progress import Progress
 
 __all__ = ["run"]
@@ -34,7 +43,13 @@ def run(
         depth: Number of layers.
         positions: Those of stride 2, or of dilation 2, 4 and 8.
     """
-    places = tuple(positions)
+    places = tuple(positions) if isinstance(positions, Iterable) else ()
+    numbers = all(isinstance(one, int) and 1 <= one <= depth for one in places)
+    if len(set(places)) != len(RATES) or not numbers:
+        raise InvalidInputError(
+            f"`positions` must be {len(RATES)} different layers from 1 to {depth}. "
+            f"Received: positions={positions!r}"
+        )
     kinds = {
         "ConvOnly": ("conv_only", {}, theory.structure(depth)),
         "Subsample": ("subsample", {"positions": places}, theory.structure(depth, strided=places)),
@@ -76,8 +91,8 @@ def run(
         f"{lines}.\n"
         "Theory: cumulants of the layers add, each times the distance of its taps; the map of g² "
         "is that of uniform kernels. Excess kurtosis is 0 for a Gaussian and -1.2 for a box.\n"
-        "Why they differ: noise of the runs. With strides in early layers the map is a comb, and "
-        "its size by the paper's rule depends on what pixel the threshold is a share of; here it "
-        "is the peak."
+        f"Why they differ: {differences(frame, 'sigma', 'kurtosis')} With strides in early layers "
+        "the map is a comb, and its size by the paper's rule depends on what pixel the threshold "
+        "is a share of; here it is the peak."
     )
     return Panel("structures", "Structures", frame, maps_of(measured), verdict)

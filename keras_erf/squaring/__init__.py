@@ -3,7 +3,8 @@
 Over random weights of zero mean, or over random signs of given ones, the mixed terms of
 a squared gradient vanish: `E[g^2]` goes back through a network of the kernels' mean
 squares, from which activations have gone but for the mean square of their slope. It is
-exact for linear networks without normalisation, and a good approximation for wide ones
+exact for linear networks without normalisation where the gradients that meet have no
+weights in common (`mixing` tells where they have), and a good approximation for wide ones
 with activations. `table` lists the layers whose squares are known in closed form; those
 of all others are measured.
 """

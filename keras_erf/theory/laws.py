@@ -121,6 +121,8 @@ def growth_exponents(
     Reference:
         The poster, "Change of ERF".
     """
+    if not isinstance(depths, Iterable):
+        raise InvalidInputError(f"`depths` must be a list. Received: depths={depths!r}")
     counts = [checked_count("depths", one) for one in depths]
     if len(set(counts)) < 2:
         raise InvalidInputError(

@@ -46,6 +46,11 @@ def gaussian_limit(chain: Chain) -> np.ndarray:
 def impact_distribution(chain: Chain) -> np.ndarray:
     """Share of the impact up to each pixel: `P(S_n <= t)`, shape `(field_size(chain),)`."""
     values = impact(chain)
+    if not values.sum():
+        raise InvalidInputError(
+            "`chain` must have an impact whose sum is not zero to be a distribution. "
+            f"Received: {chain!r}"
+        )
     return np.cumsum(values) / values.sum()
 
 
