@@ -149,7 +149,11 @@ class Rolled(layers.Layer):
     """Three times the pixel one to the left: each pixel is seen by one unit."""
 
     def call(self, x):
-        return 3.0 * ops.roll(x, 1, axis=1)
+        # Not by `keras.ops`, so that there is nothing to look into.
+        return 3.0 * tf.roll(tf.convert_to_tensor(x), 1, axis=1)
+
+    def compute_output_shape(self, shape):
+        return shape
 
 
 def test_measured_squares_are_exact_where_each_pixel_is_seen_once():
@@ -158,6 +162,33 @@ def test_measured_squares_are_exact_where_each_pixel_is_seen_once():
     wanted = squares_of_jacobian(model, found.unit)
     np.testing.assert_allclose(found.map, wanted, rtol=1e-12)
     assert found.provenance["expected"]["measured"] == [model.layers[1].name]
+
+
+@keras.saving.register_keras_serializable("tests")
+class Mixed(layers.Layer):
+    """A scale for each channel, and a move: operations whose squares are known."""
+
+    def build(self, shape):
+        self.scales = self.add_weight(
+            shape=(shape[-1],), initializer=keras.initializers.RandomUniform(0.5, 1.5, seed=0)
+        )
+
+    def call(self, x):
+        return ops.roll(x * self.scales, 1, axis=1) / 2.0
+
+
+@pytest.mark.parametrize("weights", ["given", "random"])
+def test_a_layer_of_ones_own_is_looked_into(weights):
+    model = built(lambda x: layers.Conv1D(2, 3)(Mixed()(x)), (8, 2))
+    found = erf.expected(model, weights=weights)
+    assert found.provenance["expected"]["measured"] == []
+    wanted = squares_of_jacobian(model, found.unit)
+    if weights == "random":
+        # Glorot's variance for each tap and output; scales as they are.
+        scales = np.square(model.layers[1].scales.numpy()).mean() / 4
+        taps = wanted > 0
+        wanted = np.where(taps, 2 * (2 / (3 * 2 + 3 * 2)) * scales, 0.0)
+    np.testing.assert_allclose(found.map, wanted, rtol=1e-12)
 
 
 class Flips:

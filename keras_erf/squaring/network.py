@@ -62,7 +62,7 @@ def squared(
     for tensor in tensors:
         tracing.spatial_axes(tensor)
     needed = {node for tensor in tensors for node in tracing.graph.ancestors(tensor)}
-    nodes = [node for node in tracing.graph.nodes if node in needed]
+    nodes = [one for node in tracing.graph.nodes if node in needed for one in _calls(tracing, node)]
     # Given weights differ from channel to channel.
     narrow = weights == "random" and all(_is_alike(tracing, node) for node in nodes)
     if narrow:
@@ -71,6 +71,12 @@ def squared(
         except _NotAlike:
             pass
     return _built(tracing, nodes, weights, training, narrow=False)
+
+
+def _calls(tracing: Tracing, node: Node) -> list[Node]:
+    """A call, or those inside a layer that was opened if the squares of all of them are known."""
+    inside = tracing.inside(node)
+    return inside if all(_rule(one, SQUARES) is not None for one in inside) else [node]
 
 
 class _NotAlike(Exception):

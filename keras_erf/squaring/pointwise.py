@@ -194,7 +194,11 @@ def _by_number(site: Site, factor: np.ndarray) -> Recipe | None:
     made = site.signal.scaled(float(factor.mean()))
     if factor.size == 1:
         return Recipe(None, (made,), after=float(factor.reshape(())))
-    return None if site.narrow else Recipe(None, (made,), after=factor)
+    if site.narrow:
+        # One number for each channel: in the mean, of channels that are alike.
+        last = factor.ndim == 1 and site.channels == len(site.call.output) - 1
+        return Recipe(None, (made,), after=float(factor.mean())) if last else None
+    return Recipe(None, (made,), after=factor)
 
 
 def _number(site: Site) -> np.ndarray | None:
