@@ -17,6 +17,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.estimating import FIGURES, Figures
 from keras_erf.framing import clipped_box, hull, reframed, whole_box
 from keras_erf.geometry import Box, ReceptiveField
+from keras_erf.merging import merged_provenance
 from keras_erf.storing import plain, read_result, write_result
 
 __all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
@@ -304,25 +305,15 @@ class EffectiveReceptiveField:
                 "`other` must be an `EffectiveReceptiveField`. "
                 f"Received: other of type {type(other).__name__}"
             )
-        for what, mine, theirs in (
-            ("model", self.provenance["model"], other.provenance["model"]),
-            ("weights", self.provenance["weights"], other.provenance["weights"]),
-            ("training", self.provenance["training"], other.provenance["training"]),
-            ("field", self.receptive_field, other.receptive_field),
-            ("definition", self.definition, other.definition),
-            ("number of blocks", len(self.block_counts), len(other.block_counts)),
-        ):
-            if mine != theirs:
-                raise InvalidInputError(
-                    f"`other` must be a result of the same {what}. Received: {theirs} beside {mine}"
-                )
-        runs = [*self.provenance["runs"], *other.provenance["runs"]]
-        noise = [(run["inputs"], run["seed"]) for run in runs if run["inputs"].endswith("noise")]
-        if len(set(noise)) < len(noise):
-            raise InvalidInputError(
-                "`other` must have samples of its own: probe with another `seed`. "
-                f"Received: the same noise, seed={other.provenance['runs'][0]['seed']}"
-            )
+        provenance = merged_provenance(
+            self.provenance,
+            other.provenance,
+            [
+                ("field", self.receptive_field, other.receptive_field),
+                ("definition", self.definition, other.definition),
+                ("number of blocks", len(self.block_counts), len(other.block_counts)),
+            ],
+        )
         part = hull(self._part, other._part)
         mine, theirs = (reframed(one.block_sums, one._part, part) for one in (self, other))
         return EffectiveReceptiveField(
@@ -331,7 +322,7 @@ class EffectiveReceptiveField:
             dead_count=self.dead_count + other.dead_count,
             receptive_field=self.receptive_field,
             definition=self.definition,
-            provenance={**self.provenance, "runs": runs},
+            provenance=provenance,
             part=None if part == self._whole else part,
             linear=self.linear and other.linear,
         )

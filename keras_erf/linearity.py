@@ -18,7 +18,7 @@ import keras
 from keras import layers
 
 from keras_erf.graph import Argument, Node
-from keras_erf.rules import is_patched, is_unknown, look_up
+from keras_erf.rules import by_class, by_operation, is_patched, is_unknown, look_up
 from keras_erf.theoretical import Target
 
 __all__ = ["has_constant_gradient"]
@@ -215,12 +215,4 @@ OPERATIONS: tuple[tuple[Condition, str], ...] = (
 )
 
 # Those layers that this Keras has, and the operations.
-AFFINE: dict[type | str, Condition] = {
-    **{
-        vars(layers)[name]: condition
-        for condition, names in LAYERS
-        for name in names.split()
-        if name in vars(layers)
-    },
-    **{f"ops.{name}": condition for condition, names in OPERATIONS for name in names.split()},
-}
+AFFINE: dict[type | str, Condition] = by_class(LAYERS) | by_operation(OPERATIONS)

@@ -83,10 +83,12 @@ class Measurement:
         cone = planned(targets, settings, inside=inside)
         self.specs = input_specs(first, cone)
         self.linear = is_linear(targets, settings)
-        source = self._source()
-        wanted = min(self._asked(source), source.count or self._asked(source))
+        self.source = make_source(settings.inputs, self.specs, seed=settings.seed)
+        # How many samples are asked for, and how many of these there are.
+        self.asked = 1 if self.linear else _asked(self.source, settings)
+        self.wanted = min(self.asked, self.source.count or self.asked)
         self.size = (
-            first.graph.batch or settings.batch_size or chosen_batch_size(first, cone, wanted)
+            first.graph.batch or settings.batch_size or chosen_batch_size(first, cone, self.wanted)
         )
         self._accumulator = Accumulator(
             targets,
@@ -101,13 +103,11 @@ class Measurement:
         self, *, weights: str, report: Progress = lambda done, wanted: None
     ) -> list[EffectiveReceptiveField]:
         """One result per unit; arguments and errors as `measure`."""
-        run, source, settings = self._accumulator, self._source(), self.settings
+        run, source, settings = self._accumulator, self.source, self.settings
         run.clear()
-        asked = self._asked(source)
-        wanted = min(asked, source.count or asked)
         tolerance = None if self.linear else settings.tolerance
-        reached = _feed(run, source, self.specs, self.size, wanted, tolerance, report)
-        ends = "tolerance" if reached else "samples" if run.done >= asked else "inputs"
+        reached = _feed(run, source, self.specs, self.size, self.wanted, tolerance, report)
+        ends = "tolerance" if reached else "samples" if run.done >= self.asked else "inputs"
         made = {
             "inputs": source.description,
             "seed": settings.seed,
@@ -117,12 +117,6 @@ class Measurement:
         }
         about = provenance(self.targets[0], weights, settings, [made])
         return [result_of(run, one, about, linear=self.linear) for one in run.sums]
-
-    def _source(self) -> Source:
-        return make_source(self.settings.inputs, self.specs, seed=self.settings.seed)
-
-    def _asked(self, source: Source) -> int:
-        return 1 if self.linear else _asked(source, self.settings)
 
 
 def provenance(

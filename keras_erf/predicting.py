@@ -83,7 +83,7 @@ def expected(
         unit: As in `probe`.
         input: As in `probe`.
         input_shape: As in `probe`.
-        training: Whether dropout is active.
+        training: Whether dropout is active; all else is as at inference.
         grid: As in `probe`.
         rules: As in `probe`.
 

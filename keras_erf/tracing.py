@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
-from keras_erf.graph import PAIR, Graph, Node
+from keras_erf.graph import PAIR, Graph, Node, Tensor
 from keras_erf.passing import Known, Step, carried, is_global
 from keras_erf.reach import Line
 from keras_erf.rules import Call, Rule, is_unknown, lifted, views
@@ -79,11 +79,20 @@ class Tracing:
     def spatial_axes(self, tensor: int) -> tuple[int, ...]:
         """Spatial axes of a tensor that the input leads to, the batch not counted."""
         if tensor not in self._spatial:
-            self._learn(tensor)
-            channel = self._channels[tensor]
+            channel = self.channel_axis(tensor)
             rank = len(self.shape(tensor))
             self._spatial[tensor] = tuple(axis for axis in range(rank) if axis != channel)
         return self._spatial[tensor]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The graph's tensors, and behind them those inside of layers that were opened."""
+        return tuple(self._tensors)
+
+    def channel_axis(self, tensor: int) -> int:
+        """Channel axis of a tensor that the input leads to, the batch not counted."""
+        self._learn(tensor)
+        return self._channels[tensor]
 
     def spatial_shape(self, tensor: int) -> tuple[int, ...]:
         """Sizes of the spatial axes."""

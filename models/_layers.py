@@ -15,10 +15,11 @@ from keras_erf.models._options import (
     is_count,
     layer_seeds,
     require,
+    require_counts,
     spatial_sizes,
 )
 
-__all__ = ["CONVOLUTIONS", "Convolutions", "activation_of", "convolutions", "gaussian", "sizes_of"]
+__all__ = ["CONVOLUTIONS", "Convolutions", "activation_of", "convolutions", "gaussian"]
 
 CONVOLUTIONS = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D, 3: keras.layers.Conv3D}
 PADDINGS = {
@@ -60,8 +61,14 @@ class Convolutions:
         """Number of spatial axes."""
         return len(self.kernel)
 
-    def input(self, sizes: tuple[int | None, ...], channels: int) -> Any:
-        """The network's input."""
+    def sizes(self, input_shape: tuple[int | None, ...] | None) -> tuple[int | None, ...]:
+        """Spatial sizes of the input, `None` for an open one."""
+        return (None,) * self.dims if input_shape is None else spatial_sizes(input_shape, self.dims)
+
+    def input(self, input_shape: tuple[int | None, ...] | None, channels: int) -> Any:
+        """The network's input; `None` leaves all spatial sizes open."""
+        require_counts(channels=channels)
+        sizes = self.sizes(input_shape)
         return keras.Input((*sizes, channels), name="input", dtype=self.policy.compute_dtype)
 
     def convolution(
@@ -126,6 +133,7 @@ class Convolutions:
             dilations: Dilations other than 1, likewise.
             behind: What comes behind each activation, given the layer's number.
         """
+        require_counts(depth=depth)
         strides, dilations = strides or {}, dilations or {}
         for layer in range(1, depth + 1):
             x = self.convolution(
@@ -161,7 +169,7 @@ def convolutions(
     require(dims in CONVOLUTIONS, "dims", "1, 2 or 3", dims)
     require(weights in ("random", "uniform"), "weights", '"random" or "uniform"', weights)
     filters = (1 if weights == "uniform" else 8) if filters is None else filters
-    require(is_count(filters), "filters", "a positive integer", filters)
+    require_counts(filters=filters)
     kernel = tuple(kernel_size) if isinstance(kernel_size, tuple | list) else (kernel_size,) * dims
     require(
         len(kernel) == dims and all(map(is_count, kernel)),
@@ -181,11 +189,6 @@ def convolutions(
         policy=dtype_policy(dtype),
         seeds=layer_seeds(seed),
     )
-
-
-def sizes_of(input_shape: Any, dims: int) -> tuple[int | None, ...]:
-    """Spatial sizes of an input; `None` leaves all open."""
-    return (None,) * dims if input_shape is None else spatial_sizes(input_shape, dims)
 
 
 def gaussian(gain: float, kernel: tuple[int, ...], channels: int, seed: int) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["dtype_policy", "is_count", "layer_seeds", "require", "spatial_sizes"]
+__all__ = ["dtype_policy", "is_count", "layer_seeds", "require", "require_counts", "spatial_sizes"]
 
 
 def require(condition: bool, argument: str, expected: str, received: Any) -> None:
@@ -26,6 +26,12 @@ def require(condition: bool, argument: str, expected: str, received: Any) -> Non
 def is_count(value: Any) -> bool:
     """Whether the value is an integer of at least 1."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
+def require_counts(**values: Any) -> None:
+    """Raises `InvalidInputError` about the first argument that is no integer of at least 1."""
+    for argument, value in values.items():
+        require(is_count(value), argument, "a positive integer", value)
 
 
 def spatial_sizes(input_shape: Any, dims: int) -> tuple[int | None, ...]:

@@ -11,6 +11,7 @@ from keras_erf.models._options import (
     is_count,
     layer_seeds,
     require,
+    require_counts,
     spatial_sizes,
 )
 from keras_erf.models._residual import Residual
@@ -77,7 +78,7 @@ def camvid_resnet(
         f"a tuple of {len(BLOCKS)} positive integers",
         widths,
     )
-    require(is_count(classes), "classes", "a positive integer", classes)
+    require_counts(classes=classes)
     require(isinstance(upsample, bool), "upsample", "True or False", upsample)
     sizes = spatial_sizes(input_shape, 2)
     require(

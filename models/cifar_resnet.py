@@ -12,6 +12,7 @@ from keras_erf.models._options import (
     is_count,
     layer_seeds,
     require,
+    require_counts,
     spatial_sizes,
 )
 from keras_erf.models._residual import Residual
@@ -95,8 +96,7 @@ def cifar_resnet14(
         "a tuple of positive integers",
         blocks,
     )
-    require(is_count(width), "width", "a positive integer", width)
-    require(is_count(classes), "classes", "a positive integer", classes)
+    require_counts(width=width, classes=classes)
     sizes = spatial_sizes(input_shape, 2)
     policy = dtype_policy(dtype)
     layers = Residual(layer_seeds(seed), policy)
@@ -153,8 +153,7 @@ def cifar_resnet36(
         Luo et al. 2016, section 4.1 (17 residual blocks); He, Zhang, Ren, Sun, "Deep
         Residual Learning for Image Recognition", 2015, arXiv:1512.03385, figure 2 (block).
     """
-    for argument, value in {"blocks": blocks, "width": width, "classes": classes}.items():
-        require(is_count(value), argument, "a positive integer", value)
+    require_counts(blocks=blocks, width=width, classes=classes)
     policy = dtype_policy(dtype)
     layers = Residual(layer_seeds(seed), policy, softness)
     sizes = spatial_sizes(input_shape, 2)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import keras
 
-from keras_erf.models._layers import convolutions, sizes_of
-from keras_erf.models._options import is_count, require
+from keras_erf.models._layers import convolutions
+from keras_erf.models._options import require
 
 __all__ = ["dropout"]
 
@@ -68,8 +68,6 @@ def dropout(
         seed=seed,
         dtype=dtype,
     )
-    for argument, value in {"depth": depth, "channels": channels}.items():
-        require(is_count(value), argument, "a positive integer", value)
     real = isinstance(rate, int | float) and not isinstance(rate, bool)
     require(real and 0 <= rate < 1, "rate", "a number from 0 to below 1", rate)
 
@@ -79,5 +77,5 @@ def dropout(
         )
         return drop(x)
 
-    inputs = layers.input(sizes_of(input_shape, dims), channels)
+    inputs = layers.input(input_shape, channels)
     return keras.Model(inputs, layers.stack(inputs, depth, behind=dropped), name=name)

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from keras_erf.models._layers import convolutions, sizes_of
-from keras_erf.models._options import is_count, require
+from keras_erf.models._layers import convolutions
+from keras_erf.models._options import is_count, require, require_counts
 
 __all__ = ["foveal"]
 
@@ -77,9 +77,8 @@ def foveal(
         "two or more different positive integers",
         scales,
     )
-    for argument, value in {"depth": depth, "channels": channels}.items():
-        require(is_count(value), argument, "a positive integer", value)
-    inputs = layers.input(sizes_of(input_shape, dims), channels)
+    require_counts(depth=depth, channels=channels)
+    inputs = layers.input(input_shape, channels)
     start = layers.activated(layers.convolution(inputs, "stem"), "stem_act")
     streams = []
     for scale in scales:

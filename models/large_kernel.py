@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from keras_erf.models._layers import convolutions, sizes_of
-from keras_erf.models._options import is_count, require
+from keras_erf.models._layers import convolutions
+from keras_erf.models._options import require, require_counts
 
 __all__ = ["large_kernel"]
 
@@ -59,10 +59,7 @@ def large_kernel(
         arXiv:2203.06717, figure 2 and section 4.3.
     """
     require(dims in DEPTHWISE, "dims", "1 or 2", dims)
-    for argument, value in {
-        "blocks": blocks, "kernel_size": kernel_size, "channels": channels
-    }.items():  # fmt: skip
-        require(is_count(value), argument, "a positive integer", value)
+    require_counts(blocks=blocks, kernel_size=kernel_size)
     layers = convolutions(
         kernel_size=1,
         filters=filters,
@@ -73,7 +70,7 @@ def large_kernel(
         seed=seed,
         dtype=dtype,
     )
-    inputs = layers.input(sizes_of(input_shape, dims), channels)
+    inputs = layers.input(input_shape, channels)
     x = layers.convolution(inputs, "stem", gain=1.0)
     for block in range(1, blocks + 1):
         y = layers.convolution(x, f"block{block}_expand", gain=1.0)

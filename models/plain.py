@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import keras
 
-from keras_erf.models._layers import convolutions, sizes_of
-from keras_erf.models._options import is_count, require
+from keras_erf.models._layers import convolutions
+from keras_erf.models._options import require, require_counts
 
 __all__ = ["plain"]
 
@@ -84,9 +84,8 @@ def plain(
         dtype=dtype,
     )
     require(padding in ("same", "valid"), "padding", '"same" or "valid"', padding)
-    for argument, value in {"depth": depth, "channels": channels}.items():
-        require(is_count(value), argument, "a positive integer", value)
-    sizes = sizes_of(input_shape, dims)
+    require_counts(depth=depth, channels=channels)
+    sizes = layers.sizes(input_shape)
     field = tuple(depth * (size - 1) + 1 for size in layers.kernel)
     require(
         padding == "same"
@@ -95,5 +94,5 @@ def plain(
         f'at least the receptive field {field} if `padding` is "valid"',
         input_shape,
     )
-    inputs = layers.input(sizes, channels)
+    inputs = layers.input(input_shape, channels)
     return keras.Model(inputs, layers.stack(inputs, depth, padding=padding), name=name)

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from keras_erf.models._layers import convolutions, sizes_of
-from keras_erf.models._options import is_count, require
+from keras_erf.models._layers import convolutions
+from keras_erf.models._options import require, require_counts
 
 __all__ = ["no_skip", "skip"]
 
@@ -141,13 +141,12 @@ def _twin(
         seed=seed,
         dtype=dtype,
     )
-    for argument, value in {"blocks": blocks, "layers": layers, "channels": channels}.items():
-        require(is_count(value), argument, "a positive integer", value)
+    require_counts(blocks=blocks, layers=layers)
     real = isinstance(energy, int | float) and not isinstance(energy, bool)
     require(real and 0 < energy < math.inf, "energy", "a positive number", energy)
     # Each of the branch's layers has its share; a ReLU's half is made up for by the gain of 2.
     share = made.gain * energy ** (1 / layers)
-    inputs = made.input(sizes_of(input_shape, dims), channels)
+    inputs = made.input(input_shape, channels)
     x = made.convolution(inputs, "stem", gain=1.0)
     for block in range(1, blocks + 1):
         branch = x

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_erf.models._layers import convolutions, sizes_of
+from keras_erf.models._layers import convolutions
 from keras_erf.models._options import is_count, require
 
 __all__ = ["conv_only", "dilation", "subsample"]
@@ -197,9 +197,7 @@ def _stack(
         seed=seed,
         dtype=dtype,
     )
-    for argument, value in {"depth": depth, "channels": channels}.items():
-        require(is_count(value), argument, "a positive integer", value)
-    inputs = layers.input(sizes_of(input_shape, dims), channels)
+    inputs = layers.input(input_shape, channels)
     x = layers.stack(inputs, depth, strides=strides, dilations=dilations)
     return keras.Model(inputs, x, name=name)
 

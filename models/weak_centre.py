@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_erf.models._layers import convolutions, sizes_of
-from keras_erf.models._options import is_count, require
+from keras_erf.models._layers import convolutions
+from keras_erf.models._options import require
 
 __all__ = ["WeakCentre", "weak_centre"]
 
@@ -145,7 +145,5 @@ def weak_centre(
         dtype=dtype,
         start=start,
     )
-    for argument, value in {"depth": depth, "channels": channels}.items():
-        require(is_count(value), argument, "a positive integer", value)
-    inputs = layers.input(sizes_of(input_shape, dims), channels)
+    inputs = layers.input(input_shape, channels)
     return keras.Model(inputs, layers.stack(inputs, depth), name=name)

@@ -302,7 +302,21 @@ def test_slopes_are_those_of_a_gaussian_signal(name):
     assert ratio == pytest.approx(wanted, rel=0.02)
 
 
-@pytest.mark.parametrize("layer", [layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout])
+@keras.saving.register_keras_serializable("tests")
+class Dropping(layers.Layer):
+    """A layer of one's own with dropout inside."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.drop = layers.Dropout(rate)
+
+    def call(self, x, training=False):
+        return self.drop(x, training=training) * 1.0
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, Dropping]
+)
 def test_dropout_scales_by_what_is_kept(layer):
     x = keras.Input((9, 9, 2))
     model = keras.Model(x, layers.Conv2D(3, 3)(layer(0.2)(layers.Conv2D(3, 3)(x))))
@@ -468,6 +482,14 @@ def test_no_gradient_is_told():
     y = layers.Conv2D(2, 3, kernel_initializer="zeros")(x)
     with pytest.raises(GradientError, match="is zero everywhere"):
         erf.expected(keras.Model(x, y))
+
+
+def test_there_are_no_samples_to_merge():
+    model = zoo.build("plain", depth=2, input_shape=(9, 9))
+    measured = erf.probe(model, definition="luo2016-squared")
+    for one, other in ((measured, erf.expected(model)), (erf.expected(model), measured)):
+        with pytest.raises(InvalidInputError, match="an expected field has no samples to add"):
+            one.merge(other)
 
 
 def test_it_says_what_it_is(tmp_path):

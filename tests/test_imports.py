@@ -52,6 +52,7 @@ FLOORS = {
     "arrays": 3,
     "estimating": 3,
     "storing": 3,
+    "merging": 3,
     "cone": 3,
     "squaring": 3,
     "gradients": 3,
@@ -110,6 +111,7 @@ SIDEWAYS = {
     ("theoretical", "tokens"),
     ("theoretical", "tracing"),
     ("theoretical", "units"),
+    ("theory", "analysis"),
     ("units", "tokens"),
     ("units", "tracing"),
 }

@@ -408,6 +408,8 @@ TRAINING = {
 @pytest.mark.parametrize("name", TRAINING)
 def test_in_training(name: str):
     build, expected = TRAINING[name]
+    # Two draws of a mask of a few channels may be one: these are not.
+    keras.utils.set_random_seed(1)
     with jacobian.precision():
         model = model_of(build, IMAGE)
         assert answer(model)

@@ -8,9 +8,8 @@ from typing import Any
 
 from keras_erf.cone.parts import elements, entire
 from keras_erf.cone.planning import Cone, Step
-from keras_erf.cone.table import by_class
 from keras_erf.geometry import Box
-from keras_erf.rules import look_up
+from keras_erf.rules import by_class, look_up
 from keras_erf.rules.call import channel_axis
 from keras_erf.tracing import Tracing
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import layers, ops
+from keras import ops
 
-from keras_erf.rules.activations import mixes_last_axis, on_single_elements
+from keras_erf.rules.activations import (
+    ON_SINGLE_ELEMENTS,
+    mixes_last_axis,
+    on_single_elements,
+)
 from keras_erf.rules.call import channel_axis
 
 __all__ = ["finished", "is_finished_by_position"]
-
-# Layers, given as activations, that work on single elements and have no weights.
-PLAIN = (layers.ELU, layers.LeakyReLU, layers.ReLU)
 
 
 def is_finished_by_position(layer: Any) -> bool:
     """Whether a layer's activation is known to need no more than its own position."""
     activation = layer.activation
-    if on_single_elements(activation) or type(activation) in PLAIN:
+    if on_single_elements(activation) or type(activation) in ON_SINGLE_ELEMENTS:
         return True
     channels_last = getattr(layer, "data_format", None) != "channels_first"
     return mixes_last_axis(activation) and channels_last

@@ -102,7 +102,7 @@ class Cone:
 
 def whole_cone(graph: Graph, tensors: Iterable[int]) -> Cone:
     """All calls some tensors depend on, as they stand, on whole tensors."""
-    nodes = _ancestors(graph, tensors)
+    nodes = graph.ancestors(*tensors)
     return Cone(tuple(Step(node, (None,) * len(node.inputs)) for node in nodes), {})
 
 
@@ -116,7 +116,7 @@ def cone_of(tracing: Tracing, wanted: Mapping[int, Box], *, inside: bool = True)
             stead. They are those of inference, and of the weights at hand.
     """
     needs, parts, steps = dict(wanted), dict[int, Box](), list[Step]()
-    for node in reversed(_ancestors(tracing.graph, wanted)):
+    for node in reversed(tracing.graph.ancestors(*wanted)):
         found = None
         if any(needs.get(one, whole) != whole for one, whole in _outputs(tracing, node).items()):
             opened = _restricted_inside(tracing, node, needs) if inside else None
@@ -206,9 +206,3 @@ def _restricted_inside(
         _add(made, needed)
         found.append(made)
     return found
-
-
-def _ancestors(graph: Graph, tensors: Iterable[int]) -> list[Node]:
-    """The calls that any of some tensors depend on, in the order they run."""
-    needed = {node for tensor in tensors for node in graph.ancestors(tensor)}
-    return [node for node in graph.nodes if node in needed]

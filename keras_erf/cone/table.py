@@ -5,28 +5,13 @@ By class, as the rules are; a subclass that computes something else has no entry
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
-
-from keras import layers
-
 from keras_erf.cone import pointwise, sliding, spreading
 from keras_erf.cone.restricted import Restricter
+from keras_erf.rules import by_class
 from keras_erf.rules.elements import elementwise
 from keras_erf.rules.operations import OPERATIONS
 
-__all__ = ["FAMILIES", "RESTRICTERS", "by_class"]
-
-Entry = TypeVar("Entry")
-
-
-def by_class(families: Iterable[tuple[Entry, str]]) -> dict[type | str, Entry]:
-    """Entries by layer class, from pairs of an entry and the names of those that have it."""
-    known = vars(layers)
-    return {
-        known[name]: entry for entry, names in families for name in names.split() if name in known
-    }
-
+__all__ = ["FAMILIES", "RESTRICTERS"]
 
 FAMILIES: tuple[tuple[Restricter, str], ...] = (
     (sliding.convolution, "Conv1D Conv2D Conv3D"),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from keras_erf import theory, zoo
+from keras_erf import theory
 from keras_erf.definitions import DEFINITIONS
-from keras_erf.ensembles import ensemble
-from keras_erf.experiments.panel import ABS, SQUARE, Measured, Panel, Steps, frame_of, maps_of
+from keras_erf.experiments.panel import ABS, SQUARE, Measured, Panel, Runs, frame_of, maps_of
 from keras_erf.progress import Progress
 
 __all__ = ["run"]
@@ -22,16 +21,10 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
         report: Told what is done.
         depth: Number of layers.
     """
-    steps, measured = Steps(len(DEFINITIONS), report), list[Measured]()
-
-    def build(seed: int) -> object:
-        return zoo.build(
-            "plain", depth=depth, activation="relu", filters=CHANNELS, channels=CHANNELS, seed=seed
-        )
-
+    made, measured = Runs(len(DEFINITIONS), runs, seed, report), list[Measured]()
     for name in DEFINITIONS:
-        result = steps.measured(
-            lambda name=name: ensemble(build, runs=runs, seed=seed, definition=name)  # type: ignore[misc]
+        result = made.ensemble(
+            "plain", name, depth=depth, activation="relu", filters=CHANNELS, channels=CHANNELS
         )
         measured.append(Measured({"name": name, "depth": depth}, result))
     frame = frame_of(measured)

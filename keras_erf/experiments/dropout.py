@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from keras_erf import theory, zoo
-from keras_erf.ensembles import ensemble
+from keras_erf import theory
 from keras_erf.experiments.panel import (
     SQUARE,
     Measured,
     Panel,
-    Steps,
+    Runs,
     apart,
     differences,
     frame_of,
@@ -31,18 +30,16 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20, rate: float 
         depth: Number of layers.
         rate: Share of the units that are dropped.
     """
-    steps, measured = Steps(2, report), list[Measured]()
+    made, measured = Runs(2, runs, seed, report), list[Measured]()
     for kind, share in (("without", 0.0), (f"dropout {rate:g}", rate)):
-
-        def build(seed: int, share: float = share) -> object:
-            return zoo.build(
-                "dropout", depth=depth, rate=share, filters=CHANNELS, channels=CHANNELS, seed=seed
-            )
-
-        result = steps.measured(
-            lambda build=build: ensemble(  # type: ignore[misc]
-                build, runs=runs, seed=seed, definition=SQUARE, training=True
-            )
+        result = made.ensemble(
+            "dropout",
+            SQUARE,
+            training=True,
+            depth=depth,
+            rate=share,
+            filters=CHANNELS,
+            channels=CHANNELS,
         )
         predicted = {
             "size": theory.uniform_size(depth),

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keras_erf import theory, zoo
-from keras_erf.ensembles import ensemble
+from keras_erf import theory
 from keras_erf.experiments.panel import (
     ABS,
     Measured,
     Panel,
-    Steps,
+    Runs,
     checked_depths,
     frame_of,
     maps_of,
 )
-from keras_erf.probing import probe
 from keras_erf.progress import Progress
 
 __all__ = ["DEPTHS", "run"]
@@ -36,28 +34,21 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
         depths: Numbers of layers.
     """
     depths = checked_depths(depths)
-    steps, measured = Steps(3 * len(depths), report), list[Measured]()
+    made, measured = Runs(3 * len(depths), runs, seed, report), list[Measured]()
     for depth in depths:
         for weights, activation in (("uniform", None), ("random", None), ("random", "relu")):
             kind = "ReLU" if activation else weights.capitalize()
-
-            def build(seed: int, depth: int = depth, activation: str | None = activation) -> object:
-                return zoo.build(
+            if weights == "uniform":
+                # 3^80 paths are more than single precision can count.
+                result = made.single("plain", depth=depth, weights="uniform", dtype="float64")
+            else:
+                result = made.ensemble(
                     "plain",
+                    ABS,
                     depth=depth,
                     activation=activation,
                     filters=CHANNELS,
                     channels=CHANNELS,
-                    seed=seed,
-                )
-
-            if weights == "uniform":
-                # 3^80 paths are more than single precision can count.
-                net = zoo.build("plain", depth=depth, weights="uniform", dtype="float64")
-                result = steps.measured(lambda net=net: probe(net, samples=1))  # type: ignore[misc]
-            else:
-                result = steps.measured(
-                    lambda build=build: ensemble(build, runs=runs, seed=seed, definition=ABS)  # type: ignore[misc]
                 )
             # Of one uniform network |g| is the map itself; of random ones the root of E[g^2].
             size = theory.uniform_size(depth, measure="square" if weights == "uniform" else "abs")

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_erf import analysis, theory, zoo
-from keras_erf.ensembles import ensemble
+from keras_erf import analysis, theory
 from keras_erf.experiments.panel import (
     ABS,
     SQUARE,
     Measured,
     Panel,
-    Steps,
+    Runs,
     checked_depths,
     frame_of,
     maps_of,
@@ -43,21 +42,17 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
     import pandas as pd
 
     depths = checked_depths(depths, least=2)
-    steps, measured = Steps(2 * len(depths), report), list[Measured]()
+    made, measured = Runs(2 * len(depths), runs, seed, report), list[Measured]()
     for definition, (measure, told) in MEASURES.items():
         for place, depth in enumerate(depths):
             # With one seed networks of all depths would share their first kernels.
-            start = seed + place * runs
-
-            def build(seed: int, depth: int = depth) -> object:
-                return zoo.build(
-                    "plain", depth=depth, filters=CHANNELS, channels=CHANNELS, seed=seed
-                )
-
-            result = steps.measured(
-                lambda build=build, definition=definition, start=start: ensemble(  # type: ignore[misc]
-                    build, runs=runs, seed=start, definition=definition
-                )
+            result = made.ensemble(
+                "plain",
+                definition,
+                apart=place,
+                depth=depth,
+                filters=CHANNELS,
+                channels=CHANNELS,
             )
             predicted = {
                 "size": theory.uniform_size(depth, measure=measure),  # type: ignore[arg-type]

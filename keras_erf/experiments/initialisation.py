@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf import theory, zoo
-from keras_erf.ensembles import ensemble
+from keras_erf import theory
 from keras_erf.experiments.panel import (
     SQUARE,
     Measured,
     Panel,
-    Steps,
+    Runs,
     differences,
     frame_of,
     maps_of,
@@ -40,21 +39,10 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 15) -> Panel:
         report: Told what is done.
         depth: Number of layers.
     """
-    steps, measured = Steps(len(KINDS), report), list[Measured]()
+    made, measured = Runs(len(KINDS), runs, seed, report), list[Measured]()
     for kind, options in KINDS.items():
-
-        def build(seed: int, options: dict[str, Any] = options) -> object:
-            return zoo.build(
-                "weak_centre",
-                depth=depth,
-                filters=CHANNELS,
-                channels=CHANNELS,
-                seed=seed,
-                **options,
-            )
-
-        result = steps.measured(
-            lambda build=build: ensemble(build, runs=runs, seed=seed, definition=SQUARE)  # type: ignore[misc]
+        result = made.ensemble(
+            "weak_centre", SQUARE, depth=depth, filters=CHANNELS, channels=CHANNELS, **options
         )
         predicted = {"sigma": float(np.sqrt(depth * _variance(**options)))}
         measured.append(Measured({"kernels": kind, "depth": depth}, result, predicted))

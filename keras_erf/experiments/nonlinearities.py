@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from keras_erf import theory, zoo
-from keras_erf.ensembles import ensemble
-from keras_erf.experiments.panel import ABS, Measured, Panel, Steps, apart, frame_of, maps_of
+from keras_erf import theory
+from keras_erf.experiments.panel import ABS, Measured, Panel, Runs, apart, frame_of, maps_of
 from keras_erf.progress import Progress
 
 __all__ = ["run"]
@@ -22,22 +21,16 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
         report: Told what is done.
         depth: Number of layers.
     """
-    steps, measured = Steps(len(KINDS), report), list[Measured]()
+    made, measured = Runs(len(KINDS), runs, seed, report), list[Measured]()
     predicted = {"size": theory.uniform_size(depth, measure="abs")}
     for kind, activation in KINDS.items():
-
-        def build(seed: int, activation: str = activation) -> object:
-            return zoo.build(
-                "plain",
-                depth=depth,
-                activation=activation,
-                filters=CHANNELS,
-                channels=CHANNELS,
-                seed=seed,
-            )
-
-        result = steps.measured(
-            lambda build=build: ensemble(build, runs=runs, seed=seed, definition=ABS)  # type: ignore[misc]
+        result = made.ensemble(
+            "plain",
+            ABS,
+            depth=depth,
+            activation=activation,
+            filters=CHANNELS,
+            channels=CHANNELS,
         )
         measured.append(Measured({"activation": kind, "depth": depth}, result, predicted))
     frame = frame_of(measured)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_erf import zoo
+from keras_erf.ensembles import ensemble
 from keras_erf.errors import InvalidInputError
+from keras_erf.probing import probe
 from keras_erf.progress import Progress
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ __all__ = [
     "SQUARE",
     "Measured",
     "Panel",
-    "Steps",
+    "Runs",
     "apart",
     "check_runs",
     "checked_depths",
@@ -84,16 +87,47 @@ class Measured:
     predicted: Mapping[str, float] = field(default_factory=dict)
 
 
-class Steps:
-    """Tells how many of a panel's measurements are done."""
+class Runs:
+    """Measures the conditions of a panel, and tells how many are done.
 
-    def __init__(self, wanted: int, report: Progress) -> None:
+    Args:
+        wanted: How many there will be.
+        runs: Networks of each, with fresh weights and inputs.
+        seed: Of the first one.
+        report: Told how many are done.
+    """
+
+    def __init__(self, wanted: int, runs: int, seed: int, report: Progress) -> None:
         self.done, self.wanted, self.report = 0, wanted, report
+        self.runs, self.seed = runs, seed
         report(0, wanted)
 
-    def measured(self, measure: Callable[[], EffectiveReceptiveField]) -> EffectiveReceptiveField:
-        """Runs a measurement."""
-        result = measure()
+    def ensemble(
+        self, name: str, definition: str, *, apart: int = 0, training: bool = False, **options: Any
+    ) -> EffectiveReceptiveField:
+        """The mean over networks of the zoo.
+
+        Args:
+            name: Of the model.
+            definition: What is measured.
+            apart: Conditions of different ones share no networks.
+            training: Whether dropout is active.
+            **options: Of the model.
+        """
+        result = ensemble(
+            lambda seed: zoo.build(name, seed=seed, **options),
+            runs=self.runs,
+            seed=self.seed + apart * self.runs,
+            definition=definition,
+            training=training,
+        )
+        return self._told(result)
+
+    def single(self, name: str, **options: Any) -> EffectiveReceptiveField:
+        """One network of the zoo whose gradient does not depend on its input."""
+        return self._told(probe(zoo.build(name, **options), samples=1))
+
+    def _told(self, result: EffectiveReceptiveField) -> EffectiveReceptiveField:
         self.done += 1
         self.report(self.done, self.wanted)
         return result

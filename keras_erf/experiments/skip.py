@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import convolve2d
 
-from keras_erf import analysis, theory, zoo
-from keras_erf.ensembles import ensemble
+from keras_erf import analysis, theory
 from keras_erf.experiments.panel import (
     SQUARE,
     Measured,
     Panel,
-    Steps,
+    Runs,
     differences,
     frame_of,
     maps_of,
@@ -42,7 +41,7 @@ def run(
         layers: Convolutions of a branch.
         energy: Energy of a branch, where the shortcut's is 1.
     """
-    steps, measured = Steps(2, report), list[Measured]()
+    made, measured = Runs(2, runs, seed, report), list[Measured]()
     stem = theory.impact_map([theory.Step()]) / 9
     expected = {
         # Behind the stem a mixture of paths, or one path through all branches.
@@ -54,20 +53,14 @@ def run(
         "no_skip": (blocks * layers + 1) * 2 / 3,
     }
     for name, kind in (("no_skip", "without skips"), ("skip", "with skips")):
-
-        def build(seed: int, name: str = name) -> object:
-            return zoo.build(
-                name,
-                blocks=blocks,
-                layers=layers,
-                energy=energy,
-                filters=CHANNELS,
-                channels=CHANNELS,
-                seed=seed,
-            )
-
-        result = steps.measured(
-            lambda build=build: ensemble(build, runs=runs, seed=seed, definition=SQUARE)  # type: ignore[misc]
+        result = made.ensemble(
+            name,
+            SQUARE,
+            blocks=blocks,
+            layers=layers,
+            energy=energy,
+            filters=CHANNELS,
+            channels=CHANNELS,
         )
         predicted = {
             "size": analysis.erf_size(expected[name]),

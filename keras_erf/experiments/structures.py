@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from keras_erf import theory, zoo
-from keras_erf.ensembles import ensemble
+from keras_erf import theory
 from keras_erf.errors import InvalidInputError
 from keras_erf.experiments.panel import (
     SQUARE,
     Measured,
     Panel,
-    Steps,
+    Runs,
     differences,
     frame_of,
     maps_of,
@@ -22,7 +21,6 @@ from keras_erf.progress import Progress
 __all__ = ["run"]
 
 CHANNELS = 64
-Options = dict[str, Any]
 RATES = (2, 4, 8)
 
 
@@ -50,7 +48,7 @@ def run(
             f"`positions` must be {len(RATES)} different layers from 1 to {depth}. "
             f"Received: positions={positions!r}"
         )
-    kinds = {
+    kinds: dict[str, tuple[str, dict[str, Any], Sequence[theory.Step]]] = {
         "ConvOnly": ("conv_only", {}, theory.structure(depth)),
         "Subsample": ("subsample", {"positions": places}, theory.structure(depth, strided=places)),
         "Dilation": (
@@ -59,16 +57,10 @@ def run(
             theory.structure(depth, dilated=zip(places, RATES, strict=True)),
         ),
     }
-    steps, measured = Steps(len(kinds), report), list[Measured]()
+    made, measured = Runs(len(kinds), runs, seed, report), list[Measured]()
     for kind, (name, options, chain) in kinds.items():
-
-        def build(seed: int, name: str = name, options: Options = options) -> object:
-            return zoo.build(
-                name, depth=depth, filters=CHANNELS, channels=CHANNELS, seed=seed, **options
-            )
-
-        result = steps.measured(
-            lambda build=build: ensemble(build, runs=runs, seed=seed, definition=SQUARE)  # type: ignore[misc]
+        result = made.ensemble(
+            name, SQUARE, depth=depth, filters=CHANNELS, channels=CHANNELS, **options
         )
         predicted = {
             "trf_size": float(theory.field_size(chain)),

@@ -89,9 +89,9 @@ class Graph:
             )
         return self.inputs[names.index(name)]
 
-    def ancestors(self, target: int) -> tuple[Node, ...]:
-        """The calls `target` depends on, in the order they run."""
-        needed = {target}
+    def ancestors(self, *targets: int) -> tuple[Node, ...]:
+        """The calls that any of some tensors depends on, in the order they run."""
+        needed = set(targets)
         chosen = []
         for node in reversed(self.nodes):
             if needed.intersection(node.outputs):

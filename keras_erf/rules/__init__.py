@@ -9,13 +9,23 @@ operation; the other modules hold the rules, a family each.
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.everything import whole
 from keras_erf.rules.measured import measured
-from keras_erf.rules.table import RULES, is_patched, is_unknown, look_up, views
+from keras_erf.rules.table import (
+    RULES,
+    by_class,
+    by_operation,
+    is_patched,
+    is_unknown,
+    look_up,
+    views,
+)
 from keras_erf.rules.wrappers import lifted
 
 __all__ = [
     "RULES",
     "Call",
     "Rule",
+    "by_class",
+    "by_operation",
     "is_patched",
     "is_unknown",
     "lifted",

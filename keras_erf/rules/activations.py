@@ -17,8 +17,10 @@ from keras_erf.rules.chain import chained
 from keras_erf.rules.measured import measured
 from keras_erf.views import AnyView, Link, View
 
-__all__ = ["Activated", "mixes_last_axis", "on_single_elements"]
+__all__ = ["ON_SINGLE_ELEMENTS", "Activated", "mixes_last_axis", "on_single_elements"]
 
+# Layers, given as activations, that work on single elements and have no weights.
+ON_SINGLE_ELEMENTS = (layers.ELU, layers.LeakyReLU, layers.ReLU)
 # A softmax sees the axis it sums over; so does the projection of a sparsemax.
 MIXING = ("softmax", "log_softmax", "sparsemax")
 GATING = ("glu",)

@@ -7,7 +7,7 @@ looked up by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -21,7 +21,16 @@ from keras_erf.rules.measured import measured
 from keras_erf.rules.operations import OPERATIONS
 from keras_erf.views import AnyView
 
-__all__ = ["RULES", "find_rule", "is_patched", "is_unknown", "look_up", "views"]
+__all__ = [
+    "RULES",
+    "by_class",
+    "by_operation",
+    "find_rule",
+    "is_patched",
+    "is_unknown",
+    "look_up",
+    "views",
+]
 
 Entry = TypeVar("Entry")
 
@@ -31,6 +40,22 @@ RULES: dict[type | str, Rule] = {**LAYERS, **OPERATIONS}
 _HARMLESS = {"build", "compute_mask", "compute_output_shape", "compute_output_spec", "from_config"}
 _HARMLESS |= {"build_from_config", "get_build_config", "get_config", "load_own_variables"}
 _HARMLESS |= {"save_own_variables"}
+
+
+def by_class(families: Iterable[tuple[Entry, str]]) -> dict[type | str, Entry]:
+    """Entries by layer class, from pairs of an entry and the names of those that have it.
+
+    Names that this Keras does not have are left out.
+    """
+    known = vars(layers)
+    return {
+        known[name]: entry for entry, names in families for name in names.split() if name in known
+    }
+
+
+def by_operation(families: Iterable[tuple[Entry, str]]) -> dict[type | str, Entry]:
+    """The same for operations, which are looked up by name."""
+    return {f"ops.{name}": entry for entry, names in families for name in names.split()}
 
 
 def find_rule(kind: type | str, own: Mapping[type, Rule] | None = None) -> Rule | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from keras_erf.rules.everything import whole
 from keras_erf.squaring.initial import Weights
 from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.mixing import Step, mixing
-from keras_erf.squaring.recipes import DTYPE, FIRST, LAST, Recipe, Site
+from keras_erf.squaring.recipes import DTYPE, FIRST, LAST, Recipe, Rule, Site
 from keras_erf.squaring.signals import Signal, drawn
 from keras_erf.squaring.spatial import Resampled
 from keras_erf.squaring.table import NARROW, SQUARES
@@ -45,7 +45,7 @@ class SquaredNetwork:
 
 
 def squared(
-    tracing: Tracing, tensors: Iterable[int], *, weights: Weights, training: bool
+    tracing: Tracing, tensors: Sequence[int], *, weights: Weights, training: bool
 ) -> SquaredNetwork:
     """Builds the squared network that leads to some tensors.
 
@@ -60,9 +60,10 @@ def squared(
         UnsupportedLayerError: As `receptive_field`.
     """
     for tensor in tensors:
-        tracing.spatial_axes(tensor)
-    needed = {node for tensor in tensors for node in tracing.graph.ancestors(tensor)}
-    nodes = [one for node in tracing.graph.nodes if node in needed for one in _calls(tracing, node)]
+        # Layers nobody knows are opened as far as this.
+        tracing.channel_axis(tensor)
+    found = tracing.graph.ancestors(*tensors)
+    nodes = [one for node in found for one in _calls(tracing, node)]
     # Given weights differ from channel to channel.
     narrow = weights == "random" and all(_is_alike(tracing, node) for node in nodes)
     if narrow:
@@ -84,12 +85,10 @@ class _NotAlike(Exception):
 
 
 def _is_alike(tracing: Tracing, node: Node) -> bool:
-    if not any(map(tracing.reaches, node.inputs)):
-        return True
-    return not node.lead and not is_patched(node.operation) and _rule(node, NARROW) is not None
+    return not any(map(tracing.reaches, node.inputs)) or _rule(node, NARROW) is not None
 
 
-def _rule(node: Node, table: Mapping[type | str, Any]) -> Any:
+def _rule(node: Node, table: Mapping[type | str, Rule]) -> Rule | None:
     if node.lead or is_patched(node.operation):
         return None
     return look_up(node.kind, table)
@@ -108,7 +107,7 @@ def _built(
             call=tracing.call(node),
             signals=tuple(signals[number] for number in node.inputs),
             reached=places,
-            channels=_channel_axis(tracing, node.outputs[0]),
+            channels=tracing.channel_axis(node.outputs[0]) if places else -1,
             narrow=narrow and bool(places),
             weights=weights,
             training=training,
@@ -119,9 +118,13 @@ def _built(
         signals.update(zip(node.outputs, made, strict=True))
         if places:
             steps.append(Step(node, recipe, places))
-    builder = _Builder(graph)
+    builder = _Builder(tracing)
+    users: dict[int, list[Node]] = {}
     for step in steps:
-        builder.add(_aligned(step, steps, signals))
+        for number in step.node.inputs:
+            users.setdefault(number, []).append(step.node)
+    for step in steps:
+        builder.add(_aligned(step, users, signals))
     return SquaredNetwork(
         Tracing(builder.graph(tracing, narrow), tracing.input, OWN),
         narrow,
@@ -147,7 +150,9 @@ def _recipe(site: Site) -> Recipe:
     return recipe
 
 
-def _aligned(step: Step, steps: Sequence[Step], signals: Mapping[int, Signal]) -> Step:
+def _aligned(
+    step: Step, users: Mapping[int, Sequence[Node]], signals: Mapping[int, Signal]
+) -> Step:
     """A sum whose gates before and behind it open together, as along a shortcut.
 
     Behind `relu(x + F(x))` with `x` from a ReLU, what that let pass is let pass again more
@@ -155,11 +160,11 @@ def _aligned(step: Step, steps: Sequence[Step], signals: Mapping[int, Signal]) -
     the squared slopes `s` and `s'` of the activations before and behind the sum.
     """
     node, recipe = step.node, step.recipe
-    users = [one for one in steps if node.outputs[0] in one.node.inputs]
-    if recipe.layer is not None or len(node.inputs) < 2 or len(users) != 1:
+    behind = users.get(node.outputs[0], ())
+    if recipe.layer is not None or len(node.inputs) < 2 or len(behind) != 1:
         return step
-    after = signals[users[0].node.outputs[0]].slopes
-    if after is None or len(users[0].node.inputs) > 1 or not after.any():
+    after = signals[behind[0].outputs[0]].slopes
+    if after is None or len(behind[0].inputs) > 1 or not after.any():
         return step
     factors = list(recipe.before or (1.0,) * len(node.inputs))
     for place, number in enumerate(node.inputs):
@@ -169,21 +174,12 @@ def _aligned(step: Step, steps: Sequence[Step], signals: Mapping[int, Signal]) -
     return replace(step, recipe=replace(recipe, before=tuple(factors)))
 
 
-def _channel_axis(tracing: Tracing, tensor: int) -> int:
-    """Channel axis of a tensor, the batch not counted."""
-    rank = len(tracing.shape(tensor))
-    if not tracing.reaches(tensor):
-        return rank - 1
-    spatial = tracing.spatial_axes(tensor)
-    return next(axis for axis in range(rank) if axis not in spatial)
-
-
 class _Builder:
     """Puts the calls of the squared network in a row."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.tensors: list[Tensor] = list(graph.tensors)
-        self.name = graph.name
+    def __init__(self, tracing: Tracing) -> None:
+        self.tensors = list(tracing.tensors)
+        self.name = tracing.graph.name
         self.nodes: list[Node] = []
 
     def add(self, step: Step) -> None:

@@ -5,8 +5,7 @@ By class, as the rules of fields are; a subclass that computes something else ha
 
 from __future__ import annotations
 
-from keras import layers
-
+from keras_erf.rules import by_class, by_operation
 from keras_erf.squaring import pointwise, spatial, weighted
 from keras_erf.squaring.recipes import Rule
 
@@ -74,15 +73,7 @@ REARRANGING_OPERATIONS: tuple[tuple[Rule, str], ...] = (
 )
 
 
-def _named(
-    of_layers: tuple[tuple[Rule, str], ...], of_operations: tuple[tuple[Rule, str], ...]
-) -> dict[type | str, Rule]:
-    known = vars(layers)
-    found: dict[type | str, Rule] = {
-        known[name]: rule for rule, names in of_layers for name in names.split() if name in known
-    }
-    return found | {f"ops.{name}": rule for rule, names in of_operations for name in names.split()}
-
-
-NARROW: dict[type | str, Rule] = _named(ALIKE, ALIKE_OPERATIONS)
-SQUARES: dict[type | str, Rule] = NARROW | _named(REARRANGING, REARRANGING_OPERATIONS)
+NARROW: dict[type | str, Rule] = by_class(ALIKE) | by_operation(ALIKE_OPERATIONS)
+SQUARES: dict[type | str, Rule] = (
+    NARROW | by_class(REARRANGING) | by_operation(REARRANGING_OPERATIONS)
+)

@@ -13,16 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from keras import activations, layers, ops
+from keras import activations, ops
 
-from keras_erf.rules.activations import on_single_elements
+from keras_erf.rules.activations import ON_SINGLE_ELEMENTS, on_single_elements
 from keras_erf.rules.call import channel_axis
 from keras_erf.squaring.initial import squares
 from keras_erf.squaring.recipes import Recipe, Site, kernel_layer
 from keras_erf.squaring.signals import Signal, activated, drawn
-
-# Layers, given as activations, that work on single elements and have no weights.
-PLAIN = (layers.ELU, layers.LeakyReLU, layers.ReLU)
 
 __all__ = ["convolution", "dense", "depthwise", "separable", "transposed"]
 
@@ -99,7 +96,7 @@ def _recipe(
     layer, slope = site.layer, 1.0
     function = layer.activation
     if function not in (None, activations.linear):
-        if type(function) in PLAIN:
+        if type(function) in ON_SINGLE_ELEMENTS:
             function = function.call
         elif not on_single_elements(function):
             return None

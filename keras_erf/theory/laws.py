@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from keras_erf.analysis import THRESHOLD, erf_size
 from keras_erf.errors import InvalidInputError
 from keras_erf.theory.coefficients import checked_count, polynomial_coefficients
 
@@ -22,8 +23,6 @@ __all__ = [
     "uniform_size",
 ]
 
-# The paper's threshold, 1 - 0.9545: what lies outside of two standard deviations.
-THRESHOLD = 1 - 0.9545
 # Size of a 2-D Gaussian by the paper's rule, in sigmas: sqrt(2 pi ln(1 / 0.0455)) = 4.406.
 GAUSSIAN_SIZE = math.sqrt(2 * math.pi * math.log(1 / THRESHOLD))
 
@@ -92,8 +91,7 @@ def uniform_size(
     Raises:
         InvalidInputError: An argument is out of range.
     """
-    above = uniform_map(n, kernel_size, measure=measure, ndim=ndim) > THRESHOLD
-    return float(np.count_nonzero(above) ** (1 / ndim))
+    return erf_size(uniform_map(n, kernel_size, measure=measure, ndim=ndim))
 
 
 def size_ratio(n: int, kernel_size: int = 3, *, measure: Measure = "square") -> float:

@@ -1,0 +1,46 @@
+"""Whether two results may be put together, and how the whole then was obtained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keras_erf.errors import InvalidInputError
+
+__all__ = ["merged_provenance"]
+
+
+def merged_provenance(
+    mine: Mapping[str, Any], theirs: Mapping[str, Any], same: Sequence[tuple[str, Any, Any]]
+) -> dict[str, Any]:
+    """Provenance of two results together.
+
+    Args:
+        mine: Provenance of the result that the other one is merged into.
+        theirs: That of the other one.
+        same: What else has to agree, with its name.
+
+    Raises:
+        InvalidInputError: The results are of different things, the same samples, or none.
+    """
+    if "expected" in mine or "expected" in theirs:
+        raise InvalidInputError(
+            "`other` must be a measured result, of a measured one: an expected field has no "
+            f"samples to add. Received: {(theirs if 'expected' in theirs else mine)['expected']}"
+        )
+    for what, one, other in (
+        *((key, mine[key], theirs[key]) for key in ("model", "weights", "training")),
+        *same,
+    ):
+        if one != other:
+            raise InvalidInputError(
+                f"`other` must be a result of the same {what}. Received: {other} beside {one}"
+            )
+    runs = [*mine["runs"], *theirs["runs"]]
+    noise = [(run["inputs"], run["seed"]) for run in runs if run["inputs"].endswith("noise")]
+    if len(set(noise)) < len(noise):
+        raise InvalidInputError(
+            "`other` must have samples of its own: probe with another `seed`. "
+            f"Received: the same noise, seed={theirs['runs'][0]['seed']}"
+        )
+    return {**mine, "runs": runs}
