@@ -44,8 +44,8 @@ def train(
             rich_help_panel="Training",
         ),
     ] = None,
-    epochs: Annotated[int | None, _own("Number of epochs.", "--epochs", "N", "12, 60")] = None,
-    width: Annotated[int | None, _own("Filters of the first stage.", "--width", "N", "8")] = None,
+    epochs: Annotated[int | None, _own("Number of epochs.", "--epochs", "N", "10, 60")] = None,
+    width: Annotated[int | None, _own("Filters of the first stage.", "--width", "N", "16, 8")] = None,
     batch_size: Annotated[
         int | None, _own("Images of a step.", "--batch-size", "N", "128, 4")
     ] = None,
@@ -68,7 +68,7 @@ def train(
 
     [bold]Examples[/bold]
 
-    keras-erf train cifar10 --epochs 12 --width 8 --out run
+    keras-erf train cifar10 --out run
 
     keras-erf train camvid --data CamVid --out run
     """

@@ -246,7 +246,7 @@ def _finish(
 TASKS: Mapping[str, Task] = {
     "cifar10": Task(
         _train_cifar10,
-        Options(epochs=12, batch_size=128, learning_rate=0.1, weight_decay=5e-3, width=8),
+        Options(epochs=10, batch_size=128, learning_rate=0.1, weight_decay=5e-4, width=16),
     ),
     "camvid": Task(
         _train_camvid,
