@@ -45,7 +45,9 @@ def train(
         ),
     ] = None,
     epochs: Annotated[int | None, _own("Number of epochs.", "--epochs", "N", "10, 60")] = None,
-    width: Annotated[int | None, _own("Filters of the first stage.", "--width", "N", "16, 8")] = None,
+    width: Annotated[
+        int | None, _own("Filters of the first stage.", "--width", "N", "16, 8")
+    ] = None,
     batch_size: Annotated[
         int | None, _own("Images of a step.", "--batch-size", "N", "128, 4")
     ] = None,

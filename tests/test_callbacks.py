@@ -156,6 +156,42 @@ def test_a_run_that_goes_on_has_the_points_of_one_that_was_not_interrupted(tmp_p
     assert files[0] == files[1]
 
 
+def test_points_ahead_of_where_a_run_goes_on_are_dropped(tmp_path):
+    fit(build(), logger(path=tmp_path), epochs=3)
+    # Nothing was saved of the model: training starts at step 0 once more.
+    fit(build(), logger(path=tmp_path), epochs=1)
+    assert pd.read_csv(tmp_path / "erf.csv")["step"].tolist() == [0, 3]
+    kept = [path.name for path in sorted(tmp_path.glob("*.npz"))]
+    assert kept == ["last-step-0000000.npz", "last-step-0000003.npz"]
+
+
+class Doubled(layers.Layer):
+    """A convolution whose kernel is computed of its weight, at each call."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(3, 3, shape[-1], 4), initializer="he_normal")
+
+    def call(self, x):
+        return keras.ops.conv(x, self.kernel * 2.0, padding="same")
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], 4)
+
+
+def test_weights_inside_a_layer_of_ones_own_are_those_of_now():
+    x = keras.Input((12, 12, 2))
+    y = layers.GlobalAveragePooling2D()(Doubled(name="last")(Doubled()(x)))
+    model = keras.Model(x, layers.Dense(3)(y))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    log = logger(samples=16)
+    fit(model, log, epochs=1)
+    for layer in model.layers[1:3]:
+        layer.kernel.assign(np.where(np.indices((3, 3, layer.kernel.shape[2], 4))[1] == 1, 1, 0))
+    fit(model, log, epochs=1)
+    wanted = erf.probe(model, "last", inputs=X[:16], samples=16)
+    np.testing.assert_allclose(log.results[6, "last"].map, wanted.map, rtol=1e-5, atol=1e-9)
+
+
 def test_a_later_run_reads_what_is_there(tmp_path):
     log = logger(path=tmp_path)
     fit(build(), log)

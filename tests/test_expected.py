@@ -663,6 +663,16 @@ def test_layer_and_group_normalisation(norm):
     assert np.corrcoef(predicted.map.ravel(), sampled.map.ravel())[0, 1] > 0.98
 
 
+@pytest.mark.parametrize("norm", [layers.LayerNormalization, lambda: layers.GroupNormalization(2)])
+def test_the_gain_of_a_normalisation_counts_by_its_square(norm):
+    x = keras.Input((9, 9, 2))
+    y = norm()(layers.Conv2D(4, 3, kernel_initializer=keras.initializers.HeNormal(seed=0))(x))
+    model = keras.Model(x, layers.Conv2D(2, 3, kernel_initializer="ones")(y))
+    plain = erf.expected(model, weights="given").map
+    model.layers[2].gamma.assign(np.full(4, 3.0))
+    np.testing.assert_allclose(erf.expected(model, weights="given").map, 9 * plain, rtol=1e-9)
+
+
 def pooled_twice(x: Any) -> Any:
     x = layers.AveragePooling1D(2, 1)(x)
     x = layers.Conv1D(1, 3, use_bias=False)(x)

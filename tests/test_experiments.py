@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_erf import DEFINITIONS, experiments, theory
+import keras_erf as erf
+from keras_erf import DEFINITIONS, experiments, theory, zoo
 from keras_erf.errors import InvalidInputError
 from keras_erf.experiments import PANELS
-from keras_erf.experiments.panel import differences
+from keras_erf.experiments.panel import Runs, differences
 from keras_erf.reproducing import NAMES
 from tests import oracles
 
@@ -30,6 +31,20 @@ def panels():
         return made[name]
 
     return panel
+
+
+def test_conditions_apart_share_no_networks():
+    made = Runs(3, 3, 5, lambda done, wanted: None)
+    first, again, other = (
+        made.ensemble("plain", "luo2016", apart=apart, depth=2, weights="random")
+        for apart in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first.map, again.map)
+    wanted = erf.ensemble(
+        lambda seed: zoo.build("plain", depth=2, weights="random", seed=seed), runs=3, seed=8
+    )
+    np.testing.assert_allclose(other.map, wanted.map, rtol=1e-6)
+    assert not np.allclose(first.map, other.map, rtol=1e-2)
 
 
 def within(row, what: str, sure: float = SURE) -> bool:

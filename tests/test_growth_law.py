@@ -62,6 +62,22 @@ def test_resampled_runs_cover_the_true_exponent():
     assert 0.88 <= covered / 200 <= 0.98
 
 
+def test_an_interval_is_no_narrower_than_the_errors_told():
+    # Runs that are all alike: resampling sees nothing, and only what `spread` tells is left.
+    blocks = [(np.full((4, 1), value), np.ones(4, int)) for value in (1.0, 2.0)]
+    law = analysis.bootstrap_power_law(
+        [1, np.e],
+        blocks,
+        figure=first,
+        spread=lambda sums, counts: (sums[0, 0], sums[0, 0], 0.1),
+        level=0.95,
+    )
+    # A line through two points: relative errors of 0.1 and 0.05 add as squares.
+    reach = stats.norm.ppf(0.975) * np.hypot(0.1, 0.05)
+    assert law.error == pytest.approx(0, abs=1e-12)
+    assert (law.low, law.high) == pytest.approx((np.log(2) - reach, np.log(2) + reach))
+
+
 def test_scales_and_seeds():
     blocks = noisy_blocks(np.random.default_rng(1))
     plain = analysis.bootstrap_power_law(DEPTHS, blocks, figure=first, seed=3)

@@ -13,6 +13,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import typer
 from matplotlib import pyplot as plt
 from PIL import Image
 from typer.testing import CliRunner
@@ -26,6 +27,7 @@ from keras_erf.training.batches import ExampleBatches, SceneBatches
 from keras_erf.training.loop import run
 from keras_erf.training.tasks import mean_iou
 
+OWN = ("seed", "tolerance")
 RANDOM = np.random.default_rng(0)
 EXAMPLES = Examples(
     RANDOM.integers(0, 256, (40, 16, 16, 3), dtype=np.uint8), RANDOM.integers(0, 3, 40)
@@ -50,6 +52,14 @@ def test_batches_are_those_of_their_seed_and_epoch():
     assert not np.array_equal(one[0][0], other[0][0])
     labels = np.sort(np.concatenate([y for _, y in one]))
     np.testing.assert_array_equal(labels, np.sort(EXAMPLES.labels))
+
+
+def test_an_image_is_moved_anew_in_each_epoch():
+    alike = Examples(np.repeat(EXAMPLES.images[:1], 8, axis=0), np.zeros(8, int))
+    first, second = (
+        ExampleBatches(alike, 8, seed=0, epoch=epoch, preprocess=plainly)[0][0] for epoch in (0, 1)
+    )
+    assert not np.array_equal(first, second)
 
 
 def test_images_are_moved_and_mirrored_and_no_more():
@@ -281,8 +291,18 @@ def test_mistakes_are_told(arguments, text, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_tasks():
-    assert set(TASKS) == {"cifar10", "camvid"}
+def test_help_tells_the_tasks_own_options():
+    assert list(TASKS) == ["cifar10", "camvid"]
+    told = {
+        name: ", ".join(str(getattr(task.options, name)) for task in TASKS.values())
+        for name in ("epochs", "width", "batch_size")
+    }
+    parameters = typer.main.get_command(cli.app).commands["train"].params
+    shown = {one.name: one.show_default for one in parameters if one.name in told}
+    assert shown == told
+    seed, tolerance = (next(p.default for p in parameters if p.name == n) for n in OWN)
+    for task in TASKS.values():
+        assert (task.options.seed, task.options.tolerance) == (seed, tolerance)
 
 
 def test_the_command(images, tmp_path):

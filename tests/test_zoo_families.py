@@ -58,10 +58,16 @@ def test_twins_have_one_field_and_one_set_of_weights(blocks, layers, kernel):
 
 
 @pytest.mark.parametrize("activation", [None, "relu"])
-@pytest.mark.parametrize("energy", [1.0, 2.0])
-def test_a_branch_has_the_energy_asked_for(activation, energy):
-    # Two blocks of one layer: the share of shortcuts alone is 1 / (1 + v)^2 of the whole.
-    options = {"blocks": 2, "layers": 1, "filters": 6, "energy": energy, "activation": activation}
+@pytest.mark.parametrize(("energy", "layers"), [(1.0, 1), (2.0, 1), (3.0, 2)])
+def test_a_branch_has_the_energy_asked_for(activation, energy, layers):
+    # Two blocks: the share of shortcuts alone is 1 / (1 + v)^2 of the whole.
+    options = {
+        "blocks": 2,
+        "layers": layers,
+        "filters": 6,
+        "energy": energy,
+        "activation": activation,
+    }
     found = erf.expected(zoo.build("skip", **options)).map
     stem = erf.expected(zoo.build("skip", **options), "stem").map
     if activation is None:

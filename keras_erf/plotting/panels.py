@@ -102,21 +102,21 @@ def _draw_map(ax: Axes, maps: pd.DataFrame, row: Any, keys: list[str], widest: f
     """One map about its centre; the frame is its theoretical field."""
     chosen = np.logical_and.reduce([maps[key] == row[key] for key in keys])
     values = maps[chosen].pivot_table(index="row", columns="column", values="value").to_numpy()
-    tall, wide = (size / 2 for size in values.shape)
+    half = len(values) / 2
     # Signed maps are drawn by their size.
     image = ax.imshow(
         np.abs(values),
         cmap=default_map(),
         vmin=0,
         vmax=1,
-        extent=(-wide, wide, tall, -tall),
+        extent=(-half, half, half, -half),
         interpolation="nearest",
     )
     reach = widest / 2 * 1.04
     ax.set(xlim=(-reach, reach), ylim=(reach, -reach), xticks=[], yticks=[])
     ax.add_patch(
         plt.Rectangle(
-            (-wide, -tall), 2 * wide, 2 * tall, fill=False, edgecolor=FIELD, linewidth=0.9
+            (-half, -half), 2 * half, 2 * half, fill=False, edgecolor=FIELD, linewidth=0.9
         )
     )
     sns.despine(ax=ax, left=True, bottom=True)
