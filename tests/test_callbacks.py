@@ -165,14 +165,16 @@ def test_points_ahead_of_where_a_run_goes_on_are_dropped(tmp_path):
     assert kept == ["last-step-0000000.npz", "last-step-0000003.npz"]
 
 
-class Doubled(layers.Layer):
-    """A convolution whose kernel is computed of its weight, at each call."""
+class Gained(layers.Layer):
+    """A convolution, and a gain that is computed of its weight at each call."""
 
     def build(self, shape):
-        self.kernel = self.add_weight(shape=(3, 3, shape[-1], 4), initializer="he_normal")
+        self.inner = layers.Conv2D(4, 3, padding="same")
+        self.inner.build(shape)
+        self.gain = self.add_weight(shape=(), initializer="ones")
 
     def call(self, x):
-        return keras.ops.conv(x, self.kernel * 2.0, padding="same")
+        return self.inner(x) * keras.ops.square(self.gain)
 
     def compute_output_shape(self, shape):
         return (*shape[:-1], 4)
@@ -180,13 +182,13 @@ class Doubled(layers.Layer):
 
 def test_weights_inside_a_layer_of_ones_own_are_those_of_now():
     x = keras.Input((12, 12, 2))
-    y = layers.GlobalAveragePooling2D()(Doubled(name="last")(Doubled()(x)))
+    y = layers.GlobalAveragePooling2D()(Gained(name="last")(Gained()(x)))
     model = keras.Model(x, layers.Dense(3)(y))
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     log = logger(samples=16)
     fit(model, log, epochs=1)
     for layer in model.layers[1:3]:
-        layer.kernel.assign(np.where(np.indices((3, 3, layer.kernel.shape[2], 4))[1] == 1, 1, 0))
+        layer.gain.assign(3.0)
     fit(model, log, epochs=1)
     wanted = erf.probe(model, "last", inputs=X[:16], samples=16)
     np.testing.assert_allclose(log.results[6, "last"].map, wanted.map, rtol=1e-5, atol=1e-9)
