@@ -69,6 +69,7 @@ setup(
             "pytest-cov>=5.0",
             "pytest-xdist>=3.6",
             "setuptools>=77",
+            "tensorboard>=2.19",
         ],
         # The one place where the versions of these tools are pinned.
         "dev": [

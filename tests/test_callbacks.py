@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import keras_erf as erf
@@ -261,6 +262,29 @@ def test_folders_and_layers_that_do_not_fit(tmp_path):
     (tmp_path / "erf.csv").write_text("step,epoch\nx,y\n")
     with pytest.raises(InvalidInputError, match=r"erf\.csv cannot be read"):
         fit(build(), logger(path=tmp_path))
+
+
+def test_tensorboard_has_every_point_and_picture(tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    log = logger(samples=16, tensorboard=tmp_path)
+    fit(build(), log)
+    (file,) = tmp_path.iterdir()
+    scalars, pictures = {}, {}
+    for record in tf.data.TFRecordDataset(str(file)):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            held = tf.make_ndarray(value.tensor)
+            kind = scalars if held.ndim == 0 else pictures
+            kind[event.step, value.tag] = held
+    for _, row in log.frame.iterrows():
+        for name in ("size", "ratio", "sigma", "r_squared", "dead"):
+            assert scalars[row["step"], f"erf_{name}/last"] == pytest.approx(row[name], rel=1e-6)
+    assert len(scalars) == 4 * 5
+    assert [step for step, _ in pictures] == [0, 3, 6, 9]
+    # Width, height, and the picture itself.
+    shown = tf.io.decode_png(pictures[9, "erf/last"][2]).numpy()[..., 0]
+    values = np.abs(log.results[9, "last"].map)
+    np.testing.assert_allclose(shown, 255 * values / values.max(), atol=1)
 
 
 def test_tensorboard_that_is_not_there_is_told(monkeypatch, tmp_path):
