@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import gammaincinv
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Content",
     "mask_outline",
+    "named_results",
     "pixel_edges",
     "read_content",
 ]
@@ -82,6 +83,22 @@ def read_content(result: EffectiveReceptiveField, rule: str, margin: float | Non
         bells=bells,
         ring=ring,
     )
+
+
+def named_results(results: Any) -> list[tuple[str, EffectiveReceptiveField]]:
+    """Results with names: of a mapping, or the names of their layers.
+
+    Raises:
+        InvalidInputError: There is none.
+    """
+    if isinstance(results, Mapping):
+        named = [(str(name), one) for name, one in results.items()]
+    else:
+        several = results if isinstance(results, Iterable) else [results]
+        named = [(one.layer, one) for one in several]
+    if not named:
+        raise InvalidInputError("`results` must hold at least one result. Received: none")
+    return named
 
 
 def _gaussian(result: EffectiveReceptiveField) -> analysis.GaussianFit | None:

@@ -14,7 +14,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.plotting.style import BELL, DASHES, FIELD, PROFILE, default_map
+from keras_erf.plotting.small import draw_box, draw_small
+from keras_erf.plotting.style import BELL, DASHES, FIELD, PROFILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,23 +104,11 @@ def _draw_map(ax: Axes, maps: pd.DataFrame, row: Any, keys: list[str], widest: f
     chosen = np.logical_and.reduce([maps[key] == row[key] for key in keys])
     values = maps[chosen].pivot_table(index="row", columns="column", values="value").to_numpy()
     half = len(values) / 2
-    # Signed maps are drawn by their size.
-    image = ax.imshow(
-        np.abs(values),
-        cmap=default_map(),
-        vmin=0,
-        vmax=1,
-        extent=(-half, half, half, -half),
-        interpolation="nearest",
-    )
+    image = draw_small(ax, values, extent=(-half, half, half, -half), interpolation="nearest")
     reach = widest / 2 * 1.04
-    ax.set(xlim=(-reach, reach), ylim=(reach, -reach), xticks=[], yticks=[])
-    ax.add_patch(
-        plt.Rectangle(
-            (-half, -half), 2 * half, 2 * half, fill=False, edgecolor=FIELD, linewidth=0.9
-        )
-    )
-    sns.despine(ax=ax, left=True, bottom=True)
+    ax.set(xlim=(-reach, reach), ylim=(reach, -reach))
+    # About the centre, where a pixel's edges lie half a pixel further on.
+    draw_box(ax, ((0.5 - half, 0.5 + half),) * 2)
     return image
 
 

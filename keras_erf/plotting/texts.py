@@ -33,6 +33,7 @@ __all__ = [
     "field_label",
     "region_label",
     "samples_told",
+    "size_told",
     "wrapped",
 ]
 
@@ -121,6 +122,13 @@ def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
         converged = "" if content.fit.converged else " (not converged)"
         found.append(f"Gaussian fit R² = {content.fit.r_squared:.2f}{converged}")
     return [measured, "; ".join(found)]
+
+
+def size_told(result: EffectiveReceptiveField) -> str:
+    """`12.3 ± 0.2 of 71 px`."""
+    error = result.size_error
+    known = f" ± {error:.1f}" if math.isfinite(error) and error > 0 else ""
+    return f"{result.size:.1f}{known} of {result.trf_size:.0f} px"
 
 
 def wrapped(text: str, inches: float, size: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from keras_erf.plotting.histories import plot_history
-from keras_erf.plotting.style import FIELD, default_map
+from keras_erf.plotting.small import draw_box, draw_small
 
 if TYPE_CHECKING:
     from keras_erf.training.summary import Summary
@@ -56,19 +55,8 @@ def plot_training(summary: Summary) -> Figure:
                 ax = grid[place // per_row, place % per_row * len(moments) + number]
                 if result is None:
                     continue
-                values = np.abs(result.map)
-                ax.imshow(values / values.max(), cmap=default_map(), vmin=0, vmax=1)
-                (top, bottom), (left, right) = result.receptive_field.visible()
-                ax.add_patch(
-                    plt.Rectangle(
-                        (left - 0.5, top - 0.5),
-                        right - left,
-                        bottom - top,
-                        fill=False,
-                        edgecolor=FIELD,
-                        linewidth=0.9,
-                    )
-                )
+                draw_small(ax, result.map)
+                draw_box(ax, result.receptive_field.visible())
                 ax.set_title(
                     f"{run}, {when}\n{result.size:.1f} ± {result.size_error:.1f} of "
                     f"{result.trf_size:.0f} px",

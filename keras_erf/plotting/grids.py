@@ -1,0 +1,202 @@
+"""Many maps side by side on one scale: layers of a model, models, moments of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import CenteredNorm
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.content import Content, named_results, read_content
+from keras_erf.plotting.small import draw_box, draw_ring, draw_small
+from keras_erf.plotting.style import DASHES, SCALES
+from keras_erf.plotting.texts import size_told, wrapped
+
+if TYPE_CHECKING:
+    from keras_erf.effective import EffectiveReceptiveField
+
+__all__ = ["plot_grid", "plot_pair"]
+
+# Inches of a map's side and of the two lines above it; maps of a row; share of the field around it.
+SIDE, ABOVE, COLUMNS, AROUND = 2.0, 0.55, 4, 0.08
+# Blue and red of even lightness, white where nothing changed: told apart by colour-blind readers.
+CHANGE = "vlag"
+
+
+def plot_grid(
+    results: Mapping[str, EffectiveReceptiveField] | Sequence[EffectiveReceptiveField],
+    *,
+    scale: str = "linear",
+    columns: int | None = None,
+    zoom: bool = False,
+) -> np.ndarray:
+    """Draws the maps of several results side by side.
+
+    All show as many pixels, so that sizes can be compared by eye, about the centre of their
+    theoretical fields; colours are shares of each map's own peak. The dashed frame is the
+    theoretical field, the ring that of the fitted Gaussian where the map is one.
+
+    Args:
+        results: Of 2-D maps: a list, named by their layers, or a mapping from names.
+            `Profile.results` is one.
+        scale: `"linear"`, `"sqrt"` or `"log"`, as in `plot_map`.
+        columns: Maps in a row; `None` is up to four.
+        zoom: Whether each map shows its own theoretical field only.
+
+    Returns:
+        The `Axes` in a row, one for each result; axes are input pixels from the field's centre.
+
+    Raises:
+        InvalidInputError: An option is none of those, or there is no 2-D map to draw.
+    """
+    shown = _shown(results, scale)
+    columns = _columns(columns, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    with sns.axes_style("ticks"):
+        figure, grid = plt.subplots(
+            rows,
+            columns,
+            figsize=(columns * (SIDE + 0.12) + 0.9, rows * (SIDE + ABOVE)),
+            squeeze=False,
+            layout="constrained",
+        )
+        for ax in grid.ravel()[len(shown) :]:
+            ax.set_axis_off()
+        chosen = grid.ravel()[: len(shown)]
+        widest = max(one.reach for one in shown)
+        for ax, one in zip(chosen, shown, strict=True):
+            image = _draw(ax, one, scale, one.reach if zoom else widest)
+        bar = figure.colorbar(image, ax=grid, shrink=min(1.0, 1.4 / rows), aspect=18, pad=0.02)
+        bar.set_label("impact, share of the peak", size="small")
+        bar.ax.tick_params(labelsize="small")
+    return chosen
+
+
+def plot_pair(
+    before: EffectiveReceptiveField,
+    after: EffectiveReceptiveField,
+    *,
+    names: tuple[str, str] = ("before", "after"),
+    scale: str = "linear",
+) -> np.ndarray:
+    """Draws two maps of one input and what changed between them.
+
+    Both as in `plot_grid`; the third shows the second's shares of its peak less the first's: red
+    where the unit came to look, blue where it stopped.
+
+    Args:
+        before: A 2-D result.
+        after: Another on an input of the same size.
+        names: What they are called.
+        scale: Of both maps, as in `plot_map`; the difference is linear.
+
+    Returns:
+        Three `Axes`.
+
+    Raises:
+        InvalidInputError: An option is none of those, or the maps have different sizes.
+    """
+    if len(names) != 2 or names[0] == names[1]:
+        raise InvalidInputError(f"`names` must be two different names. Received: names={names!r}")
+    shown = _shown(dict(zip(names, (before, after), strict=True)), scale)
+    if before.map.shape != after.map.shape:
+        raise InvalidInputError(
+            "`after` must be on an input of the size of `before`: give both one `input_shape`. "
+            f"Received: {after.map.shape} and {before.map.shape}"
+        )
+    reach = max(one.reach for one in shown)
+    with sns.axes_style("ticks"):
+        figure, axes = plt.subplots(
+            1, 3, figsize=(3 * (SIDE + 0.5) + 0.9, SIDE + ABOVE), layout="constrained"
+        )
+        for ax, one in zip(axes, shown, strict=False):
+            image = _draw(ax, one, scale, reach)
+        bar = figure.colorbar(image, ax=axes[:2], shrink=0.85, aspect=18, pad=0.02)
+        bar.set_label("share of the peak", size="small")
+        first, second = (np.abs(one.content.values) for one in shown)
+        change = axes[2].imshow(
+            second / second.max() - first / first.max(),
+            cmap=sns.color_palette(CHANGE, as_cmap=True),
+            norm=CenteredNorm(),
+            extent=_extent(shown[0]),
+        )
+        _frame(axes[2], shown[0], reach)
+        axes[2].set_title("change", size="small")
+        bars = figure.colorbar(change, ax=axes[2], shrink=0.85, aspect=18, pad=0.02)
+        bars.set_label(f"{names[1]} less {names[0]}", size="small")
+        for either in (bar, bars):
+            either.ax.tick_params(labelsize="small")
+    return axes
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """A result to draw, its name, and how far its field reaches from its centre, in pixels."""
+
+    name: str
+    result: EffectiveReceptiveField
+    content: Content
+
+    @property
+    def reach(self) -> float:
+        sides = [stop - start for start, stop in self.content.box]
+        # No further than all of the input.
+        most = 2 * max(self.content.values.shape)
+        return min(max(sides), most) * (0.5 + AROUND)
+
+
+def _shown(results: Any, scale: str) -> list[_Shown]:
+    if scale not in SCALES:
+        raise InvalidInputError(f"`scale` must be one of {SCALES}. Received: scale={scale!r}")
+    named = named_results(results)
+    for name, one in named:
+        if one.map.ndim != 2:
+            raise InvalidInputError(
+                "`results` must be of two spatial axes: draw others one by one, by `plot_map`. "
+                f"Received: {name!r} of {one.map.ndim}"
+            )
+    return [_Shown(name, one, read_content(one, "threshold", None)) for name, one in named]
+
+
+def _columns(columns: Any, count: int) -> int:
+    if columns is None:
+        # Rows of even length: five maps are three and two.
+        return math.ceil(count / math.ceil(count / COLUMNS))
+    if isinstance(columns, bool) or not isinstance(columns, int) or columns < 1:
+        raise InvalidInputError(
+            f"`columns` must be a whole number of at least 1. Received: columns={columns!r}"
+        )
+    return min(columns, count)
+
+
+def _extent(one: _Shown) -> tuple[float, float, float, float]:
+    """Edges of the input, from the field's centre."""
+    (height, width), (row, column) = one.content.values.shape, one.content.center
+    return -0.5 - column, width - 0.5 - column, height - 0.5 - row, -0.5 - row
+
+
+def _draw(ax: Axes, one: _Shown, scale: str, reach: float) -> Any:
+    image = draw_small(ax, one.content.values, scale=scale, extent=_extent(one))
+    _frame(ax, one, reach)
+    if one.content.ring is not None:
+        draw_ring(ax, one.content.ring - np.array(one.content.center)[:, None])
+    name = wrapped(one.name, SIDE, "small").split("\n")
+    ax.set_title("\n".join([*name[:2], size_told(one.result)]), size="small")
+    return image
+
+
+def _frame(ax: Axes, one: _Shown, reach: float) -> None:
+    box = tuple(
+        (start - at, stop - at)
+        for (start, stop), at in zip(one.content.box, one.content.center, strict=True)
+    )
+    ax.set(xlim=(-reach, reach), ylim=(reach, -reach), xticks=[], yticks=[])
+    draw_box(ax, box, linestyle=DASHES)
+    sns.despine(ax=ax, left=True, bottom=True)

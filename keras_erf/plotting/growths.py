@@ -1,0 +1,92 @@
+"""How sizes grow with depth: power laws as lines on logarithmic axes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+from keras_erf import analysis
+from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.style import (
+    DASHES,
+    FIELD,
+    PROFILE,
+    PROFILE_HEIGHT,
+    PROFILE_WIDTH,
+    fit_figure,
+    new_axes,
+)
+
+if TYPE_CHECKING:
+    from keras_erf.profiling import Profile
+
+__all__ = ["plot_growth"]
+
+
+def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
+    """Draws effective and theoretical sizes over depth on logarithmic axes, with their slopes.
+
+    Lines are power laws by least squares of logarithms; the interval is that of the
+    residuals, at 95 %. In a stack of equal layers the theoretical size grows
+    with the depth, the effective one with its root.
+
+    Args:
+        profile: Of layers of at least two depths.
+        ax: Axes to draw on; a new figure if `None`.
+
+    Returns:
+        The matplotlib `Axes`; x is depth, y input pixels.
+
+    Raises:
+        InvalidInputError: The layers are of one depth.
+
+    Reference:
+        The poster, "Change of ERF"; Luo et al. 2016, figure 3.
+    """
+    depths = np.array(profile.depths, float)
+    if len(set(profile.depths)) < 2:
+        raise InvalidInputError(
+            f"`profile` must hold layers of at least two depths. Received: {profile!r}"
+        )
+    used = np.array([one.size for one in profile.results])
+    errors = np.nan_to_num([one.size_error for one in profile.results])
+    seen = np.array([one.trf_size for one in profile.results])
+    with sns.axes_style("ticks") if ax is None else nullcontext():
+        own = ax is None
+        ax = new_axes(PROFILE_WIDTH, PROFILE_HEIGHT) if ax is None else ax
+        ax.set(xscale="log", yscale="log")
+        along = np.geomspace(depths.min(), depths.max(), 50)
+        for values, spread, colour, marker, dashes, name in (
+            (seen, 0 * seen, FIELD, "s", DASHES, "theoretical"),
+            (used, errors, PROFILE, "o", "solid", "effective"),
+        ):
+            law = analysis.fit_power_law(depths, values)
+            known = np.isfinite([law.low, law.high]).all()
+            interval = f" ({law.low:.2f} to {law.high:.2f})" if known else ""
+            ax.errorbar(
+                depths, values, yerr=spread, fmt=marker, markersize=4, capsize=2, color=colour
+            )
+            ax.plot(
+                along,
+                law(along),
+                color=colour,
+                linestyle=dashes,
+                linewidth=1.2,
+                label=f"{name} size: slope {law.exponent:.2f}{interval}",
+            )
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(ScalarFormatter())
+            axis.set_minor_formatter(NullFormatter())
+        ax.set(xlabel="depth (layers from the input)", ylabel="size (input px)")
+        ax.set_title(str(profile.results[0].provenance.get("model", "")), size="medium")
+        ax.legend(frameon=False, fontsize="small")
+        sns.despine(ax=ax)
+        if own:
+            fit_figure(ax)
+    return ax

@@ -1,0 +1,106 @@
+"""The fields of layers over depth, drawn as what they are: boxes and rings of one scale."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle, Rectangle
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.style import FIELD, PROFILE, fit_figure, new_axes
+
+if TYPE_CHECKING:
+    from keras_erf.profiling import Profile
+
+__all__ = ["plot_ladder"]
+
+# Rungs at most; inches of the whole; space between rungs, as a share of the widest.
+RUNGS, WIDTH, BETWEEN = 12, 8.5, 0.06
+
+
+def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS) -> Axes:
+    """Draws each layer's theoretical field as a box and its effective one as a disc in it.
+
+    All of one scale, from the input onwards. A box has the theoretical size for its sides, a
+    disc as many pixels as the 2-sigma region. Of a profile of more layers those are
+    drawn whose theoretical fields are spread evenly, first and last among them.
+
+    Args:
+        profile: Of two spatial axes, and at least one layer.
+        ax: Axes to draw on; a new figure if `None`.
+        rungs: How many layers to draw, at most.
+
+    Returns:
+        The matplotlib `Axes`; y is input pixels from the field's centre.
+
+    Raises:
+        InvalidInputError: `profile` or `rungs` is none of those.
+    """
+    if isinstance(rungs, bool) or not isinstance(rungs, int) or rungs < 1:
+        raise InvalidInputError(
+            f"`rungs` must be a whole number of at least 1. Received: rungs={rungs!r}"
+        )
+    results = profile.results
+    if not results or results[0].map.ndim != 2:
+        raise InvalidInputError(
+            f"`profile` must hold layers with fields of two axes. Received: {profile!r}"
+        )
+    order = np.lexsort(([one.trf_size for one in results], profile.depths))
+    chosen = [results[at] for at in order[_even([results[at].trf_size for at in order], rungs)]]
+    sides = np.array([one.trf_size for one in chosen])
+    # Narrow rungs still need room for their name.
+    room = np.maximum(sides, sides.max() / 5) + BETWEEN * sides.max()
+    at = np.cumsum(room) - room / 2
+    with sns.axes_style("ticks") if ax is None else nullcontext():
+        own = ax is None
+        height = WIDTH * sides.max() / room.sum()
+        ax = new_axes(WIDTH, min(height * 1.1, 4.5)) if ax is None else ax
+        for one, x, side in zip(chosen, at, sides, strict=True):
+            ax.add_patch(
+                Rectangle(
+                    (x - side / 2, -side / 2), side, side, fill=False, edgecolor=FIELD, linewidth=1
+                )
+            )
+            # A square of `size` pixels a side has as many as this circle.
+            ax.add_patch(Circle((x, 0), one.size / np.sqrt(np.pi), color=PROFILE, alpha=0.75))
+            told = f"{one.size:.0f} of {side:.0f}"
+            ax.annotate(
+                told,
+                (x, side / 2),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                size="x-small",
+            )
+        ax.set_xlim(0, room.sum())
+        ax.set_ylim(-0.5 * sides.max() * 1.06, 0.5 * sides.max() * 1.06)
+        ax.set_aspect("equal")
+        ax.set_xticks(at, [one.layer for one in chosen], rotation=45, ha="right", size="small")
+        for text in ax.get_xticklabels():
+            text.set_rotation_mode("anchor")
+        ax.set_ylabel("input px")
+        ax.set_title(
+            f"{results[0].provenance.get('model', '')}: box = theoretical, disc = effective".lstrip(
+                ": "
+            ),
+            size="medium",
+            pad=14,
+        )
+        ax.tick_params(axis="x", length=0)
+        sns.despine(ax=ax, bottom=True)
+        if own:
+            fit_figure(ax)
+    return ax
+
+
+def _even(sides: list[float], rungs: int) -> np.ndarray:
+    """Places of sizes that are spread evenly, first and last among them."""
+    if len(sides) <= rungs:
+        return np.arange(len(sides))
+    wanted = np.linspace(min(sides), max(sides), rungs)
+    nearest = {int(np.abs(np.array(sides) - one).argmin()) for one in wanted}
+    return np.array(sorted({*nearest, len(sides) - 1}))

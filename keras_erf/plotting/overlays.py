@@ -1,0 +1,95 @@
+"""A map laid over the image it was, or could be, measured on."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from numpy.typing import ArrayLike
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.content import mask_outline, read_content
+from keras_erf.plotting.small import draw_box, draw_ring
+from keras_erf.plotting.style import DASHES, MAP_SIDE, REGION, fit_figure, halo, new_axes
+from keras_erf.plotting.texts import size_told
+
+if TYPE_CHECKING:
+    from keras_erf.effective import EffectiveReceptiveField
+
+__all__ = ["plot_overlay"]
+
+
+def plot_overlay(
+    result: EffectiveReceptiveField,
+    image: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    veil: float = 0.8,
+) -> Axes:
+    """Draws an image as a unit sees it: clear where it looks, veiled where it does not.
+
+    The veil thins with the root of the map's share of its peak. Drawn over it: the outline
+    of the 2-sigma region, the ring of the fitted Gaussian, and the theoretical field.
+
+    Args:
+        result: Of a map of two spatial axes.
+        image: Shape `(height, width)` or `(height, width, 3)`, of the map's size: whole numbers
+            from 0 to 255, or values from 0 to 1.
+        ax: Axes to draw on; a new figure if `None`.
+        veil: How much of the image is hidden where nothing is seen, from 0 to 1.
+
+    Returns:
+        The matplotlib `Axes`; coordinates are pixel indices.
+
+    Raises:
+        InvalidInputError: `image` or `veil` is none of those.
+    """
+    if not 0 <= veil <= 1:
+        raise InvalidInputError(f"`veil` must lie between 0 and 1. Received: veil={veil!r}")
+    picture = _picture(image, result)
+    content = read_content(result, "threshold", None)
+    with sns.axes_style("ticks") if ax is None else nullcontext():
+        own = ax is None
+        height, width = picture.shape[:2]
+        side = MAP_SIDE / max(height, width)
+        ax = new_axes(width * side, height * side) if ax is None else ax
+        ax.imshow(picture, vmin=0, vmax=1, cmap="gray")
+        shares = content.values / content.values.max()
+        ax.imshow(np.ones((*shares.shape, 3)), alpha=veil * (1 - np.sqrt(shares)))
+        edges = list(mask_outline(content.mask))
+        ax.add_collection(
+            LineCollection(edges, colors=REGION, linewidths=1.2, path_effects=halo(1.2))
+        )
+        draw_ring(ax, content.ring, 1.6)
+        draw_box(ax, content.box, linestyle=DASHES, linewidth=1.4, path_effects=halo(1.4))
+        ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
+        ax.set_title(f"{result.layer}\n{size_told(result)}", size="medium")
+        sns.despine(ax=ax, left=True, bottom=True)
+        if own:
+            fit_figure(ax)
+    return ax
+
+
+def _picture(image: ArrayLike, result: EffectiveReceptiveField) -> np.ndarray:
+    """The image with values from 0 to 1."""
+    values = np.asarray(image)
+    fits = values.ndim in (2, 3) and values.shape[:2] == result.map.shape
+    if not fits or (values.ndim == 3 and values.shape[2] != 3):
+        sides = " x ".join(map(str, result.map.shape))
+        raise InvalidInputError(
+            f"`image` must be of the map's size, {sides}, grey or of three channels. "
+            f"Received: image of shape {values.shape}"
+        )
+    if np.issubdtype(values.dtype, np.integer):
+        return values / 255
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+        raise InvalidInputError(
+            "`image` must hold whole numbers from 0 to 255, or values from 0 to 1: give it as it "
+            f"was before `preprocess`. Received: values from {values.min():.4g} to "
+            f"{values.max():.4g}"
+        )
+    return values

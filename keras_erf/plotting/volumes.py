@@ -1,0 +1,79 @@
+"""Maps of three axes: what is seen from each side, or cuts through the centre."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.small import draw_box, draw_small
+from keras_erf.plotting.style import DASHES, SCALES
+from keras_erf.plotting.texts import size_told
+
+if TYPE_CHECKING:
+    from keras_erf.effective import EffectiveReceptiveField
+
+__all__ = ["plot_volume"]
+
+VIEWS = ("slices", "projections")
+SIDE = 2.5
+
+
+def plot_volume(
+    result: EffectiveReceptiveField, *, view: str = "slices", scale: str = "linear"
+) -> np.ndarray:
+    """Draws a map of three spatial axes from three sides.
+
+    Args:
+        result: Of a map of three spatial axes.
+        view: `"slices"` through the pixel at the field's centre, or `"projections"`: sums over
+            each axis.
+        scale: Of the values, as in `plot_map`; each picture's peak is 1.
+
+    Returns:
+        Three `Axes`: without the first, the second and the third axis. Coordinates are
+        indices of pixels.
+
+    Raises:
+        InvalidInputError: An option is none of those, or the map has no three axes.
+    """
+    for name, value, known in (("view", view, VIEWS), ("scale", scale, SCALES)):
+        if value not in known:
+            raise InvalidInputError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
+    if result.map.ndim != 3:
+        raise InvalidInputError(
+            "`result` must have a map of three spatial axes: `plot_map` draws others. "
+            f"Received: {result.map.ndim}"
+        )
+    values, box = np.abs(result.map), result.receptive_field.box()
+    center = np.round(result.receptive_field.center()).astype(int)
+    center = np.clip(center, 0, np.array(values.shape) - 1)
+    with sns.axes_style("ticks"):
+        figure, axes = plt.subplots(
+            1, 3, figsize=(3 * SIDE + 1.2, SIDE + 0.7), layout="constrained"
+        )
+        for hidden, ax in enumerate(axes):
+            left = tuple(axis for axis in range(3) if axis != hidden)
+            if view == "projections":
+                shown, told = values.sum(axis=hidden), f"sum over axis {hidden}"
+            else:
+                shown = values.take(center[hidden], axis=hidden)
+                told = f"axis {hidden} at {center[hidden]}"
+            image = draw_small(ax, shown, scale=scale)
+            draw_box(ax, tuple(box[axis] for axis in left), linestyle=DASHES)
+            ax.set(
+                xlim=(-0.5, shown.shape[1] - 0.5),
+                ylim=(shown.shape[0] - 0.5, -0.5),
+                xlabel=f"axis {left[1]} (px)",
+                ylabel=f"axis {left[0]} (px)",
+            )
+            for one in (ax.xaxis, ax.yaxis):
+                one.set_major_locator(MaxNLocator(4, integer=True))
+            ax.set_title(told, size="small")
+        figure.colorbar(image, ax=axes, shrink=0.8, label="share of the peak")
+        figure.suptitle(f"{result.layer}: {size_told(result)}", size="medium")
+    return axes
