@@ -24,7 +24,7 @@ demo: $(READY) ## analyze the shipped pretrained ResNet into demo_output/
 		--layer stage3_block2_out --size 64 --samples 64 --out demo_output
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --mpl --mpl-baseline-path=$(CURDIR)/tests/baseline $(PYTEST_ARGS)
 
 fuzz: $(READY) ## compare GRAPHS random graphs with brute force, from SEED
 	@echo "GRAPHS=$(GRAPHS) SEED=$(SEED)"

@@ -67,6 +67,7 @@ setup(
             "hypothesis>=6.100",
             "pytest>=8.2",
             "pytest-cov>=5.0",
+            "pytest-mpl>=0.17",
             "pytest-xdist>=3.6",
             "setuptools>=77",
             "tensorboard>=2.19",
