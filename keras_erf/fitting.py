@@ -15,6 +15,7 @@ from keras_erf.console import print_json, print_training
 from keras_erf.ending import one_line_errors
 from keras_erf.loading import import_quietly
 from keras_erf.options import OUT, JsonOption, out_option
+from keras_erf.saving import save_training
 
 __all__ = ["train"]
 
@@ -65,8 +66,9 @@ def train(
 ) -> None:
     """Train a network of the paper, and watch its effective field.
 
-    Writes a checkpoint and the history of each epoch, the field's points and maps, and the
-    result. Called again after an interruption, it goes on from the last whole epoch.
+    Writes a checkpoint and the history of each epoch, the field's points and maps, the result, a
+    picture and a verdict in words. Called again after an interruption, it goes on from the last
+    whole epoch.
 
     [bold]Examples[/bold]
 
@@ -102,10 +104,14 @@ def train(
             **options,
         )
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        summary = training.summarise({task.value: folder})
+        save_training(summary, folder)
         if as_json:
-            print_json({"task": task.value, "folder": str(folder), **result})
+            verdict = summary.verdict
+            print_json({"task": task.value, "folder": str(folder), "verdict": verdict, **result})
         else:
             for name, value in result.items():
                 told = f"{value:.4g}" if isinstance(value, float) else value
                 typer.echo(f"{name.replace('_', ' ')}: {told}")
+            typer.echo(summary.verdict)
             typer.echo(f"All of it is in {folder}")

@@ -146,5 +146,6 @@ def _checked(panel: str) -> str:
     near = difflib.get_close_matches(panel, NAMES, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise InvalidInputError(
-        f"`PANEL` must be {ALL} or one of {', '.join(NAMES)}.{hint} Received: {panel!r}"
+        f"`PANEL` must be {ALL} or one of {', '.join(NAMES)} (trainings are made by "
+        f"`keras-erf train`).{hint} Received: {panel!r}"
     )

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from keras_erf.effective import EffectiveReceptiveField
     from keras_erf.experiments import Panel
     from keras_erf.profiling import Profile
+    from keras_erf.training import Summary
 
-__all__ = ["free_stem", "save_panel", "save_profile", "save_result"]
+__all__ = ["free_stem", "save_panel", "save_profile", "save_result", "save_training"]
 
 
 def free_stem(parts: Sequence[str], taken: set[str]) -> str:
@@ -59,6 +60,15 @@ def save_panel(panel: Panel, folder: Path) -> dict[str, Path]:
     with written_whole(files["verdict"]) as temporary:
         temporary.write_text(f"{panel.title}\n\n{panel.verdict}\n", encoding="utf-8")
     return files
+
+
+def save_training(summary: Summary, folder: Path) -> tuple[Path, Path]:
+    """Saves picture and verdict of a training; returns their paths."""
+    picture, verdict = folder / "training.png", folder / "training.txt"
+    _save_picture(summary, picture)
+    with written_whole(verdict) as temporary:
+        temporary.write_text(f"{summary.verdict}\n", encoding="utf-8")
+    return picture, verdict
 
 
 def _save_picture(result: Any, path: Path) -> None:

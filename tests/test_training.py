@@ -312,6 +312,9 @@ def test_the_command(images, tmp_path):
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     assert figures["trf_size"] == 71
+    assert figures["verdict"] == (tmp_path / "out" / "training.txt").read_text().strip()
+    assert figures["verdict"].startswith("cifar10: the field ")
+    assert (tmp_path / "out" / "training.png").read_bytes()[:4] == b"\x89PNG"
     assert "test_accuracy" in figures
 
 
