@@ -66,9 +66,9 @@ def train(
 ) -> None:
     """Train a network of the paper, and watch its effective field.
 
-    Writes a checkpoint and the history of each epoch, the field's points and maps, the result, a
-    picture and a verdict in words. Called again after an interruption, it goes on from the last
-    whole epoch.
+    Writes a checkpoint and the history of each epoch, the field's points and
+    maps, the result, a picture and a verdict in words. Called again after an
+    interruption, it goes on from the last whole epoch.
 
     [bold]Examples[/bold]
 

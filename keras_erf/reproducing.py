@@ -66,8 +66,8 @@ def reproduce(
 ) -> None:
     """Measure panels of the poster: what it says, what is measured, what theory predicts.
 
-    Writes of each a picture (.png), tables (.csv) and the verdict (.txt). Called again, it keeps
-    the panels that are there, of the same runs and seed.
+    Writes of each a picture (.png), tables (.csv) and the verdict (.txt).
+    Called again, it keeps the panels that are there, of the same runs and seed.
 
     [bold]Examples[/bold]
 
