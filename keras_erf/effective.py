@@ -352,6 +352,12 @@ class EffectiveReceptiveField:
             f"({100 * self.ratio:.0f} %), {self.definition.name}, {samples}>"
         )
 
+    def _repr_html_(self) -> str:
+        """What notebooks show: the map, small, beside its figures."""
+        from keras_erf.plotting.cards import result_card
+
+        return result_card(self)
+
     @property
     def _whole(self) -> Box:
         return whole_box(self.receptive_field.input_size)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from html import escape
 from typing import Any, Protocol
 
 import numpy as np
@@ -291,6 +292,21 @@ class ReceptiveField:
     status: str
     tracer: Tracer = field(repr=False, compare=False)
 
+    def _repr_html_(self) -> str:
+        """What notebooks show: a table."""
+        rows = {
+            "layer, unit": f"{self.layer}, {self.unit}",
+            "sees": f"{_by(self.size)} px of {self.input}, {_by(self.input_size)} px",
+            "stride": f"{_by(self.stride)} px",
+            "map": _by(self.output_size),
+            "status": self.status,
+        }
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(told)}</td></tr>"
+            for name, told in rows.items()
+        )
+        return f'<table style="text-align:left">{cells}</table>'
+
     def box(self, unit: tuple[int, ...] | None = None) -> Box:
         """Pixels the unit's field spans, `(start, stop)` per axis, not cut at the input's edges."""
         return self.tracer.box(self.unit if unit is None else unit)
@@ -306,3 +322,7 @@ class ReceptiveField:
     def support(self, unit: tuple[int, ...] | None = None) -> np.ndarray:
         """Boolean mask of shape `input_size`: the pixels the unit really sees, holes included."""
         return self.tracer.support(self.unit if unit is None else unit)
+
+
+def _by(sizes: tuple[int | Fraction, ...]) -> str:
+    return " × ".join(map(str, sizes))

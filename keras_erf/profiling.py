@@ -86,6 +86,12 @@ class Profile:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
         return f"<Profile of {len(self.results)} layers{skipped}>"
 
+    def _repr_html_(self) -> str:
+        """What notebooks show: sizes over depth, and the table."""
+        from keras_erf.plotting.cards import profile_card
+
+        return profile_card(self)
+
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """Draws sizes over depth; see `keras_erf.plotting.plot_profile`. Returns `Axes`."""
         from keras_erf import plotting

@@ -111,6 +111,14 @@ class FieldTable:
     fields: tuple[ReceptiveField, ...]
     skipped: tuple[tuple[str, str], ...]
 
+    def __repr__(self) -> str:
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"<FieldTable of {len(self.fields)} layers{skipped}>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the table."""
+        return str(self.to_frame().to_html(index=False, border=0, max_rows=20))
+
     def to_frame(self) -> Any:
         """A `pandas.DataFrame` with one row per layer; sizes are tuples, one entry per axis."""
         import pandas as pd

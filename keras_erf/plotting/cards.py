@@ -1,0 +1,109 @@
+"""What a notebook shows of a result or a profile: a small picture beside its figures, as HTML."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from keras_erf.plotting.content import read_content
+from keras_erf.plotting.profiles import plot_profile
+from keras_erf.plotting.small import draw_box, draw_ring, draw_small
+from keras_erf.plotting.style import DASHES, PROFILE, set_limits
+from keras_erf.plotting.texts import samples_told, size_told
+
+if TYPE_CHECKING:
+    from keras_erf.effective import EffectiveReceptiveField
+    from keras_erf.profiling import Profile
+
+__all__ = ["profile_card", "result_card"]
+
+# Inches of a thumbnail; rows of a profile's table.
+SIDE, ROWS = 1.9, 12
+
+
+def result_card(result: EffectiveReceptiveField) -> str:
+    """A thumbnail of the map beside the figures of a result."""
+    figures = {
+        "layer, unit": f"{result.layer}, {result.unit}",
+        "ERF size": f"{size_told(result)} ({100 * result.ratio:.0f} %)",
+        "theoretical field": f"{_by(result.receptive_field.size)} px, "
+        f"{result.receptive_field.status}",
+        "definition": result.definition.name,
+        "samples": samples_told([result]) + (" (linear)" if result.linear else ""),
+    }
+    if result.dead:
+        figures["without gradient"] = f"{100 * result.dead:.0f} % of the samples"
+    r_squared = float(result.summary()["r_squared"])
+    if math.isfinite(r_squared):
+        sigma = ", ".join(f"{one:.1f}" for one in result.sigma)
+        figures["Gaussian"] = f"sigma {sigma} px, R² {r_squared:.2f}"
+    return _beside(_thumbnail(result), _table(figures), f"map of {result.layer}")
+
+
+def profile_card(profile: Profile) -> str:
+    """The picture of a profile above the table of its layers."""
+    if not profile.results:
+        return f"<p>{html.escape(repr(profile))}</p>"
+    figure = Figure(figsize=(5.8, 3.0), layout="constrained")
+    with sns.axes_style("ticks"):
+        plot_profile(profile, figure.subplots(), names=False)
+    shown = profile.frame[["layer", "depth", "trf_size", "erf_size", "erf_size_error", "ratio"]]
+    table = shown.to_html(
+        index=False, max_rows=ROWS, border=0, float_format="{:.3g}".format, na_rep="–"
+    )
+    return f"{_image(figure, 'sizes over depth')}{table}"
+
+
+def _thumbnail(result: EffectiveReceptiveField) -> Figure:
+    """A map in its field, without scales or texts."""
+    content = read_content(result, "threshold", 0.1)
+    with sns.axes_style("ticks"):
+        figure = Figure(figsize=(SIDE, SIDE if content.values.ndim > 1 else SIDE / 2))
+        ax = figure.add_axes((0, 0, 1, 1))
+        if content.values.ndim == 1:
+            ax.fill_between(range(content.values.size), content.values, color=PROFILE, alpha=0.6)
+            ax.set(xticks=[], yticks=[])
+            sns.despine(ax=ax, left=True)
+            set_limits(ax, content.window)
+            ax.set(xticks=[], ylim=(0, None))
+        else:
+            draw_small(ax, content.values)
+            draw_box(ax, content.box, linestyle=DASHES)
+            draw_ring(ax, content.ring)
+            set_limits(ax, content.window)
+            ax.set(xticks=[], yticks=[])
+    return figure
+
+
+def _beside(figure: Figure, table: str, told: str) -> str:
+    return (
+        '<div style="display:flex;gap:1em;align-items:center;flex-wrap:wrap">'
+        f"{_image(figure, told)}{table}</div>"
+    )
+
+
+def _image(figure: Figure, told: str) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    held = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<img alt="{html.escape(told)}" src="data:image/png;base64,{held}">'
+
+
+def _table(figures: Mapping[str, str]) -> str:
+    rows = "".join(
+        f'<tr><th style="text-align:left">{html.escape(name)}</th>'
+        f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+        for name, value in figures.items()
+    )
+    return f"<table>{rows}</table>"
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return " × ".join(map(str, sizes))
