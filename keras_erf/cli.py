@@ -44,7 +44,6 @@ app = typer.Typer(
     name="keras-erf",
     cls=OneLineGroup,
     help="What a Keras network really looks at: its theoretical and effective receptive fields.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     rich_markup_mode="rich",

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_erf import zoo
 from keras_erf.definitions import DEFINITIONS
 
 __all__ = [
@@ -97,12 +98,23 @@ def _model(help: str, *names: str, **options: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=MODEL_PANEL, **options)
 
 
+def _models(incomplete: str) -> list[str]:
+    """What the shell offers for a model: names of the zoo, model files, and folders."""
+    start = Path(incomplete)
+    folder = start if incomplete.endswith("/") else start.parent
+    here = sorted(folder.glob("*")) if folder.is_dir() else []
+    files = [f"{one}/" if one.is_dir() else str(one) for one in here]
+    fitting = [one for one in files if one.endswith((".keras", ".h5", "/"))]
+    return [one for one in (*zoo.available(), *fitting) if one.startswith(incomplete)]
+
+
 ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
         help="A .keras or .h5 file, a network of keras.applications, or one of the zoo.",
         show_default=False,
+        autocompletion=_models,
     ),
 ]
 

@@ -36,7 +36,14 @@ NAMES = (
 def reproduce(
     panel: Annotated[
         str,
-        typer.Argument(metavar="PANEL", help=f"{', '.join(NAMES)}; or {ALL}.", show_default=False),
+        typer.Argument(
+            metavar="PANEL",
+            help=f"{', '.join(NAMES)}; or {ALL}.",
+            show_default=False,
+            autocompletion=lambda incomplete: [
+                one for one in (*NAMES, ALL) if one.startswith(incomplete)
+            ],
+        ),
     ],
     runs: Annotated[
         int,

@@ -539,3 +539,27 @@ def test_analyze_an_application_without_weights(tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert "35x35" in result.output
+
+
+# --- Completion ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("keras-erf an", ["analyze"]),
+        ("keras-erf train c", ["cifar10", "camvid"]),
+        ("keras-erf analyze cifar_resnet", ["cifar_resnet14", "cifar_resnet36"]),
+        ("keras-erf trf nets/", ["nets/a.keras", "nets/b.h5", "nets/deep/"]),
+        ("keras-erf reproduce s", ["structures", "skip"]),
+    ],
+)
+def test_the_shell_completes(words, wanted, tmp_path, monkeypatch):
+    (tmp_path / "nets" / "deep").mkdir(parents=True)
+    for name in ("a.keras", "b.h5", "c.txt"):
+        (tmp_path / "nets" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    asked = {"_KERAS_ERF_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    asked["COMP_CWORD"] = str(len(words.split()) - 1)
+    result = CliRunner().invoke(app, [], prog_name="keras-erf", env=asked)
+    assert result.stdout.split() == wanted
