@@ -344,7 +344,8 @@ def finished(folder, depths) -> None:
         net = erf.zoo.build("plain", depth=depth, activation="relu", input_shape=(24, 24))
         erf.probe(net, samples=16).save(folder / f"{name}.npz")
     (folder / "erf").mkdir()
-    rows = "\n".join(f"{step},{step},last,{5 + step},0.1,0.5,0.01" for step in range(3))
+    sizes = (5, 4, 6) if depths["before"] < depths["after"] else (6, 5, 4)
+    rows = "\n".join(f"{at},{at},last,{size},0.1,0.5,0.01" for at, size in enumerate(sizes))
     head = "step,epoch,layer,size,size_error,ratio,ratio_error"
     (folder / "erf" / "erf.csv").write_text(f"{head}\n{rows}\n")
     (folder / "result.json").write_text(json.dumps({"test_accuracy": 0.5}))
@@ -358,7 +359,10 @@ def test_trainings_side_by_side(tmp_path):
     assert (found.frame["test_accuracy"] == 0.5).all()
     first, second = found.verdict.splitlines()
     assert first.startswith("grown: the field grew from")
+    assert first.endswith(" On the way it was smallest after epoch 1: 4.0 ± 0.1 px.")
     assert second.startswith("shrunk: the field shrank from")
+    # The smallest was the last.
+    assert "On the way" not in second
     assert len(found.history) == 6
     figure = found.plot()
     assert len([ax for part in figure.subfigs for ax in part.axes if ax.images]) == 6

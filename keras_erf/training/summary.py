@@ -90,11 +90,11 @@ def summarise(folders: Mapping[str, str | Path]) -> Summary:
             )
         table = pd.read_csv(where / "erf" / "erf.csv")
         histories.append(table.assign(run=run))
-    frame = pd.DataFrame(rows)
-    return Summary(frame, pd.concat(histories, ignore_index=True), results, _verdict(frame))
+    frame, history = pd.DataFrame(rows), pd.concat(histories, ignore_index=True)
+    return Summary(frame, history, results, _verdict(frame, history))
 
 
-def _verdict(frame: pd.DataFrame) -> str:
+def _verdict(frame: pd.DataFrame, history: pd.DataFrame) -> str:
     lines = []
     for run, rows in frame.groupby("run", sort=False):
         of = {row["when"]: row for _, row in rows.iterrows()}
@@ -115,8 +115,16 @@ def _verdict(frame: pd.DataFrame) -> str:
             told.append(
                 f"{verb} from {one['erf_size']:.1f} ± {one['erf_size_error']:.1f} px ({when})"
             )
-        lines.append(
+        line = (
             f"{run}: the field {', and '.join(told)} to {after['erf_size']:.1f} ± "
             f"{after['erf_size_error']:.1f} px of {after['trf_size']:.0f} px."
         )
+        points = history[(history["run"] == run) & history["size"].notna()]
+        least = points.loc[points["size"].idxmin()]
+        if points["epoch"].min() < least["epoch"] < points["epoch"].max():
+            line += (
+                f" On the way it was smallest after epoch {least['epoch']:.0f}: "
+                f"{least['size']:.1f} ± {least['size_error']:.1f} px."
+            )
+        lines.append(line)
     return "\n".join(lines)
