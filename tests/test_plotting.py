@@ -164,11 +164,18 @@ def test_settings_are_left_and_nothing_is_shown_or_saved(maps, monkeypatch):
 def test_the_result_type_is_not_needed():
     assert not hasattr(plotting, "EffectiveReceptiveField")
     assert plotting.__all__ == [
+        "plot_grid",
+        "plot_growth",
         "plot_history",
+        "plot_ladder",
         "plot_map",
+        "plot_overlay",
+        "plot_pair",
         "plot_panel",
         "plot_profile",
+        "plot_radial",
         "plot_training",
+        "plot_volume",
     ]
 
 
