@@ -1,0 +1,111 @@
+"""One task in whatever process it runs: loads the model, probes, and hands back plain bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from keras_erf.errors import KerasERFError
+from keras_erf.studies.plan import ModelEntry, Task
+
+__all__ = ["Outcome", "measure"]
+
+# Samples of a step after memory ran out.
+SMALL_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task.
+
+    Args:
+        key: Of the task.
+        content: The result's file; `None` if it failed.
+        reason: Why it failed, in one line.
+    """
+
+    key: str
+    content: bytes | None = None
+    reason: str | None = None
+
+
+def measure(task: Task, cores: int | None = None) -> Outcome:
+    """Measures a task; whatever goes wrong with it is told, not raised.
+
+    Args:
+        task: What to measure.
+        cores: Threads of an operation, where TensorFlow has not started in this process yet.
+    """
+    _use_cores(cores)
+    try:
+        try:
+            return Outcome(task.key, _measured(task, None))
+        except Exception as error:
+            if not _out_of_memory(error):
+                raise
+        return Outcome(task.key, _measured(task, SMALL_BATCH))
+    except Exception as error:  # A study goes on: models and layers fail in any way they like.
+        text = " ".join(str(error).split())
+        known = isinstance(error, (KerasERFError, OSError))
+        told = text if known and text else f"{type(error).__name__}: {text}"
+        if _out_of_memory(error):
+            told = f"out of memory, with {SMALL_BATCH} samples at a time too: {told}"
+        return Outcome(task.key, reason=told[:500])
+
+
+def _measured(task: Task, batch_size: int | None) -> bytes:
+    from keras_erf.probing import probe
+    from keras_erf.sampling import ImageFolder
+
+    model, preprocess = _model(_frozen(task.model), task.content)
+    noise = not Path(task.inputs).is_dir()
+    result = probe(
+        model,
+        task.layer,
+        unit=task.unit,
+        inputs=task.inputs if noise else ImageFolder(task.inputs, preprocess),
+        samples=task.samples,
+        tolerance=task.tolerance,
+        definition=task.definition,
+        seed=task.seed,
+        batch_size=batch_size,
+        input_shape=task.model.input_shape,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "result.npz"
+        result.save(file)
+        return file.read_bytes()
+
+
+def _frozen(model: ModelEntry) -> tuple[Any, ...]:
+    """What a model is known by in this process."""
+    return model.source, model.weights, tuple(sorted(model.options.items())), model.unsafe
+
+
+# Tasks of one model come one after the other: the last one is kept.
+@lru_cache(maxsize=1)
+def _model(entry: tuple[Any, ...], content: str) -> tuple[Any, Any]:
+    from keras_erf.loading import load_quietly
+
+    source, weights, options, unsafe = entry
+    loaded = load_quietly(source, weights, dict(options), unsafe)
+    return loaded.model, loaded.preprocess
+
+
+def _use_cores(cores: int | None) -> None:
+    if cores is None:
+        return
+    import tensorflow as tf
+
+    # Once TensorFlow has started its threads they are what they are.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"

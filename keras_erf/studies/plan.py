@@ -1,0 +1,272 @@
+"""What a study is to measure: many models, layers, units, definitions and seeds, as one table."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from keras_erf.definitions import DEFINITIONS
+from keras_erf.errors import InvalidInputError
+from keras_erf.settings import check_whole
+
+__all__ = ["ModelEntry", "Study", "Task", "read_study"]
+
+Unit = tuple[int, ...] | Literal["center"]
+NOISES = ("normal", "uniform", "ones", "zeros")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model of a study, by reference: never the object, never code.
+
+    Args:
+        source: A `.keras` or `.h5` file, a network of `keras.applications`, or one of the zoo.
+        weights: As in `keras-erf analyze --weights`; `None` is the source's default.
+        options: Of the zoo's builder.
+        layers: Names of layers; none is the last one with spatial axes.
+        input_shape: Spatial sizes of the input; `None` is the model's own.
+        unsafe: Whether the file may run the Python code it carries.
+    """
+
+    source: str
+    weights: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] | None = None
+    unsafe: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One probe of a study; plain values all, so that it can be sent anywhere.
+
+    Args:
+        name: What the study calls the model.
+        model: Where it comes from.
+        content: Digest of the model's file; empty for models that are built.
+        layer: Name of the layer; `None` is the last one with spatial axes.
+        unit: Index of the unit, or `"center"`.
+        definition: Name of a definition.
+        seed: Of noise.
+        inputs: A kind of noise, or a folder of images.
+        samples: Number of samples; `None` is the default.
+        tolerance: As in `probe`.
+    """
+
+    name: str
+    model: ModelEntry
+    content: str
+    layer: str | None
+    unit: Unit
+    definition: str
+    seed: int
+    inputs: str
+    samples: int | None
+    tolerance: float | None
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of all that the result depends on: the name is not among it."""
+        about = {key: value for key, value in asdict(self).items() if key != "name"}
+        about["model"] = {key: about["model"][key] for key in self._decisive()}
+        text = json.dumps(about, sort_keys=True, default=list)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def _decisive(self) -> list[str]:
+        # A file is what it holds, wherever it lies; a task has its own layer.
+        gone = {"layers", "unsafe"} | ({"source"} if self.content else set())
+        return [one.name for one in fields(self.model) if one.name not in gone]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything times everything: each layer of each model, for each unit, definition and seed.
+
+    Example:
+
+    ```python
+    study = Study(models={"small": ModelEntry("cifar_resnet14")}, seeds=(0, 1, 2))
+    len(study.tasks())
+    ```
+
+    Args:
+        models: By the names they shall have.
+        units: Indices, or `"center"`.
+        definitions: Names of definitions.
+        seeds: Of noise.
+        inputs: A kind of noise, or a folder of images.
+        samples: Of each probe; `None` is the default.
+        tolerance: As in `probe`.
+
+    Raises:
+        InvalidInputError: A value is none of those.
+    """
+
+    models: Mapping[str, ModelEntry]
+    units: Sequence[Unit] = ("center",)
+    definitions: Sequence[str] = ("luo2016",)
+    seeds: Sequence[int] = (0,)
+    inputs: str = "normal"
+    samples: int | None = None
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise InvalidInputError("`models` must name at least one model. Received: none")
+        for name in ("units", "definitions", "seeds"):
+            values = getattr(self, name)
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+                raise InvalidInputError(
+                    f"`{name}` must be a list of at least one. Received: {name}={values!r}"
+                )
+        for definition in self.definitions:
+            if definition not in DEFINITIONS:
+                raise InvalidInputError(
+                    f"`definitions` must be among {', '.join(DEFINITIONS)}. "
+                    f"Received: {definition!r}"
+                )
+        for seed in self.seeds:
+            check_whole("seeds", seed, 0)
+        for unit in self.units:
+            indices = isinstance(unit, (list, tuple)) and all(
+                isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in unit
+            )
+            if unit != "center" and not (indices and unit):
+                raise InvalidInputError(
+                    f"`units` must be 'center' or indices such as [7, 7]. Received: {unit!r}"
+                )
+        if self.samples is not None:
+            check_whole("samples", self.samples, 1)
+        if self.inputs not in NOISES and not Path(self.inputs).is_dir():
+            raise InvalidInputError(
+                f"`inputs` must be one of {', '.join(NOISES)}, or a folder of images. "
+                f"Received: inputs={self.inputs!r}"
+            )
+
+    def tasks(self) -> list[Task]:
+        """All probes, those of one model together, each once."""
+        found: dict[str, Task] = {}
+        for name, model in self.models.items():
+            content = _content(model.source)
+            layers: tuple[str | None, ...] = model.layers or (None,)
+            for layer, unit, definition, seed in itertools.product(
+                layers, self.units, self.definitions, self.seeds
+            ):
+                task = Task(
+                    name,
+                    model,
+                    content,
+                    layer,
+                    unit if isinstance(unit, str) else tuple(unit),
+                    definition,
+                    seed,
+                    self.inputs,
+                    self.samples,
+                    self.tolerance,
+                )
+                found.setdefault(task.key, task)
+        return list(found.values())
+
+
+def read_study(path: str | os.PathLike[str]) -> Study:
+    """Reads a study from a TOML file.
+
+    ```toml
+    seeds = [0, 1]
+    definitions = ["luo2016", "luo2016-squared"]
+    samples = 64
+
+    [models.small]
+    source = "cifar_resnet14"
+    layers = ["stage2_block2_out", "stage3_block2_out"]
+    input_shape = [64, 64]
+
+    [models.mine]
+    source = "mine.keras"
+    ```
+
+    Paths are relative to the file.
+
+    Raises:
+        InvalidInputError: The file cannot be read, or holds anything else.
+    """
+    file = Path(path)
+    try:
+        held = _parse(file.read_bytes().decode("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InvalidInputError(
+            f"`FILE` must be a study in TOML: {reason}. Received: {str(path)!r}"
+        ) from error
+    tables = held.pop("models", None)
+    if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
+        raise InvalidInputError(
+            "`FILE` must have a table for each model, such as [models.small] with a `source`. "
+            f"Received: {str(path)!r}"
+        )
+    _check_names(held, Study, "the study")
+    models = {}
+    for name, table in tables.items():
+        _check_names(table, ModelEntry, f"models.{name}")
+        if not isinstance(table.get("source"), str):
+            raise InvalidInputError(
+                f"`source` of models.{name} must be a model's file or name. "
+                f"Received: {table.get('source')!r}"
+            )
+        layers = table.get("layers", ())
+        shape = table.get("input_shape")
+        models[name] = ModelEntry(
+            **{
+                **table,
+                "source": _placed(table["source"], file.parent),
+                "layers": (layers,) if isinstance(layers, str) else tuple(layers),
+                "input_shape": None if shape is None else tuple(shape),
+            }
+        )
+    if isinstance(held.get("inputs"), str) and held["inputs"] not in NOISES:
+        held["inputs"] = str(file.parent / held["inputs"])
+    return Study(models, **held)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        import tomllib
+    except ImportError:  # Python 3.10
+        import tomli as tomllib  # type: ignore[no-redef]
+    return tomllib.loads(text)
+
+
+def _check_names(held: Mapping[str, Any], kind: type, where: str) -> None:
+    known = [one.name for one in fields(kind)]
+    for name in held:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InvalidInputError(
+                f"`{name}` is nothing that {where} has; it may have {', '.join(known)}.{hint} "
+                f"Received: {name} = {held[name]!r}"
+            )
+
+
+def _placed(source: str, folder: Path) -> str:
+    """A file beside the study's, or a name as it stands."""
+    return str(folder / source) if (folder / source).is_file() else source
+
+
+def _content(source: str) -> str:
+    """Digest of a model's file; empty if it is none."""
+    if not Path(source).is_file():
+        return ""
+    digest = hashlib.blake2b(digest_size=16)
+    with open(source, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,173 @@
+"""Runs a study: what is missing of it, here or on a cluster, and nothing twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.progress import Progress, shown
+from keras_erf.settings import check_whole
+from keras_erf.studies.measuring import Outcome, measure
+from keras_erf.studies.plan import Study, Task
+from keras_erf.studies.store import DONE, FAILED, StudyStore
+
+__all__ = ["ENGINES", "run_study"]
+
+# What joblib calls them.
+ENGINES = {"local": "loky", "dask": "dask", "ray": "ray"}
+# Tasks that are claimed at a time, for each worker.
+WINDOW = 8
+# A task that was at work when so many workers died is measured alone, to tell whether it kills.
+SUSPECT = 3
+# How often to look whether another process has finished what it claimed, in seconds.
+PAUSE = 0.5
+# Errors that say a worker's process is gone, of joblib, Dask and Ray.
+DEATHS = {
+    "TerminatedWorkerError", "BrokenProcessPool", "KilledWorker", "WorkerCrashedError",
+    "RayActorError", "ActorDiedError", "CommClosedError",
+}  # fmt: skip
+
+
+def run_study(
+    study: Study,
+    out: str | os.PathLike[str],
+    *,
+    engine: str = "local",
+    workers: int = 1,
+    retry_failed: bool = False,
+    progress: bool | Progress | None = None,
+) -> StudyStore:
+    """Measures what is missing of a study.
+
+    Results land one by one in the folder `out`. Interrupted or killed, the same call goes on;
+    several processes may work on one folder. A task that fails is noted with its reason, and the
+    others go on.
+
+    Args:
+        study: What to measure.
+        out: Folder of the results.
+        engine: `"local"` for processes of this machine; `"dask"` or `"ray"` for the cluster that
+            the running Dask client or Ray session is of.
+        workers: How many tasks to work on at a time. One, locally, stays in this process; of
+            several each gets its share of the cores.
+        retry_failed: Whether to try those again that failed before.
+        progress: `True` shows a bar; a function is called with the numbers of tasks that are done
+            and wanted.
+
+    Returns:
+        The store of results.
+
+    Raises:
+        InvalidInputError: An argument is none of those, or the folder cannot be written.
+    """
+    if engine not in ENGINES:
+        raise InvalidInputError(
+            f"`engine` must be one of {', '.join(ENGINES)}. Received: engine={engine!r}"
+        )
+    check_whole("workers", workers, 1)
+    store, tasks = StudyStore(out), study.tasks()
+    settled = {DONE} if retry_failed else {DONE, FAILED}
+    states = store.states()
+    waiting = [task for task in tasks if states.get(task.key) not in settled]
+    deaths = Counter[str]()
+    with shown(progress, "Measuring") as tell:
+        tell(len(tasks) - len(waiting), len(tasks))
+        while waiting:
+            with contextlib.ExitStack() as claims:
+                claimed = _claim(store, waiting, WINDOW * workers, claims)
+                # What another process finished meanwhile is done.
+                now = store.states()
+                fresh = [task for task in claimed if now.get(task.key) != DONE]
+                settled_here = {task.key for task in claimed} - {task.key for task in fresh}
+                for task, outcome in _work(fresh, engine, workers, deaths):
+                    _keep(store, task, outcome)
+                    settled_here.add(task.key)
+                    tell(len(tasks) - len(waiting) + len(settled_here), len(tasks))
+            waiting = [task for task in waiting if task.key not in settled_here]
+            if waiting and not claimed:
+                time.sleep(PAUSE)
+                now = store.states()
+                waiting = [task for task in waiting if now.get(task.key) not in settled]
+    return store
+
+
+def _claim(
+    store: StudyStore, waiting: Sequence[Task], most: int, claims: contextlib.ExitStack
+) -> list[Task]:
+    """The first tasks that no other process works on."""
+    claimed: list[Task] = []
+    for task in waiting:
+        if len(claimed) == most:
+            break
+        if claims.enter_context(store.claimed(task.key)):
+            claimed.append(task)
+    return claimed
+
+
+def _keep(store: StudyStore, task: Task, outcome: Outcome) -> None:
+    if outcome.content is None:
+        store.fail(task, outcome.reason or "no reason was given")
+    else:
+        store.put(task, outcome.content)
+
+
+def _work(
+    tasks: Sequence[Task], engine: str, workers: int, deaths: Counter[str]
+) -> Iterator[tuple[Task, Outcome]]:
+    """Outcomes as they come; tasks that a dead worker took with it are left out."""
+    if engine == "local" and workers == 1:
+        for task in tasks:
+            yield task, measure(task)
+        return
+    by_key = {task.key: task for task in tasks}
+    suspects = [task for task in tasks if deaths[task.key] >= SUSPECT]
+    for task in suspects:
+        del by_key[task.key]
+        try:
+            (outcome,) = _parallel([task], engine, workers)
+        except Exception as error:
+            if type(error).__name__ not in DEATHS:
+                raise
+            outcome = Outcome(
+                task.key, reason="the process that measured it died, alone too: out of memory?"
+            )
+        yield task, outcome
+    try:
+        for outcome in _parallel(list(by_key.values()), engine, workers):
+            yield by_key.pop(outcome.key), outcome
+    except Exception as error:
+        if type(error).__name__ not in DEATHS:
+            raise
+        deaths.update(by_key)
+
+
+def _parallel(tasks: Sequence[Task], engine: str, workers: int) -> Iterator[Outcome]:
+    """Outcomes of several processes, in the order they come in."""
+    import joblib
+
+    if not tasks:
+        return
+    cores = max((os.cpu_count() or 1) // workers, 1) if engine == "local" else None
+    try:
+        with joblib.parallel_config(backend=ENGINES[engine], n_jobs=_processes(engine, workers)):
+            pool: Any = joblib.Parallel(
+                return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1
+            )
+            yield from pool(joblib.delayed(measure)(task, cores) for task in tasks)
+    except (ImportError, ValueError) as error:
+        if engine == "local":
+            raise
+        raise InvalidInputError(
+            f"`engine` {engine!r} needs the extra of that name, and a running client: pip install "
+            f"'keras-erf[{engine}]'. Received: {' '.join(str(error).split())[:200]}"
+        ) from error
+
+
+def _processes(engine: str, workers: int) -> int:
+    # One would stay in this process, which must outlive its workers.
+    return max(workers, 2) if engine == "local" else workers

@@ -1,0 +1,252 @@
+"""Where a study's results are kept: one file each, and an index that is safe against crashes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from keras_erf.effective import EffectiveReceptiveField, load
+from keras_erf.errors import InvalidInputError
+from keras_erf.studies.plan import Task
+from keras_erf.writing import written_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["StudyStore"]
+
+INDEX, FORMAT = "index.sqlite", "1"
+# Seconds to wait for another process that writes to the index.
+PATIENCE = 60.0
+DONE, FAILED = "done", "failed"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS results (
+    key TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    task TEXT NOT NULL,
+    figures TEXT,
+    digest TEXT,
+    reason TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_state ON results (state);
+"""
+
+
+class StudyStore:
+    """The results of a study in a folder.
+
+    Each result is an `.npz` file, written whole or not at all; then its line goes into the index,
+    an SQLite database, with its figures and the file's check sum. So a line that is there has
+    its file, and what was cut off by a crash is measured again.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        InvalidInputError: The folder holds something else, or cannot be written.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._connected() as database:
+                database.executescript(SCHEMA)
+                database.execute("INSERT OR IGNORE INTO about VALUES ('format', ?)", (FORMAT,))
+                (found,) = database.execute(
+                    "SELECT value FROM about WHERE name = 'format'"
+                ).fetchone()
+        except (OSError, sqlite3.Error) as error:
+            raise InvalidInputError(
+                f"`out` must be a folder for a study's results: {error}. Received: {str(folder)!r}"
+            ) from error
+        if found != FORMAT:
+            raise InvalidInputError(
+                f"`out` holds results of format {found}, and this version reads {FORMAT}. "
+                f"Received: {str(folder)!r}"
+            )
+
+    # --- Writing ---------------------------------------------------------------------------------
+
+    def put(self, task: Task, content: bytes) -> None:
+        """Keeps a result's file, and its line in the index after it."""
+        file = self.file(task.key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(file) as temporary:
+            temporary.write_bytes(content)
+        # Read as any file would be: what cannot be read is no result.
+        figures = load(file).summary()
+        self._write(task, DONE, figures=figures, digest=_digest(content))
+
+    def fail(self, task: Task, reason: str) -> None:
+        """Notes that a task failed, and why."""
+        self._write(task, FAILED, reason=reason)
+
+    def _write(
+        self,
+        task: Task,
+        state: str,
+        *,
+        figures: Mapping[str, Any] | None = None,
+        digest: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        told = None if figures is None else json.dumps(figures, default=_listed)
+        about = json.dumps(asdict(task), default=list)
+        with self._connected() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)",
+                (task.key, state, about, told, digest, reason),
+            )
+
+    @contextlib.contextmanager
+    def claimed(self, key: str) -> Iterator[bool]:
+        """Whether this process may work on a task: another one's claim ends with its process."""
+        folder = self.folder / "claims"
+        folder.mkdir(exist_ok=True)
+        lock = FileLock(folder / f"{key}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            # Nobody waits for it, and who opened it meanwhile finds the task settled.
+            with contextlib.suppress(OSError):
+                os.unlink(lock.lock_file)
+            lock.release()
+
+    # --- Reading ---------------------------------------------------------------------------------
+
+    def file(self, key: str) -> Path:
+        """Where a task's result is, or will be; a folder has the 256th part of them."""
+        return self.folder / "results" / key[:2] / f"{key}.npz"
+
+    def states(self) -> dict[str, str]:
+        """Of each key that is there, whether it is done or failed."""
+        with self._connected() as database:
+            return dict(database.execute("SELECT key, state FROM results"))
+
+    def counts(self) -> Counter[str]:
+        """How many are done, and how many failed."""
+        with self._connected() as database:
+            found = database.execute("SELECT state, COUNT(*) FROM results GROUP BY state")
+            return Counter(dict(found.fetchall()))
+
+    def failures(self) -> list[tuple[dict[str, Any], str]]:
+        """The tasks that failed, with their reasons."""
+        with self._connected() as database:
+            found = database.execute(
+                "SELECT task, reason FROM results WHERE state = ? ORDER BY key", (FAILED,)
+            ).fetchall()
+        return [(json.loads(task), reason) for task, reason in found]
+
+    def load(self, key: str) -> EffectiveReceptiveField:
+        """A result.
+
+        Raises:
+            InvalidInputError: It is not there, or its file is not what was written.
+        """
+        with self._connected() as database:
+            row = database.execute(
+                "SELECT digest FROM results WHERE key = ? AND state = ?", (key, DONE)
+            ).fetchone()
+        if row is None:
+            raise InvalidInputError(f"`key` must be that of a finished task. Received: {key!r}")
+        file = self.file(key)
+        if not file.exists() or _digest(file.read_bytes()) != row[0]:
+            raise InvalidInputError(
+                f"The result of {key} is not what was written: call `check` with "
+                f"`repair=True`, and run the study again. Received: {str(file)!r}"
+            )
+        return load(file)
+
+    def check(self, *, repair: bool = False) -> list[str]:
+        """Keys whose files are missing or changed.
+
+        Args:
+            repair: Whether to drop their lines, so that the next run measures them again.
+        """
+        with self._connected() as database:
+            lines = database.execute(
+                "SELECT key, digest FROM results WHERE state = ?", (DONE,)
+            ).fetchall()
+        broken = [
+            key
+            for key, digest in lines
+            if not self.file(key).exists() or _digest(self.file(key).read_bytes()) != digest
+        ]
+        if repair:
+            with self._connected() as database:
+                database.executemany(
+                    "DELETE FROM results WHERE key = ?", [(key,) for key in broken]
+                )
+        return broken
+
+    def frame(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
+        """A `pandas.DataFrame` with a row for each finished task; lengths in input pixels.
+
+        Args:
+            keys: Of these tasks only; `None` is all.
+        """
+        import pandas as pd
+
+        wanted = None if keys is None else set(keys)
+        with self._connected() as database:
+            lines = database.execute(
+                "SELECT key, task, figures FROM results WHERE state = ? ORDER BY key", (DONE,)
+            )
+            rows = [
+                _row(json.loads(task), json.loads(figures), key)
+                for key, task, figures in lines
+                if wanted is None or key in wanted
+            ]
+        return pd.DataFrame(rows)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """The index; what is written inside is there as a whole, or not at all."""
+        database = sqlite3.connect(self.folder / INDEX, timeout=PATIENCE)
+        try:
+            with database:
+                yield database
+        finally:
+            database.close()
+
+
+def _row(task: Mapping[str, Any], figures: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A line of the table: the task, then what was measured, a column for each axis."""
+    row: dict[str, Any] = {
+        "model": task["name"],
+        "source": task["model"]["source"],
+        "layer": figures["layer"],
+        "seed": task["seed"],
+        "inputs": task["inputs"],
+    }
+    for name, value in figures.items():
+        if isinstance(value, list):
+            row.update({f"{name}_{axis}": one for axis, one in enumerate(value)})
+        elif name not in row:
+            row[name] = value
+    return {**row, "key": key}
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
