@@ -37,6 +37,7 @@ setup(
         "keras_erf.plotting",
         "keras_erf.rules",
         "keras_erf.squaring",
+        "keras_erf.studies",
         "keras_erf.theory",
         "keras_erf.training",
     ],
@@ -49,6 +50,8 @@ setup(
     include_package_data=False,
     python_requires=">=3.10",
     install_requires=[
+        "filelock>=3.13",
+        "joblib>=1.4",
         "keras>=3.10",
         "matplotlib>=3.8",
         "numpy>=1.26",
@@ -58,9 +61,13 @@ setup(
         "scipy>=1.11.4",
         "seaborn>=0.13.2",
         "tensorflow>=2.19",
+        "tomli>=2.0; python_version < '3.11'",
         "typer>=0.16",
     ],
     extras_require={
+        "dask": ["dask>=2024.1", "distributed>=2024.1"],
+        "parquet": ["pyarrow>=15"],
+        "ray": ["ray>=2.9"],
         "tensorboard": ["tensorboard>=2.19"],
         "test": [
             "build>=1.2",

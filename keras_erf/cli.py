@@ -37,6 +37,7 @@ from keras_erf.options import (
     layer_option,
 )
 from keras_erf.reproducing import reproduce
+from keras_erf.studying import app as study
 
 __all__ = ["main"]
 
@@ -126,6 +127,7 @@ def list_zoo(as_json: JsonOption = False) -> None:
 
 app.command()(reproduce)
 app.command()(train)
+app.add_typer(study, name="study")
 
 
 def main() -> None:

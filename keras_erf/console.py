@@ -35,6 +35,7 @@ __all__ = [
     "print_json",
     "print_profile",
     "print_results",
+    "print_study",
     "print_training",
     "print_verdict",
     "print_zoo",
@@ -85,6 +86,21 @@ def print_verdict(report: Mapping[str, Any]) -> None:
     for line in lines:
         console.print(Padding(line, (0, 0, 0, 2)), width=min(console.width, TEXT_WIDTH))
     console.print()
+
+
+def print_study(told: Mapping[str, Any]) -> None:
+    """How far a study is, and what failed, the same reasons together."""
+    console = _console()
+    console.print(f"{told['done']} done, {told['failed']} failed, in {told['folder']}")
+    reasons: dict[str, list[Mapping[str, Any]]] = {}
+    for one in told["failures"]:
+        reasons.setdefault(one["reason"], []).append(one)
+    for reason, tasks in reasons.items():
+        names = sorted({str(one["name"]) for one in tasks})
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        console.print(f"{_counted(len(tasks), 'task')} of {', '.join(names[:3])}{more}: {reason}")
+    if told["failures"]:
+        console.print("Once mended, --retry-failed repeats them.")
 
 
 def print_zoo(models: Mapping[str, Facts]) -> None:

@@ -77,6 +77,11 @@ class StudyStore:
                 f"Received: {str(folder)!r}"
             )
 
+    @staticmethod
+    def exists(folder: str | os.PathLike[str]) -> bool:
+        """Whether a folder holds results of a study."""
+        return (Path(folder) / INDEX).is_file()
+
     # --- Writing ---------------------------------------------------------------------------------
 
     def put(self, task: Task, content: bytes) -> None:
@@ -216,6 +221,23 @@ class StudyStore:
             ]
         return pd.DataFrame(rows)
 
+    def export(self, path: str | os.PathLike[str]) -> int:
+        """Writes the frame to a `.csv` or `.parquet` file; returns its number of rows.
+
+        Raises:
+            InvalidInputError: The file has another suffix, or pyarrow is not there for Parquet.
+        """
+        target, frame = Path(path), self.frame()
+        suffix = target.suffix.lower()
+        if suffix not in (".csv", ".parquet"):
+            raise InvalidInputError(f"`path` must end in .csv or .parquet. Received: {str(path)!r}")
+        with written_whole(target) as temporary:
+            if suffix == ".csv":
+                frame.to_csv(temporary, index=False)
+            else:
+                _write_parquet(frame, temporary)
+        return len(frame)
+
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """The index; what is written inside is there as a whole, or not at all."""
@@ -225,6 +247,16 @@ class StudyStore:
                 yield database
         finally:
             database.close()
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    try:
+        frame.to_parquet(path, index=False)
+    except ImportError as error:
+        raise InvalidInputError(
+            "`path` in Parquet needs the extra of that name: pip install 'keras-erf[parquet]'. "
+            f"Received: {' '.join(str(error).split())[:120]}"
+        ) from error
 
 
 def _row(task: Mapping[str, Any], figures: Mapping[str, Any], key: str) -> dict[str, Any]:

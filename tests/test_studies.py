@@ -1,0 +1,422 @@
+"""Studies: what they ask for, that nothing of it is lost, done twice or different."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import keras_erf as erf
+from keras_erf import cli, zoo
+from keras_erf.errors import InvalidInputError
+from keras_erf.studies import ModelEntry, Study, StudyStore, read_study, run_study, running
+from keras_erf.studies.measuring import Outcome, measure
+
+SMALL = ModelEntry("plain", options={"depth": 2}, input_shape=(9, 9))
+STUDY = Study({"small": SMALL}, seeds=(0, 1), samples=4)
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    """A result's file."""
+    outcome = measure(STUDY.tasks()[0])
+    assert outcome.content is not None
+    return outcome.content
+
+
+# --- What is asked for ---------------------------------------------------------------------------
+
+
+def test_a_study_is_everything_times_everything():
+    models = {"a": replace(SMALL, layers=("conv1", "conv2")), "b": SMALL}
+    study = Study(models, units=("center", (1, 2)), definitions=("luo2016", "replknet"), seeds=(5,))
+    tasks = study.tasks()
+    assert len(tasks) == (2 + 1) * 2 * 2
+    assert len({task.key for task in tasks}) == len(tasks)
+    assert {task.unit for task in tasks} == {"center", (1, 2)}
+
+
+def test_a_task_is_known_by_what_its_result_depends_on(tmp_path):
+    (task,) = Study({"a": SMALL}).tasks()
+    (named,) = Study({"b": SMALL}).tasks()
+    assert task.key == named.key
+    for change in ({"seed": 1}, {"samples": 3}, {"layer": "conv1"}, {"definition": "replknet"}):
+        assert replace(task, **change).key != task.key
+    # A file is what it holds.
+    net = zoo.build("plain", depth=1)
+    for name in ("one.keras", "two.keras"):
+        net.save(tmp_path / name)
+    (tmp_path / "two.keras").write_bytes((tmp_path / "one.keras").read_bytes())
+    one, two = (
+        Study({"m": ModelEntry(str(tmp_path / name))}).tasks()[0].key
+        for name in ("one.keras", "two.keras")
+    )
+    assert one == two
+    with (tmp_path / "two.keras").open("ab") as file:
+        file.write(b"x")
+    assert Study({"m": ModelEntry(str(tmp_path / "two.keras"))}).tasks()[0].key != one
+
+
+def test_a_study_of_a_file(tmp_path):
+    zoo.build("plain", depth=1).save(tmp_path / "mine.keras")
+    (tmp_path / "study.toml").write_text(
+        """
+        seeds = [0, 1]
+        units = ["center", [2, 3]]
+        samples = 4
+        [models.small]
+        source = "plain"
+        options = {depth = 2}
+        layers = ["conv1", "conv2"]
+        input_shape = [9, 9]
+        [models.mine]
+        source = "mine.keras"
+        """
+    )
+    study = read_study(tmp_path / "study.toml")
+    assert study.models["small"] == replace(SMALL, layers=("conv1", "conv2"))
+    assert study.models["mine"].source == str(tmp_path / "mine.keras")
+    assert len(study.tasks()) == 3 * 2 * 2
+    assert study.tasks()[-1].content
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "`FILE` must be a study in TOML: No such file"),
+        ("seeds = [", "`FILE` must be a study in TOML: "),
+        ("seeds = [0]", "`FILE` must have a table for each model"),
+        ("seed = [0]\n[models.a]\nsource = 'plain'", "Did you mean 'seeds'"),
+        ("[models.a]\nlayer = 'x'", "`layer` is nothing that models.a has"),
+        ("[models.a]\nlayers = ['x']", "`source` of models.a must be"),
+        ("seeds = [-1]\n[models.a]\nsource = 'plain'", "`seeds` must be a whole number"),
+        ("definitions = ['luo']\n[models.a]\nsource = 'plain'", "`definitions` must be among"),
+        ("units = ['top']\n[models.a]\nsource = 'plain'", "`units` must be 'center' or indices"),
+        ("inputs = 'photos'\n[models.a]\nsource = 'plain'", "`inputs` must be one of normal"),
+    ],
+)
+def test_mistakes_in_a_file_are_told(text, message, tmp_path):
+    if text is not None:
+        (tmp_path / "study.toml").write_text(text)
+    with pytest.raises(InvalidInputError, match=message):
+        read_study(tmp_path / "study.toml")
+
+
+# --- The store -----------------------------------------------------------------------------------
+
+
+def test_a_result_is_kept_as_it_was(tmp_path, content):
+    store, (task, other) = StudyStore(tmp_path), STUDY.tasks()
+    store.put(task, content)
+    store.fail(other, "because")
+    again = StudyStore(tmp_path)
+    wanted = erf.probe(zoo.build("plain", depth=2), samples=4, input_shape=(9, 9))
+    np.testing.assert_allclose(again.load(task.key).map, wanted.map, rtol=1e-6)
+    assert again.counts() == {"done": 1, "failed": 1}
+    ((failed, reason),) = again.failures()
+    assert (failed["seed"], reason) == (1, "because")
+    (row,) = again.frame().to_dict("records")
+    assert row["erf_size"] == pytest.approx(wanted.size)
+    assert (row["model"], row["seed"], row["layer"]) == ("small", 0, "conv2")
+    assert (row["trf_size_0"], row["trf_size_1"]) == (5, 5)
+    with pytest.raises(InvalidInputError, match="`key` must be that of a finished task"):
+        again.load(other.key)
+
+
+@pytest.mark.parametrize("harm", ["changed", "missing"])
+def test_a_result_that_was_harmed_is_found_and_measured_again(harm, tmp_path, content):
+    store, (task, _) = StudyStore(tmp_path), STUDY.tasks()
+    store.put(task, content)
+    assert store.check() == []
+    file = store.file(task.key)
+    if harm == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InvalidInputError, match="is not what was written"):
+        store.load(task.key)
+    assert store.check() == [task.key]
+    assert store.check(repair=True) == [task.key]
+    assert store.states() == {}
+
+
+def test_what_is_no_result_is_not_kept(tmp_path):
+    store, (task, _) = StudyStore(tmp_path), STUDY.tasks()
+    with pytest.raises(InvalidInputError, match=r"`path` must be an \.npz file"):
+        store.put(task, b"rubbish")
+    assert store.states() == {}
+
+
+def test_folders_that_do_not_fit(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InvalidInputError, match="`out` must be a folder"):
+        StudyStore(tmp_path / "file")
+    (tmp_path / "index.sqlite").write_bytes(b"no database, but longer than a header of one" * 9)
+    with pytest.raises(InvalidInputError, match="`out` must be a folder"):
+        StudyStore(tmp_path)
+    later = StudyStore(tmp_path / "later")
+    with later._connected() as database:
+        database.execute("UPDATE about SET value = '99'")
+    with pytest.raises(InvalidInputError, match="holds results of format 99"):
+        StudyStore(tmp_path / "later")
+
+
+HOLD = """
+import sys, time
+from keras_erf.studies.store import StudyStore
+with StudyStore(sys.argv[1]).claimed("a") as mine:
+    print(mine, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_claim_ends_with_its_process(tmp_path):
+    store = StudyStore(tmp_path)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline().strip() == b"True"
+    with store.claimed("a") as mine, store.claimed("b") as other:
+        assert (mine, other) == (False, True)
+    holder.kill()
+    holder.communicate()
+    with store.claimed("a") as mine:
+        assert mine
+    assert not list((tmp_path / "claims").glob("b*"))
+
+
+def test_the_table_in_files(tmp_path, content):
+    store = StudyStore(tmp_path / "store")
+    for task in STUDY.tasks():
+        store.put(task, content)
+    assert store.export(tmp_path / "t.csv") == 2
+    read = pd.read_csv(tmp_path / "t.csv")
+    pd.testing.assert_frame_equal(read, store.frame(), check_dtype=False)
+    with pytest.raises(InvalidInputError, match=r"`path` must end in \.csv or \.parquet"):
+        store.export(tmp_path / "t.xlsx")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    assert store.export(tmp_path / "t.parquet") == 2
+    again = pd.read_parquet(tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(again, store.frame(), check_dtype=False)
+
+
+# --- Running -------------------------------------------------------------------------------------
+
+
+def test_results_are_those_of_a_probe_and_failures_do_not_stop_it(tmp_path):
+    (tmp_path / "broken.keras").write_bytes(b"PK rubbish")
+    models = {
+        "broken": ModelEntry(str(tmp_path / "broken.keras")),
+        "small": replace(SMALL, layers=("conv1", "nowhere")),
+        "unknown": ModelEntry("Resnet5000"),
+    }
+    told = []
+    study = Study(models, samples=4, seeds=(3,))
+    store = run_study(study, tmp_path / "out", progress=lambda *counts: told.append(counts))
+    assert store.counts() == {"done": 1, "failed": 3}
+    assert told[0] == (0, 4)
+    assert told[-1] == (4, 4)
+    net = zoo.build("plain", depth=2)
+    wanted = erf.probe(net, "conv1", samples=4, seed=3, input_shape=(9, 9))
+    (done,) = (key for key, state in store.states().items() if state == "done")
+    np.testing.assert_allclose(store.load(done).map, wanted.map, rtol=1e-6)
+    reasons = {task["name"]: reason for task, reason in store.failures()}
+    assert "`MODEL` must be a whole model saved by Keras" in reasons["broken"]
+    assert "Nearest names" in reasons["small"]
+    assert "`MODEL` must be a .keras or .h5 file" in reasons["unknown"]
+
+
+@pytest.fixture
+def counted(monkeypatch, content):
+    """Tasks as they are measured, each a copy of one result; tasks of `failing` fail."""
+
+    class Counted(list):
+        def __init__(self) -> None:
+            super().__init__()
+            self.failing: set[int] = set()
+
+    calls = Counted()
+
+    def measured(task, cores=None):
+        calls.append(task.seed)
+        if task.seed in calls.failing:
+            return Outcome(task.key, reason="asked to")
+        return Outcome(task.key, content)
+
+    monkeypatch.setattr(running, "measure", measured)
+    return calls
+
+
+def test_only_what_is_missing_is_measured(tmp_path, counted):
+    study = Study({"small": SMALL}, seeds=(0, 1, 2))
+    run_study(replace(study, seeds=(0, 2)), tmp_path)
+    assert counted == [0, 2]
+    run_study(study, tmp_path)
+    assert counted == [0, 2, 1]
+
+
+def test_failures_are_repeated_when_asked(tmp_path, counted):
+    study = Study({"small": SMALL}, seeds=(0, 1, 2))
+    counted.failing = {1}
+    assert run_study(study, tmp_path).counts() == {"done": 2, "failed": 1}
+    run_study(study, tmp_path)
+    assert counted == [0, 1, 2]
+    counted.failing = set()
+    assert run_study(study, tmp_path, retry_failed=True).counts() == {"done": 3}
+    assert counted == [0, 1, 2, 1]
+
+
+def test_an_interruption_keeps_what_is_there(tmp_path, counted, monkeypatch, content):
+    def interrupted(task, cores=None):
+        if task.seed == 2:
+            raise KeyboardInterrupt
+        return Outcome(task.key, content)
+
+    study = Study({"small": SMALL}, seeds=(0, 1, 2, 3))
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "measure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(study, tmp_path)
+    assert StudyStore(tmp_path).counts() == {"done": 2}
+    run_study(study, tmp_path)
+    assert counted == [2, 3]
+
+
+def test_what_another_process_works_on_is_waited_for(tmp_path, counted, content, monkeypatch):
+    study = Study({"small": SMALL}, seeds=(0, 1))
+    first, _ = study.tasks()
+    store, slept = StudyStore(tmp_path), []
+    claim = store.claimed(first.key)
+    claim.__enter__()
+
+    def other_finishes(seconds):
+        slept.append(seconds)
+        store.put(first, content)
+        claim.__exit__(None, None, None)
+
+    monkeypatch.setattr(time, "sleep", other_finishes)
+    run_study(study, tmp_path)
+    assert counted == [1]
+    assert len(slept) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"engine": "spark"}, "`engine` must be one of local, dask, ray"),
+        ({"workers": 0}, "`workers` must be a whole number of at least 1"),
+    ],
+)
+def test_mistakes_are_told(options, text, tmp_path):
+    with pytest.raises(InvalidInputError, match=text):
+        run_study(STUDY, tmp_path, **options)
+
+
+def test_memory_that_runs_out_is_tried_again_with_less(monkeypatch, content):
+    tried = []
+
+    def hungry(task, batch_size):
+        tried.append(batch_size)
+        if batch_size is None or task.seed == 1:
+            raise MemoryError("no room")
+        return content
+
+    monkeypatch.setattr("keras_erf.studies.measuring._measured", hungry)
+    first, second = STUDY.tasks()
+    assert measure(first).content == content
+    assert tried == [None, 2]
+    reason = measure(second).reason
+    assert reason is not None
+    assert reason.startswith("out of memory, with 2 samples at a time too: MemoryError")
+
+
+RUN = """
+import sys
+from pathlib import Path
+from keras_erf.studies import read_study, run_study
+run_study(read_study(sys.argv[1]), sys.argv[2], workers=2)
+"""
+
+
+def test_a_killed_worker_costs_nothing(tmp_path):
+    """Several processes, one of which is killed at work, end where one process does."""
+    seeds = list(range(12))
+    (tmp_path / "study.toml").write_text(
+        f"seeds = {seeds}\nsamples = 4\n[models.small]\nsource = 'plain'\n"
+        "options = {depth = 2}\ninput_shape = [9, 9]\n"
+    )
+    command = [sys.executable, "-c", RUN, str(tmp_path / "study.toml"), str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=dict(os.environ))
+    killed = False
+    while process.poll() is None:
+        done = StudyStore(tmp_path / "out").counts()["done"]
+        if not killed and done >= 2:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            working = [
+                child
+                for child in map(int, children)
+                if b"loky" in Path(f"/proc/{child}/cmdline").read_bytes()
+                and b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
+            ]
+            os.kill(working[0], signal.SIGKILL)
+            killed = True
+        time.sleep(0.02)
+    assert process.returncode == 0, process.communicate()[1][-2000:]
+    assert killed
+    found = StudyStore(tmp_path / "out")
+    assert found.counts() == {"done": 12}
+    whole = run_study(read_study(tmp_path / "study.toml"), tmp_path / "whole")
+    for key in whole.states():
+        np.testing.assert_allclose(found.load(key).map, whole.load(key).map, rtol=1e-6)
+
+
+# --- The commands --------------------------------------------------------------------------------
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.app, ["study", *map(str, arguments)])
+
+
+def test_the_commands(tmp_path, counted):
+    counted.failing = {1}
+    text = "seeds = [0, 1]\n[models.small]\nsource = 'plain'\n"
+    (tmp_path / "study.toml").write_text(text)
+    out = tmp_path / "out"
+    result = invoke("run", tmp_path / "study.toml", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "1 done, 1 failed" in result.stdout
+    assert "1 task of small: asked to" in result.stdout
+    told = json.loads(invoke("status", "--out", out, "--json").stdout)
+    assert (told["done"], told["failed"]) == (1, 1)
+    assert told["failures"][0]["reason"] == "asked to"
+    exported = invoke("export", tmp_path / "table.csv", "--out", out)
+    assert exported.stdout.startswith("1 rows are in ")
+    assert len(pd.read_csv(tmp_path / "table.csv")) == 1
+    counted.failing = set()
+    again = invoke("run", tmp_path / "study.toml", "--out", out, "--retry-failed")
+    assert "2 done, 0 failed" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["status"], "`--out` must be a folder of `keras-erf study run`"),
+        (["export", "t.csv"], "`--out` must be a folder of `keras-erf study run`"),
+        (["export", "t.xls"], "`FILE` must end in .csv or .parquet"),
+        (["run", "nowhere.toml"], "`FILE` must be a study in TOML: No such file"),
+    ],
+)
+def test_mistakes_of_the_commands_are_told_in_one_line(arguments, text, tmp_path):
+    result = invoke(*arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert text in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
