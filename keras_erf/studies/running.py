@@ -143,7 +143,7 @@ def _work(
     except Exception as error:
         if type(error).__name__ not in DEATHS:
             raise
-        deaths.update(by_key)
+        deaths.update(list(by_key))
 
 
 def _parallel(tasks: Sequence[Task], engine: str, workers: int) -> Iterator[Outcome]:
