@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,6 +22,9 @@ from keras_erf.writing import written_whole
 __all__ = ["plain", "read_result", "write_result"]
 
 FORMAT = "keras-erf effective receptive field 2"
+MEMBERS = {"about.npy", "block_sums.npy", "block_counts.npy"}
+# What a result may take in memory, at most.
+MOST_BYTES = 4 << 30
 FIELD_TEXTS = ("layer", "input", "status")
 FIELD_INTEGERS = ("unit", "input_size", "output_size", "size", "padding")
 
@@ -71,9 +76,11 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
         InvalidInputError: The file is missing, or no such result.
     """
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            sums, counts = file["block_sums"], file["block_counts"]
+        with open(path, "rb") as raw:
+            _check_archive(raw)
+            with np.load(raw, allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                sums, counts = file["block_sums"], file["block_counts"]
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {about['format']!r}")
         field = _stored_field(about["receptive_field"])
@@ -105,6 +112,33 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
             "`path` must be an .npz file written by `EffectiveReceptiveField.save`: "
             f"{reason}. Received: {str(path)!r}"
         ) from error
+
+
+def _check_archive(raw: BinaryIO) -> None:
+    """Raises unless a file is an archive of the arrays of a result, as large as they say.
+
+    A few bytes can claim any size, and NumPy makes room for what is claimed.
+    """
+    with zipfile.ZipFile(raw) as archive:
+        members = {one.filename: one for one in archive.infolist()}
+        if set(members) != MEMBERS or len(archive.infolist()) != len(MEMBERS):
+            raise ValueError(f"it does not hold {', '.join(sorted(MEMBERS))}, and nothing else")
+        if sum(one.file_size for one in members.values()) > MOST_BYTES:
+            raise ValueError(f"it would take more than {MOST_BYTES >> 30} GiB")
+        for one in members.values():
+            with archive.open(one) as file:
+                version = np.lib.format.read_magic(file)
+                read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                    version, np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(file)
+                # Python's numbers have no end: nothing overflows here.
+                if (
+                    dtype.hasobject
+                    or math.prod(shape) * dtype.itemsize != one.file_size - file.tell()
+                ):
+                    raise ValueError(f"{one.filename} is no array of plain numbers of its size")
+    raw.seek(0)
 
 
 def plain(value: Any) -> Any:
