@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 from keras_erf._version import __version__
 
 if TYPE_CHECKING:
-    from keras_erf import analysis, errors, experiments, plotting, rules, theory, training, zoo
+    from keras_erf import (
+        analysis,
+        errors,
+        experiments,
+        plotting,
+        rules,
+        studies,
+        theory,
+        training,
+        zoo,
+    )
     from keras_erf.calibrating import calibrate_batch_norm
     from keras_erf.callbacks import ERFLogger
     from keras_erf.checking import Check, check
@@ -60,6 +70,7 @@ __all__ = [
     "receptive_field",
     "receptive_fields",
     "rules",
+    "studies",
     "theory",
     "tile_overlap",
     "training",
@@ -95,7 +106,17 @@ _HOMES = {
     "tile_overlap": "tiling",
     "unproductive_layers": "paths",
 }
-_MODULES = ("analysis", "errors", "experiments", "plotting", "rules", "theory", "training", "zoo")
+_MODULES = (
+    "analysis",
+    "errors",
+    "experiments",
+    "plotting",
+    "rules",
+    "studies",
+    "theory",
+    "training",
+    "zoo",
+)
 
 
 def __getattr__(name: str) -> Any:

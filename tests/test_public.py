@@ -44,6 +44,7 @@ NAMES = [
     "receptive_field",
     "receptive_fields",
     "rules",
+    "studies",
     "theory",
     "tile_overlap",
     "training",
