@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -341,6 +343,7 @@ def test_memory_that_runs_out_is_tried_again_with_less(monkeypatch, content):
 
 RUN = """
 import sys
+import textwrap
 from pathlib import Path
 from keras_erf.studies import read_study, run_study
 run_study(read_study(sys.argv[1]), sys.argv[2], workers=2)
@@ -422,3 +425,59 @@ def test_mistakes_of_the_commands_are_told_in_one_line(arguments, text, tmp_path
     assert result.exit_code == 2
     assert text in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+# --- Clusters ------------------------------------------------------------------------------------
+
+
+CLUSTERS = {
+    "dask": """
+from distributed import Client, LocalCluster
+with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with Client(cluster):
+        measure("dask")
+""",
+    "ray": """
+import ray
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+measure("ray")
+ray.shutdown()
+""",
+}
+
+
+@pytest.mark.parametrize(("engine", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_cluster_gives_the_same_results(engine, package, tmp_path):
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    (tmp_path / "study.toml").write_text(
+        "seeds = [0, 1, 2]\nsamples = 4\n[models.small]\nsource = 'plain'\n"
+        "options = {depth = 2}\ninput_shape = [9, 9]\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom keras_erf.studies import read_study, run_study\n"
+        "def measure(engine):\n"
+        "    study = read_study(sys.argv[1])\n"
+        "    run_study(study, sys.argv[2], engine=engine, workers=2)\n"
+        "if __name__ == '__main__':\n" + textwrap.indent(CLUSTERS[engine], "    ")
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, script, tmp_path / "study.toml", tmp_path / "out"]
+    told = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    assert told.returncode == 0, told.stderr[-3000:]
+    found = StudyStore(tmp_path / "out")
+    wanted = run_study(read_study(tmp_path / "study.toml"), tmp_path / "here")
+    assert found.counts() == wanted.counts() == {"done": 3}
+    for key in wanted.states():
+        np.testing.assert_allclose(found.load(key).map, wanted.load(key).map, rtol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_a_cluster_that_is_not_there_is_told(engine, tmp_path, monkeypatch):
+    # As if the package were missing.
+    for name in ("distributed", "dask", "ray", "ray.util.joblib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InvalidInputError, match=f"`engine` '{engine}' needs the extra"):
+        run_study(STUDY, tmp_path, engine=engine)
+    assert StudyStore(tmp_path).states() == {}

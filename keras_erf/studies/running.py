@@ -20,6 +20,8 @@ __all__ = ["ENGINES", "run_study"]
 
 # What joblib calls them.
 ENGINES = {"local": "loky", "dask": "dask", "ray": "ray"}
+# Ray gives results of a window back together; the others one by one.
+RETURNED = {"ray": "list"}
 # Tasks that are claimed at a time, for each worker.
 WINDOW = 8
 # A task that was at work when so many workers died is measured alone, to tell whether it kills.
@@ -154,9 +156,15 @@ def _parallel(tasks: Sequence[Task], engine: str, workers: int) -> Iterator[Outc
         return
     cores = max((os.cpu_count() or 1) // workers, 1) if engine == "local" else None
     try:
+        if engine == "ray":
+            from ray.util.joblib import register_ray
+
+            register_ray()
         with joblib.parallel_config(backend=ENGINES[engine], n_jobs=_processes(engine, workers)):
             pool: Any = joblib.Parallel(
-                return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1
+                return_as=RETURNED.get(engine, "generator_unordered"),
+                pre_dispatch="2*n_jobs",
+                batch_size=1,
             )
             yield from pool(joblib.delayed(measure)(task, cores) for task in tasks)
     except (ImportError, ValueError) as error:
