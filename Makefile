@@ -12,11 +12,11 @@ READY := $(VENV)/.ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz check format clean
+.PHONY: help demo test test-all test-oldest fuzz check format clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r target text; do \
-		printf '  make %-8s %s\n' "$$target" "$$text"; \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r target text; do \
+		printf '  make %-12s %s\n' "$$target" "$$text"; \
 	done
 
 demo: $(READY) ## analyze the shipped pretrained ResNet into demo_output/
@@ -25,6 +25,12 @@ demo: $(READY) ## analyze the shipped pretrained ResNet into demo_output/
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --mpl --mpl-baseline-path=$(CURDIR)/tests/baseline $(PYTEST_ARGS)
+
+test-all: $(READY) ## run them on each Python that is installed
+	$(BIN)/nox --session tests
+
+test-oldest: $(READY) ## run them with the oldest dependencies
+	$(BIN)/nox --session oldest
 
 fuzz: $(READY) ## compare GRAPHS random graphs with brute force, from SEED
 	@echo "GRAPHS=$(GRAPHS) SEED=$(SEED)"
@@ -43,7 +49,7 @@ format: $(READY) ## format the code and mend what the linter can
 
 clean: ## remove the environment, builds, caches and default output folders
 	rm -rf $(VENV) build dist keras_erf.egg-info demo_output keras-erf-output
-	rm -rf .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .coverage .hypothesis .nox .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp comes last and the folder goes first: an interrupted install never counts as done.

@@ -85,6 +85,7 @@ setup(
         # The one place where the versions of these tools are pinned.
         "dev": [
             "mypy==2.4.1",
+            "nox==2026.10.20",
             "pre-commit==4.7.0",
             "ruff==0.17.6",
         ],

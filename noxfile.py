@@ -1,0 +1,38 @@
+"""The tests on every Python that is supported, and with the oldest dependencies.
+
+`nox` alone lists the sessions; `make test-all` and `make test-oldest` run them. Pythons that are
+not installed are skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nox
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+nox.options.sessions = []
+nox.options.error_on_missing_interpreters = False
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """All tests, with the newest dependencies."""
+    session.install("--editable", ".[test]")
+    session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def oldest(session: nox.Session) -> None:
+    """All tests, with the lowest versions that setup.py allows."""
+    session.install("--editable", ".[test]", *lowest())
+    session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
+
+
+def lowest() -> list[str]:
+    """Each run-time dependency at its lower bound, with that version's last mending."""
+    text = Path("setup.py").read_text(encoding="utf-8")
+    listed = text.partition("install_requires=[")[2].partition("]")[0]
+    bounds = re.findall(r'"([a-z0-9]+)>=([0-9]+)\.([0-9]+)[^"]*"', listed)
+    return [f"{name}=={major}.{minor}.*" for name, major, minor in bounds]
