@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from keras_erf.errors import InvalidInputError
@@ -72,34 +73,49 @@ def run_study(
             f"`engine` must be one of {', '.join(ENGINES)}. Received: engine={engine!r}"
         )
     check_whole("workers", workers, 1)
-    store, tasks = StudyStore(out), study.tasks()
+    store, tasks = StudyStore(out), {task.key: task for task in study.tasks()}
     settled = {DONE} if retry_failed else {DONE, FAILED}
     states = store.states()
-    waiting = [task for task in tasks if states.get(task.key) not in settled]
+    waiting = {key: task for key, task in tasks.items() if states.get(key) not in settled}
     deaths = Counter[str]()
-    with shown(progress, "Measuring") as tell:
+    with shown(progress, "Measuring") as tell, _workers_ended(engine == "local" and workers > 1):
         tell(len(tasks) - len(waiting), len(tasks))
         while waiting:
             with contextlib.ExitStack() as claims:
-                claimed = _claim(store, waiting, WINDOW * workers, claims)
+                claimed = _claim(store, waiting.values(), WINDOW * workers, claims)
                 # What another process finished meanwhile is done.
-                now = store.states()
-                fresh = [task for task in claimed if now.get(task.key) != DONE]
-                settled_here = {task.key for task in claimed} - {task.key for task in fresh}
+                states = store.states([task.key for task in claimed])
+                for task in claimed:
+                    if states.get(task.key) == DONE:
+                        del waiting[task.key]
+                fresh = [task for task in claimed if task.key in waiting]
                 for task, outcome in _work(fresh, engine, workers, deaths):
                     _keep(store, task, outcome)
-                    settled_here.add(task.key)
-                    tell(len(tasks) - len(waiting) + len(settled_here), len(tasks))
-            waiting = [task for task in waiting if task.key not in settled_here]
-            if waiting and not claimed:
+                    del waiting[task.key]
+                    tell(len(tasks) - len(waiting), len(tasks))
+            if not claimed:
                 time.sleep(PAUSE)
-                now = store.states()
-                waiting = [task for task in waiting if now.get(task.key) not in settled]
+                states = store.states()
+                waiting = {
+                    key: task for key, task in waiting.items() if states.get(key) not in settled
+                }
     return store
 
 
+@contextlib.contextmanager
+def _workers_ended(here: bool) -> Iterator[None]:
+    """Ends this machine's workers with the work: idle ones would keep memory, and their parent."""
+    try:
+        yield
+    finally:
+        if here and "joblib" in sys.modules:
+            from joblib.externals.loky import get_reusable_executor
+
+            get_reusable_executor().shutdown(wait=True)
+
+
 def _claim(
-    store: StudyStore, waiting: Sequence[Task], most: int, claims: contextlib.ExitStack
+    store: StudyStore, waiting: Iterable[Task], most: int, claims: contextlib.ExitStack
 ) -> list[Task]:
     """The first tasks that no other process works on."""
     claimed: list[Task] = []

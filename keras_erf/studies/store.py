@@ -140,10 +140,13 @@ class StudyStore:
         """Where a task's result is, or will be; a folder has the 256th part of them."""
         return self.folder / "results" / key[:2] / f"{key}.npz"
 
-    def states(self) -> dict[str, str]:
-        """Of each key that is there, whether it is done or failed."""
+    def states(self, keys: Sequence[str] | None = None) -> dict[str, str]:
+        """Of each key that is there, and asked for, whether it is done or failed."""
+        query, asked = "SELECT key, state FROM results", () if keys is None else tuple(keys)
+        if keys is not None:
+            query += f" WHERE key IN ({', '.join('?' * len(asked))})"
         with self._connected() as database:
-            return dict(database.execute("SELECT key, state FROM results"))
+            return dict(database.execute(query, asked))
 
     def counts(self) -> Counter[str]:
         """How many are done, and how many failed."""
