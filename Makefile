@@ -7,12 +7,13 @@ GRAPHS ?= 2000
 SEED := $(or $(SEED),$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DOCS := $(VENV)/.ready-docs
 
 # TensorFlow's start-up notes would bury the output.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-oldest fuzz check format clean
+.PHONY: help demo docs test test-all test-oldest fuzz check format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r target text; do \
@@ -22,6 +23,9 @@ help: ## list the targets
 demo: $(READY) ## analyze the shipped pretrained ResNet into demo_output/
 	$(BIN)/keras-erf analyze cifar_resnet14 --layer stage2_block2_out \
 		--layer stage3_block2_out --size 64 --samples 64 --out demo_output
+
+docs: $(READY_DOCS) ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --mpl --mpl-baseline-path=$(CURDIR)/tests/baseline $(PYTEST_ARGS)
@@ -48,7 +52,7 @@ format: $(READY) ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 
 clean: ## remove the environment, builds, caches and default output folders
-	rm -rf $(VENV) build dist keras_erf.egg-info demo_output keras-erf-output
+	rm -rf $(VENV) build dist site keras_erf.egg-info demo_output keras-erf-output
 	rm -rf .coverage .hypothesis .nox .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -57,4 +61,8 @@ $(READY): setup.py
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --editable ".[test,dev]"
+	touch $@
+
+$(READY_DOCS): $(READY)
+	$(BIN)/python -m pip install --editable ".[docs]"
 	touch $@

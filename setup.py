@@ -66,6 +66,15 @@ setup(
     ],
     extras_require={
         "dask": ["dask>=2024.1", "distributed>=2024.1"],
+        "docs": [
+            "mkdocs>=1.6",
+            "mkdocs-material>=9.5",
+            "mkdocstrings[python]>=0.27",
+        ],
+        "notebooks": [
+            "ipykernel>=6.29",
+            "nbclient>=0.10",
+        ],
         "parquet": ["pyarrow>=15"],
         "ray": ["ray>=2.9"],
         "tensorboard": ["tensorboard>=2.19"],

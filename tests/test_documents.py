@@ -11,14 +11,21 @@ import contextlib
 import io
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^(?P<mark>`{3,})(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=mark)$", re.M | re.S)
+PAGES = [
+    path
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if "```py" in path.read_text(encoding="utf-8")
+]
+FENCE = re.compile(
+    r"^(?P<mark>`{3,})(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=mark)$", re.M | re.S
+)
 SKIP = re.compile(r"<!-- doctest: skip \((?P<reason>[^)\n]+)\) -->\n+\Z")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -35,8 +42,8 @@ class Block:
 
 def blocks_of(text: str) -> list[Block]:
     """The blocks of Python on a page."""
-    found, fences = [], list(FENCE.finditer(text))
-    for fence, behind in zip(fences, [*fences[1:], None], strict=True):
+    found = []
+    for fence, behind in pairwise([*FENCE.finditer(text), None]):
         if fence["language"] != "python":
             continue
         follows = behind is not None and not text[fence.end() : behind.start()].strip()
