@@ -54,13 +54,13 @@ def calibrate_batch_norm(
     of custom layers; one that is called several times gets the statistics of
     all its calls together. To keep what a trained one learned, do not calibrate.
 
-    Example:
-
-    ```python
-    model = keras.applications.ResNet50(weights=None)
-    ready = keras_erf.calibrate_batch_norm(model, images)
-    result = keras_erf.probe(ready, "conv3_block4_out", inputs=images)
-    ```
+    Examples:
+        >>> model = keras_erf.zoo.build("cifar_resnet14")
+        >>> images = np.random.default_rng(0).normal(size=(16, 32, 32, 3))  # yours
+        >>> ready = keras_erf.calibrate_batch_norm(model, images)
+        >>> result = keras_erf.probe(ready, "stage1_block2_out", inputs=images)
+        >>> result.count
+        16
 
     Args:
         model: A Functional or Sequential Keras model; it is not changed.

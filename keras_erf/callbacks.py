@@ -43,16 +43,17 @@ class ERFLogger(keras.callbacks.Callback):
     that was interrupted and goes on, with `BackupAndRestore` or from a checkpoint, drops what
     was logged after the step it starts from, and repeats nothing.
 
-    Example:
-
-    ```python
-    logger = keras_erf.ERFLogger("conv3_block4_out", inputs=images, path="erf-log")
-    history = model.fit(x, y, epochs=10, callbacks=[logger])
-    history.history["erf_size"], logger.frame, logger.plot()
-    ```
-
     Where no gradient arrives (a dead ReLU) a warning says why, and figures are NaN; so measure
     in front of a ReLU, whose gradient is that of the sum before it.
+
+    Examples:
+        >>> model = keras_erf.zoo.build("cifar_resnet36", blocks=1, width=4)
+        >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> x = np.random.default_rng(0).normal(size=(16, 32, 32, 3))
+        >>> logger = keras_erf.ERFLogger("block1_add", inputs=x, path="erf-log")
+        >>> history = model.fit(x, np.arange(16) % 10, epochs=1, callbacks=[logger], verbose=0)
+        >>> len(history.history["erf_size"]), len(logger.frame)  # before training as well
+        (1, 2)
 
     Args:
         layers: A layer as in `probe`, or a list of them; `None` is the last one with

@@ -90,11 +90,10 @@ def check(
     show themselves over several draws), and that is compared with what its rule
     says. The model itself is not changed.
 
-    Example:
-
-    ```python
-    print(keras_erf.check(model, "conv3_block4_out"))
-    ```
+    Examples:
+        >>> model = keras_erf.zoo.build("cifar_resnet14")
+        >>> print(keras_erf.check(model, "stage1_block2_out"))
+        pass: unit (16, 16) of stage1_block2_out, 17 layers compared
 
     Args:
         model: A Functional or Sequential Keras model.

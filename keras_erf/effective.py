@@ -392,6 +392,12 @@ def _listed(figure: Any) -> Any:
 def load(path: str | os.PathLike[str]) -> EffectiveReceptiveField:
     """Reads a result that `EffectiveReceptiveField.save` wrote.
 
+    Examples:
+        >>> result = keras_erf.expected(keras_erf.zoo.build("plain", depth=4))
+        >>> result.save("plain.npz")
+        >>> keras_erf.load("plain.npz").size == result.size
+        True
+
     Args:
         path: The `.npz` file. Nothing in it is executed.
 

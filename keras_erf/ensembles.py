@@ -68,15 +68,11 @@ def ensemble(
     those of the spread between runs. Two ensembles merge: one of 10 runs and one of 10
     with `seed=10` are that of 20.
 
-    Example:
-
-    ```python
-    def build(seed):
-        return keras_erf.zoo.build("plain", depth=20, activation="relu", seed=seed)
-
-
-    keras_erf.ensemble(build, runs=20).size
-    ```
+    Examples:
+        >>> def build(seed):
+        ...     return keras_erf.zoo.build("plain", depth=5, activation="relu", seed=seed)
+        >>> keras_erf.ensemble(build, runs=4).count
+        4
 
     Args:
         build: Function from a seed to a model; always the same architecture. Batch

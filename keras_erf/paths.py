@@ -46,6 +46,10 @@ def path_sizes(
     A residual network's units see far along one path and hardly anything along
     another. Paths through layers that gather the whole space do not count.
 
+    Examples:
+        >>> keras_erf.path_sizes(keras_erf.zoo.build("skip"))
+        PathSizes(layer='block10_out', smallest=(3, 3), largest=(43, 43))
+
     Args:
         model: A Functional or Sequential Keras model.
         layer: As in `receptive_field`.
@@ -90,6 +94,10 @@ def unproductive_layers(
     Reference: Richter, Schöning, Wiedenroth and Krumnack 2021, "Should You Go
     Deeper? Optimizing Convolutional Neural Network Architectures without
     Training", section III (border layers).
+
+    Examples:
+        >>> keras_erf.unproductive_layers(keras_erf.zoo.build("plain", depth=5), input_shape=6)
+        ('conv4', 'conv5')
 
     Args:
         model: A Functional or Sequential Keras model.

@@ -48,13 +48,6 @@ def expected(
     It is what `ensemble` with `definition="luo2016-squared"` measures in the long run.
     The map of |gradient| is about its root, wider by up to sqrt(2).
 
-    Example:
-
-    ```python
-    model = keras.applications.ResNet50(weights=None)
-    keras_erf.expected(model, "conv4_block6_out").size
-    ```
-
     Exact for linear networks of any width and connection, where the gradients that meet at an
     entry have no random weights in common: convolutions, dense layers, strides,
     dilations, sums, concatenations, a pool or an interpolation by itself.
@@ -73,6 +66,11 @@ def expected(
     - layer and group normalisation: by the signal's strength alone;
     - layers without a rule (softmax, attention, recurrence): measured, one by one, by
       random signs and inputs, with the weights they hold.
+
+    Examples:
+        >>> model = keras_erf.zoo.build("camvid_resnet")
+        >>> print(f"{keras_erf.expected(model, 'stage3_block2_out').size:.0f} px")
+        28 px
 
     Args:
         model: A Functional or Sequential Keras model, on the TensorFlow backend.
@@ -133,11 +131,14 @@ def growth(
 ) -> Profile:
     """How the expected field of an architecture grows over depth, before it is trained.
 
-    Example:
-
-    ```python
-    keras_erf.growth(keras.applications.ResNet50(weights=None)).plot()
-    ```
+    Examples:
+        >>> grown = keras_erf.growth(keras_erf.zoo.build("plain", depth=4))
+        >>> print(grown.frame[["layer", "trf_size", "erf_size"]].round(1).to_string(index=False))
+        layer  trf_size  erf_size
+        conv1       3.0       3.0
+        conv2       5.0       5.0
+        conv3       7.0       6.7
+        conv4       9.0       7.0
 
     Args:
         model: As in `expected`.

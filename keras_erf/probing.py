@@ -47,13 +47,12 @@ def probe(
 ) -> EffectiveReceptiveField:
     """Measures the effective receptive field of one unit of a layer.
 
-    Example:
-
-    ```python
-    model = keras_erf.zoo.load("cifar_resnet14")
-    result = keras_erf.probe(model, "stage2_block2_out", inputs=images)
-    result.size, result.size_error, result.ratio
-    ```
+    Examples:
+        >>> model = keras_erf.zoo.load("cifar_resnet14")
+        >>> images = np.random.default_rng(0).normal(size=(32, 32, 32, 3))  # yours
+        >>> result = keras_erf.probe(model, "stage2_block2_out", inputs=images)
+        >>> print(f"{result.size:.0f} px of {result.trf_size:.0f} px, {result.count} samples")
+        12 px of 25 px, 32 samples
 
     Args:
         model: A Functional or Sequential Keras model, on the TensorFlow backend.

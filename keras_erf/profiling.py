@@ -123,12 +123,16 @@ def profile(
     Layers whose fields overlap enough share the pass forwards, and all see the
     same samples: each layer's result is that of `probe` with the same seed.
 
-    Example:
-
-    ```python
-    profile = keras_erf.profile(model, path="resnet50-profile", progress=True)
-    profile.frame, profile.plot(), profile["conv3_block4_out"].size
-    ```
+    Examples:
+        >>> model = keras_erf.zoo.load("cifar_resnet14")
+        >>> layers = ["stage1_block2_out", "stage2_block2_out"]
+        >>> profile = keras_erf.profile(model, layers, samples=16)
+        >>> print(profile.frame[["layer", "depth", "trf_size"]].to_string(index=False))
+                    layer  depth  trf_size
+        stage1_block2_out     17      11.0
+        stage2_block2_out     32      25.0
+        >>> profile["stage2_block2_out"].ratio < profile["stage1_block2_out"].ratio
+        True
 
     Args:
         model: A Functional or Sequential Keras model, on the TensorFlow backend.

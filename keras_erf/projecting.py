@@ -53,6 +53,11 @@ def projective_field(
 ) -> ProjectiveField:
     """Which units of a layer see a pixel of the input: the receptive field read backwards.
 
+    Examples:
+        >>> model = keras_erf.zoo.build("cifar_resnet14")
+        >>> keras_erf.projective_field(model, "stage2_block2_out", pixel=(0, 0)).box
+        ((0, 7), (0, 7))
+
     Args:
         model: A Functional or Sequential Keras model.
         layer: As in `receptive_field`.

@@ -46,13 +46,13 @@ def receptive_field(
 ) -> ReceptiveField:
     """The exact theoretical receptive field of one unit of a layer.
 
-    Example:
-
-    ```python
-    model = keras.applications.ResNet50(weights=None)
-    field = keras_erf.receptive_field(model, "conv3_block4_out")
-    field.size, field.stride, field.padding  # (99, 99), (8, 8), (49, 49)
-    ```
+    Examples:
+        >>> model = keras_erf.zoo.build("cifar_resnet14")
+        >>> field = keras_erf.receptive_field(model, "stage2_block2_out")
+        >>> field.size, field.stride, field.padding, field.status
+        ((25, 25), (2, 2), (12, 12), 'exact')
+        >>> field.unit, field.box(), field.visible()
+        ((8, 8), ((4, 29), (4, 29)), ((4, 29), (4, 29)))
 
     Args:
         model: A Functional or Sequential Keras model.
@@ -143,6 +143,17 @@ def receptive_fields(
 
     Layers behind one that no rule knows, and layers the chosen size does not
     fit, are listed in the table's `skipped` with the reason.
+
+    Examples:
+        >>> table = keras_erf.receptive_fields(
+        ...     keras_erf.zoo.build("subsample", depth=3, positions=(2,))
+        ... )
+        >>> print(table.to_frame()[["layer", "size", "stride"]].to_string(index=False))
+            layer   size stride
+            conv1 (3, 3) (1, 1)
+        conv2_pad (3, 3) (1, 1)
+            conv2 (5, 5) (2, 2)
+            conv3 (9, 9) (2, 2)
 
     Args:
         model: A Functional or Sequential Keras model.

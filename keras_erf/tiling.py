@@ -60,12 +60,10 @@ def tile_overlap(
     nearer: given `erf`, the smallest halo is found, as wide on all sides, that
     holds the share `mass` of its map.
 
-    Example:
-
-    ```python
-    overlap = keras_erf.tile_overlap(unet, input_shape=512)
-    overlap.before, overlap.after, overlap.step
-    ```
+    Examples:
+        >>> model = keras_erf.zoo.build("subsample", depth=6, positions=(2, 4))
+        >>> keras_erf.tile_overlap(model, input_shape=64)
+        TileOverlap(before=(14, 14), after=(11, 11), step=(4, 4), mass=None, status='exact')
 
     Args:
         model: A Functional or Sequential Keras model.

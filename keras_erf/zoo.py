@@ -191,12 +191,21 @@ _FAMILIES: Mapping[str, _Family] = {
 
 
 def available() -> tuple[str, ...]:
-    """Names of all models in the zoo, in alphabetical order."""
+    """Names of all models in the zoo, in alphabetical order.
+
+    Examples:
+        >>> "cifar_resnet14" in keras_erf.zoo.available()
+        True
+    """
     return tuple(sorted(_FAMILIES))
 
 
 def describe(name: str) -> str:
     """Describes a model of the zoo in one line.
+
+    Examples:
+        >>> keras_erf.zoo.describe("dilation")
+        '15 convolutions, three of dilation 2, 4, 8'
 
     Args:
         name: One of `available()`.
@@ -213,6 +222,10 @@ def describe(name: str) -> str:
 def facts(name: str) -> Facts:
     """Field, stride, size and source of a model of the zoo, with its default options.
 
+    Examples:
+        >>> keras_erf.zoo.facts("camvid_resnet").trf
+        (505, 505)
+
     Args:
         name: One of `available()`.
 
@@ -224,6 +237,13 @@ def facts(name: str) -> Facts:
 
 def preprocess_input(name: str) -> Callable[[Any], Any] | None:
     """Finds the function that turns raw images into the model's input.
+
+    Examples:
+        >>> preprocess = keras_erf.zoo.preprocess_input("cifar_resnet14")
+        >>> preprocess(np.full((1, 32, 32, 3), 128.0)).shape
+        (1, 32, 32, 3)
+        >>> keras_erf.zoo.preprocess_input("plain") is None
+        True
 
     Args:
         name: One of `available()`.
@@ -242,6 +262,10 @@ def preprocess_input(name: str) -> Callable[[Any], Any] | None:
 def weights(name: str) -> tuple[str, ...]:
     """Names of the weights that ship with a model, none for most.
 
+    Examples:
+        >>> keras_erf.zoo.weights("cifar_resnet14")
+        ('initial', 'trained')
+
     Args:
         name: One of `available()`.
 
@@ -253,6 +277,10 @@ def weights(name: str) -> tuple[str, ...]:
 
 def build(name: str, **options: Any) -> keras.Model:
     """Builds a model with fresh weights.
+
+    Examples:
+        >>> keras_erf.zoo.build("plain", depth=5, channels=3).input_shape
+        (None, None, None, 3)
 
     Args:
         name: One of `available()`.
@@ -278,6 +306,10 @@ def build(name: str, **options: Any) -> keras.Model:
 
 def load(name: str, weights: str = "trained", **options: Any) -> keras.Model:
     """Builds a model and gives it the weights that come with this library.
+
+    Examples:
+        >>> keras_erf.zoo.load("cifar_resnet14", input_shape=(64, 64)).output_shape
+        (None, 10)
 
     Args:
         name: One of `available()`.

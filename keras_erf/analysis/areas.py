@@ -55,6 +55,14 @@ def high_contribution_area(
     Where the published script would run past the left or right edge (maps
     higher than wide), the square is cut at the edge; its area is not.
 
+    Examples:
+        >>> at = np.arange(41) - 20
+        >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
+        >>> keras_erf.analysis.high_contribution_area(bell, 0.5)
+        AreaRatio(share=0.5, side=7, ratio=0.029149315883402735)
+        >>> keras_erf.analysis.high_contribution_area(1e4 * bell, 0.5).side
+        13
+
     Args:
         map: Array of shape `(h, w)`; its absolute value is used.
         share: Share of the scores to exceed, above 0 and at most 1.
@@ -117,6 +125,14 @@ def mass_area(
     (Chebyshev) distance, cut at the map's edge; the ratio counts the pixels
     that are left. For a 2-D Gaussian of spread sigma, well inside the map, the
     side is `2 sqrt(2) erfinv(sqrt(share)) sigma`.
+
+    Examples:
+        >>> at = np.arange(41) - 20
+        >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
+        >>> keras_erf.analysis.mass_area(bell, 0.5)
+        AreaRatio(share=0.5, side=7.0, ratio=np.float64(0.029149315883402735))
+        >>> keras_erf.analysis.mass_area(1e4 * bell, 0.5).side
+        7.0
 
     Args:
         map: Array of one to three spatial axes; its absolute value is used.

@@ -55,6 +55,12 @@ class Comparison:
 def is_bell(sigma: Sequence[float], r_squared: float, sides: Sequence[int]) -> bool:
     """Whether a fit explains half of the variance or more, and is no wider than the field.
 
+    Examples:
+        >>> keras_erf.analysis.is_bell((3.0, 3.0), 0.97, (25, 25))
+        True
+        >>> keras_erf.analysis.is_bell((40.0, 3.0), 0.97, (25, 25))
+        False
+
     Args:
         sigma: Spread of the fitted Gaussian along each axis, in pixels.
         r_squared: Share of the map's variance that it explains.
@@ -73,6 +79,13 @@ def compare(
     box: Sequence[tuple[int, int]] | None = None,
 ) -> Comparison:
     """Compares a map with the theoretical receptive field of its unit.
+
+    Examples:
+        >>> at = np.arange(41) - 20
+        >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
+        >>> found = keras_erf.analysis.compare(bell, (20, 20), (31, 31))
+        >>> round(found.erf_size, 1), round(found.ratio, 2)
+        (13.3, 0.43)
 
     Args:
         map: Array of one to three spatial axes; its absolute value is used.

@@ -110,6 +110,13 @@ def fit_gaussian(map: ArrayLike, *, box: Sequence[tuple[int, int]] | None = None
     direction has a spread there far beyond the box. Such fits may be returned
     with `converged` false.
 
+    Examples:
+        >>> at = np.arange(41) - 20
+        >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
+        >>> fit = keras_erf.analysis.fit_gaussian(bell)
+        >>> fit.sigma.round(2), round(fit.r_squared, 3)
+        (array([3., 3.]), 1.0)
+
     Args:
         map: Array of one to three spatial axes; its absolute value is used.
         box: The pixels to fit, one `(start, stop)` pair per axis, stop excluded,

@@ -52,6 +52,11 @@ def fit_power_law(x: ArrayLike, y: ArrayLike, *, level: float = 0.95) -> PowerLa
     Error and interval are those of the residuals, by Student's quantile: they tell how
     straight the points lie. `bootstrap_power_law` tells how much the points themselves scatter.
 
+    Examples:
+        >>> law = keras_erf.analysis.fit_power_law([5, 10, 20, 40], [8.3, 11.7, 16.2, 22.7])
+        >>> round(law.exponent, 2)
+        0.48
+
     Args:
         x: Positive numbers (depths), at least two different ones, shape `(m,)`.
         y: Positive numbers (sizes, ratios), shape `(m,)`.
@@ -106,6 +111,18 @@ def bootstrap_power_law(
     Sizes are counts of pixels, which move in steps that resampling does not see, and noise
     makes their peak too high. Their `spread` knows both: its centres give the centre, and
     the interval is no narrower than their errors, carried to the slope, make it.
+
+    Examples:
+        >>> random = np.random.default_rng(0)
+        >>> at = np.arange(31) - 15
+        >>> blocks = []
+        >>> for sigma in (1.0, 2.0, 4.0):
+        ...     bell = np.exp(-(at**2) / (2 * sigma**2))
+        ...     runs = random.exponential(size=(20, 1)) * bell  # one map for each run
+        ...     blocks.append((runs, np.ones(20, int)))
+        >>> law = keras_erf.analysis.bootstrap_power_law([1, 4, 16], blocks)
+        >>> round(law.exponent, 1)
+        0.5
 
     Args:
         x: Depths, shape `(m,)`.

@@ -37,6 +37,12 @@ def jackknife(
     Jackknife, the Bootstrap and Other Resampling Plans", 1982, section 3.4);
     see `analysis.counting` for those.
 
+    Examples:
+        >>> sums = np.array([[1.0, 2.0], [3.0, 2.0], [2.0, 2.0]])  # of three blocks of one sample
+        >>> value, error = keras_erf.analysis.jackknife(sums, [1, 1, 1], lambda mean: mean[0])
+        >>> round(value, 3), round(error, 3)  # a mean and its error, 1 / sqrt(3)
+        (2.0, 0.577)
+
     Args:
         block_sums: Sum of the samples of each block, shape `(B, ...)`.
         block_counts: Number of samples in each block, shape `(B,)`. Blocks

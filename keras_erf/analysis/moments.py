@@ -42,6 +42,10 @@ class Moments:
 def marginals(map: ArrayLike) -> tuple[np.ndarray, ...]:
     """Sums a map over all axes but one, for each axis in turn.
 
+    Examples:
+        >>> keras_erf.analysis.marginals([[1, 2], [3, 4]])
+        (array([3., 7.]), array([4., 6.]))
+
     Args:
         map: Array of one to three spatial axes; its absolute value is used.
 
@@ -60,6 +64,13 @@ def moments(map: ArrayLike, *, about: ArrayLike | None = None) -> Moments:
     For a chain of linear layers with non-negative weights these are sums over
     the layers (cumulants of independent variables add), which makes them the
     sharpest check of a measured map.
+
+    Examples:
+        >>> at = np.arange(41) - 20
+        >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
+        >>> found = keras_erf.analysis.moments(bell)
+        >>> found.centroid.round(2), found.sigma.round(2)
+        (array([20., 20.]), array([3., 3.]))
 
     Args:
         map: Array of one to three spatial axes; its absolute value is used.

@@ -72,6 +72,13 @@ def threshold_region(
     `1 - fraction` of the mass, and has size `sqrt(2 pi ln(1 / fraction)) sigma`:
     4.4063 sigma by default.
 
+    Examples:
+        >>> at = np.arange(41) - 20
+        >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
+        >>> region = keras_erf.analysis.threshold_region(bell)
+        >>> region.pixels, round(region.size, 2)
+        (177, 13.3)
+
     Args:
         map: Array of one to three spatial axes; its absolute value is used.
         fraction: Share of the reference a pixel must exceed, from 0 up to but
@@ -132,6 +139,12 @@ def mass_region(map: ArrayLike, *, mass: float = MASS) -> Region:
     on any order. It stays put where a single outlier pixel would shrink the
     threshold region to a few pixels. On a 2-D Gaussian both coincide.
 
+    Examples:
+        >>> at = np.arange(41) - 20
+        >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
+        >>> keras_erf.analysis.mass_region(bell).pixels
+        177
+
     Args:
         map: Array of one to three spatial axes; its absolute value is used.
         mass: Share of the map's sum to hold, above 0 and at most 1 (met to one
@@ -170,6 +183,13 @@ def erf_size(
 
     The root of the number of pixels in `threshold_region` (square root in 2-D,
     cube root in 3-D, the number itself in 1-D); same arguments, same errors.
+
+    Examples:
+        >>> at = np.arange(41) - 20
+        >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
+        >>> size = keras_erf.analysis.erf_size(bell)
+        >>> round(size, 2), round(size / 3, 1)  # of a Gaussian 4.4 sigma
+        (13.3, 4.4)
     """
     region = threshold_region(map, fraction=fraction, reference=reference, center=center)
     return region.size

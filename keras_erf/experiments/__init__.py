@@ -49,13 +49,12 @@ def run(
 ) -> Panel:
     """Measures a panel of the poster.
 
-    Example:
-
-    ```python
-    panel = keras_erf.experiments.run("growth", runs=20)
-    panel.fits, panel.plot()
-    print(panel.verdict)
-    ```
+    Examples:
+        >>> panel = keras_erf.experiments.run("growth", runs=2, depths=(2, 4))
+        >>> print(panel.frame[["depth", "trf_size"]].drop_duplicates().to_string(index=False))
+         depth  trf_size
+             2       5.0
+             4       9.0
 
     Args:
         panel: One of `PANELS`.

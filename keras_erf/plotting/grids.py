@@ -43,6 +43,11 @@ def plot_grid(
     theoretical fields; colours are shares of each map's own peak. The dashed frame is the
     theoretical field, the ring that of the fitted Gaussian where the map is one.
 
+    Examples:
+        >>> profile = keras_erf.growth(keras_erf.zoo.build("plain", depth=4))
+        >>> len(keras_erf.plotting.plot_grid(profile.results))
+        4
+
     Args:
         results: Of 2-D maps: a list, named by their layers, or a mapping from names.
             `Profile.results` is one.
@@ -90,6 +95,13 @@ def plot_pair(
 
     Both as in `plot_grid`; the third shows the second's shares of its peak less the first's: red
     where the unit came to look, blue where it stopped.
+
+    Examples:
+        >>> before, after = (
+        ...     keras_erf.expected(keras_erf.zoo.build(name)) for name in ("no_skip", "skip")
+        ... )
+        >>> len(keras_erf.plotting.plot_pair(before, after, names=("no skips", "skips")))
+        3
 
     Args:
         before: A 2-D result.

@@ -35,6 +35,11 @@ def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
     residuals, at 95 %. In a stack of equal layers the theoretical size grows
     with the depth, the effective one with its root.
 
+    Examples:
+        >>> profile = keras_erf.growth(keras_erf.zoo.build("plain", depth=4))
+        >>> keras_erf.plotting.plot_growth(profile).get_xscale()
+        'log'
+
     Args:
         profile: Of layers of at least two depths.
         ax: Axes to draw on; a new figure if `None`.

@@ -39,6 +39,14 @@ def plot_history(
 
     Each layer has a line, with a band of one standard error to either side.
 
+    Examples:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame(
+        ...     {"epoch": [0, 1], "step": [0, 100], "layer": "add", "size": [9.0, 9.8]}
+        ... )
+        >>> keras_erf.plotting.plot_history(frame).get_xlabel()
+        'epochs'
+
     Args:
         frame: As `ERFLogger.frame` is: `epoch`, `layer` and the figure with its error.
         ax: Axes to draw on; a new figure if `None`.

@@ -29,6 +29,10 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
     disc as many pixels as the 2-sigma region. Of a profile of more layers those are
     drawn whose theoretical fields are spread evenly, first and last among them.
 
+    Examples:
+        >>> profile = keras_erf.growth(keras_erf.zoo.build("plain", depth=4))
+        >>> ax = keras_erf.plotting.plot_ladder(profile, rungs=3)
+
     Args:
         profile: Of two spatial axes, and at least one layer.
         ax: Axes to draw on; a new figure if `None`.

@@ -80,6 +80,11 @@ def plot_map(
     Gaussian are seen from there as shadows. Signed maps are drawn by their
     absolute value, which all figures are about.
 
+    Examples:
+        >>> result = keras_erf.expected(keras_erf.zoo.build("plain", depth=4))
+        >>> keras_erf.plotting.plot_map(result).get_xlabel()
+        'input column (px)'
+
     Args:
         result: Of a map of one to three spatial axes.
         ax: Axes to draw on, in a figure with `layout="constrained"` best: profiles

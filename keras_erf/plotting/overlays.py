@@ -35,6 +35,11 @@ def plot_overlay(
     The veil thins with the root of the map's share of its peak. Drawn over it: the outline
     of the 2-sigma region, the ring of the fitted Gaussian, and the theoretical field.
 
+    Examples:
+        >>> result = keras_erf.expected(keras_erf.zoo.build("plain", depth=4))
+        >>> image = np.random.default_rng(0).random((*result.map.shape, 3))
+        >>> ax = keras_erf.plotting.plot_overlay(result, image)
+
     Args:
         result: Of a map of two spatial axes.
         image: Shape `(height, width)` or `(height, width, 3)`, of the map's size: whole numbers

@@ -38,6 +38,10 @@ def plot_panel(panel: Panel) -> Figure:
     framed; maps in one row have one scale of pixels. Above each stand its condition, and
     its effective size with standard error beside the theoretical one.
 
+    Examples:
+        >>> panel = keras_erf.experiments.run("initialisation", runs=2, depth=2)
+        >>> figure = keras_erf.plotting.plot_panel(panel)
+
     Args:
         panel: As `keras_erf.experiments.run` gives it.
 

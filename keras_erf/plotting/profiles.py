@@ -58,6 +58,11 @@ def plot_profile(
     whose field spans the whole input: their effective size is bounded by it,
     not by the network alone.
 
+    Examples:
+        >>> profile = keras_erf.growth(keras_erf.zoo.build("plain", depth=4))
+        >>> keras_erf.plotting.plot_profile(profile, scale="linear").get_yscale()
+        'linear'
+
     Args:
         profile: Of at least one layer.
         ax: Axes to draw on, in a figure with `layout="constrained"` best. A new

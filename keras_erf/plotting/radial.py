@@ -48,6 +48,11 @@ def plot_radial(
     band of one standard error, which the spread of the blocks of samples gives. A Gaussian is a
     falling parabola on the logarithmic scale; the dotted line is the level of the 2-sigma rule.
 
+    Examples:
+        >>> result = keras_erf.expected(keras_erf.zoo.build("plain", depth=4))
+        >>> keras_erf.plotting.plot_radial(result).get_xlabel()
+        "distance from the field's centre (px)"
+
     Args:
         results: One result, a list of them, or a mapping from names.
         ax: Axes to draw on; a new figure if `None`.

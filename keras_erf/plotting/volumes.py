@@ -28,6 +28,11 @@ def plot_volume(
 ) -> np.ndarray:
     """Draws a map of three spatial axes from three sides.
 
+    Examples:
+        >>> model = keras_erf.zoo.build("plain", depth=2, dims=3, input_shape=(9, 9, 9))
+        >>> len(keras_erf.plotting.plot_volume(keras_erf.expected(model)))
+        3
+
     Args:
         result: Of a map of three spatial axes.
         view: `"slices"` through the pixel at the field's centre, or `"projections"`: sums over

@@ -68,6 +68,11 @@ def structure(
 ) -> tuple[Step, ...]:
     """The poster's structures: a stack of equal kernels, some strided by 2 or dilated.
 
+    Examples:
+        >>> chain = keras_erf.theory.structure(15, dilated=[(5, 2), (10, 4), (15, 8)])
+        >>> keras_erf.theory.field_size(chain), round(keras_erf.theory.sigma(chain), 3)
+        (53, 8.0)
+
     Args:
         depth: Number of layers.
         kernel_size: Taps of each.
@@ -113,6 +118,10 @@ def impact(chain: Chain) -> np.ndarray:
     convolved: `sum` over all paths of the products of weights. Sums of non-negative weights
     are exact to rounding in every entry, tails included.
 
+    Examples:
+        >>> keras_erf.theory.impact([keras_erf.theory.Step()] * 2)
+        array([1., 2., 3., 2., 1.])
+
     Args:
         chain: Layers, first one first.
 
@@ -140,6 +149,10 @@ def impact(chain: Chain) -> np.ndarray:
 def impact_map(chain: Chain, ndim: int = 2) -> np.ndarray:
     """The same over `ndim` axes, for kernels that are products of those of the axes.
 
+    Examples:
+        >>> keras_erf.theory.impact_map([keras_erf.theory.Step()] * 2).shape
+        (5, 5)
+
     Raises:
         InvalidInputError: An argument is out of range.
     """
@@ -152,6 +165,11 @@ def field_size(chain: Chain) -> int:
     """Size of the theoretical field, in pixels: `1 + sum_l (k_l - 1) d_l J_l`.
 
     `J_l` is the product of the strides before layer `l`.
+
+    Examples:
+        >>> step = keras_erf.theory.Step
+        >>> keras_erf.theory.field_size([step(stride=2), step(dilation=2)])
+        11
 
     Reference:
         Araujo, Norris and Sim, "Computing receptive fields of convolutional neural
@@ -166,6 +184,10 @@ def cumulants(chain: Chain, order: int = 4) -> np.ndarray:
     Positions of independent steps add, and so do their cumulants:
     `kappa_r = sum_l (J_l d_l)^r kappa_r(w_l)`. For signed weights these are formal
     moments of a signed measure.
+
+    Examples:
+        >>> keras_erf.theory.cumulants([keras_erf.theory.Step()] * 3).round(3)
+        array([ 3.,  2.,  0., -2.])
 
     Args:
         chain: Layers whose weights do not sum to zero.
@@ -190,17 +212,31 @@ def cumulants(chain: Chain, order: int = 4) -> np.ndarray:
 
 
 def mean(chain: Chain) -> float:
-    """Mean position of the impact, in pixels from the field's first."""
+    """Mean position of the impact, in pixels from the field's first.
+
+    Examples:
+        >>> round(keras_erf.theory.mean([keras_erf.theory.Step()] * 20), 3)
+        20.0
+    """
     return float(cumulants(chain, 1)[0])
 
 
 def variance(chain: Chain) -> float:
-    """Variance of the impact, in pixels squared: `sum (J d)^2 (k^2 - 1) / 12` if uniform."""
+    """Variance of the impact, in pixels squared: `sum (J d)^2 (k^2 - 1) / 12` if uniform.
+
+    Examples:
+        >>> round(keras_erf.theory.variance([keras_erf.theory.Step()] * 20), 3)
+        13.333
+    """
     return float(cumulants(chain, 2)[1])
 
 
 def sigma(chain: Chain) -> float:
     """Standard deviation of the impact, in pixels.
+
+    Examples:
+        >>> round(keras_erf.theory.sigma([keras_erf.theory.Step()] * 20), 3)
+        3.651
 
     Raises:
         InvalidInputError: As `cumulants`, or signed weights have a negative variance.
@@ -218,6 +254,10 @@ def excess_kurtosis(chain: Chain) -> float:
     """Excess kurtosis of the impact: `-6 (k^2 + 1) / (5 n (k^2 - 1))` for `n` uniform layers.
 
     0 for a Gaussian, -1.2 for a wide box.
+
+    Examples:
+        >>> round(keras_erf.theory.excess_kurtosis([keras_erf.theory.Step()] * 10), 3)
+        -0.15
 
     Raises:
         InvalidInputError: The impact is one pixel wide.

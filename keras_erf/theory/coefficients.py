@@ -28,6 +28,10 @@ def polynomial_coefficient(n: int, t: int, kernel_size: int) -> int:
     field's edge, through `n` layers of `k` taps: `sum_i (-1)^i C(n, i) C(n + t - 1 - k i, n - 1)`
     over `i <= t / k`, by inclusion and exclusion. `k = 2` gives `C(n, t)`.
 
+    Examples:
+        >>> keras_erf.theory.polynomial_coefficient(20, 20, 3)
+        377379369
+
     Args:
         n: Number of layers, at least 1.
         t: Position in the field, from 0 to `n (k - 1)`; elsewhere it is 0.
@@ -57,6 +61,10 @@ def polynomial_coefficient(n: int, t: int, kernel_size: int) -> int:
 
 def polynomial_coefficients(n: int, kernel_size: int) -> tuple[int, ...]:
     """All coefficients of `(1 + x + ... + x^(k-1))^n`, exact integers.
+
+    Examples:
+        >>> keras_erf.theory.polynomial_coefficients(3, 3)
+        (1, 3, 6, 7, 6, 3, 1)
 
     Args:
         n: Number of layers, 0 or more.
@@ -90,6 +98,10 @@ def fourier_impact(weights: ArrayLike, n: int) -> np.ndarray:
     Rounding is relative to the norm, not to each value: for uniform kernels errors stay
     below `3e-16 (n + 4)` of the peak, and values smaller than that, the tails of deep
     stacks, are lost in them and may come out negative. Use `impact` where they matter.
+
+    Examples:
+        >>> keras_erf.theory.fourier_impact([1, 1, 1], 2).round(6)
+        array([1., 2., 3., 2., 1.])
 
     Args:
         weights: Taps of the kernel, shape `(k,)`.

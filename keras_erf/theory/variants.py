@@ -31,6 +31,11 @@ def skip_map(
     and has the map of `b * layers` uniform kernels. The sum is no product of its
     marginals: in two dimensions it is not separable.
 
+    Examples:
+        >>> found = keras_erf.theory.skip_map(10, 1.0)
+        >>> found.shape, round(found.sum(), 6)
+        ((21, 21), np.float64(1.0))
+
     Args:
         blocks: Number of blocks `n`.
         energy: Energy `v` of a branch: the sum of its squared kernels, where the shortcut's
@@ -71,6 +76,10 @@ def skip_variance(blocks: int, energy: float, *, kernel_size: int = 3, layers: i
     Without the shortcuts it is that of `q = 1`: they make the effective field smaller by
     `sqrt q`, while the theoretical one stays.
 
+    Examples:
+        >>> round(keras_erf.theory.skip_variance(10, 1.0), 3)  # half of that of ten layers in a row
+        3.333
+
     Raises:
         InvalidInputError: An argument is out of range.
     """
@@ -86,6 +95,10 @@ def relu_factor(layers: int) -> float:
     distribution without biases, for a unit in front of its own ReLU: a kernel and its
     negative are as likely, and one of the two opens the gate.
 
+    Examples:
+        >>> keras_erf.theory.relu_factor(3)
+        0.125
+
     Raises:
         InvalidInputError: `layers` is negative.
 
@@ -100,6 +113,10 @@ def dropout_factor(rate: float, layers: int = 1) -> float:
     """Growth of the mean squared gradient by dropout that keeps the mean: `1 / (1 - p)` a layer.
 
     The shape of the map stays.
+
+    Examples:
+        >>> keras_erf.theory.dropout_factor(0.5, layers=3)
+        8.0
 
     Raises:
         InvalidInputError: `rate` does not lie in [0, 1), or `layers` is negative.
@@ -118,6 +135,10 @@ def corner_gain(kernel_size: int) -> float:
     Along an axis half of the weight is at each end: variance `(k - 1)^2 / 4` against
     `(k^2 - 1) / 12`. No kernel of this size has more.
 
+    Examples:
+        >>> round(keras_erf.theory.corner_gain(3), 4)
+        1.2247
+
     Raises:
         InvalidInputError: `kernel_size` is not above 1.
 
@@ -132,6 +153,10 @@ def soft_centre_variance(factor: float) -> float:
     """Variance along an axis of a 3x3 kernel whose centre weighs less: `6 / (8 + a)`.
 
     2/3 for `a = 1`, the uniform kernel, and 3/4 without a centre.
+
+    Examples:
+        >>> [round(keras_erf.theory.soft_centre_variance(factor), 3) for factor in (1.0, 0.5, 0.0)]
+        [0.667, 0.706, 0.75]
 
     Args:
         factor: Squared weight of the centre over that of each neighbour.

@@ -17,6 +17,10 @@ __all__ = ["Move", "expected_position", "position_variance", "walk"]
 def expected_position(weights: ArrayLike, n: int) -> float:
     """`E[S_n] = n sum_m m w(m)` of a walk of `n` steps, `w` scaled to sum 1.
 
+    Examples:
+        >>> round(keras_erf.theory.expected_position([1, 1, 2], 4), 3)
+        5.0
+
     Args:
         weights: Non-negative taps of a kernel, shape `(k,)`.
         n: Number of layers.
@@ -39,6 +43,10 @@ def position_variance(weights: ArrayLike, n: int) -> float:
 
     The poster prints it without the outer parenthesis, `n sum m^2 w(m) - (sum m w(m))^2`:
     that is not the variance unless `n = 1`.
+
+    Examples:
+        >>> round(keras_erf.theory.position_variance([1, 1, 1], 20), 3)
+        13.333
 
     Args:
         weights: As in `expected_position`.
@@ -98,6 +106,11 @@ def walk(moves: Sequence[Move], unit: int) -> np.ndarray:
 
     `X_{l-1} = s floor(X_l / u) + d A - p` with `A ~ w`, weighted by the weights' own sum.
     With zero padding a walk that leaves the axis is lost, so impact near a border is less.
+
+    Examples:
+        >>> move = keras_erf.theory.Move(size=5, padding=1)
+        >>> keras_erf.theory.walk([move, move], unit=0)  # at the border some is lost
+        array([2., 2., 1., 0., 0.])
 
     Args:
         moves: Layers, first one first.

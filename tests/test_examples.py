@@ -1,0 +1,65 @@
+"""The examples in docstrings run, and every public function has one."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+import keras_erf
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = ("analysis", "theory", "zoo", "experiments", "plotting", "training")
+
+# Too long for an example, they need networks trained to the end: what tests/test_training.py calls.
+TRAINED = {
+    "training.train": "train(",
+    "training.summarise": "summarise(",
+    "plotting.plot_training": "found.plot()",
+}
+
+
+def public() -> Iterator[tuple[str, Any]]:
+    """Public functions and classes, by the name under which users find them."""
+    for module in ("", *MODULES):
+        home = getattr(keras_erf, module) if module else keras_erf
+        for name in home.__all__:
+            if isinstance(value := getattr(home, name), (FunctionType, type)):
+                yield f"{module}.{name}".lstrip("."), value
+
+
+PUBLIC = dict(public())
+
+
+def examples(name: str) -> list[doctest.DocTest]:
+    """The examples in the docstrings of a public name, and of a class's methods."""
+    globs = {"keras": keras, "keras_erf": keras_erf, "np": np}
+    found = doctest.DocTestFinder(exclude_empty=True).find(PUBLIC[name], name, globs=globs)
+    return [one for one in found if one.examples]
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if examples(name)])
+def test_examples_give_what_they_show(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    told: list[str] = []
+    for one in examples(name):
+        runner.run(one, out=told.append)
+    plt.close("all")
+    assert not runner.summarize(verbose=False).failed, "".join(told)
+
+
+@pytest.mark.parametrize("name", [name for name, one in PUBLIC.items() if inspect.isfunction(one)])
+def test_every_public_function_has_an_example(name):
+    if name in TRAINED:
+        assert TRAINED[name] in (ROOT / "tests/test_training.py").read_text(encoding="utf-8")
+    else:
+        assert examples(name)
