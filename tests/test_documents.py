@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import runpy
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -106,6 +107,13 @@ def test_what_is_shown_is_compared():
         assert not same(block.shown, other)
     assert blocks_of("<!-- doctest: skip (a download) -->\n" + page)[0].skipped
     assert not blocks_of("<!-- doctest: skip -->\n" + page)[0].skipped
+
+
+def test_pictures_of_the_readme_are_those_its_script_draws():
+    script = runpy.run_path(str(ROOT / "scripts/draw_readme_figures.py"))
+    shown = re.findall(r"\]\(docs/images/(\w+)\.png\)", PAGES[0].read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(script["PICTURES"])
+    assert all((script["IMAGES"] / f"{name}.png").is_file() for name in shown)
 
 
 def test_the_reference_has_every_public_name():
