@@ -1,8 +1,9 @@
-"""The notebooks run from top to bottom."""
+"""The notebooks run from top to bottom, each in less than three minutes."""
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import keras
@@ -11,6 +12,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+# Seconds a notebook may take.
+LIMIT = 180
 
 
 def test_there_are_notebooks():
@@ -32,8 +35,10 @@ def test_notebook_runs(path, capsys, monkeypatch):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     namespace = {"__name__": "__main__"}
+    start = time.monotonic()
     for number, source in enumerate(code):
         exec(compile(source, f"{path.name}, code cell {number}", "exec"), namespace)
+    assert time.monotonic() - start < LIMIT
     plt.close("all")
     assert capsys.readouterr().out
     outputs = [
