@@ -122,7 +122,7 @@ def test_the_reference_has_every_public_name():
     pages = (ROOT / "docs/reference").glob("*.md")
     named = set(re.findall(r"^::: (\S+)$", "\n".join(p.read_text() for p in pages), re.M))
     public = {f"keras_erf.{name}" for name in keras_erf.__all__ if name != "__version__"}
-    for module in ("analysis", "theory", "zoo", "experiments", "plotting", "training"):
+    for module in ("analysis", "theory", "zoo", "experiments", "plotting", "training", "studies"):
         public.remove(f"keras_erf.{module}")
         names = getattr(keras_erf, module).__all__
         public |= {f"keras_erf.{module}.{name}" for name in names}

@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 import keras_erf
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = ("analysis", "theory", "zoo", "experiments", "plotting", "training")
+MODULES = ("analysis", "theory", "zoo", "experiments", "plotting", "training", "studies")
 
 # Too long for an example, they need networks trained to the end: what tests/test_training.py calls.
 TRAINED = {

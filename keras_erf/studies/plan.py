@@ -90,12 +90,10 @@ class Task:
 class Study:
     """Everything times everything: each layer of each model, for each unit, definition and seed.
 
-    Example:
-
-    ```python
-    study = Study(models={"small": ModelEntry("cifar_resnet14")}, seeds=(0, 1, 2))
-    len(study.tasks())
-    ```
+    Examples:
+        >>> models = {"small": keras_erf.studies.ModelEntry("cifar_resnet14")}
+        >>> len(keras_erf.studies.Study(models, seeds=(0, 1, 2)).tasks())
+        3
 
     Args:
         models: By the names they shall have.
@@ -194,6 +192,12 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     ```
 
     Paths are relative to the file.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> _ = Path("study.toml").write_text('models.small.source = "cifar_resnet14"')
+        >>> keras_erf.studies.read_study("study.toml").seeds
+        (0,)
 
     Raises:
         InvalidInputError: The file cannot be read, or holds anything else.

@@ -51,6 +51,13 @@ def run_study(
     several processes may work on one folder. A task that fails is noted with its reason, and the
     others go on.
 
+    Examples:
+        >>> models = {"plain": keras_erf.studies.ModelEntry("plain", options={"depth": 3})}
+        >>> study = keras_erf.studies.Study(models, seeds=(0, 1))
+        >>> store = keras_erf.studies.run_study(study, "results")
+        >>> len(store.frame())
+        2
+
     Args:
         study: What to measure.
         out: Folder of the results.
