@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -16,12 +17,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
+from filelock import FileLock, Timeout
 from typer.testing import CliRunner
 
 import keras_erf as erf
 from keras_erf import cli, zoo
 from keras_erf.errors import InvalidInputError
-from keras_erf.studies import ModelEntry, Study, StudyStore, read_study, run_study, running
+from keras_erf.studies import ModelEntry, Study, StudyStore, devices, read_study, run_study, running
 from keras_erf.studies.measuring import Outcome, measure
 
 SMALL = ModelEntry("plain", options={"depth": 2}, input_shape=(9, 9))
@@ -425,6 +428,49 @@ def test_mistakes_of_the_commands_are_told_in_one_line(arguments, text, tmp_path
     assert result.exit_code == 2
     assert text in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+# --- Machines of several accelerators ------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine of three accelerators, and what is chosen of them."""
+    chosen: list = []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(devices, "_held", [])
+    config = tf.config
+    monkeypatch.setattr(config.threading, "set_intra_op_parallelism_threads", chosen.append)
+    monkeypatch.setattr(config.threading, "set_inter_op_parallelism_threads", lambda number: None)
+    monkeypatch.setattr(config, "list_physical_devices", lambda kind: ["a", "b", "c"])
+    monkeypatch.setattr(config, "set_visible_devices", lambda found, kind: chosen.extend(found))
+    yield chosen
+    for lock in devices._held:
+        lock.release()
+
+
+def test_each_worker_takes_an_accelerator_of_its_own(machine, tmp_path):
+    with FileLock(tmp_path / "keras-erf-gpu-0.lock"):
+        devices.take_share(4)
+        assert machine == [4, "b"]
+        # It keeps what it has.
+        devices.take_share(4)
+        assert machine == [4, "b"]
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / "keras-erf-gpu-1.lock", timeout=0).acquire()
+
+
+def test_more_workers_than_accelerators_share_them(machine, tmp_path):
+    with contextlib.ExitStack() as taken:
+        for place in range(3):
+            taken.enter_context(FileLock(tmp_path / f"keras-erf-gpu-{place}.lock"))
+        devices.take_share(1)
+    assert machine == [1, "abc"[os.getpid() % 3]]
+
+
+def test_a_process_by_itself_has_all_of_the_machine(machine):
+    devices.take_share(None)
+    assert machine == []
 
 
 # --- Clusters ------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_erf.errors import KerasERFError
+from keras_erf.studies.devices import take_share
 from keras_erf.studies.plan import ModelEntry, Task
 
 __all__ = ["Outcome", "measure"]
@@ -38,9 +38,9 @@ def measure(task: Task, cores: int | None = None) -> Outcome:
 
     Args:
         task: What to measure.
-        cores: Threads of an operation, where TensorFlow has not started in this process yet.
+        cores: As in `take_share`.
     """
-    _use_cores(cores)
+    take_share(cores)
     try:
         try:
             return Outcome(task.key, _measured(task, None))
@@ -94,17 +94,6 @@ def _model(entry: tuple[Any, ...], content: str) -> tuple[Any, Any]:
     source, weights, options, unsafe = entry
     loaded = load_quietly(source, weights, dict(options), unsafe)
     return loaded.model, loaded.preprocess
-
-
-def _use_cores(cores: int | None) -> None:
-    if cores is None:
-        return
-    import tensorflow as tf
-
-    # Once TensorFlow has started its threads they are what they are.
-    with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(cores)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def _out_of_memory(error: BaseException) -> bool:

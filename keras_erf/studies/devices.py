@@ -1,0 +1,47 @@
+"""Which part of a machine a worker takes: its share of the cores, one accelerator of several."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+__all__ = ["take_share"]
+
+# The lock of this process's accelerator: held until the process ends, however it does.
+_held: list[FileLock] = []
+
+
+def take_share(cores: int | None) -> None:
+    """Limits TensorFlow in this process, if it has not started yet; later calls change nothing.
+
+    Args:
+        cores: Threads of an operation; `None` leaves the process all of the machine.
+    """
+    if cores is None or _held:
+        return
+    import tensorflow as tf
+
+    # Once TensorFlow has started, its threads and devices are what they are.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        devices = tf.config.list_physical_devices("GPU")
+        if len(devices) > 1:
+            tf.config.set_visible_devices([devices[_free(len(devices))]], "GPU")
+
+
+def _free(number: int) -> int:
+    """An accelerator that no other worker of this machine has; of taken ones any."""
+    for place in range(number):
+        lock = FileLock(Path(tempfile.gettempdir()) / f"keras-erf-gpu-{place}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            continue
+        _held.append(lock)
+        return place
+    return os.getpid() % number
