@@ -251,7 +251,7 @@ def counted(monkeypatch, content):
 
     calls = Counted()
 
-    def measured(task, cores=None):
+    def measured(task):
         calls.append(task.seed)
         if task.seed in calls.failing:
             return Outcome(task.key, reason="asked to")
@@ -281,7 +281,7 @@ def test_failures_are_repeated_when_asked(tmp_path, counted):
 
 
 def test_an_interruption_keeps_what_is_there(tmp_path, counted, monkeypatch, content):
-    def interrupted(task, cores=None):
+    def interrupted(task):
         if task.seed == 2:
             raise KeyboardInterrupt
         return Outcome(task.key, content)
@@ -388,6 +388,43 @@ def test_a_killed_worker_costs_nothing(tmp_path):
 
 
 # --- The commands --------------------------------------------------------------------------------
+
+
+DEADLY = """
+import os, signal, sys
+from keras_erf.studies import measuring, read_study, run_study, running
+
+def deadly(task, *share):
+    if task.seed == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return measuring.measure(task, *share)
+
+def start(task, cores, folder):
+    from pathlib import Path
+    (Path(folder) / task.key).touch()
+    return deadly(task, cores, folder)
+
+if __name__ == "__main__":
+    running.measure = start
+    run_study(read_study(sys.argv[1]), sys.argv[2], workers=2)
+"""
+
+
+def test_a_task_that_kills_its_process_is_given_up_alone(tmp_path):
+    (tmp_path / "study.toml").write_text(
+        "seeds = [0, 1, 2, 3, 4, 5]\nsamples = 4\n[models.small]\nsource = 'plain'\n"
+        "options = {depth = 2}\ninput_shape = [9, 9]\n"
+    )
+    (tmp_path / "script.py").write_text(DEADLY)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, tmp_path / "script.py", tmp_path / "study.toml", tmp_path / "out"]
+    told = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    assert told.returncode == 0, told.stderr[-3000:]
+    store = StudyStore(tmp_path / "out")
+    assert store.counts() == {"done": 5, "failed": 1}
+    ((task, reason),) = store.failures()
+    assert task["seed"] == 3
+    assert reason == "the process that measured it died 5 times: out of memory?"
 
 
 def invoke(*arguments):

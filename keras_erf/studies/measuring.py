@@ -33,15 +33,19 @@ class Outcome:
     reason: str | None = None
 
 
-def measure(task: Task, cores: int | None = None) -> Outcome:
+def measure(task: Task, cores: int | None = None, folder: str | None = None) -> Outcome:
     """Measures a task; whatever goes wrong with it is told, not raised.
 
     Args:
         task: What to measure.
         cores: As in `take_share`.
+        folder: Where a file tells of the task while it is at work: one stays if the process dies.
     """
     take_share(cores)
+    mark = None if folder is None else Path(folder) / task.key
     try:
+        if mark is not None:
+            mark.touch()
         try:
             return Outcome(task.key, _measured(task, None))
         except Exception as error:
@@ -55,6 +59,9 @@ def measure(task: Task, cores: int | None = None) -> Outcome:
         if _out_of_memory(error):
             told = f"out of memory, with {SMALL_BATCH} samples at a time too: {told}"
         return Outcome(task.key, reason=told[:500])
+    finally:
+        if mark is not None:
+            mark.unlink(missing_ok=True)
 
 
 def _measured(task: Task, batch_size: int | None) -> bytes:

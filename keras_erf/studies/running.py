@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from keras_erf.errors import InvalidInputError
@@ -25,8 +27,8 @@ ENGINES = {"local": "loky", "dask": "dask", "ray": "ray"}
 RETURNED = {"ray": "list"}
 # Tasks that are claimed at a time, for each worker.
 WINDOW = 8
-# A task that was at work when so many workers died is measured alone, to tell whether it kills.
-SUSPECT = 3
+# A task that was at work when so many workers died is measured alone, and after so many, given up.
+SUSPECT, GUILTY = 2, 5
 # How often to look whether another process has finished what it claimed, in seconds.
 PAUSE = 0.5
 # Errors that say a worker's process is gone, of joblib, Dask and Ray.
@@ -149,35 +151,33 @@ def _work(
         for task in tasks:
             yield task, measure(task)
         return
-    by_key = {task.key: task for task in tasks}
     suspects = [task for task in tasks if deaths[task.key] >= SUSPECT]
-    for task in suspects:
-        del by_key[task.key]
-        try:
-            (outcome,) = _parallel([task], engine, workers)
-        except Exception as error:
-            if type(error).__name__ not in DEATHS:
-                raise
-            outcome = Outcome(
-                task.key, reason="the process that measured it died, alone too: out of memory?"
-            )
-        yield task, outcome
-    try:
-        for outcome in _parallel(list(by_key.values()), engine, workers):
-            yield by_key.pop(outcome.key), outcome
-    except Exception as error:
-        if type(error).__name__ not in DEATHS:
-            raise
-        deaths.update(list(by_key))
+    others = [task for task in tasks if deaths[task.key] < SUSPECT]
+    for group in (*([task] for task in suspects), others):
+        left = {task.key: task for task in group}
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                for outcome in _parallel(group, engine, workers, folder):
+                    yield left.pop(outcome.key), outcome
+            except Exception as error:
+                if type(error).__name__ not in DEATHS:
+                    raise
+                # On other machines nothing tells which of them were at work.
+                begun = {one.name for one in Path(folder).iterdir()} if engine == "local" else left
+                deaths.update([key for key in left if key in begun])
+        for task in [*left.values()]:
+            if deaths[task.key] >= GUILTY and len(group) == 1:
+                reason = f"the process that measured it died {GUILTY} times: out of memory?"
+                yield left.pop(task.key), Outcome(task.key, reason=reason)
 
 
-def _parallel(tasks: Sequence[Task], engine: str, workers: int) -> Iterator[Outcome]:
-    """Outcomes of several processes, in the order they come in."""
+def _parallel(tasks: Sequence[Task], engine: str, workers: int, folder: str) -> Iterator[Outcome]:
+    """Outcomes of several processes, in the order they come in; what is at work is in `folder`."""
     import joblib
 
     if not tasks:
         return
-    cores = max((os.cpu_count() or 1) // workers, 1) if engine == "local" else None
+    share = (max((os.cpu_count() or 1) // workers, 1), folder) if engine == "local" else ()
     try:
         if engine == "ray":
             from ray.util.joblib import register_ray
@@ -189,7 +189,7 @@ def _parallel(tasks: Sequence[Task], engine: str, workers: int) -> Iterator[Outc
                 pre_dispatch="2*n_jobs",
                 batch_size=1,
             )
-            yield from pool(joblib.delayed(measure)(task, cores) for task in tasks)
+            yield from pool(joblib.delayed(measure)(task, *share) for task in tasks)
     except (ImportError, ValueError) as error:
         if engine == "local":
             raise
