@@ -43,6 +43,28 @@ class ModelEntry:
     input_shape: tuple[int, ...] | None = None
     unsafe: bool = False
 
+    def __post_init__(self) -> None:
+        shape = self.input_shape
+        wanted = {
+            "source": ("a model's file or name", isinstance(self.source, str) and self.source),
+            "weights": ("a text", self.weights is None or isinstance(self.weights, str)),
+            "options": ("a table of options", isinstance(self.options, Mapping)),
+            "layers": (
+                "names of layers",
+                isinstance(self.layers, tuple) and all(isinstance(one, str) for one in self.layers),
+            ),
+            "input_shape": (
+                "sizes such as [224, 224]",
+                shape is None or (isinstance(shape, tuple) and all(map(_is_size, shape))),
+            ),
+            "unsafe": ("true or false", isinstance(self.unsafe, bool)),
+        }
+        for name, (what, fits) in wanted.items():
+            if not fits:
+                raise InvalidInputError(
+                    f"`{name}` of a model must be {what}. Received: {getattr(self, name)!r}"
+                )
+
 
 @dataclass(frozen=True)
 class Task:
@@ -220,24 +242,23 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     models = {}
     for name, table in tables.items():
         _check_names(table, ModelEntry, f"models.{name}")
-        if not isinstance(table.get("source"), str):
-            raise InvalidInputError(
-                f"`source` of models.{name} must be a model's file or name. "
-                f"Received: {table.get('source')!r}"
-            )
-        layers = table.get("layers", ())
-        shape = table.get("input_shape")
-        models[name] = ModelEntry(
-            **{
-                **table,
-                "source": _placed(table["source"], file.parent),
-                "layers": (layers,) if isinstance(layers, str) else tuple(layers),
-                "input_shape": None if shape is None else tuple(shape),
-            }
-        )
+        given = {"source": "", **table}
+        for key in ("layers", "input_shape"):
+            if isinstance(given.get(key), list):
+                given[key] = tuple(given[key])
+        if isinstance(given["source"], str) and given["source"]:
+            given["source"] = _placed(given["source"], file.parent)
+        try:
+            models[name] = ModelEntry(**given)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"models.{name}: {error}") from error
     if isinstance(held.get("inputs"), str) and held["inputs"] not in NOISES:
         held["inputs"] = str(file.parent / held["inputs"])
     return Study(models, **held)
+
+
+def _is_size(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number > 0
 
 
 def _parse(text: str) -> dict[str, Any]:
