@@ -69,7 +69,7 @@ setup(
         "docs": [
             "mkdocs>=1.6",
             "mkdocs-material>=9.5",
-            "mkdocstrings[python]>=0.27",
+            "mkdocstrings[python]>=1.0",
         ],
         "notebooks": [
             "ipykernel>=6.29",

@@ -20,4 +20,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     # Rich's markup is for terminals, and examples are code.
     text = re.sub(r"\[(/?)bold\]", "**", text)
     text = re.sub(r"^(keras-erf .+)$", r"    \1", text, flags=re.MULTILINE)
+    text = re.sub(r"(^    keras-erf .+\n)\n(?=    keras-erf)", r"\1", text, flags=re.MULTILINE)
+    # Lists of commands have half of each sentence; the commands follow in full.
+    text = re.sub(r"\*\*Commands\*\*:\n\n(?:\* .+\n)+", "", text)
     return markdown.replace(MARK, text)
