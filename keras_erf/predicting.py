@@ -156,7 +156,8 @@ def growth(
         its `skipped`.
 
     Raises:
-        As `expected`; GradientError only if no layer at all has a result.
+        GradientError: No layer at all has a result.
+        KerasERFError: Others as in `expected`.
     """
     _check(weights, training)
     graph = build_graph(model)
