@@ -143,7 +143,7 @@ SIGNATURES = {
 ATTRIBUTES = {
     "Check": ("verdict receptive_field checked differences unmeasured", ""),
     "PathSizes": ("layer smallest largest", ""),
-    "Profile": ("results depths skipped", "frame"),
+    "Profile": ("results depths skipped edges", "frame"),
     "ProjectiveField": ("layer input pixel mask status", "box"),
     "TileOverlap": ("before after step mass status", ""),
     "Definition": (
