@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keras_erf.probing import probe
     from keras_erf.profiling import Profile, profile
     from keras_erf.projecting import ProjectiveField, projective_field
+    from keras_erf.reporting import report
     from keras_erf.sampling import ImageFolder
     from keras_erf.theoretical import FieldTable, receptive_field, receptive_fields
     from keras_erf.tiling import TileOverlap, tile_overlap
@@ -59,6 +60,7 @@ __all__ = [
     "projective_field",
     "receptive_field",
     "receptive_fields",
+    "report",
     "rules",
     "theory",
     "tile_overlap",
@@ -92,6 +94,7 @@ _HOMES = {
     "projective_field": "projecting",
     "receptive_field": "theoretical",
     "receptive_fields": "theoretical",
+    "report": "reporting",
     "tile_overlap": "tiling",
     "unproductive_layers": "paths",
 }
