@@ -35,6 +35,7 @@ setup(
         "keras_erf.graph",
         "keras_erf.models",
         "keras_erf.plotting",
+        "keras_erf.reporting",
         "keras_erf.rules",
         "keras_erf.squaring",
         "keras_erf.theory",
@@ -43,12 +44,14 @@ setup(
     package_dir={"keras_erf.models": "models"},
     package_data={
         "keras_erf": ["py.typed"],
+        "keras_erf.reporting": ["assets/*"],
         "keras_erf.models": ["weights/*.weights.h5", "weights/*.md"],
     },
     # Data files come from `package_data` alone: MANIFEST.in also names the bridge, for the sdist.
     include_package_data=False,
     python_requires=">=3.10",
     install_requires=[
+        "jinja2>=3.1",
         "keras>=3.10",
         "matplotlib>=3.8",
         "numpy>=1.26",
@@ -61,6 +64,7 @@ setup(
         "typer>=0.16",
     ],
     extras_require={
+        "browser": ["playwright>=1.45"],
         "tensorboard": ["tensorboard>=2.19"],
         "test": [
             "build>=1.2",

@@ -43,6 +43,7 @@ NAMES = [
     "projective_field",
     "receptive_field",
     "receptive_fields",
+    "report",
     "rules",
     "theory",
     "tile_overlap",
@@ -98,6 +99,7 @@ SIGNATURES = {
         "(model, layers=None, *, weights='random', unit='center', input=None, input_shape=None, "
         "training=False, rules=None)"
     ),
+    "report": "(profile, path, *, compare=None, title=None)",
     "ERFLogger": (
         "(layers=None, *, inputs='normal', samples=None, tolerance=None, every=1, per='epoch', "
         "unit='center', definition='luo2016', batch_size=None, seed=0, input=None, "

@@ -4,6 +4,6 @@ What is shown is gathered as plain data (`content`, `packing`, `lanes`, `matchin
 `words`) and written into a page (`page`) whose own script draws it.
 """
 
-from keras_erf.reporting.page import check_path, report
+from keras_erf.reporting.page import report
 
-__all__ = ["check_path", "report"]
+__all__ = ["report"]

@@ -17,13 +17,10 @@ from keras_erf.profiling import Profile
 from keras_erf.reporting.content import contents_of
 from keras_erf.reporting.matching import matched
 from keras_erf.reporting.packing import LEVELS
-from keras_erf.reporting.words import compared, facts, summary
-from keras_erf.writing import written_whole
+from keras_erf.reporting.words import change, compared, facts, summary, with_error
+from keras_erf.writing import check_file, written_whole
 
-__all__ = ["check_path", "report"]
-
-# Perceptually uniform, dark to light; light pages show it the other way round.
-COLORS = "mako"
+__all__ = ["report"]
 
 
 def report(
@@ -62,7 +59,7 @@ def report(
     Raises:
         InvalidInputError: An argument is none of those, or the file cannot be written.
     """
-    target = check_path(path)
+    target = check_file(path)
     _check_profile("profile", profile)
     profiles = [profile]
     if compare is not None:
@@ -73,32 +70,6 @@ def report(
     page = _rendered(profiles, title)
     with written_whole(target) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
-    return target
-
-
-def check_path(path: str | os.PathLike[str]) -> Path:
-    """The path as one, if a report can be written there.
-
-    Raises:
-        InvalidInputError: Its folder is not there or closed, or it is a folder itself.
-    """
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise InvalidInputError(f"`path` must be the path of a file. Received: path={path!r}")
-    target = Path(path)
-    if target.is_dir():
-        raise InvalidInputError(
-            f"`path` must be a file such as report.html, not a folder. Received: {str(target)!r}"
-        )
-    folder = target.absolute().parent
-    if not folder.is_dir():
-        raise InvalidInputError(
-            f"`path` must lie in a folder that exists: make {str(folder)!r} first. "
-            f"Received: {str(target)!r}"
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InvalidInputError(
-            f"`path` must lie in a folder that can be written. Received: {str(target)!r}"
-        )
     return target
 
 
@@ -117,16 +88,20 @@ def _check_profile(name: str, profile: Any) -> None:
 
 def _rendered(profiles: list[Profile], title: str | None) -> str:
     contents = contents_of(profiles)
-    pairs, notes, sentences = None, [], [summary(profiles[0])]
+    pairs: list[int | None] | None = None
+    notes: list[str] = []
+    sentences = [summary(profiles[0])]
     if len(profiles) > 1:
-        pairs, notes = matched(*profiles)
-        sentences.append(compared(profiles[0], profiles[1], pairs))
+        first, second = profiles
+        pairs, notes = matched(first, second)
+        sentences = [summary(first, " in A"), compared(first, second, pairs)]
     models = list(dict.fromkeys(one["model"] for one in contents))
     style, script = _asset("report.css"), _asset("report.js")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.filters.update(with_error=with_error, change=change)
     rows = []
     for place, layer in enumerate(contents[0]["layers"]):
         other = None if pairs is None else pairs[place]
@@ -138,7 +113,9 @@ def _rendered(profiles: list[Profile], title: str | None) -> str:
         notes=notes,
         rows=rows,
         skipped=[one["skipped"] for one in contents],
-        steps=max(p["step"] for one in contents for layer in one["layers"] for p in layer["panels"]),
+        steps=max(
+            p["step"] for one in contents for layer in one["layers"] for p in layer["panels"]
+        ),
         data={"models": contents, "pairs": pairs, "levels": LEVELS, "colors": _colors()},
         style=style,
         script=script,
@@ -161,8 +138,8 @@ def _digest(text: str) -> str:
 
 
 def _colors() -> str:
-    """The colour map: 256 triples of bytes, in base64."""
-    import seaborn as sns
+    """The colours of the library's maps, light to dark: 256 triples of bytes, in base64."""
+    from keras_erf.plotting.style import default_map
 
-    table = np.array(sns.color_palette(COLORS, 256))
+    table = default_map()(np.linspace(0, 1, 256))[:, :3]
     return base64.b64encode(np.rint(255 * table).astype(np.uint8).tobytes()).decode("ascii")

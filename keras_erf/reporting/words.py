@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from keras_erf.effective import EffectiveReceptiveField
     from keras_erf.profiling import Profile
 
-__all__ = ["by", "compared", "facts", "summary"]
+__all__ = ["by", "change", "compared", "facts", "summary", "with_error"]
 
 
 def by(sizes: tuple[int, ...]) -> str:
@@ -18,13 +18,34 @@ def by(sizes: tuple[int, ...]) -> str:
     return " × ".join(map(str, sizes))
 
 
-def summary(profile: Profile) -> str:
-    """What the last layer sees and uses, and how the share of it went over depth."""
+def with_error(value: float | None, error: float | None, digits: int = 1) -> str:
+    """`12.3 ± 0.2`, with more digits where the error is small; no error where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if not error or not math.isfinite(error):
+        return f"{value:.{digits}f}"
+    digits = min(max(digits, math.ceil(-math.log10(2 * error))), digits + 2)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def change(share: float) -> str:
+    """A factor as what it adds: `+12 %`, `−4 %`."""
+    percent = round(100 * (share - 1))
+    return f"{percent:+d} %".replace("-", "−") if percent else "0 %"
+
+
+def summary(profile: Profile, among: str = "") -> str:
+    """What the last layer sees and uses, and how the share of it went over depth.
+
+    Args:
+        profile: Of at least one layer.
+        among: What is told of where the layer is, of several profiles.
+    """
     first, last = profile.results[0], profile.results[-1]
     count = len(profile.results)
     told = (
-        f"The unit of {last.layer} can see {by(last.receptive_field.size)} px and uses about "
-        f"{_size(last)} px of it, {100 * last.ratio:.0f} %."
+        f"The unit of {last.layer}{among} can see {by(last.receptive_field.size)} px; in effect "
+        f"it uses {_size(last)} px, {100 * last.ratio:.0f} % of that."
     )
     if count == 1:
         return told
@@ -47,12 +68,13 @@ def compared(first: Profile, second: Profile, pairs: list[int | None]) -> str:
         return "No layer of one has a counterpart in the other."
     one, other = both[-1]
     told = f"At {one.layer} the effective size is {_size(one)} px in A and {_size(other)} px in B"
-    changes = [100 * (theirs.size / mine.size - 1) for mine, theirs in both]
+    factors = [theirs.size / mine.size for mine, theirs in both]
     if len(both) == 1:
-        return f"{told} ({changes[0]:+.0f} %)."
+        return f"{told} ({change(factors[0])})."
     return (
-        f"{told} ({changes[-1]:+.0f} %); over {len(both)} layers it changes by "
-        f"{median(changes):+.0f} % in the median, {min(changes):+.0f} to {max(changes):+.0f} %."
+        f"{told} ({change(factors[-1])}). Over {len(both)} layers it changes by "
+        f"{change(min(factors))} to {change(max(factors))}, by {change(median(factors))} in the "
+        "median."
     )
 
 
@@ -75,6 +97,4 @@ def facts(profile: Profile) -> list[str]:
 
 
 def _size(result: EffectiveReceptiveField) -> str:
-    error = result.size_error
-    known = math.isfinite(error) and error > 0 and not result.constant
-    return f"{result.size:.1f}" + (f" ± {error:.1f}" if known else "")
+    return with_error(result.size, None if result.constant else result.size_error)

@@ -40,8 +40,8 @@ function shade(share) {
 
 /** Index of a colour's first byte: nothing looks like the page, the peak stands out. */
 function colour(shaded) {
-  const index = Math.round(255 * Math.min(1, Math.max(0, shaded)));
-  return 3 * (dark.matches ? index : 255 - index);
+  const index = Math.round(255 * clamp(shaded, 0, 1));
+  return 3 * (dark.matches ? 255 - index : index);
 }
 
 function rgb(shaded) {
@@ -52,8 +52,11 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const fixed = (value, digits = 1) => (value === null ? "–" : value.toFixed(digits));
 const known = (layer, error) => error && !layer.constant;
-const withError = (layer, value, error, digits = 1) =>
-  fixed(value, digits) + (known(layer, error) ? ` ± ${fixed(error, digits)}` : "");
+function withError(layer, value, error, digits = 1) {
+  if (value === null || !known(layer, error)) return fixed(value, digits);
+  const more = clamp(Math.ceil(-Math.log10(2 * error)), digits, digits + 2);
+  return `${fixed(value, more)} ± ${fixed(error, more)}`;
+}
 const by = (sizes) => sizes.join(" × ");
 const other = (place) => (B && DATA.pairs[place] !== null ? B.layers[DATA.pairs[place]] : null);
 
@@ -91,7 +94,7 @@ function extent(layer, axis) {
 function picture(layer, panel, width) {
   const flat = panel.axes.length === 1;
   const [rows, columns] = flat ? [null, extent(layer, panel.axes[0])] : panel.axes.map((a) => extent(layer, a));
-  const margin = { left: 38, right: 10, top: 8, bottom: 24 };
+  const margin = { left: flat ? 46 : 32, right: 8, top: 8, bottom: 24 };
   let w = width - margin.left - margin.right, h = flat ? 200 : 0;
   if (!flat) {
     const tall = (rows[1] - rows[0]) / (columns[1] - columns[0]);
@@ -188,7 +191,7 @@ function marks(scene) {
 function outline({ panel, x, y }) {
   const { mask } = decoded(panel), [rows, columns] = panel.shape;
   const [row, column] = panel.start, [height, width] = panel.pixels;
-  const inside = (r, c) => r >= 0 && c >= 0 && r < rows && c < columns && mask[r * columns + c];
+  const inside = (r, c) => r >= 0 && c >= 0 && r < rows && c < columns && mask[r * columns + c] === 1;
   const across = (c) => x(column + Math.min(c * panel.step, width)).toFixed(2);
   const down = (r) => y(row + Math.min(r * panel.step, height)).toFixed(2);
   let path = "";
@@ -221,7 +224,7 @@ function axes({ flat, rows, columns, left, top, w, h, x, y, shapes }) {
   }
   if (flat) {
     for (const share of scaleTicks()) {
-      shapes.push({ text: percent(share), x: left - 5, y: y(share) + 4, anchor: "end", fill: faint });
+      shapes.push({ text: share === 1 ? "peak" : percent(share), x: left - 5, y: y(share) + 4, anchor: "end", fill: faint });
     }
     return;
   }
@@ -336,7 +339,7 @@ function drawMaps() {
   pictures = [];
   [...maps.children].forEach((column, number) => {
     const [tag, , layer] = layers[number];
-    if (tag) column.querySelector(".which span").textContent = layer ? `${layer.layer}: ERF ${withError(layer, layer.erf_size, layer.erf_size_error)} px` : "–";
+    if (tag) column.querySelector(".which span").textContent = layer ? `${layer.layer === A.layers[state.place].layer ? "" : `${layer.layer}: `}ERF ${withError(layer, layer.erf_size, layer.erf_size_error)} px` : "–";
     if (!layer) return;
     column.querySelectorAll("canvas").forEach((canvas, index) => {
       const scene = picture(layer, layer.panels[index], canvas.parentElement.clientWidth);
@@ -353,7 +356,7 @@ function drawMaps() {
 function shadow(layer, panel) {
   const all = layer.input_size.map((_, axis) => axis);
   const hidden = all.filter((axis) => !panel.axes.includes(axis));
-  return `axis ${panel.axes[0]} down, axis ${panel.axes[1]} across; summed over axis ${hidden.join(", ")}`;
+  return `axes ${panel.axes[0]} ↓ and ${panel.axes[1]} →, summed over ${hidden.join(", ")}`;
 }
 
 function words(layer) {
@@ -388,7 +391,7 @@ function drawBar(flat) {
     context.fillRect(i, 0, 1, bar.height);
   }
   $("ticks").replaceChildren(...scaleTicks().map((share) => {
-    const one = make("span", {}, percent(share) + (share === 1 ? " of the peak" : ""));
+    const one = make("span", {}, share === 1 ? "peak" : percent(share));
     one.style.left = `${100 * shade(share)}%`;
     return one;
   }));
@@ -397,23 +400,23 @@ function drawBar(flat) {
 function drawFigures() {
   const layers = shownLayers().map(([, , layer]) => layer);
   const list = (values, digits = 1) => values.map((one) => fixed(one, digits)).join(", ");
-  const listed = (layer, name) => layer[name].map((one, k) => withError(layer, one, layer[`${name}_error`][k])).join(", ");
+  const listed = (layer, name) => layer[name].flatMap((one, k) => [make("span", {}, withError(layer, one, layer[`${name}_error`][k])), " "]);
   const rows = {
-    "Effective size": (l) => `${withError(l, l.erf_size, l.erf_size_error)} px`,
-    "Theoretical size": (l) => `${by(l.trf_size)} px`,
-    "ERF / TRF": (l) => withError(l, 100 * l.ratio, l.ratio_error === null ? null : 100 * l.ratio_error) + " %",
-    "Size by mass": (l) => `${withError(l, l.mass_size, l.mass_size_error)} px`,
-    "Gaussian σ": (l) => (l.sigma.includes(null) ? "no fit" : `${listed(l, "sigma")} px`),
-    "Gaussian R²": (l) => withError(l, l.r_squared, l.r_squared_error, 3),
+    "Effective size, px": (l) => withError(l, l.erf_size, l.erf_size_error),
+    "Theoretical size, px": (l) => by(l.trf_size),
+    "ERF / TRF, %": (l) => withError(l, 100 * l.ratio, l.ratio_error && 100 * l.ratio_error),
+    "Size by mass, px": (l) => withError(l, l.mass_size, l.mass_size_error),
+    "Gaussian σ, px": (l) => (l.gaussian ? listed(l, "sigma") : "no bell"),
+    "Gaussian R²": (l) => withError(l, l.r_squared, l.r_squared_error, 2),
     "Field’s centre": (l) => list(l.trf_center),
     "Centroid": (l) => listed(l, "centroid"),
-    "Stride": (l) => `${by(l.trf_stride)} px`,
+    "Stride, px": (l) => by(l.trf_stride),
     "Unit": (l) => `(${l.unit.join(", ")}) of ${by(l.output_size)}`,
     "Field is": (l) => l.status + (l.past_edge ? ", past the input’s edge" : ""),
     "Samples": (l) => (l.expected ? `none: expected of ${l.expected} weights` : `${l.samples}${l.linear ? " (linear unit)" : ""}${l.dead ? `, ${(100 * l.dead).toFixed(0)} % dead` : ""}`),
     "Definition": (l) => l.definition,
   };
-  const body = Object.entries(rows).map(([name, tell]) => make("tr", {}, make("th", { scope: "row" }, name), ...layers.map((one) => make("td", {}, one ? tell(one) : "–"))));
+  const body = Object.entries(rows).map(([name, tell]) => make("tr", {}, make("th", { scope: "row" }, name), ...layers.map((one) => make("td", {}, ...[one ? tell(one) : "–"].flat()))));
   if (B) body.unshift(make("tr", {}, make("td", {}), make("th", { scope: "col" }, "A"), make("th", { scope: "col" }, "B")));
   $("figures").replaceChildren(...body);
   $("provenance").replaceChildren(...shownLayers().filter(([, , layer]) => layer).map(([tag, model, layer]) => {
@@ -472,7 +475,9 @@ function drawChart() {
   const series = [["trf", "trf"], ["erf", "erf"], ...(B ? [["b", "erf-b"]] : [])];
   for (const [key, name] of series) {
     const there = sorted.filter((one) => one[key] !== null);
-    svg.append(make("path", { d: there.map((one, i) => `${i ? "L" : "M"}${x(one.depth)} ${y(one[key])}`).join(""), class: `line ${name}` }));
+    // Of several layers of one depth the line joins those of the largest field.
+    const joined = there.filter((one) => !there.some((it) => it.depth === one.depth && (it.trf > one.trf || (it.trf === one.trf && it.place > one.place))));
+    svg.append(make("path", { d: joined.map((one, i) => `${i ? "L" : "M"}${x(one.depth)} ${y(one[key])}`).join(""), class: `line ${name}` }));
     for (const one of there) {
       if (key === "erf" && one.error) svg.append(make("line", { x1: x(one.depth), x2: x(one.depth), y1: y(one.erf - one.error), y2: y(one.erf + one.error), class: "erf error" }));
       svg.append(make("circle", { cx: x(one.depth), cy: y(one[key]), r: points.length > 60 ? 2.5 : 3.5, class: `dot ${name}`, "data-place": one.place }, make("title", {}, `${A.layers[one.place].layer}: ${one[key].toFixed(1)} px`)));
@@ -549,7 +554,7 @@ function setRadio(name, value) {
 
 const KEYS = {
   layer: (l) => l.layer, depth: (l) => l.depth, trf: (l) => l.trf_mean, erf: (l) => l.erf_size, share: (l) => l.ratio,
-  erf_b: (l, b) => b?.erf_size ?? null, change: (l, b) => (b ? b.erf_size / l.erf_size : null), sigma: (l) => l.sigma[0],
+  erf_b: (l, b) => b?.erf_size ?? null, change: (l, b) => (b ? b.erf_size / l.erf_size : null), sigma: (l) => (l.gaussian ? l.sigma[0] : null),
   r_squared: (l) => l.r_squared, samples: (l) => l.samples, dead: (l) => l.dead, status: (l) => l.status,
 };
 
