@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_erf import analysis
@@ -98,7 +98,7 @@ def _plain(value: Any) -> Any:
     """What JSON has words for."""
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple, Iterator)):
+    if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     value = plain(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

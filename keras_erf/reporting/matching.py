@@ -34,12 +34,13 @@ def matched(first: Profile, second: Profile) -> tuple[list[int | None], list[str
         )
     alone = pairs.count(None)
     if alone:
-        notes.append(f"{_layers(alone)} of the first profile have no counterpart in the second.")
+        notes.append(f"{_have(alone, 'first')} no counterpart in the second.")
     unseen = len(others) - len(names) + alone
     if unseen:
-        notes.append(f"{_layers(unseen)} of the second profile have none in the first.")
+        notes.append(f"{_have(unseen, 'second')} none in the first.")
     return pairs, notes
 
 
-def _layers(number: int) -> str:
-    return "1 layer" if number == 1 else f"{number} layers"
+def _have(number: int, which: str) -> str:
+    have = "layer of the {} profile has" if number == 1 else "layers of the {} profile have"
+    return f"{number} {have.format(which)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,9 @@ def panels_of(result: EffectiveReceptiveField) -> list[Panel]:
     size = result.receptive_field.input_size
     part = result.part or tuple((0, one) for one in size)
     cut = tuple(slice(*pair) for pair in part)
-    values, mask = np.abs(result.map[cut]), result.region().mask[cut]
+    # Of a copy, which keeps nothing as large as the input for longer than this.
+    brief = replace(result)
+    values, mask = np.abs(brief.map[cut]), brief.region().mask[cut]
     panels = []
     for axes in combinations(range(len(size)), min(2, len(size))):
         hidden = tuple(axis for axis in range(len(size)) if axis not in axes)
@@ -59,8 +61,8 @@ def panels_of(result: EffectiveReceptiveField) -> list[Panel]:
     return panels
 
 
-def steps_of(panels: Sequence[Panel], cells: int = CELLS) -> list[int]:
-    """Pixels per cell along each axis, of each panel, so that all have so many cells at most.
+def steps_of(panels: Sequence[Panel]) -> list[int]:
+    """Pixels per cell along each axis, of each panel, so that all have `CELLS` cells at most.
 
     The largest are made coarser first.
     """
@@ -68,7 +70,7 @@ def steps_of(panels: Sequence[Panel], cells: int = CELLS) -> list[int]:
     while True:
         steps = [_step(one.values.shape, limit) for one in panels]
         used = sum(_count(one.values.shape, s) for one, s in zip(panels, steps, strict=True))
-        if used <= max(cells, len(panels)):
+        if used <= max(CELLS, len(panels)):
             return steps
         limit /= 1.2
 

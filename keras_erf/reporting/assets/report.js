@@ -7,6 +7,7 @@ const [A, B] = DATA.models;
 const LAST = A.layers.length - 1;
 const SCALES = ["linear", "sqrt", "log"];
 const LOG_DECADES = 4;
+const SVG = "http://www.w3.org/2000/svg";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const state = { place: LAST, scale: "sqrt", view: "field", timer: null };
 let pictures = [];
@@ -63,9 +64,9 @@ const other = (place) => (B && DATA.pairs[place] !== null ? B.layers[DATA.pairs[
 // -- elements --
 
 function make(name, attributes = {}, ...children) {
-  const svg = ["svg", "path", "circle", "line", "text", "rect", "g", "title"].includes(name);
+  const svg = ["svg", "path", "circle", "line", "text", "title"].includes(name);
   const one = svg
-    ? document.createElementNS("http://www.w3.org/2000/svg", name)
+    ? document.createElementNS(SVG, name)
     : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) one.setAttribute(key, value);
   one.append(...children);
@@ -274,38 +275,37 @@ function paint(context, scene) {
   }
 }
 
+/** A file of its own; built in a document apart, which loads nothing. */
 function toSVG(scenes, titles) {
-  const gap = 16, line = 26;
+  const gap = 16, line = 26, paper = document.implementation.createDocument(SVG, "svg");
+  const add = (parent, name, attributes, text = "") => {
+    const one = parent.appendChild(paper.createElementNS(SVG, name));
+    for (const [key, value] of Object.entries(attributes)) one.setAttribute(key, value);
+    one.textContent = text;
+    return one;
+  };
+  const root = paper.documentElement;
   const width = scenes.reduce((sum, one) => sum + one.width + gap, -gap);
   const height = line + Math.max(...scenes.map((one) => one.height));
-  const root = make("svg", { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox: `0 0 ${width} ${height}`, "font-family": "system-ui, sans-serif", "font-size": 12 });
-  root.append(make("rect", { width, height, fill: css("--page") }));
+  const about = { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": "system-ui, sans-serif", "font-size": 12 };
+  for (const [key, value] of Object.entries(about)) root.setAttribute(key, value);
+  add(root, "rect", { width, height, fill: css("--page") });
   let across = 0;
   scenes.forEach((scene, number) => {
-    const group = make("g", { transform: `translate(${across} ${line})` });
-    group.append(make("text", { x: scene.left, y: -8, fill: css("--ink"), "font-size": 13 }, titles[number]));
-    const clip = document.createElementNS(root.namespaceURI, "clipPath");
-    clip.id = `plot${number}`;
-    clip.append(make("rect", { x: scene.left, y: scene.top, width: scene.w, height: scene.h }));
-    group.append(clip);
+    const group = add(root, "g", { transform: `translate(${across} ${line})` });
+    add(group, "text", { x: scene.left, y: -8, fill: css("--ink"), "font-size": 13 }, titles[number]);
+    const clip = add(group, "clipPath", { id: `plot${number}` });
+    add(clip, "rect", { x: scene.left, y: scene.top, width: scene.w, height: scene.h });
     for (const one of scene.shapes) {
       const common = { opacity: one.opacity ?? 1 };
       if (!one.text && !one.free) common["clip-path"] = `url(#plot${number})`;
-      if (one.image) {
-        const image = document.createElementNS(root.namespaceURI, "image");
-        const given = { x: one.x, y: one.y, width: one.w, height: one.h, preserveAspectRatio: "none", "image-rendering": "pixelated", href: one.image.toDataURL(), ...common };
-        for (const [key, value] of Object.entries(given)) image.setAttribute(key, value);
-        group.append(image);
-      } else if (one.text) {
-        group.append(make("text", { x: one.x, y: one.y, "text-anchor": one.anchor, fill: one.fill }, one.text));
-      } else {
-        group.append(make("path", { d: one.path, fill: one.fill ?? "none", stroke: one.stroke ?? "none", "stroke-width": one.width ?? 1, "stroke-dasharray": one.dash ?? "none", ...common }));
-      }
+      if (one.image) add(group, "image", { x: one.x, y: one.y, width: one.w, height: one.h, preserveAspectRatio: "none", "image-rendering": "pixelated", href: one.image.toDataURL(), ...common });
+      else if (one.text) add(group, "text", { x: one.x, y: one.y, "text-anchor": one.anchor, fill: one.fill }, one.text);
+      else add(group, "path", { d: one.path, fill: one.fill ?? "none", stroke: one.stroke ?? "none", "stroke-width": one.width ?? 1, "stroke-dasharray": one.dash ?? "none", ...common });
     }
-    root.append(group);
     across += scene.width + gap;
   });
-  return new XMLSerializer().serializeToString(root);
+  return new XMLSerializer().serializeToString(paper);
 }
 
 // -- what the page shows --
