@@ -60,7 +60,7 @@ clean: ## remove the environment, builds, caches and default output folders
 $(READY): setup.py
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --editable ".[test,dev]"
+	$(BIN)/python -m pip install --editable ".[test,browser,dev]"
 	touch $@
 
 $(READY_DOCS): $(READY)

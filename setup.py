@@ -35,6 +35,7 @@ setup(
         "keras_erf.graph",
         "keras_erf.models",
         "keras_erf.plotting",
+        "keras_erf.reporting",
         "keras_erf.rules",
         "keras_erf.squaring",
         "keras_erf.studies",
@@ -44,6 +45,7 @@ setup(
     package_dir={"keras_erf.models": "models"},
     package_data={
         "keras_erf": ["py.typed"],
+        "keras_erf.reporting": ["assets/*"],
         "keras_erf.models": ["weights/*.weights.h5", "weights/*.md"],
     },
     # Data files come from `package_data` alone: MANIFEST.in also names the bridge, for the sdist.
@@ -51,6 +53,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "filelock>=3.13",
+        "jinja2>=3.1",
         "joblib>=1.4",
         "keras>=3.10",
         "matplotlib>=3.8",
@@ -65,6 +68,7 @@ setup(
         "typer>=0.16",
     ],
     extras_require={
+        "browser": ["playwright>=1.45"],
         "dask": ["dask>=2024.1", "distributed>=2024.1"],
         "docs": [
             "mkdocs>=1.6",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from keras_erf.probing import probe
     from keras_erf.profiling import Profile, profile
     from keras_erf.projecting import ProjectiveField, projective_field
+    from keras_erf.reporting import report
     from keras_erf.sampling import ImageFolder
     from keras_erf.theoretical import FieldTable, receptive_field, receptive_fields
     from keras_erf.tiling import TileOverlap, tile_overlap
@@ -69,6 +70,7 @@ __all__ = [
     "projective_field",
     "receptive_field",
     "receptive_fields",
+    "report",
     "rules",
     "studies",
     "theory",
@@ -103,6 +105,7 @@ _HOMES = {
     "projective_field": "projecting",
     "receptive_field": "theoretical",
     "receptive_fields": "theoretical",
+    "report": "reporting",
     "tile_overlap": "tiling",
     "unproductive_layers": "paths",
 }

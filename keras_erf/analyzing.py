@@ -7,9 +7,10 @@ before it measures one.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from keras_erf.arguments import (
+    Preprocess,
     check_writable,
     read_grid,
     read_inputs,
@@ -21,7 +22,7 @@ from keras_erf.arguments import (
 from keras_erf.console import print_json, print_profile, print_results, progress_bar
 from keras_erf.ending import one_line_errors
 from keras_erf.errors import InvalidInputError
-from keras_erf.loading import load_quietly
+from keras_erf.loading import LoadedModel, load_quietly
 from keras_erf.options import (
     DEFAULT_DEFINITION,
     OUT,
@@ -52,7 +53,10 @@ from keras_erf.options import (
 )
 from keras_erf.saving import free_stem, save_profile, save_result
 
-__all__ = ["analyze", "profile"]
+if TYPE_CHECKING:
+    from keras_erf.profiling import Profile
+
+__all__ = ["analyze", "checked_settings", "profile", "profile_of"]
 
 
 def analyze(
@@ -99,7 +103,7 @@ def analyze(
             "grid": read_grid(grid),
             "input": input,
         }
-        how = _settings(
+        how = checked_settings(
             samples=samples,
             tolerance=tolerance,
             definition=definition.value,
@@ -198,7 +202,7 @@ def profile(
             "input_shape": read_size(size),
             "input": input,
         }
-        how = _settings(
+        how = checked_settings(
             samples=samples,
             tolerance=tolerance,
             definition=definition.value,
@@ -209,33 +213,8 @@ def profile(
         check_writable(out or OUT)
         preprocess = read_preprocess(scale, mean, std, bgr, images)
         loaded = load_quietly(model, weights, read_options(option), unsafe)
-        from keras_erf import profiling
-        from keras_erf.graph import build_graph
-
-        graph = build_graph(loaded.model)
-        inputs = read_inputs(
-            graph,
-            graph.input_number(input),
-            noise.value,
-            images,
-            preprocess or loaded.preprocess,
-        )
         folder = out or OUT / f"{loaded.name}-profile"
-        with progress_bar(f"Profiling {loaded.name}", "layers") as progress:
-            found = profiling.profile(
-                loaded.model,
-                layer or None,
-                path=folder,
-                inputs=inputs,
-                progress=progress,
-                **where,
-                **how,
-            )
-        if not found.results:
-            reasons = [f", {name} first: {text}" for name, text in found.skipped[:1]]
-            raise InvalidInputError(
-                f"No layer of the model can be measured{reasons[0] if reasons else ''}"
-            )
+        found = profile_of(loaded, layer, noise, images, preprocess, path=folder, **where, **how)
         picture, table = save_profile(found, folder)
 
         if as_json:
@@ -257,7 +236,50 @@ def profile(
             print_profile(loaded.name, found, (picture, table), tolerance=tolerance)
 
 
-def _settings(**options: Any) -> dict[str, Any]:
+def profile_of(
+    loaded: LoadedModel,
+    layer: list[str] | None,
+    noise: Noise,
+    images: Path | None,
+    preprocess: Preprocess | None,
+    *,
+    input: str | None,
+    **options: Any,
+) -> Profile:
+    """Profiles a model, with a bar that shows how far it is.
+
+    Args:
+        loaded: The model.
+        layer: Layers' names; none is all.
+        noise: What the model is given without images.
+        images: A folder of them.
+        preprocess: What is done to images; `None` is what the model's family does.
+        input: As in `keras_erf.profile`.
+        **options: Likewise.
+
+    Raises:
+        InvalidInputError: No layer can be measured, or an option does not fit the model.
+    """
+    from keras_erf import profiling
+    from keras_erf.graph import build_graph
+
+    graph = build_graph(loaded.model)
+    inputs = read_inputs(
+        graph, graph.input_number(input), noise.value, images, preprocess or loaded.preprocess
+    )
+    with progress_bar(f"Profiling {loaded.name}", "layers") as progress:
+        found = profiling.profile(
+            loaded.model, layer or None, inputs=inputs, progress=progress, input=input, **options
+        )
+    if not found.results:
+        reasons = [f", {name} first: {text}" for name, text in found.skipped[:1]]
+        raise InvalidInputError(
+            f"No layer of the model can be measured{reasons[0] if reasons else ''}"
+        )
+    return found
+
+
+def checked_settings(**options: Any) -> dict[str, Any]:
     """Options of a measurement, checked before the model is loaded and not after it."""
     from keras_erf.settings import Settings
 

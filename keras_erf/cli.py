@@ -36,6 +36,7 @@ from keras_erf.options import (
     WeightsOption,
     layer_option,
 )
+from keras_erf.presenting import report
 from keras_erf.reproducing import reproduce
 from keras_erf.studying import app as study
 
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 app.command()(analyze)
 app.command("profile")(profile)
+app.command()(report)
 
 
 @app.command()

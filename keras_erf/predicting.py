@@ -18,7 +18,7 @@ from keras_erf.measuring import fingerprint, provenance
 from keras_erf.precision import in_full_precision
 from keras_erf.preparing import input_parts, input_specs, planned
 from keras_erf.probing import check_backend
-from keras_erf.profiling import Profile, depths_of, numbers_of, targets_of
+from keras_erf.profiling import Profile, depths_of, edges_of, numbers_of, targets_of
 from keras_erf.settings import Settings
 from keras_erf.squaring import Weights, squared
 from keras_erf.theoretical import Rules, Target, locate, tracing_of
@@ -182,10 +182,12 @@ def growth(
         if not found:
             raise failed[0] from None
     depths = depths_of(tracing.graph)
+    tensors = [targets[place].tensor for place in found]
     return Profile(
         results=tuple(found.values()),
-        depths=tuple(depths[targets[place].tensor] for place in found),
+        depths=tuple(depths[tensor] for tensor in tensors),
         skipped=tuple(skipped),
+        edges=edges_of(tracing.graph, tensors),
     )
 
 

@@ -26,7 +26,7 @@ from keras_erf.sizing import maps
 from keras_erf.theoretical import Rules, Target, target_of, tracing_of
 from keras_erf.tracing import Tracing
 
-__all__ = ["Profile", "depths_of", "numbers_of", "profile", "targets_of"]
+__all__ = ["Profile", "depths_of", "edges_of", "numbers_of", "profile", "targets_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,14 @@ class Profile:
         results: One result per layer, in the order of the graph.
         depths: Of each layer, the number of calls on the longest way from the input to it.
         skipped: Pairs of a layer and the reason why it has no result.
+        edges: Pairs of places in `results`, from a layer to one that depends on it by
+            a way of the graph without another of them.
     """
 
     results: tuple[EffectiveReceptiveField, ...]
     depths: tuple[int, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    edges: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def frame(self) -> Any:
@@ -193,10 +196,12 @@ def profile(
         raise next(iter(failed.values()))
     skipped += [(targets[number].receptive_field.layer, str(failed[number])) for number in failed]
     depths = depths_of(tracing.graph)
+    tensors = [targets[number].tensor for number in sorted(found)]
     return Profile(
         results=tuple(found[number] for number in sorted(found)),
-        depths=tuple(depths[targets[number].tensor] for number in sorted(found)),
+        depths=tuple(depths[tensor] for tensor in tensors),
         skipped=tuple(skipped),
+        edges=edges_of(tracing.graph, tensors),
     )
 
 
@@ -264,3 +269,17 @@ def depths_of(graph: Graph) -> dict[int, int]:
         depth = 1 + max((depths[number] for number in node.inputs), default=0)
         depths.update(dict.fromkeys(node.outputs, depth))
     return depths
+
+
+def edges_of(graph: Graph, tensors: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Pairs of places in `tensors`, from each to those that depend on it past no other of them."""
+    places = {tensor: place for place, tensor in enumerate(tensors)}
+    # Of each tensor the nearest of ours: itself, or those of the calls it comes from.
+    nearest: dict[int, set[int]] = {}
+    edges = set()
+    for node in graph.nodes:
+        before = set().union(*(nearest.get(number, set()) for number in node.inputs))
+        for output in node.outputs:
+            edges |= {(place, places[output]) for place in before if output in places}
+            nearest[output] = {places[output]} if output in places else before
+    return tuple(sorted(edges))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["written_whole"]
+__all__ = ["check_file", "written_whole"]
 
 
 @contextmanager
@@ -52,6 +52,38 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_file(path: str | os.PathLike[str]) -> Path:
+    """The path as one, where a file can be written in a folder that is there already.
+
+    For the time before long work; nothing is made yet.
+
+    Raises:
+        InvalidInputError: Its folder is not there or closed, or it is a folder itself.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InvalidInputError(f"`path` must be the path of a file. Received: path={path!r}")
+    target = Path(path)
+    if target.is_dir():
+        raise InvalidInputError(
+            f"`path` must be a file, not a folder: name one in it. Received: {str(target)!r}"
+        )
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise InvalidInputError(
+            f"`path` must lie in a folder that exists: make {str(folder)!r} first. "
+            f"Received: {str(target)!r}"
+        )
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InvalidInputError(
+            f"`path` must lie in a folder that can be written: {error.strerror or error}. "
+            f"Received: {str(target)!r}"
+        ) from error
+    return target
 
 
 def _permissions(target: Path) -> int:

@@ -73,9 +73,12 @@ def test_wheel_holds_the_library_and_the_zoo_and_nothing_else(checkout, wheel):
         for pattern in ("*.py", "weights/*.weights.h5", "weights/*.md")
         for path in checkout.glob(f"models/{pattern}")
     }
+    assets = {
+        path.relative_to(checkout).as_posix() for path in checkout.glob("keras_erf/**/assets/*")
+    }
     metadata = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt")
     expected = {name for name in code if name != BRIDGE}
-    expected |= {f"keras_erf/{name}" for name in zoo}
+    expected |= {f"keras_erf/{name}" for name in zoo} | assets
     expected |= {"keras_erf/py.typed", f"{DIST_INFO}/licenses/LICENSE"}
     expected |= {f"{DIST_INFO}/{name}" for name in metadata}
     assert set(contents(wheel)) == expected

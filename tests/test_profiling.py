@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_erf import ImageFolder, load, probe, profile, receptive_fields
+from keras_erf import ImageFolder, growth, load, probe, profile, receptive_fields
 from keras_erf.errors import GradientError, InvalidInputError, UnknownLayerError
 
 
@@ -58,6 +58,20 @@ def test_the_frame_is_tidy(found):
     assert frame.erf_size[0] == found["stem"].size
     assert (frame.ratio <= 1 + 1e-12).all()
     assert (frame.samples == 20).all()
+
+
+def test_the_edges_are_those_of_the_graph(model, found):
+    names = [one.layer for one in found.results]
+    # As `net` is written: the sum takes the stem and the branch.
+    assert [(names[a], names[b]) for a, b in found.edges] == [
+        ("stem", "branch"), ("stem", "add"), ("branch", "add"), ("add", "merged"),
+        ("merged", "pool"), ("pool", "end"),
+    ]  # fmt: skip
+    # Past a layer that is left out an edge goes on, and never past one that is not.
+    assert profile(model, ["stem", "add", "end"], samples=2).edges == ((0, 1), (1, 2))
+    assert profile(model, ["branch", "merged"], samples=2).edges == ((0, 1),)
+    assert profile(model, ["end"], samples=2).edges == ()
+    assert growth(model, ["stem", "add", "end"]).edges == ((0, 1), (1, 2))
 
 
 def test_a_choice_of_layers_comes_in_the_order_of_the_graph(model):

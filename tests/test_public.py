@@ -43,6 +43,7 @@ NAMES = [
     "projective_field",
     "receptive_field",
     "receptive_fields",
+    "report",
     "rules",
     "studies",
     "theory",
@@ -99,6 +100,7 @@ SIGNATURES = {
         "(model, layers=None, *, weights='random', unit='center', input=None, input_shape=None, "
         "training=False, rules=None)"
     ),
+    "report": "(profile, path, *, compare=None, title=None)",
     "ERFLogger": (
         "(layers=None, *, inputs='normal', samples=None, tolerance=None, every=1, per='epoch', "
         "unit='center', definition='luo2016', batch_size=None, seed=0, input=None, "
@@ -144,7 +146,7 @@ SIGNATURES = {
 ATTRIBUTES = {
     "Check": ("verdict receptive_field checked differences unmeasured", ""),
     "PathSizes": ("layer smallest largest", ""),
-    "Profile": ("results depths skipped", "frame"),
+    "Profile": ("results depths skipped edges", "frame"),
     "ProjectiveField": ("layer input pixel mask status", "box"),
     "TileOverlap": ("before after step mass status", ""),
     "Definition": (

@@ -1,0 +1,104 @@
+"""What a report shows of a profile, as plain data: no HTML here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from keras_erf import analysis
+from keras_erf.errors import InvalidInputError
+from keras_erf.reporting.lanes import lanes_of
+from keras_erf.reporting.packing import packed, panels_of, steps_of
+from keras_erf.storing import plain
+
+if TYPE_CHECKING:
+    from keras_erf.effective import EffectiveReceptiveField
+    from keras_erf.profiling import Profile
+
+__all__ = ["contents_of"]
+
+# Of a Gaussian: where it has fallen to the paper's threshold, in sigma.
+RADIUS = math.sqrt(2 * math.log(1 / analysis.THRESHOLD))
+
+
+def contents_of(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
+    """One dictionary for each profile; maps are coarsened together where there is too much.
+
+    What is not a number is `None`. Figures are those of `summary`, not rounded.
+    """
+    panels = [[panels_of(one) for one in profile.results] for profile in profiles]
+    flat = [panel for every in panels for several in every for panel in several]
+    steps = iter(steps_of(flat))
+    contents = []
+    for profile, every in zip(profiles, panels, strict=True):
+        told: list[Any] = []
+        layers = []
+        lanes = lanes_of(len(profile.results), profile.edges)
+        for place, (result, several) in enumerate(zip(profile.results, every, strict=True)):
+            about = dict(result.provenance)
+            if about not in told:
+                told.append(about)
+            layers.append(
+                {
+                    **_layer(result),
+                    "depth": profile.depths[place],
+                    "lane": lanes[place],
+                    "provenance": told.index(about),
+                    "panels": [packed(panel, next(steps)) for panel in several],
+                }
+            )
+        contents.append(
+            {
+                "model": profile.results[0].provenance["model"],
+                "edges": profile.edges,
+                "skipped": profile.skipped,
+                "provenances": told,
+                "layers": layers,
+            }
+        )
+    return _plain(contents)
+
+
+def _layer(result: EffectiveReceptiveField) -> dict[str, Any]:
+    field = result.receptive_field
+    pairs = zip(field.box(), field.input_size, strict=True)
+    return {
+        **result.summary(),
+        "trf_mean": result.trf_size,
+        "input": field.input,
+        "input_size": field.input_size,
+        "output_size": field.output_size,
+        "box": field.box(),
+        "past_edge": any(start < 0 or stop > size for (start, stop), size in pairs),
+        "linear": result.linear,
+        "constant": result.constant,
+        "expected": result.expected,
+        "stopped_by": result.stopped_by,
+        "gaussian": _gaussian(result),
+    }
+
+
+def _gaussian(result: EffectiveReceptiveField) -> dict[str, Any] | None:
+    """The fitted Gaussian where it says something of the map."""
+    try:
+        fit = result.gaussian()
+    except InvalidInputError:
+        return None
+    if not analysis.is_bell(fit.sigma.tolist(), fit.r_squared, result.receptive_field.size):
+        return None
+    return {
+        "center": fit.center.tolist(),
+        "covariance": fit.covariance.tolist(),
+        "radius": RADIUS,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has words for."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    value = plain(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,46 @@
+"""Which layer of a second profile stands beside which of the first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keras_erf.profiling import Profile
+
+__all__ = ["matched"]
+
+
+def matched(first: Profile, second: Profile) -> tuple[list[int | None], list[str]]:
+    """Of each layer of the first the place of its counterpart, and notes for the reader.
+
+    Networks with the same fields in the same order are one architecture, whose
+    names Keras may have numbered anew: their layers go by order. All others go by
+    name, and where no name is in both by order, as far as it goes.
+    """
+    names, others = ([one.layer for one in profile.results] for profile in (first, second))
+    fields, their = ([one.receptive_field.size for one in p.results] for p in (first, second))
+    by_order = fields == their or not set(names) & set(others)
+    pairs: list[int | None]
+    if by_order:
+        pairs = [place if place < len(others) else None for place in range(len(names))]
+    else:
+        places = {name: place for place, name in enumerate(others)}
+        pairs = [places.get(name) for name in names]
+    notes = []
+    differ = sum(p is not None and others[p] != name for name, p in zip(names, pairs, strict=True))
+    if differ:
+        notes.append(
+            f"Layers are matched by their order: the names of {differ} of {len(names)} differ."
+        )
+    alone = pairs.count(None)
+    if alone:
+        notes.append(f"{_have(alone, 'first')} no counterpart in the second.")
+    unseen = len(others) - len(names) + alone
+    if unseen:
+        notes.append(f"{_have(unseen, 'second')} none in the first.")
+    return pairs, notes
+
+
+def _have(number: int, which: str) -> str:
+    have = "layer of the {} profile has" if number == 1 else "layers of the {} profile have"
+    return f"{number} {have.format(which)}"

@@ -1,0 +1,119 @@
+"""Maps as short texts: the part that is seen, in 16 bits."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from keras_erf.effective import EffectiveReceptiveField
+
+__all__ = ["LEVELS", "Panel", "packed", "panels_of", "steps_of"]
+
+# Roots of shares of the peak are kept: small values are as exact as a log scale needs them.
+LEVELS = 2**16 - 1
+# Cells of all maps together; each takes 2.8 bytes with its bit of the region.
+CELLS = 3_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A map, or its shadow on two axes, as far as the unit sees.
+
+    Args:
+        axes: The input's axes it shows; it is summed over the others.
+        start: Index of its first pixel on each of them.
+        values: Magnitudes.
+        mask: The 2-sigma region, or its shadow.
+    """
+
+    axes: tuple[int, ...]
+    start: tuple[int, ...]
+    values: np.ndarray
+    mask: np.ndarray
+
+
+def panels_of(result: EffectiveReceptiveField) -> list[Panel]:
+    """The map itself of one or two axes; of more, its shadow on each pair of them."""
+    size = result.receptive_field.input_size
+    part = result.part or tuple((0, one) for one in size)
+    cut = tuple(slice(*pair) for pair in part)
+    # Of a copy, which keeps nothing as large as the input for longer than this.
+    brief = replace(result)
+    values, mask = np.abs(brief.map[cut]), brief.region().mask[cut]
+    panels = []
+    for axes in combinations(range(len(size)), min(2, len(size))):
+        hidden = tuple(axis for axis in range(len(size)) if axis not in axes)
+        panels.append(
+            Panel(
+                axes=axes,
+                start=tuple(part[axis][0] for axis in axes),
+                values=values.sum(axis=hidden),
+                mask=np.asarray(mask.any(axis=hidden)),
+            )
+        )
+    return panels
+
+
+def steps_of(panels: Sequence[Panel]) -> list[int]:
+    """Pixels per cell along each axis, of each panel, so that all have `CELLS` cells at most.
+
+    The largest are made coarser first.
+    """
+    limit = float(max((one.values.size for one in panels), default=1))
+    while True:
+        steps = [_step(one.values.shape, limit) for one in panels]
+        used = sum(_count(one.values.shape, s) for one, s in zip(panels, steps, strict=True))
+        if used <= max(CELLS, len(panels)):
+            return steps
+        limit /= 1.2
+
+
+def _count(shape: Sequence[int], step: int) -> int:
+    return math.prod(math.ceil(size / step) for size in shape)
+
+
+def _step(shape: Sequence[int], limit: float) -> int:
+    step = 1
+    while _count(shape, step) > max(limit, 1):
+        step += 1
+    return step
+
+
+def packed(panel: Panel, step: int) -> dict[str, Any]:
+    """A panel as plain data.
+
+    `data` is little-endian unsigned 16-bit numbers in base64, row by row, each the
+    root of its share of `peak` times 65535; `mask` one bit per cell, the first the
+    highest. A cell is the mean over `step` pixels along each axis.
+    """
+    values = _coarse(panel.values, step)
+    mask = _coarse(panel.mask.astype(np.float64), step) >= 0.5
+    peak = float(values.max())
+    levels = np.rint(np.sqrt(values / peak) * LEVELS).astype("<u2")
+    return {
+        "axes": panel.axes,
+        "start": panel.start,
+        "pixels": panel.values.shape,
+        "step": step,
+        "shape": values.shape,
+        "peak": peak,
+        "data": base64.b64encode(levels.tobytes()).decode("ascii"),
+        "mask": base64.b64encode(np.packbits(mask).tobytes()).decode("ascii"),
+    }
+
+
+def _coarse(values: np.ndarray, step: int) -> np.ndarray:
+    """Means over `step` pixels along each axis; those at the end over what is left."""
+    for axis, size in enumerate(values.shape):
+        edges = np.arange(0, size, step)
+        lengths = np.diff(np.append(edges, size))
+        shape = [-1 if one == axis else 1 for one in range(values.ndim)]
+        values = np.add.reduceat(values, edges, axis=axis) / lengths.reshape(shape)
+    return values

@@ -1,0 +1,145 @@
+"""The page: data, template, style and script in one file that asks nothing of a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.profiling import Profile
+from keras_erf.reporting.content import contents_of
+from keras_erf.reporting.matching import matched
+from keras_erf.reporting.packing import LEVELS
+from keras_erf.reporting.words import change, compared, facts, summary, with_error
+from keras_erf.writing import check_file, written_whole
+
+__all__ = ["report"]
+
+
+def report(
+    profile: Profile,
+    path: str | os.PathLike[str],
+    *,
+    compare: Profile | None = None,
+    title: str | None = None,
+) -> Path:
+    """Writes a profile as one HTML file to explore: network, maps, figures, tables.
+
+    The file needs nothing else, and its browser nothing but itself. Figures in it
+    are exact; maps are kept in 16 bits, and averaged over blocks of pixels where
+    all of them together would be too large, which the page says of each. Of three
+    axes and more it shows the map's sums on each pair of them.
+
+    Example:
+
+    ```python
+    before = keras_erf.profile(keras_erf.zoo.load("cifar_resnet14", "initial"))
+    after = keras_erf.profile(keras_erf.zoo.load("cifar_resnet14"))
+    keras_erf.report(before, "report.html", compare=after)
+    ```
+
+    Args:
+        profile: Of `profile` or `growth`, with at least one layer.
+        path: The file, in a folder that exists. What was there is replaced, when
+            the new one is whole.
+        compare: A second profile to stand beside it. Layers are matched by name; by
+            order where both have the same fields, or no name is in both.
+        title: Of the page; `None` names the models.
+
+    Returns:
+        The path.
+
+    Raises:
+        InvalidInputError: An argument is none of those, or the file cannot be written.
+    """
+    target = check_file(path)
+    _check_profile("profile", profile)
+    profiles = [profile]
+    if compare is not None:
+        _check_profile("compare", compare)
+        profiles.append(compare)
+    if title is not None and not isinstance(title, str):
+        raise InvalidInputError(f"`title` must be a text. Received: title={title!r}")
+    page = _rendered(profiles, title)
+    with written_whole(target) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return target
+
+
+def _check_profile(name: str, profile: Any) -> None:
+    if not isinstance(profile, Profile):
+        raise InvalidInputError(
+            f"`{name}` must be a `Profile`, of `keras_erf.profile` or `keras_erf.growth`. "
+            f"Received: {name} of type {type(profile).__name__}"
+        )
+    if not profile.results:
+        raise InvalidInputError(
+            f"`{name}` must hold at least one layer; its `skipped` tells why there is none. "
+            f"Received: {profile!r}"
+        )
+
+
+def _rendered(profiles: list[Profile], title: str | None) -> str:
+    contents = contents_of(profiles)
+    pairs: list[int | None] | None = None
+    notes: list[str] = []
+    sentences = [summary(profiles[0])]
+    if len(profiles) > 1:
+        first, second = profiles
+        pairs, notes = matched(first, second)
+        sentences = [summary(first, " in A"), compared(first, second, pairs)]
+    models = list(dict.fromkeys(one["model"] for one in contents))
+    style, script = _asset("report.css"), _asset("report.js")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.filters.update(with_error=with_error, change=change)
+    rows = []
+    for place, layer in enumerate(contents[0]["layers"]):
+        other = None if pairs is None else pairs[place]
+        rows.append((layer, None if other is None else contents[1]["layers"][other]))
+    return environment.from_string(_asset("report.html.j2")).render(
+        title=title or f"Receptive fields of {' and '.join(models)}",
+        sentences=sentences,
+        facts=[facts(one) for one in profiles],
+        notes=notes,
+        rows=rows,
+        skipped=[one["skipped"] for one in contents],
+        steps=max(
+            p["step"] for one in contents for layer in one["layers"] for p in layer["panels"]
+        ),
+        data={"models": contents, "pairs": pairs, "levels": LEVELS, "colors": _colors()},
+        style=style,
+        script=script,
+        # Nothing runs but this very script, and nothing can be asked for from anywhere.
+        policy=(
+            "default-src 'none'; "
+            f"script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("keras_erf.reporting") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _colors() -> str:
+    """The colours of the library's maps, light to dark: 256 triples of bytes, in base64."""
+    from keras_erf.plotting.style import default_map
+
+    table = default_map()(np.linspace(0, 1, 256))[:, :3]
+    return base64.b64encode(np.rint(255 * table).astype(np.uint8).tobytes()).decode("ascii")
