@@ -42,6 +42,9 @@ from keras_erf.studying import app as study
 
 __all__ = ["main"]
 
+# Headings of the list of commands.
+MODEL, PAPER, STUDIES = "A model's fields", "The paper and its models", "Many models"
+
 app = typer.Typer(
     name="keras-erf",
     cls=OneLineGroup,
@@ -50,12 +53,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     rich_markup_mode="rich",
 )
-app.command()(analyze)
-app.command("profile")(profile)
-app.command()(report)
+app.command(rich_help_panel=MODEL)(analyze)
+app.command("profile", rich_help_panel=MODEL)(profile)
+app.command(rich_help_panel=MODEL)(report)
 
 
-@app.command()
+@app.command(rich_help_panel=MODEL)
 def trf(
     model: ModelArgument,
     layer: Annotated[list[str] | None, layer_option("all with spatial axes")] = None,
@@ -117,7 +120,7 @@ def trf(
             print_fields(loaded.name, fields, skipped)
 
 
-@app.command("zoo")
+@app.command("zoo", rich_help_panel=PAPER)
 def list_zoo(as_json: JsonOption = False) -> None:
     """List the models of the zoo, with their default options."""
     models = {name: zoo_index.facts(name) for name in zoo_index.available()}
@@ -127,9 +130,9 @@ def list_zoo(as_json: JsonOption = False) -> None:
         print_zoo(models)
 
 
-app.command()(reproduce)
-app.command()(train)
-app.add_typer(study, name="study")
+app.command(rich_help_panel=PAPER)(reproduce)
+app.command(rich_help_panel=PAPER)(train)
+app.add_typer(study, name="study", rich_help_panel=STUDIES)
 
 
 def main() -> None:
