@@ -420,6 +420,34 @@ def test_pictures(name, visit, profiles, tmp_path):
     assert not root.findall(f".//{space}script")
 
 
+def test_the_region_is_outlined_where_it_is(visit, profiles, tmp_path):
+    page, result = visit("flat"), profiles["flat"].results[-1]
+    page.check("input[value=input]")
+    for mark in ("ring", "box", "centre"):
+        page.uncheck(f"input[name={mark}]")
+    _, data = saved(page, "svg", tmp_path)
+    root, space = ElementTree.fromstring(data), "{http://www.w3.org/2000/svg}"
+    plot = root.find(f".//{space}clipPath/{space}rect")
+    left, top, width = (float(plot.get(name)) for name in ("x", "y", "width"))
+    halo, outline = (
+        one.get("d") for one in root.iter(f"{space}path") if "clip-path" in one.attrib
+        and one.get("fill") == "none"
+    )  # fmt: skip
+    assert halo == outline
+    edges = {"H": set(), "V": set()}
+    for x, y, way, end in re.findall(r"M([\d.]+) ([\d.]+)([HV])([\d.]+)", outline):
+        at = [round((float(x) - left) * 32 / width), round((float(y) - top) * 32 / width)]
+        along = 0 if way == "H" else 1
+        stop = round((float(end) - (left, top)[along]) * 32 / width)
+        for pixel in range(at[along], stop):
+            edges[way].add((pixel, at[1]) if way == "H" else (at[0], pixel))
+    mask = np.pad(result.region().mask, 1).astype(int)
+    rows, columns = np.nonzero(np.diff(mask, axis=0)[:, 1:-1])
+    assert edges["H"] == set(zip(columns.tolist(), rows.tolist(), strict=True))
+    rows, columns = np.nonzero(np.diff(mask, axis=1)[1:-1])
+    assert edges["V"] == set(zip(columns.tolist(), rows.tolist(), strict=True))
+
+
 def test_nothing_of_the_model_becomes_a_part_of_the_page(visit):
     page = visit("hostile")
     assert page.locator("script").count() == 2
