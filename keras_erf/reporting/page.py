@@ -39,11 +39,11 @@ def report(
 
     Example:
 
-    ```python
-    before = keras_erf.profile(keras_erf.zoo.load("cifar_resnet14", "initial"))
-    after = keras_erf.profile(keras_erf.zoo.load("cifar_resnet14"))
-    keras_erf.report(before, "report.html", compare=after)
-    ```
+    >>> options = {"layers": ["stage1_block2_out", "stage2_block2_out"], "samples": 8}
+    >>> before = keras_erf.profile(keras_erf.zoo.load("cifar_resnet14", "initial"), **options)
+    >>> after = keras_erf.profile(keras_erf.zoo.load("cifar_resnet14"), **options)
+    >>> keras_erf.report(before, "report.html", compare=after).name
+    'report.html'
 
     Args:
         profile: Of `profile` or `growth`, with at least one layer.
