@@ -49,6 +49,7 @@ OPTIONS = {
     "width": "--width",
     "subset": "--subset",
     "softness": "--softness",
+    "workers": "--workers",
 }
 # Remedies that are for Python alone, and those of the command line.
 REMEDIES = {

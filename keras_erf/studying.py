@@ -22,6 +22,7 @@ SUFFIXES = (".csv", ".parquet")
 app = typer.Typer(
     cls=OneLineGroup,
     help="Measure many models, layers, units and seeds, and lose nothing.",
+    no_args_is_help=True,
     rich_markup_mode="rich",
 )
 

@@ -468,9 +468,15 @@ def test_the_commands(tmp_path, counted):
         (["export", "t.csv"], "`--out` must be a folder of `keras-erf study run`"),
         (["export", "t.xls"], "`FILE` must end in .csv or .parquet"),
         (["run", "nowhere.toml"], "`FILE` must be a study in TOML: No such file"),
+        (
+            ["run", "study.toml", "--workers", "0"],
+            "`--workers` must be a whole number of at least 1",
+        ),
     ],
 )
-def test_mistakes_of_the_commands_are_told_in_one_line(arguments, text, tmp_path):
+def test_mistakes_of_the_commands_are_told_in_one_line(arguments, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").write_text("[models.small]\nsource = 'plain'\n")
     result = invoke(*arguments, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert text in result.stderr
