@@ -13,14 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from keras_erf.definitions import DEFINITIONS
 from keras_erf.errors import InvalidInputError
-from keras_erf.settings import check_whole
+from keras_erf.settings import Settings
+from keras_erf.sources import NOISE
 
 __all__ = ["ModelEntry", "Study", "Task", "read_study"]
 
 Unit = tuple[int, ...] | Literal["center"]
-NOISES = ("normal", "uniform", "ones", "zeros")
 
 
 @dataclass(frozen=True)
@@ -147,14 +146,14 @@ class Study:
                 raise InvalidInputError(
                     f"`{name}` must be a list of at least one. Received: {name}={values!r}"
                 )
-        for definition in self.definitions:
-            if definition not in DEFINITIONS:
-                raise InvalidInputError(
-                    f"`definitions` must be among {', '.join(DEFINITIONS)}. "
-                    f"Received: {definition!r}"
-                )
-        for seed in self.seeds:
-            check_whole("seeds", seed, 0)
+        for definition, seed in itertools.product(self.definitions, self.seeds):
+            # By name only: a definition of one's own could not be sent anywhere.
+            Settings(
+                definition=str(definition),
+                seed=seed,
+                samples=self.samples,
+                tolerance=self.tolerance,
+            )
         for unit in self.units:
             indices = isinstance(unit, (list, tuple)) and all(
                 isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in unit
@@ -163,11 +162,9 @@ class Study:
                 raise InvalidInputError(
                     f"`units` must be 'center' or indices such as [7, 7]. Received: {unit!r}"
                 )
-        if self.samples is not None:
-            check_whole("samples", self.samples, 1)
-        if self.inputs not in NOISES and not Path(self.inputs).is_dir():
+        if self.inputs not in NOISE and not Path(self.inputs).is_dir():
             raise InvalidInputError(
-                f"`inputs` must be one of {', '.join(NOISES)}, or a folder of images. "
+                f"`inputs` must be one of {', '.join(NOISE)}, or a folder of images. "
                 f"Received: inputs={self.inputs!r}"
             )
 
@@ -252,7 +249,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
             models[name] = ModelEntry(**given)
         except InvalidInputError as error:
             raise InvalidInputError(f"models.{name}: {error}") from error
-    if isinstance(held.get("inputs"), str) and held["inputs"] not in NOISES:
+    if isinstance(held.get("inputs"), str) and held["inputs"] not in NOISE:
         held["inputs"] = str(file.parent / held["inputs"])
     return Study(models, **held)
 
