@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from keras_erf.console import print_json, print_study, progress_bar
 from keras_erf.ending import OneLineGroup, one_line_errors
 from keras_erf.errors import InvalidInputError
 from keras_erf.options import OUT, JsonOption, out_option
+
+if TYPE_CHECKING:
+    from keras_erf.studies import StudyStore
 
 __all__ = ["app"]
 
@@ -115,7 +118,7 @@ def export(
         typer.echo(f"{rows} rows are in {file}")
 
 
-def _there(out: Path):  # type: ignore[no-untyped-def]
+def _there(out: Path) -> StudyStore:
     """The store of a folder that has one."""
     from keras_erf.studies import StudyStore
 
@@ -126,7 +129,7 @@ def _there(out: Path):  # type: ignore[no-untyped-def]
     return StudyStore(out)
 
 
-def _show(store, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+def _show(store: StudyStore, as_json: bool) -> None:
     counts, failures = store.counts(), store.failures()
     told = {
         "done": counts["done"],

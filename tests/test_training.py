@@ -345,7 +345,9 @@ def finished(folder, depths) -> None:
         erf.probe(net, samples=16).save(folder / f"{name}.npz")
     (folder / "erf").mkdir()
     sizes = (5, 4, 6) if depths["before"] < depths["after"] else (6, 5, 4)
-    rows = "\n".join(f"{at},{at},last,{size},0.1,0.5,0.01" for at, size in enumerate(sizes))
+    # One run takes as many steps in an epoch as its field is deep before training.
+    pace = depths["before"]
+    rows = "\n".join(f"{at * pace},{at},last,{size},0.1,0.5,0.01" for at, size in enumerate(sizes))
     head = "step,epoch,layer,size,size_error,ratio,ratio_error"
     (folder / "erf" / "erf.csv").write_text(f"{head}\n{rows}\n")
     (folder / "result.json").write_text(json.dumps({"test_accuracy": 0.5}))
@@ -369,6 +371,7 @@ def test_trainings_side_by_side(tmp_path):
     left, right = figure.subfigs[1].axes
     assert [text.get_text() for text in left.get_legend().get_texts()] == ["grown", "shrunk"]
     assert "theoretical" in right.get_ylabel()
+    assert left.get_xlabel() == "epochs"
     plt.close("all")
 
 

@@ -70,8 +70,9 @@ def plot_history(
         ax = new_axes(PROFILE_WIDTH, PROFILE_HEIGHT) if ax is None else ax
         layers = list(dict.fromkeys(frame["layer"]))
         colours = sns.color_palette("deep", len(layers))
-        # Points within an epoch stand between whole ones.
-        steps = frame.drop_duplicates("step").groupby("epoch")["step"].transform("count")
+        # Points within an epoch stand between whole ones; lines may be of runs of other batches.
+        points = frame.drop_duplicates(["layer", "step"])
+        steps = points.groupby(["layer", "epoch"])["step"].transform("count")
         across = "step" if (steps > 1).any() else "epoch"
         for layer, colour in zip(layers, colours, strict=True):
             rows = frame[frame["layer"] == layer].sort_values("step")

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from keras_erf.plotting.histories import plot_history
 from keras_erf.plotting.small import draw_box, draw_small
+from keras_erf.plotting.texts import size_told
 
 if TYPE_CHECKING:
     from keras_erf.training.summary import Summary
@@ -57,11 +58,7 @@ def plot_training(summary: Summary) -> Figure:
                     continue
                 draw_small(ax, result.map)
                 draw_box(ax, result.receptive_field.visible())
-                ax.set_title(
-                    f"{run}, {when}\n{result.size:.1f} ± {result.size_error:.1f} of "
-                    f"{result.trf_size:.0f} px",
-                    fontsize=8.5,
-                )
+                ax.set_title(f"{run}, {when}\n{size_told(result)}", fontsize=8.5)
         left_ax, right_ax = below.subplots(1, 2)
         # One line for each run.
         lines = summary.history.assign(layer=summary.history["run"])
