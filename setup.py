@@ -53,6 +53,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "filelock>=3.13",
+        "h5py>=3.11",
         "jinja2>=3.1",
         "joblib>=1.4",
         "keras>=3.10",

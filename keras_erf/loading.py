@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import io
+import json
 import os
 import re
 import sys
@@ -148,6 +149,8 @@ def _read(keras: Any, path: Path, unsafe: bool) -> Any:
             "`MODEL` must be a whole model saved by Keras; a .keras file is a zip archive, and "
             f"this is none. Received: {str(path)!r}"
         )
+    if not unsafe and path.suffix.lower() != ".keras" and _carries_code(path):
+        raise ModelLoadError(_runs_code(path))
     # Keras finds the zoo's own initialiser once it is registered.
     importlib.import_module("keras_erf.models.weak_centre")
     try:
@@ -155,10 +158,7 @@ def _read(keras: Any, path: Path, unsafe: bool) -> Any:
     except Exception as error:  # Keras and h5py fail in many ways on a bad file.
         text = " ".join(str(error).split())
         if not unsafe and ("safe_mode" in text or "unsafe" in text or "arbitrary code" in text):
-            raise ModelLoadError(
-                "Loading the model would run Python code that is stored in it. If you trust its "
-                f"source, allow that with --unsafe. Received: {str(path)!r}"
-            ) from error
+            raise ModelLoadError(_runs_code(path)) from error
         unknown = re.search(r"(?:Could not locate class|Unknown layer:) '(\w+)'", text)
         if unknown:
             raise ModelLoadError(
@@ -170,6 +170,32 @@ def _read(keras: Any, path: Path, unsafe: bool) -> Any:
             "`MODEL` must be a whole model saved by Keras, as .keras or .h5. "
             f"Received: {str(path)!r}: {_first_sentence(text)}"
         ) from error
+
+
+def _runs_code(path: Path) -> str:
+    return (
+        "Loading the model would run Python code that is stored in it. If you trust its source, "
+        f"allow that with --unsafe. Received: {str(path)!r}"
+    )
+
+
+def _carries_code(path: Path) -> bool:
+    """Whether an HDF5 file has a Lambda: older Keras has no safe mode for these files."""
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            config = json.loads(file.attrs.get("model_config", "null"))
+    except (OSError, ValueError):  # Keras says what is wrong with it.
+        return False
+
+    def has_code(part: Any) -> bool:
+        if isinstance(part, dict):
+            named = part.get("class_name") in ("Lambda", "__lambda__")
+            return named or any(map(has_code, part.values()))
+        return isinstance(part, list) and any(map(has_code, part))
+
+    return has_code(config)
 
 
 def _first_sentence(text: str) -> str:

@@ -47,6 +47,23 @@ def test_stored_code_runs_only_when_allowed(tmp_path, suffix):
     np.testing.assert_array_equal(model(np.ones((1, 4))), np.full((1, 4), 2.0))
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_code_in_a_file_of_keras_2_is_refused_before_keras_sees_it(nested, tmp_path, monkeypatch):
+    x = keras.Input((4,))
+    inner = keras.Model(x, keras.layers.Lambda(lambda value: value * 2)(x))
+    model = keras.Sequential([keras.Input((4,)), inner]) if nested else inner
+    model.save(tmp_path / "code.h5")
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "plain.h5")
+    asked = []
+    # An older Keras, which would run it.
+    monkeypatch.setattr(keras.models, "load_model", lambda path, **how: asked.append(path.name))
+    with pytest.raises(ModelLoadError, match=r"would run Python code .* --unsafe"):
+        load_model(str(tmp_path / "code.h5"))
+    load_model(str(tmp_path / "plain.h5"))
+    load_model(str(tmp_path / "code.h5"), unsafe=True)
+    assert asked == ["plain.h5", "code.h5"]
+
+
 def test_unknown_class_is_named(tmp_path):
     path = tmp_path / "custom.keras"
     keras.Sequential([keras.Input((4,)), Registered()]).save(path)
