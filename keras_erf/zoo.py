@@ -162,6 +162,10 @@ _FAMILIES: Mapping[str, _Family] = {
         81178,
         f"{LUO}; He et al. 2015",
         preprocess="keras_erf.models.cifar_resnet:preprocess_input",
+        weights={
+            "initial": "cifar_resnet36_initial.weights.h5",
+            "trained": "cifar_resnet36_trained.weights.h5",
+        },
     ),
     "camvid_resnet": _square(
         "camvid_resnet:camvid_resnet",

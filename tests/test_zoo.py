@@ -337,18 +337,25 @@ def test_shipped_weights_are_small():
     assert [file.name for file in files] == [
         "cifar_resnet14_initial.weights.h5",
         "cifar_resnet14_trained.weights.h5",
+        "cifar_resnet36_initial.weights.h5",
+        "cifar_resnet36_trained.weights.h5",
     ]
-    assert sum(file.stat().st_size for file in files) < 2_000_000
+    sizes = [file.stat().st_size for file in files]
+    assert max(sizes[0] + sizes[1], sizes[2] + sizes[3]) < 2_000_000
 
 
-def test_shipped_weights_are_finite_and_training_changed_every_kernel():
-    initial, trained = (zoo.load("cifar_resnet14", weights) for weights in ("initial", "trained"))
+SHIPPED = ("cifar_resnet14", "cifar_resnet36")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_weights_are_finite_and_training_changed_every_kernel(name):
+    initial, trained = (zoo.load(name, weights) for weights in ("initial", "trained"))
     for before, after in zip(initial.weights, trained.weights, strict=True):
         assert np.all(np.isfinite(before.numpy()))
         assert np.all(np.isfinite(after.numpy()))
         assert not np.array_equal(before.numpy(), after.numpy())
     # Training started from what `build` makes.
-    for before, fresh in zip(initial.weights, zoo.build("cifar_resnet14").weights, strict=True):
+    for before, fresh in zip(initial.weights, zoo.build(name).weights, strict=True):
         np.testing.assert_allclose(before.numpy(), fresh.numpy(), rtol=1e-5, atol=1e-7)
 
 
@@ -391,9 +398,10 @@ def cifar10(shared_data) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.array([label for _, label in chosen])
 
 
+@pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize(("weights", "least", "most"), [("trained", 0.70, 1), ("initial", 0, 0.2)])
-def test_accuracy_on_real_images(cifar10, weights, least, most):
+def test_accuracy_on_real_images(cifar10, name, weights, least, most):
     images, labels = cifar10
     assert images.shape == (1000, 32, 32, 3)
-    logits = zoo.load("cifar_resnet14", weights)(zoo.preprocess_input("cifar_resnet14")(images))
+    logits = zoo.load(name, weights)(zoo.preprocess_input(name)(images))
     assert least <= np.mean(np.argmax(logits, axis=-1) == labels) <= most
