@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers
 
 from keras_erf import receptive_field
 from keras_erf.errors import UnsupportedLayerError
@@ -27,6 +27,7 @@ from keras_erf.rules.layers import LAYERS, NAMED
 from keras_erf.rules.table import find_rule
 from keras_erf.views import Link, View
 from tests import ruling, test_rules
+from tests.releases import ops
 from tests.ruling import CHECKS, Case, Solved
 
 CASES: dict[str, Case] = {}

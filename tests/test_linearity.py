@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers, ops
+from keras import layers
 
 hypothesis = pytest.importorskip("hypothesis")
 
@@ -22,6 +22,7 @@ from keras_erf.rules.layers import NAMED
 from keras_erf.theoretical import Target, locate
 from keras_erf.tracing import Tracing
 from tests import graphs, jacobian, test_operation_rules
+from tests.releases import ops
 
 IMAGE, LINE, VOLUME, STEPS = (6, 5, 4), (8, 4), (4, 5, 3, 2), (3, 6, 4)
 # TensorFlow resizes in single precision.

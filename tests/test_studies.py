@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -229,6 +230,34 @@ def test_the_table_in_files(tmp_path, content):
     pd.testing.assert_frame_equal(again, store.frame(), check_dtype=False)
 
 
+def test_seeds_are_shards_of_one_probe(tmp_path):
+    curved = replace(SMALL, options={"depth": 2, "activation": "relu"})
+    study = Study({"curved": curved}, seeds=(0, 1, 2), samples=4)
+    keys = [task.key for task in study.tasks()]
+    store = run_study(study, tmp_path)
+    whole = store.merged(keys)
+    net = zoo.build("plain", depth=2, activation="relu")
+    parts = [erf.probe(net, samples=4, seed=seed, input_shape=(9, 9)) for seed in range(3)]
+    # Means over equal numbers of samples.
+    np.testing.assert_allclose(whole.map, np.mean([part.map for part in parts], 0), rtol=1e-6)
+    assert whole.count == 12
+    np.testing.assert_allclose(store.merged(keys[::-1]).map, whole.map, rtol=1e-12)
+    with pytest.raises(InvalidInputError, match="samples of its own"):
+        store.merged([keys[0], keys[0]])
+    with pytest.raises(InvalidInputError, match="`keys` must name at least one"):
+        store.merged([])
+
+
+def test_an_image_that_cannot_be_read_fails_alone(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "a.png").write_bytes(b"no picture")
+    store = run_study(Study({"small": SMALL}, inputs=str(images)), tmp_path / "out")
+    assert store.counts() == {"failed": 1}
+    ((_, reason),) = store.failures()
+    assert "a.png" in reason
+
+
 # --- Running -------------------------------------------------------------------------------------
 
 
@@ -357,6 +386,51 @@ def test_memory_that_runs_out_is_tried_again_with_less(monkeypatch, content):
     reason = measure(second).reason
     assert reason is not None
     assert reason.startswith("out of memory, with 2 samples at a time too: MemoryError")
+
+
+FULL = """
+import resource, sys
+from keras_erf.errors import InvalidInputError
+from keras_erf.studies import ModelEntry, Study, StudyStore, run_study, running
+models = {
+    name: ModelEntry("plain", options={"depth": depth}, input_shape=(101, 101))
+    for name, depth in (("large", 40), ("small", 1))
+}
+study = Study(models, samples=2)
+outcomes = {task.key: running.measure(task) for task in study.tasks()}
+print([len(outcome.content) for outcome in outcomes.values()])
+running.measure = lambda task: outcomes[task.key]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    store = run_study(study, sys.argv[1])
+except InvalidInputError as error:
+    print(error)
+else:
+    print(dict(store.counts()), store.failures())
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(dict(run_study(study, sys.argv[1], retry_failed=True).counts()))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are Unix's")
+@pytest.mark.parametrize(
+    ("most", "told"),
+    [
+        # Room for the index and a small result, and then for nothing.
+        (28_000, r"{'done': 1, 'failed': 1} \[.*`path` cannot be written: File too large"),
+        (0, r"`out` must be a folder for a study's results, with room for them: .*/out'"),
+    ],
+    ids=["some", "none"],
+)
+def test_a_full_disk_loses_nothing(most, told, tmp_path):
+    call = [sys.executable, "-c", FULL, tmp_path / "out", str(most)]
+    ran = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    sizes, found, again = ran.stdout.strip().split("\n")
+    assert re.search(told, found), (sizes, found)
+    assert again == "{'done': 2}"
+    # Nothing half written is left.
+    assert len([one for one in (tmp_path / "out").rglob("*") if one.suffix == ".npz"]) == 2
 
 
 RUN = """

@@ -79,6 +79,7 @@ def inferred(
                 if lost:
                     raise ValueError(failures[lost[0]])
                 made = node.call(known, _specifier(node.operation))
+                _refuse_empty(node, made)
             except Exception as error:  # Keras raises what it likes; the reason is kept.
                 reason = failures[lost[0]] if lost else f"{node.name}: {reason_of(error)}"
                 failures.update(dict.fromkeys(node.outputs, reason))
@@ -87,6 +88,13 @@ def inferred(
 
     enter(infer)
     return known, failures
+
+
+def _refuse_empty(node: Node, made: Sequence[Any]) -> None:
+    """Raises if a layer leaves nothing of its input, which older releases of Keras do not."""
+    for tensor in made if isinstance(node.operation, keras.Layer) else ():
+        if any(isinstance(size, int) and size < 1 for size in tensor.shape):
+            raise ValueError(f"no position is left, its output would have shape {tensor.shape}")
 
 
 def _specifier(operation: Any) -> Callable[..., Any]:

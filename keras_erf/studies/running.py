@@ -137,10 +137,15 @@ def _claim(
 
 
 def _keep(store: StudyStore, task: Task, outcome: Outcome) -> None:
-    if outcome.content is None:
-        store.fail(task, outcome.reason or "no reason was given")
-    else:
-        store.put(task, outcome.content)
+    """Keeps an outcome; a result that finds no room has failed, if there is room to say so."""
+    reason = outcome.reason or "no reason was given"
+    if outcome.content is not None:
+        try:
+            store.put(task, outcome.content)
+            return
+        except InvalidInputError as error:
+            reason = str(error)
+    store.fail(task, reason)
 
 
 def _work(

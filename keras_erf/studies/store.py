@@ -10,6 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,10 +68,8 @@ class StudyStore:
                 (found,) = database.execute(
                     "SELECT value FROM about WHERE name = 'format'"
                 ).fetchone()
-        except (OSError, sqlite3.Error) as error:
-            raise InvalidInputError(
-                f"`out` must be a folder for a study's results: {error}. Received: {str(folder)!r}"
-            ) from error
+        except OSError as error:
+            raise self._closed(error) from error
         if found != FORMAT:
             raise InvalidInputError(
                 f"`out` holds results of format {found}, and this version reads {FORMAT}. "
@@ -85,9 +84,12 @@ class StudyStore:
     # --- Writing ---------------------------------------------------------------------------------
 
     def put(self, task: Task, content: bytes) -> None:
-        """Keeps a result's file, and its line in the index after it."""
+        """Keeps a result's file, and its line in the index after it.
+
+        Raises:
+            InvalidInputError: It is no result, or cannot be written.
+        """
         file = self.file(task.key)
-        file.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(file) as temporary:
             temporary.write_bytes(content)
         # Read as any file would be: what cannot be read is no result.
@@ -95,7 +97,11 @@ class StudyStore:
         self._write(task, DONE, figures=figures, digest=_digest(content))
 
     def fail(self, task: Task, reason: str) -> None:
-        """Notes that a task failed, and why."""
+        """Notes that a task failed, and why.
+
+        Raises:
+            InvalidInputError: It cannot be written.
+        """
         self._write(task, FAILED, reason=reason)
 
     def _write(
@@ -119,13 +125,15 @@ class StudyStore:
     def claimed(self, key: str) -> Iterator[bool]:
         """Whether this process may work on a task: another one's claim ends with its process."""
         folder = self.folder / "claims"
-        folder.mkdir(exist_ok=True)
         lock = FileLock(folder / f"{key}.lock", timeout=0)
         try:
+            folder.mkdir(exist_ok=True)
             lock.acquire()
         except Timeout:
             yield False
             return
+        except OSError as error:
+            raise self._closed(error) from error
         try:
             yield True
         finally:
@@ -181,6 +189,21 @@ class StudyStore:
                 f"`repair=True`, and run the study again. Received: {str(file)!r}"
             )
         return load(file)
+
+    def merged(self, keys: Sequence[str]) -> EffectiveReceptiveField:
+        """One result of several, as if one probe had taken the samples of all.
+
+        So a long probe is cut into tasks by their seeds, measured anywhere, and put together.
+
+        Args:
+            keys: Of finished tasks that differ in their seeds alone.
+
+        Raises:
+            InvalidInputError: There are none, or they are of different things.
+        """
+        if not keys:
+            raise InvalidInputError("`keys` must name at least one finished task. Received: none")
+        return reduce(lambda whole, key: whole.merge(self.load(key)), keys[1:], self.load(keys[0]))
 
     def check(self, *, repair: bool = False) -> list[str]:
         """Keys whose files are missing or changed.
@@ -244,12 +267,22 @@ class StudyStore:
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """The index; what is written inside is there as a whole, or not at all."""
-        database = sqlite3.connect(self.folder / INDEX, timeout=PATIENCE)
         try:
-            with database:
-                yield database
-        finally:
-            database.close()
+            database = sqlite3.connect(self.folder / INDEX, timeout=PATIENCE)
+            try:
+                with database:
+                    yield database
+            finally:
+                database.close()
+        except sqlite3.Error as error:
+            raise self._closed(error) from error
+
+    def _closed(self, error: Exception) -> InvalidInputError:
+        reason = getattr(error, "strerror", None) or error
+        return InvalidInputError(
+            f"`out` must be a folder for a study's results, with room for them: {reason}. "
+            f"Received: {str(self.folder)!r}"
+        )
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
