@@ -14,6 +14,7 @@ import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,16 @@ from typer.testing import CliRunner
 import keras_erf as erf
 from keras_erf import cli, zoo
 from keras_erf.errors import InvalidInputError
-from keras_erf.studies import ModelEntry, Study, StudyStore, devices, read_study, run_study, running
+from keras_erf.studies import (
+    ModelEntry,
+    Study,
+    StudyStore,
+    devices,
+    engines,
+    read_study,
+    run_study,
+    running,
+)
 from keras_erf.studies.measuring import Outcome, measure
 
 SMALL = ModelEntry("plain", options={"depth": 2}, input_shape=(9, 9))
@@ -246,6 +256,16 @@ def test_seeds_are_shards_of_one_probe(tmp_path):
         store.merged([keys[0], keys[0]])
     with pytest.raises(InvalidInputError, match="`keys` must name at least one"):
         store.merged([])
+
+
+def test_a_model_that_changed_since_is_not_measured(tmp_path):
+    file = tmp_path / "net.keras"
+    zoo.build("plain", depth=1).save(file)
+    (task,) = Study({"net": ModelEntry(str(file))}).tasks()
+    file.write_bytes(file.read_bytes() + b"more")
+    outcome = measure(task)
+    assert outcome.content is None
+    assert "`source` must be the file that the study was planned with" in str(outcome.reason)
 
 
 def test_an_image_that_cannot_be_read_fails_alone(tmp_path):
@@ -615,6 +635,13 @@ with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as 
     with Client(cluster):
         measure("dask")
 """,
+    "dask by its address": """
+import dask
+from distributed import LocalCluster
+with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with dask.config.set({"scheduler-address": cluster.scheduler_address}):
+        measure("dask")
+""",
     "ray": """
 import ray
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
@@ -624,8 +651,11 @@ ray.shutdown()
 }
 
 
-@pytest.mark.parametrize(("engine", "package"), [("dask", "distributed"), ("ray", "ray")])
-def test_a_cluster_gives_the_same_results(engine, package, tmp_path):
+@pytest.mark.parametrize(
+    ("cluster", "package"),
+    [("dask", "distributed"), ("dask by its address", "distributed"), ("ray", "ray")],
+)
+def test_a_cluster_gives_the_same_results(cluster, package, tmp_path):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     (tmp_path / "study.toml").write_text(
@@ -638,7 +668,7 @@ def test_a_cluster_gives_the_same_results(engine, package, tmp_path):
         "def measure(engine):\n"
         "    study = read_study(sys.argv[1])\n"
         "    run_study(study, sys.argv[2], engine=engine, workers=2)\n"
-        "if __name__ == '__main__':\n" + textwrap.indent(CLUSTERS[engine], "    ")
+        "if __name__ == '__main__':\n" + textwrap.indent(CLUSTERS[cluster], "    ")
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, script, tmp_path / "study.toml", tmp_path / "out"]
@@ -649,6 +679,17 @@ def test_a_cluster_gives_the_same_results(engine, package, tmp_path):
     assert found.counts() == wanted.counts() == {"done": 3}
     for key in wanted.states():
         np.testing.assert_allclose(found.load(key).map, wanted.load(key).map, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [({"CPU": 8.0, "GPU": 2.0}, {"ray_remote_args": {"num_gpus": 1}}), ({"CPU": 8.0}, {})],
+)
+def test_workers_of_ray_ask_for_an_accelerator_where_there_are_any(there, asked, monkeypatch):
+    ray = SimpleNamespace(is_initialized=lambda: True, cluster_resources=lambda: there)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    assert engines._wanted("ray") == asked
+    assert engines._wanted("dask") == {}
 
 
 @pytest.mark.parametrize("engine", ["dask", "ray"])

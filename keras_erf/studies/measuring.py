@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from keras_erf.errors import KerasERFError
+from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.studies.devices import take_share
-from keras_erf.studies.plan import ModelEntry, Task
+from keras_erf.studies.plan import ModelEntry, Task, content_of
 
 __all__ = ["Outcome", "measure"]
 
@@ -99,6 +99,11 @@ def _model(entry: tuple[Any, ...], content: str) -> tuple[Any, Any]:
     from keras_erf.loading import load_quietly
 
     source, weights, options, unsafe = entry
+    if content_of(source) != content:
+        raise InvalidInputError(
+            "`source` must be the file that the study was planned with, on each machine; run the "
+            f"study again. Received: {source!r}, which is another one or gone"
+        )
     loaded = load_quietly(source, weights, dict(options), unsafe)
     return loaded.model, loaded.preprocess
 

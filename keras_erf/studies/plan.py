@@ -17,7 +17,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.settings import Settings
 from keras_erf.sources import NOISE
 
-__all__ = ["ModelEntry", "Study", "Task", "read_study"]
+__all__ = ["ModelEntry", "Study", "Task", "content_of", "read_study"]
 
 Unit = tuple[int, ...] | Literal["center"]
 
@@ -172,7 +172,7 @@ class Study:
         """All probes, those of one model together, each once."""
         found: dict[str, Task] = {}
         for name, model in self.models.items():
-            content = _content(model.source)
+            content = content_of(model.source)
             layers: tuple[str | None, ...] = model.layers or (None,)
             for layer, unit, definition, seed in itertools.product(
                 layers, self.units, self.definitions, self.seeds
@@ -283,7 +283,7 @@ def _placed(source: str, folder: Path) -> str:
     return str(folder / source) if (folder / source).is_file() else source
 
 
-def _content(source: str) -> str:
+def content_of(source: str) -> str:
     """Digest of a model's file; empty if it is none."""
     if not Path(source).is_file():
         return ""

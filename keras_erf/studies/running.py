@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.progress import Progress, shown
 from keras_erf.settings import check_whole
+from keras_erf.studies.engines import DEATHS, ENGINES, parallel, started
 from keras_erf.studies.measuring import Outcome, measure
 from keras_erf.studies.plan import Study, Task
 from keras_erf.studies.store import DONE, FAILED, StudyStore
 
-__all__ = ["ENGINES", "run_study"]
+__all__ = ["run_study"]
 
-# What joblib calls them.
-ENGINES = {"local": "loky", "dask": "dask", "ray": "ray"}
-# Ray gives results of a window back together; the others one by one.
-RETURNED = {"ray": "list"}
 # Tasks that are claimed at a time, for each worker.
 WINDOW = 8
 # A task that was at work when so many workers died is measured alone, and after so many, given up.
 SUSPECT, GUILTY = 2, 5
 # How often to look whether another process has finished what it claimed, in seconds.
 PAUSE = 0.5
-# Errors that say a worker's process is gone, of joblib, Dask and Ray.
-DEATHS = {
-    "TerminatedWorkerError", "BrokenProcessPool", "KilledWorker", "WorkerCrashedError",
-    "RayActorError", "ActorDiedError", "CommClosedError",
-}  # fmt: skip
 
 
 def run_study(
@@ -87,7 +77,7 @@ def run_study(
     states = store.states()
     waiting = {key: task for key, task in tasks.items() if states.get(key) not in settled}
     deaths = Counter[str]()
-    with shown(progress, "Measuring") as tell, _workers_ended(engine == "local" and workers > 1):
+    with shown(progress, "Measuring") as tell, started(engine, workers):
         tell(len(tasks) - len(waiting), len(tasks))
         while waiting:
             with contextlib.ExitStack() as claims:
@@ -109,18 +99,6 @@ def run_study(
                     key: task for key, task in waiting.items() if states.get(key) not in settled
                 }
     return store
-
-
-@contextlib.contextmanager
-def _workers_ended(here: bool) -> Iterator[None]:
-    """Ends this machine's workers with the work: idle ones would keep memory, and their parent."""
-    try:
-        yield
-    finally:
-        if here and "joblib" in sys.modules:
-            from joblib.externals.loky import get_reusable_executor
-
-            get_reusable_executor().shutdown(wait=True)
 
 
 def _claim(
@@ -162,7 +140,7 @@ def _work(
         left = {task.key: task for task in group}
         with tempfile.TemporaryDirectory() as folder:
             try:
-                for outcome in _parallel(group, engine, workers, folder):
+                for outcome in parallel(group, engine, workers, folder):
                     yield left.pop(outcome.key), outcome
             except Exception as error:
                 if type(error).__name__ not in DEATHS:
@@ -174,36 +152,3 @@ def _work(
             if deaths[task.key] >= GUILTY and len(group) == 1:
                 reason = f"the process that measured it died {GUILTY} times: out of memory?"
                 yield left.pop(task.key), Outcome(task.key, reason=reason)
-
-
-def _parallel(tasks: Sequence[Task], engine: str, workers: int, folder: str) -> Iterator[Outcome]:
-    """Outcomes of several processes, in the order they come in; what is at work is in `folder`."""
-    import joblib
-
-    if not tasks:
-        return
-    share = (max((os.cpu_count() or 1) // workers, 1), folder) if engine == "local" else ()
-    try:
-        if engine == "ray":
-            from ray.util.joblib import register_ray
-
-            register_ray()
-        with joblib.parallel_config(backend=ENGINES[engine], n_jobs=_processes(engine, workers)):
-            pool: Any = joblib.Parallel(
-                return_as=RETURNED.get(engine, "generator_unordered"),
-                pre_dispatch="2*n_jobs",
-                batch_size=1,
-            )
-            yield from pool(joblib.delayed(measure)(task, *share) for task in tasks)
-    except (ImportError, ValueError) as error:
-        if engine == "local":
-            raise
-        raise InvalidInputError(
-            f"`engine` {engine!r} needs the extra of that name, and a running client: pip install "
-            f"'keras-erf[{engine}]'. Received: {' '.join(str(error).split())[:200]}"
-        ) from error
-
-
-def _processes(engine: str, workers: int) -> int:
-    # One would stay in this process, which must outlive its workers.
-    return max(workers, 2) if engine == "local" else workers
