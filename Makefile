@@ -13,7 +13,7 @@ READY_DOCS := $(VENV)/.ready-docs
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-all test-oldest fuzz check format clean
+.PHONY: help demo docs test test-all test-oldest fuzz check format dist release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r target text; do \
@@ -50,6 +50,19 @@ check: $(READY) ## check format, lint and types
 format: $(READY) ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+dist: $(READY) ## build what is released into dist/, and check it
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
+release: ## the same, of a commit that has the tag of its version
+	@version="v$$(cut -d '"' -f 2 keras_erf/_version.py)"; tags="$$(git tag --points-at HEAD)"; \
+	if ! printf '%s\n' "$$tags" | grep -qx "$$version" || [ -n "$$(git status --porcelain)" ]; then \
+		echo "release: HEAD must have the tag $$version and no changes beside it. Tags: $${tags:-none}" >&2; \
+		exit 1; \
+	fi
+	$(MAKE) dist
 
 clean: ## remove the environment, builds, caches and default output folders
 	rm -rf $(VENV) build dist site keras_erf.egg-info demo_output keras-erf-output
