@@ -36,7 +36,17 @@ else:
     )
     settings.load_profile("ci")
 
+from tests.releases import reason_to_skip
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what the installed release of Keras cannot run itself."""
+    for item in items:
+        reason = reason_to_skip(item.name)
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(tryfirst=True)

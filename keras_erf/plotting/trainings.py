@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from keras_erf.plotting.histories import plot_history
 from keras_erf.plotting.small import draw_box, draw_small
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["plot_training"]
 
 SIDE = 2.1
+# Sizes of different networks further apart than this are drawn on a logarithmic axis.
+WIDE = 4
 
 
 def plot_training(summary: Summary) -> Figure:
@@ -63,5 +66,11 @@ def plot_training(summary: Summary) -> Figure:
         # One line for each run.
         lines = summary.history.assign(layer=summary.history["run"])
         plot_history(lines, left_ax, figure="size")
+        sizes = lines["size"].dropna()
+        if len(sizes) and sizes.max() > WIDE * sizes.min():
+            left_ax.set_yscale("log")
+            left_ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            left_ax.yaxis.set_major_formatter(ScalarFormatter())
+            left_ax.yaxis.set_minor_formatter(NullFormatter())
         plot_history(lines, right_ax, figure="ratio")
     return figure
