@@ -496,12 +496,77 @@ def test_a_killed_worker_costs_nothing(tmp_path):
         np.testing.assert_allclose(found.load(key).map, whole.load(key).map, rtol=1e-6)
 
 
+BESIDE = """
+import sys
+from keras_erf.studies import read_study, run_study, running
+
+def told(task, plain=running.measure):
+    print(task.key, flush=True)
+    return plain(task)
+
+running.measure = told
+run_study(read_study(sys.argv[1]), sys.argv[2])
+"""
+
+
+def small_study(folder, seeds):
+    """A study's file, of tasks that take no time."""
+    (folder / "study.toml").write_text(
+        f"seeds = {list(range(seeds))}\nsamples = 4\n[models.small]\nsource = 'plain'\n"
+        "options = {depth = 2, activation = 'relu'}\ninput_shape = [9, 9]\n"
+    )
+    return folder / "study.toml"
+
+
+def test_two_processes_share_a_folder(tmp_path):
+    """Each task is measured by one of them, and both end when all is done."""
+    command = [sys.executable, "-c", BESIDE, str(small_study(tmp_path, 20)), str(tmp_path / "out")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=300)[0].split() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert len({*told[0], *told[1]}) == len(told[0]) + len(told[1]) == 20
+    store = StudyStore(tmp_path / "out")
+    assert store.counts() == {"done": 20}
+    assert store.check() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are Unix's")
+def test_an_interrupted_command_ends_with_its_workers_and_goes_on(tmp_path):
+    study, out = small_study(tmp_path, 200), tmp_path / "out"
+    script = "import sys; from keras_erf.cli import main; main()"
+    command = [sys.executable, "-c", script, "study", "run", str(study), "--out", str(out)]
+    call = [*command, "--workers", "2"]
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True) as one:
+        while StudyStore(out).counts()["done"] < 3:
+            assert one.poll() is None
+            time.sleep(0.05)
+        # As a terminal does: to the process and its workers.
+        os.killpg(one.pid, signal.SIGINT)
+        error = one.communicate(timeout=120)[1]
+    assert one.returncode == 130, error
+    assert error.strip().splitlines()[-1] == (
+        "Interrupted. What was measured is kept; the same call goes on from there."
+    )
+    # What looks after shared memory ends a moment later.
+    with pytest.raises(ProcessLookupError):
+        for _ in range(200):
+            os.killpg(one.pid, 0)
+            time.sleep(0.1)
+    kept = StudyStore(out).counts()["done"]
+    assert 3 <= kept < 200
+    assert StudyStore(out).check() == []
+    small_study(tmp_path, kept + 2)
+    assert invoke("run", study, "--out", out).exit_code == 0
+    states = StudyStore(out).states([task.key for task in read_study(study).tasks()])
+    assert list(states.values()) == ["done"] * (kept + 2)
+
+
 # --- The commands --------------------------------------------------------------------------------
 
 
 DEADLY = """
 import os, signal, sys
-from keras_erf.studies import measuring, read_study, run_study, running
+from keras_erf.studies import engines, measuring, read_study, run_study
 
 def deadly(task, *share):
     if task.seed == 3:
@@ -514,7 +579,7 @@ def start(task, cores, folder):
     return deadly(task, cores, folder)
 
 if __name__ == "__main__":
-    running.measure = start
+    engines.measure = start
     run_study(read_study(sys.argv[1]), sys.argv[2], workers=2)
 """
 
