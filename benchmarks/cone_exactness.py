@@ -32,11 +32,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_erf.algebra.geometry import Box
 from keras_erf.cone import cone_of, multiply_adds, whole_cone
 from keras_erf.cone.parts import entire
-from keras_erf.geometry import Box
-from keras_erf.theoretical import tracing_of
-from keras_erf.tracing import Tracing
+from keras_erf.fields.theoretical import tracing_of
+from keras_erf.fields.tracing import Tracing
 
 LIMITS = {"float32": 1e-5, "float64": 1e-12}
 # What only moves maps around belongs to no stage.

@@ -30,12 +30,12 @@ import numpy as np
 import tensorflow as tf
 
 import keras_erf
-from keras_erf.accumulating import Accumulator
 from keras_erf.cone import multiply_adds, whole_cone
 from keras_erf.definitions import get_definition
-from keras_erf.preparing import input_parts, planned
-from keras_erf.settings import Settings
-from keras_erf.theoretical import Target, locate
+from keras_erf.fields.theoretical import Target, locate
+from keras_erf.measuring.accumulating import Accumulator
+from keras_erf.measuring.preparing import input_parts, planned
+from keras_erf.measuring.settings import Settings
 
 LAYERS = ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
 # Times faster than the compiled tape over the whole image, by layer.

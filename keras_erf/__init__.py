@@ -23,22 +23,22 @@ if TYPE_CHECKING:
         training,
         zoo,
     )
-    from keras_erf.calibrating import calibrate_batch_norm
-    from keras_erf.callbacks import ERFLogger
-    from keras_erf.checking import Check, check
+    from keras_erf.algebra.geometry import ReceptiveField
     from keras_erf.definitions import DEFINITIONS, Definition
-    from keras_erf.effective import EffectiveReceptiveField, load
-    from keras_erf.ensembles import ensemble
-    from keras_erf.geometry import ReceptiveField
-    from keras_erf.paths import PathSizes, path_sizes, unproductive_layers
+    from keras_erf.fields.checking import Check, check
+    from keras_erf.fields.paths import PathSizes, path_sizes, unproductive_layers
+    from keras_erf.fields.projecting import ProjectiveField, projective_field
+    from keras_erf.fields.theoretical import FieldTable, receptive_field, receptive_fields
+    from keras_erf.fields.tiling import TileOverlap, tile_overlap
+    from keras_erf.measuring.calibrating import calibrate_batch_norm
+    from keras_erf.measuring.ensembles import ensemble
+    from keras_erf.measuring.probing import probe
+    from keras_erf.measuring.profiling import Profile, profile
     from keras_erf.predicting import expected, growth
-    from keras_erf.probing import probe
-    from keras_erf.profiling import Profile, profile
-    from keras_erf.projecting import ProjectiveField, projective_field
     from keras_erf.reporting import report
-    from keras_erf.sampling import ImageFolder
-    from keras_erf.theoretical import FieldTable, receptive_field, receptive_fields
-    from keras_erf.tiling import TileOverlap, tile_overlap
+    from keras_erf.results.effective import EffectiveReceptiveField, load
+    from keras_erf.samples.sampling import ImageFolder
+    from keras_erf.training.callbacks import ERFLogger
 
 __all__ = [
     "DEFINITIONS",
@@ -81,33 +81,33 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Check": "checking",
+    "Check": "fields.checking",
     "DEFINITIONS": "definitions",
     "Definition": "definitions",
-    "ERFLogger": "callbacks",
-    "EffectiveReceptiveField": "effective",
-    "FieldTable": "theoretical",
-    "ImageFolder": "sampling",
-    "Profile": "profiling",
-    "PathSizes": "paths",
-    "ProjectiveField": "projecting",
-    "ReceptiveField": "geometry",
-    "TileOverlap": "tiling",
-    "calibrate_batch_norm": "calibrating",
-    "check": "checking",
-    "ensemble": "ensembles",
+    "ERFLogger": "training.callbacks",
+    "EffectiveReceptiveField": "results.effective",
+    "FieldTable": "fields.theoretical",
+    "ImageFolder": "samples.sampling",
+    "Profile": "measuring.profiling",
+    "PathSizes": "fields.paths",
+    "ProjectiveField": "fields.projecting",
+    "ReceptiveField": "algebra.geometry",
+    "TileOverlap": "fields.tiling",
+    "calibrate_batch_norm": "measuring.calibrating",
+    "check": "fields.checking",
+    "ensemble": "measuring.ensembles",
     "expected": "predicting",
     "growth": "predicting",
-    "load": "effective",
-    "path_sizes": "paths",
-    "probe": "probing",
-    "profile": "profiling",
-    "projective_field": "projecting",
-    "receptive_field": "theoretical",
-    "receptive_fields": "theoretical",
+    "load": "results.effective",
+    "path_sizes": "fields.paths",
+    "probe": "measuring.probing",
+    "profile": "measuring.profiling",
+    "projective_field": "fields.projecting",
+    "receptive_field": "fields.theoretical",
+    "receptive_fields": "fields.theoretical",
     "report": "reporting",
-    "tile_overlap": "tiling",
-    "unproductive_layers": "paths",
+    "tile_overlap": "fields.tiling",
+    "unproductive_layers": "fields.paths",
 }
 _MODULES = (
     "analysis",

@@ -16,14 +16,11 @@ from typing import Annotated, Any
 import typer
 
 from keras_erf import zoo as zoo_index
-from keras_erf.analyzing import analyze, profile
-from keras_erf.arguments import read_grid, read_options, read_size, read_unit
-from keras_erf.console import field_row, print_fields, print_json, print_zoo, show_warning
-from keras_erf.ending import OneLineGroup, one_line_errors
-from keras_erf.errors import InvalidInputError
-from keras_erf.fitting import train
-from keras_erf.loading import load_quietly
-from keras_erf.options import (
+from keras_erf.commands.analyze import analyze, profile
+from keras_erf.commands.arguments import read_grid, read_options, read_size, read_unit
+from keras_erf.commands.console import field_row, print_fields, print_json, print_zoo, show_warning
+from keras_erf.commands.ending import OneLineGroup, one_line_errors
+from keras_erf.commands.options import (
     UNIT_PANEL,
     BuilderOption,
     GridOption,
@@ -36,9 +33,12 @@ from keras_erf.options import (
     WeightsOption,
     layer_option,
 )
-from keras_erf.presenting import report
-from keras_erf.reproducing import reproduce
-from keras_erf.studying import app as study
+from keras_erf.commands.report import report
+from keras_erf.commands.reproduce import reproduce
+from keras_erf.commands.study import app as study
+from keras_erf.commands.train import train
+from keras_erf.errors import InvalidInputError
+from keras_erf.loading import load_quietly
 
 __all__ = ["main"]
 
@@ -100,7 +100,7 @@ def trf(
                     f"`{name}` needs the layer it is of: name it with --layer. Received: {value!r}"
                 )
         loaded = load_quietly(model, weights, read_options(option), unsafe, need_weights=False)
-        from keras_erf.theoretical import receptive_field, receptive_fields
+        from keras_erf.fields.theoretical import receptive_field, receptive_fields
 
         skipped: Sequence[tuple[str, str]] = ()
         if layer:

@@ -10,18 +10,18 @@ import numpy as np
 import tensorflow as tf
 
 from keras_erf.definitions import get_definition
-from keras_erf.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.errors import GradientError, InvalidInputError
-from keras_erf.gradients import unit_gradients, within
+from keras_erf.fields.theoretical import Rules, Target, locate, tracing_of
 from keras_erf.graph import build_graph
-from keras_erf.measuring import fingerprint, provenance
-from keras_erf.precision import in_full_precision
-from keras_erf.preparing import input_parts, input_specs, planned
-from keras_erf.probing import check_backend
-from keras_erf.profiling import Profile, depths_of, edges_of, numbers_of, targets_of
-from keras_erf.settings import Settings
+from keras_erf.measuring.gradients import unit_gradients, within
+from keras_erf.measuring.loop import fingerprint, provenance
+from keras_erf.measuring.precision import in_full_precision
+from keras_erf.measuring.preparing import input_parts, input_specs, planned
+from keras_erf.measuring.probing import check_backend
+from keras_erf.measuring.profiling import Profile, depths_of, edges_of, numbers_of, targets_of
+from keras_erf.measuring.settings import Settings
+from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.squaring import Weights, squared
-from keras_erf.theoretical import Rules, Target, locate, tracing_of
 
 __all__ = ["expected", "growth"]
 

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone, cone_of
 from keras_erf.cone.parts import entire
-from keras_erf.geometry import Box
-from keras_erf.theoretical import Target
-from keras_erf.tracing import Tracing
+from keras_erf.fields.theoretical import Target
+from keras_erf.fields.tracing import Tracing
 
 Unit = tuple[int, ...]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from keras_erf.geometry import Blocks, Marks, Ranges, Relation, Window
+from keras_erf.algebra.geometry import Blocks, Marks, Ranges, Relation, Window
 
 # Wide enough for every index the strategies below can lead to.
 HORIZON = range(-150, 151)

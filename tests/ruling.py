@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_erf.algebra.reach import Line, table, united
+from keras_erf.algebra.views import AnyView
 from keras_erf.graph import Graph, Node, build_graph
-from keras_erf.reach import Line, table, united
 from keras_erf.rules import Call, views
-from keras_erf.views import AnyView
 from tests import jacobian, perturbation
 
 Draw = perturbation.Draw

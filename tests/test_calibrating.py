@@ -13,8 +13,9 @@ import tensorflow as tf
 from keras import layers, ops
 
 import keras_erf
-from keras_erf import calibrate_batch_norm, calibrating
+from keras_erf import calibrate_batch_norm
 from keras_erf.errors import InvalidInputError
+from keras_erf.measuring import calibrating
 from tests.test_graph import state_of
 
 IMAGE = (5, 4, 2)

@@ -10,9 +10,9 @@ import pytest
 from keras import layers, ops
 
 from keras_erf import check, rules
+from keras_erf.algebra.geometry import Window
+from keras_erf.algebra.views import Link, View
 from keras_erf.errors import InvalidInputError, UnknownLayerError
-from keras_erf.geometry import Window
-from keras_erf.views import Link, View
 
 
 def residual(size: int = 20) -> keras.Model:

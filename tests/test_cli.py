@@ -87,7 +87,7 @@ def test_analyze_takes_images_with_the_options_arithmetic(tmp_path, images, monk
         seen.append(inputs.preprocess(np.array([[[[10.0, 20.0, 30.0]]]])))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keras_erf.probing.probe", record)
+    monkeypatch.setattr("keras_erf.measuring.probing.probe", record)
     result = run(
         "analyze",
         "plain",
@@ -239,7 +239,7 @@ def test_without_arguments_the_help_is_shown():
     assert "analyze" in result.stdout
 
 
-LOADING, PROBING = "keras_erf.loading.load_model", "keras_erf.probing.probe"
+LOADING, PROBING = "keras_erf.loading.load_model", "keras_erf.measuring.probing.probe"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_erf
-from keras_erf import profiling
+from keras_erf.measuring import profiling
 from tests.test_cli import PNG, images, run  # noqa: F401  (a fixture)
 
 # Convolutions with a ReLU behind each but the last.
@@ -64,7 +64,7 @@ def test_an_interrupted_profile_goes_on(tmp_path, monkeypatch):
         measured.extend(one.receptive_field.layer for one in targets)
         return measure(targets, *args, **options)
 
-    monkeypatch.setattr("keras_erf.grouping.LARGEST", 2)
+    monkeypatch.setattr("keras_erf.measuring.grouping.LARGEST", 2)
     monkeypatch.setattr(profiling, "measure", interrupted)
     call = ["profile", *SMALL, "--samples", 3, "--out", tmp_path / "out"]
     first = run(*call)
@@ -256,7 +256,7 @@ def test_the_options_reach_the_measurement(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(profiling, "profile", record)
-    monkeypatch.setattr("keras_erf.probing.probe", record)
+    monkeypatch.setattr("keras_erf.measuring.probing.probe", record)
     options = [
         "--unit", "5,5", "--samples", 7, "--tolerance", ".1", "--seed", 3, "--batch-size", 2,
         "--no-cone", "--definition", "openerf", "--noise", "uniform",

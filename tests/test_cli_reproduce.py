@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keras_erf import cli, experiments
-from keras_erf.reproducing import NAMES
+from keras_erf.commands.reproduce import NAMES
 
 
 def run(*arguments: str):

@@ -20,11 +20,11 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+from keras_erf.algebra.geometry import Box
 from keras_erf.cone.parts import entire
 from keras_erf.cone.table import FAMILIES
 from keras_erf.errors import InvalidInputError
-from keras_erf.geometry import Box
-from keras_erf.theoretical import Target, locate
+from keras_erf.fields.theoretical import Target, locate
 from tests import cones, jacobian
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]

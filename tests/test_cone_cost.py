@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from keras_erf.algebra.geometry import Box
 from keras_erf.cone import cone_of, multiply_adds, whole_cone
 from keras_erf.cone.parts import cut, elements, entire, hull, widened
-from keras_erf.geometry import Box
-from keras_erf.theoretical import tracing_of
-from keras_erf.tracing import Tracing
+from keras_erf.fields.theoretical import tracing_of
+from keras_erf.fields.tracing import Tracing
 
 PLANE = (20, 18, 4)
 

@@ -12,17 +12,17 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+from keras_erf.algebra.geometry import Box, Window
+from keras_erf.algebra.views import Link, View
 from keras_erf.cone import Cone, cone_of, whole_cone
 from keras_erf.cone.finishing import is_finished_by_position
 from keras_erf.cone.parts import entire
 from keras_erf.cone.pointwise import as_it_stands
 from keras_erf.cone.restricted import Restricted, Site, as_called, shortened
 from keras_erf.cone.table import RESTRICTERS
-from keras_erf.geometry import Box, Window
+from keras_erf.fields.theoretical import Target, locate, tracing_of
 from keras_erf.rules import Call
 from keras_erf.rules.chain import chained
-from keras_erf.theoretical import Target, locate, tracing_of
-from keras_erf.views import Link, View
 from tests import cones, jacobian
 from tests.test_cone import Block, Scale
 

@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 from keras_erf import zoo
+from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.definitions import get_definition
-from keras_erf.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.geometry import ReceptiveField
-from keras_erf.measuring import BETWEEN_LOOKS, FEWEST_SAMPLES
-from keras_erf.theoretical import receptive_field
+from keras_erf.fields.theoretical import receptive_field
+from keras_erf.measuring.loop import BETWEEN_LOOKS, FEWEST_SAMPLES
+from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 
 PROBES, SAMPLES, BATCH = 400, 64, 256
 MAPS = {"luo2016": tf.abs, "luo2016-squared": tf.square}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_erf.datasets import Examples, cifar10, scenes
 from keras_erf.errors import InvalidInputError
+from keras_erf.training.datasets import Examples, cifar10, scenes
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_erf.definitions import DEFINITIONS, Definition, get_definition
 from keras_erf.errors import InvalidInputError
-from keras_erf.probing import probe
+from keras_erf.measuring.probing import probe
 
 UNIT = (4, 3)
 SAMPLES = 5

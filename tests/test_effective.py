@@ -21,13 +21,13 @@ from keras import layers
 
 import keras_erf
 from keras_erf import analysis, zoo
+from keras_erf.algebra.geometry import Box
 from keras_erf.definitions import Definition
-from keras_erf.effective import BLOCKS, EffectiveReceptiveField, load
 from keras_erf.errors import InvalidInputError
-from keras_erf.estimating import FIGURES
-from keras_erf.geometry import Box
-from keras_erf.probing import probe
-from keras_erf.theoretical import receptive_field
+from keras_erf.fields.theoretical import receptive_field
+from keras_erf.measuring.probing import probe
+from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField, load
+from keras_erf.results.estimating import FIGURES
 from tests import oracles
 
 SIZE = (14, 13)

@@ -8,8 +8,8 @@ import pytest
 from keras import layers
 
 from keras_erf import ensemble, probe
-from keras_erf.effective import BLOCKS
 from keras_erf.errors import InvalidInputError
+from keras_erf.results.effective import BLOCKS
 
 
 def build(seed: int, *, activation: str = "relu", depth: int = 2, batch: int | None = None):
@@ -36,7 +36,7 @@ def test_an_ensemble_is_its_networks_probed_one_by_one():
 
 
 def test_one_function_is_compiled_for_all_runs(monkeypatch):
-    from keras_erf import accumulating
+    from keras_erf.measuring import accumulating
 
     traced = []
     gradients = accumulating.unit_gradients

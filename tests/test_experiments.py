@@ -10,10 +10,10 @@ import pytest
 
 import keras_erf as erf
 from keras_erf import DEFINITIONS, experiments, theory, zoo
+from keras_erf.commands.reproduce import NAMES
 from keras_erf.errors import InvalidInputError
 from keras_erf.experiments import PANELS
 from keras_erf.experiments.panel import Runs, differences
-from keras_erf.reproducing import NAMES
 from tests import oracles
 
 # Standard errors within which a mean of few runs must lie; 3.5 is missed once in 2000.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_erf.framing import box_shape, clipped_box, hull, reframed, whole_box
+from keras_erf.results.framing import box_shape, clipped_box, hull, reframed, whole_box
 
 SHAPE = (7, 9)
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from keras_erf.geometry import Blocks, Marks, Ranges, ReceptiveField, Relation, Window
+from keras_erf.algebra.geometry import Blocks, Marks, Ranges, ReceptiveField, Relation, Window
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")

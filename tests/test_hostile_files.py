@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import keras_erf as erf
-from keras_erf import storing
 from keras_erf.errors import InvalidInputError
+from keras_erf.results import storing
 
 MUTANTS = 300
 

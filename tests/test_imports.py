@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,128 +14,41 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "keras_erf"
 
-# A module imports only from floors below its own. A package stands here as one entry.
-FLOORS = {
-    "cli": 8,
-    "analyzing": 8,
-    "presenting": 8,
-    "reproducing": 8,
-    "fitting": 8,
-    "studying": 8,
-    "studies": 7,
-    "plotting": 7,
-    "reporting": 7,
-    "loading": 7,
-    "console": 7,
-    "arguments": 7,
-    "ending": 7,
-    "options": 7,
-    "saving": 7,
-    "profiling": 6,
-    "grouping": 6,
-    "resuming": 6,
-    "ensembles": 6,
-    "predicting": 6,
-    "callbacks": 6,
-    "logbook": 5,
-    "zoo": 6,
-    "experiments": 6,
-    "datasets": 3,
-    "training": 6,
-    "probing": 5,
-    "measuring": 5,
-    "preparing": 5,
-    "accumulating": 5,
-    "tiling": 5,
-    "calibrating": 5,
-    "effective": 4,
-    "settings": 4,
-    "sampling": 4,
-    "streaming": 4,
-    "diagnosing": 4,
-    "arrays": 3,
-    "estimating": 3,
-    "storing": 3,
-    "merging": 3,
-    "cone": 3,
-    "squaring": 3,
-    "gradients": 3,
-    "images": 3,
-    "noise": 3,
-    "checking": 3,
-    "paths": 3,
-    "projecting": 3,
-    "linearity": 3,
-    "theoretical": 2,
-    "sizing": 2,
-    "passing": 0,
-    "tokens": 2,
-    "tracing": 2,
-    "units": 2,
-    "precision": 2,
-    "graph": 1,
-    "rules": 1,
-    "errors": 0,
-    "geometry": 0,
-    "reach": 0,
-    "views": 0,
-    "gathering": 0,
-    "definitions": 0,
-    "sources": 0,
-    "theory": 0,
-    "analysis": 0,
-    "writing": 0,
-    "progress": 0,
-    "framing": 0,
-    "_version": 0,
-}
-# The foundations of everything else, in their own order.
-FOUNDATIONS = ("errors", "geometry", "reach", "views", "gathering", "passing")
-# Arrows along one floor.
-SIDEWAYS = {
-    ("cli", "analyzing"),
-    ("cli", "presenting"),
-    ("cli", "reproducing"),
-    ("cli", "fitting"),
-    ("cli", "studying"),
-    ("studies", "loading"),
-    ("ending", "arguments"),
-    ("experiments", "ensembles"),
-    ("experiments", "zoo"),
-    ("training", "callbacks"),
-    ("training", "zoo"),
-    ("gradients", "cone"),
-    ("measuring", "accumulating"),
-    ("measuring", "preparing"),
-    ("predicting", "profiling"),
-    ("probing", "measuring"),
-    ("presenting", "analyzing"),
-    ("profiling", "grouping"),
-    ("profiling", "resuming"),
-    ("reporting", "plotting"),
-    ("rules", "graph"),
-    ("sizing", "tracing"),
-    ("sizing", "units"),
-    ("theoretical", "sizing"),
-    ("theoretical", "tokens"),
-    ("theoretical", "tracing"),
-    ("theoretical", "units"),
-    ("theory", "analysis"),
-    ("units", "tokens"),
-    ("units", "tracing"),
-}
+# Rooms from the ground up, modules and packages alike: each imports only from those before it.
+ORDER = (
+    "errors",
+    "_version",
+    "progress",
+    "writing",
+    "definitions",
+    "algebra",
+    "analysis",
+    "theory",
+    "graph",
+    "rules",
+    "samples",
+    "results",
+    "fields",
+    "cone",
+    "squaring",
+    "measuring",
+    "predicting",
+    "zoo",
+    "loading",
+    "experiments",
+    "training",
+    "studies",
+    "plotting",
+    "reporting",
+    "commands",
+    "cli",
+)
 # Arrows upwards, allowed inside a function only: a result's `.plot()` hands itself on.
-UPWARDS_IN_FUNCTIONS = {
-    ("effective", "plotting"),
-    ("profiling", "plotting"),
-    ("callbacks", "plotting"),
-    ("experiments", "plotting"),
-    ("training", "plotting"),
-}
-# Modules that work on arrays alone.
+DRAWN = ("results", "measuring", "experiments", "training")
+# What works on arrays alone.
 ARRAYS_ONLY = (
-    "analysis", "arrays", "errors", "estimating", "framing", "gathering", "geometry", "noise",
-    "passing", "reach", "sources", "theory", "views",
+    "algebra", "analysis", "errors", "theory", "results/estimating", "results/framing",
+    "samples/arrays", "samples/noise", "samples/sources",
 )  # fmt: skip
 # The lazy names and the zoo's models stand outside of the order.
 OUTSIDE = ("__init__", "models")
@@ -145,6 +59,11 @@ HEAVY = ("tensorflow", "keras", "seaborn", "matplotlib", "pandas")
 def entry(path: Path) -> str:
     """Names a file's entry in the table: its module, or the package of ours that holds it."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def name_of(path: Path) -> str:
+    """A file's name below `keras_erf/`, without its suffix."""
+    return path.relative_to(PACKAGE).with_suffix("").as_posix()
 
 
 def files() -> dict[str, Path]:
@@ -177,22 +96,15 @@ def imports(tree: ast.Module, package: list[str]) -> list[tuple[str, bool]]:
 
 def verdict(source: str, target: str | None, inside_function: bool) -> str | None:
     """Says what is wrong with an import of ours, from one entry to another; None if it is right."""
-    if target == "models":
+    if target == "models" or target == source:
         return None
-    if target not in FLOORS:
-        return "no module of the table; the package itself would reach every floor"
-    if source == target and (PACKAGE / source).is_dir():
+    if target not in ORDER:
+        return "no room of the order; the package itself would reach all of them"
+    if ORDER.index(target) < ORDER.index(source):
         return None
-    if target in FOUNDATIONS:
-        # errors imports nothing of ours, geometry nothing but errors.
-        order = [*FOUNDATIONS, source]
-        right = order.index(target) < order.index(source)
-        return None if right else f"{target} does not stand below {source}"
-    if FLOORS[target] < FLOORS[source] or (source, target) in SIDEWAYS:
+    if inside_function and source in DRAWN and target == "plotting":
         return None
-    if inside_function and (source, target) in UPWARDS_IN_FUNCTIONS:
-        return None
-    return f"{target} (floor {FLOORS[target]}) is not below {source} (floor {FLOORS[source]})"
+    return f"{target} does not stand below {source}"
 
 
 def complaints(path: Path, text: str) -> list[str]:
@@ -206,8 +118,8 @@ def complaints(path: Path, text: str) -> list[str]:
             says = verdict(source, parts[1] if len(parts) > 1 else None, inside)
         elif parts[0] in ("models", "tests"):
             says = "not importable once installed"
-        elif source in ARRAYS_ONLY and parts[0] in ("keras", "tensorflow"):
-            says = f"{source} takes arrays"
+        elif parts[0] in ("keras", "tensorflow") and name_of(path).startswith(ARRAYS_ONLY):
+            says = f"{name_of(path)} takes arrays"
         else:
             says = None
         if says:
@@ -215,8 +127,23 @@ def complaints(path: Path, text: str) -> list[str]:
     return wrong
 
 
-def test_every_module_has_a_floor():
-    assert {entry(path) for path in files().values()} <= set(FLOORS)
+def test_every_room_has_its_place_in_the_order():
+    assert {entry(path) for path in files().values()} == set(ORDER)
+
+
+def test_no_room_goes_round_in_circles():
+    """Modules of one package have an order too; imports for types alone do not count."""
+    known = {name_of(path).replace("/", "."): path for path in files().values()}
+    below = {}
+    for name, path in known.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree.body = [node for node in tree.body if not isinstance(node, ast.If)]
+        package = ["keras_erf", *path.relative_to(PACKAGE).parent.parts]
+        targets = [target for target, inside in imports(tree, package) if not inside]
+        stems = {target.removeprefix("keras_erf.").rpartition(".")[0] for target in targets}
+        below[name] = (stems | {t.removeprefix("keras_erf.") for t in targets}) & set(known)
+    assert sum(map(len, below.values())) > 300
+    tuple(TopologicalSorter(below).static_order())
 
 
 @pytest.mark.parametrize("name", files())
@@ -232,22 +159,28 @@ def test_imports_point_downwards(name):
         ("cli.py", "from keras_erf.plotting import draw", True),
         ("cli.py", "from keras_erf import probe", False),
         ("cli.py", "import keras_erf", False),
-        ("graph.py", "import keras_erf.theoretical", False),
-        ("graph.py", "from .theoretical import receptive_field", False),
-        ("graph.py", "from keras_erf import rules", False),
+        ("graph/graph.py", "import keras_erf.fields.theoretical", False),
+        ("graph/graph.py", "from .building import build_graph", True),
+        ("graph/graph.py", "from keras_erf import rules", False),
         ("rules/table.py", "from keras_erf.graph import Node", True),
         ("rules/table.py", "from . import sliding", True),
-        ("rules/table.py", "from .. import theoretical", False),
+        ("rules/table.py", "from .. import fields", False),
         ("analysis/fit.py", "from keras_erf.analysis.moments import moments", True),
         ("analysis/fit.py", "from keras_erf.errors import InvalidInputError", True),
         ("analysis/fit.py", "from keras_erf.theory import coefficients", False),
         ("analysis/fit.py", "import tensorflow as tf", False),
-        ("geometry.py", "from keras_erf.errors import InvalidInputError", True),
-        ("errors.py", "from keras_erf.geometry import Box", False),
-        ("sampling.py", "from keras_erf.effective import load", False),
-        ("effective.py", "from keras_erf import plotting", False),
-        ("effective.py", "class A:\n  def plot(self):\n    from keras_erf import plotting", True),
-        ("sampling.py", "def plot():\n  from keras_erf import plotting", False),
+        ("samples/noise.py", "import tensorflow as tf", False),
+        ("samples/images.py", "import tensorflow as tf", True),
+        ("algebra/geometry.py", "from keras_erf.errors import InvalidInputError", True),
+        ("errors.py", "from keras_erf.algebra.geometry import Box", False),
+        ("samples/sampling.py", "from keras_erf.results.effective import load", False),
+        ("results/effective.py", "from keras_erf import plotting", False),
+        (
+            "results/effective.py",
+            "class A:\n  def plot(self):\n    from keras_erf import plotting",
+            True,
+        ),
+        ("samples/sampling.py", "def plot():\n  from keras_erf import plotting", False),
         ("zoo.py", "from keras_erf.models import plain", True),
         ("zoo.py", "import models.plain", False),
     ],

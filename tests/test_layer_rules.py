@@ -19,13 +19,13 @@ import pytest
 from keras import layers
 
 from keras_erf import receptive_field
+from keras_erf.algebra.geometry import Window
+from keras_erf.algebra.views import Link, View
 from keras_erf.errors import UnsupportedLayerError
-from keras_erf.geometry import Window
 from keras_erf.graph import build_graph
 from keras_erf.rules import Call, measured, views
 from keras_erf.rules.layers import LAYERS, NAMED
 from keras_erf.rules.table import find_rule
-from keras_erf.views import Link, View
 from tests import ruling, test_rules
 from tests.releases import ops
 from tests.ruling import CHECKS, Case, Solved

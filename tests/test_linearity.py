@@ -14,13 +14,14 @@ from keras import layers
 
 hypothesis = pytest.importorskip("hypothesis")
 
-from keras_erf import linearity, zoo
+from keras_erf import zoo
+from keras_erf.fields.theoretical import Target, locate
+from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import build_graph
-from keras_erf.linearity import has_constant_gradient
+from keras_erf.measuring import linearity
+from keras_erf.measuring.linearity import has_constant_gradient
 from keras_erf.rules import RULES
 from keras_erf.rules.layers import NAMED
-from keras_erf.theoretical import Target, locate
-from keras_erf.tracing import Tracing
 from tests import graphs, jacobian, test_operation_rules
 from tests.releases import ops
 

@@ -12,11 +12,11 @@ import pytest
 from keras import layers, ops
 
 from keras_erf import check, receptive_field, receptive_fields, rules
+from keras_erf.algebra.geometry import Window
+from keras_erf.algebra.views import Link, View
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
-from keras_erf.geometry import Window
+from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import build_graph
-from keras_erf.tracing import Tracing
-from keras_erf.views import Link, View
 from tests import jacobian
 
 Unit = tuple[int, ...]

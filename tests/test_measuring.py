@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_result_on_any_batch_size(small):
 
 
 def test_the_last_batch_is_filled_up_not_compiled_anew(small, monkeypatch):
-    from keras_erf import accumulating
+    from keras_erf.measuring import accumulating
 
     traced = []
     gradients = accumulating.unit_gradients

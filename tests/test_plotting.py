@@ -18,11 +18,11 @@ from matplotlib.patches import Rectangle, StepPatch
 from scipy.stats import chi2
 
 from keras_erf import plotting
+from keras_erf.algebra.geometry import Box, ReceptiveField
 from keras_erf.definitions import get_definition
-from keras_erf.effective import EffectiveReceptiveField
 from keras_erf.errors import InvalidInputError
-from keras_erf.geometry import Box, ReceptiveField
 from keras_erf.plotting import plot_map
+from keras_erf.results.effective import EffectiveReceptiveField
 
 LONG = "backbone/encoder_stage_3/bottleneck_block_2/depthwise_convolution"
 FRACTION = 0.0455

@@ -12,8 +12,8 @@ import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from keras_erf.profiling import Profile
-from keras_erf.theoretical import FieldTable
+from keras_erf.fields.theoretical import FieldTable
+from keras_erf.measuring.profiling import Profile
 from tests.test_plotting import gaussian, make_result
 from tests.test_plotting_figures import bell
 

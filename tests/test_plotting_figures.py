@@ -12,6 +12,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from keras_erf import analysis
 from keras_erf.errors import InvalidInputError
+from keras_erf.measuring.profiling import Profile
 from keras_erf.plotting import (
     plot_grid,
     plot_growth,
@@ -22,7 +23,6 @@ from keras_erf.plotting import (
     plot_volume,
 )
 from keras_erf.plotting.radial import radial_profile
-from keras_erf.profiling import Profile
 from tests.test_plotting import gaussian, make_result
 
 

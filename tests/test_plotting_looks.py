@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from keras_erf.measuring.profiling import Profile
 from keras_erf.plotting import (
     plot_grid,
     plot_ladder,
@@ -17,7 +18,6 @@ from keras_erf.plotting import (
     plot_pair,
     plot_radial,
 )
-from keras_erf.profiling import Profile
 from tests.test_plotting import gaussian, make_result
 from tests.test_plotting_figures import bell
 

@@ -13,8 +13,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.measuring.profiling import Profile
 from keras_erf.plotting import plot_profile
-from keras_erf.profiling import Profile
 from tests.test_plotting import LONG, draw, labels, line, make_result
 
 SIDE = 40

@@ -13,7 +13,7 @@ from keras import layers, ops
 from keras_erf.cone import whole_cone
 from keras_erf.errors import InvalidInputError
 from keras_erf.graph import build_graph
-from keras_erf.precision import in_full_precision
+from keras_erf.measuring.precision import in_full_precision
 from tests import jacobian
 from tests.test_graph import randomize, state_of
 

@@ -17,7 +17,6 @@ from keras import layers
 from PIL import Image
 
 from keras_erf import zoo
-from keras_erf.effective import EffectiveReceptiveField
 from keras_erf.errors import (
     BackendError,
     GradientError,
@@ -25,8 +24,9 @@ from keras_erf.errors import (
     KerasERFError,
     UnknownLayerError,
 )
-from keras_erf.probing import probe
-from keras_erf.sampling import ImageFolder
+from keras_erf.measuring.probing import probe
+from keras_erf.results.effective import EffectiveReceptiveField
+from keras_erf.samples.sampling import ImageFolder
 from tests import oracles
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -390,8 +390,8 @@ def test_a_fixed_batch_takes_no_other_size():
 @pytest.mark.parametrize(("dtype", "size"), [("float16", 4), ("float32", 4), ("float64", 2)])
 def test_batches_keep_the_bytes_of_activations_within_the_memory(monkeypatch, dtype, size):
     # Forward and backward: 2 x 10 x 10 values a layer, of two layers; 4 samples of 4 bytes each.
-    monkeypatch.setattr("keras_erf.preparing.MEMORY", 4 * 4 * (2 * 2 * 10 * 10))
-    monkeypatch.setattr("keras_erf.preparing.SMALL_MEMORY", 0)
+    monkeypatch.setattr("keras_erf.measuring.preparing.MEMORY", 4 * 4 * (2 * 2 * 10 * 10))
+    monkeypatch.setattr("keras_erf.measuring.preparing.SMALL_MEMORY", 0)
     x = keras.Input((10, 10, 1), dtype=dtype)
     y = layers.Activation("tanh", dtype=dtype)(layers.AveragePooling2D(1, dtype=dtype)(x))
     told = []
@@ -612,7 +612,7 @@ def test_a_fault_that_is_no_layers_is_not_put_on_one(monkeypatch):
     def fail(*_):
         raise TypeError("a fault of ours")
 
-    monkeypatch.setattr("keras_erf.accumulating.sample_maps", fail)
+    monkeypatch.setattr("keras_erf.measuring.accumulating.sample_maps", fail)
     with pytest.raises(TypeError, match="a fault of ours"):
         probe(small(8, 9), samples=2)
 

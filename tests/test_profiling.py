@@ -88,7 +88,7 @@ def test_the_same_without_the_cone(model, found):
 
 
 def test_an_interrupted_profile_goes_on_where_it_was(model, found, tmp_path, monkeypatch):
-    from keras_erf import profiling
+    from keras_erf.measuring import profiling
 
     measured = []
     measure = profiling.measure
@@ -99,7 +99,7 @@ def test_an_interrupted_profile_goes_on_where_it_was(model, found, tmp_path, mon
             raise KeyboardInterrupt
         return measure(targets, *args, **options)
 
-    monkeypatch.setattr("keras_erf.grouping.LARGEST", 2)
+    monkeypatch.setattr("keras_erf.measuring.grouping.LARGEST", 2)
     monkeypatch.setattr(profiling, "measure", counted)
     with pytest.raises(KeyboardInterrupt):
         profile(model, samples=20, seed=2, path=tmp_path / "kept")

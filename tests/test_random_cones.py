@@ -17,7 +17,7 @@ hypothesis = pytest.importorskip("hypothesis")
 
 from keras_erf.cone.parts import entire
 from keras_erf.errors import KerasERFError
-from keras_erf.theoretical import locate
+from keras_erf.fields.theoretical import locate
 from tests import cones, graphs, jacobian
 
 # Relative to the largest gradient, in double precision.

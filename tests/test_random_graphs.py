@@ -18,8 +18,8 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 
 from keras_erf import receptive_field
+from keras_erf.algebra.geometry import Box, ReceptiveField
 from keras_erf.errors import InvalidInputError
-from keras_erf.geometry import Box, ReceptiveField
 from tests import graphs, jacobian
 
 # Of larger maps, the corners, the middle and some more units are compared.

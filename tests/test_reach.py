@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_erf.geometry import Blocks, Ranges, Relation, Window
-from keras_erf.reach import NOTHING, Line, Reach, Table, simplified, table, united
+from keras_erf.algebra.geometry import Blocks, Ranges, Relation, Window
+from keras_erf.algebra.reach import NOTHING, Line, Reach, Table, simplified, table, united
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")

@@ -19,8 +19,8 @@ import pytest
 from keras import layers, ops
 
 from keras_erf import receptive_field
+from keras_erf.algebra.geometry import Box, ReceptiveField
 from keras_erf.errors import InvalidInputError
-from keras_erf.geometry import Box, ReceptiveField
 from keras_erf.rules.table import RULES, find_rule
 from tests import jacobian
 

@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.sampling import make_source
-from keras_erf.sources import InputSpec, Source
-from keras_erf.streaming import AHEAD, streamed
+from keras_erf.samples.sampling import make_source
+from keras_erf.samples.sources import InputSpec, Source
+from keras_erf.samples.streaming import AHEAD, streamed
 
 IMAGE = InputSpec("image", (6, 8, 3), "float32", 2, ((1, 4), (0, 8), (0, 3)))
 GREY = InputSpec("grey", (4, 4, 1), "float64", 2)

@@ -21,7 +21,7 @@ from keras_erf.errors import (
     UnknownLayerError,
     UnsupportedLayerError,
 )
-from keras_erf.theoretical import locate
+from keras_erf.fields.theoretical import locate
 
 # --- Printed numbers -----------------------------------------------------------------------------
 

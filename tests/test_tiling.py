@@ -15,7 +15,7 @@ from keras import layers, ops
 
 from keras_erf import probe, receptive_field, tile_overlap
 from keras_erf.errors import InvalidInputError
-from keras_erf.tiling import TileOverlap
+from keras_erf.fields.tiling import TileOverlap
 from tests import jacobian
 
 

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 
 import keras_erf as erf
 from keras_erf import cli
-from keras_erf.datasets import Examples, Scenes
 from keras_erf.errors import InvalidInputError
 from keras_erf.training import TASKS, Options, summarise, train
 from keras_erf.training.batches import ExampleBatches, SceneBatches
+from keras_erf.training.datasets import Examples, Scenes
 from keras_erf.training.loop import run
 from keras_erf.training.tasks import mean_iou
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_erf.gathering import Gather, rearranged
-from keras_erf.geometry import Marks, Ranges, Window
-from keras_erf.reach import NOTHING, Line, Reach, Table, table
-from keras_erf.views import AnyView, Link, View
+from keras_erf.algebra.gathering import Gather, rearranged
+from keras_erf.algebra.geometry import Marks, Ranges, Window
+from keras_erf.algebra.reach import NOTHING, Line, Reach, Table, table
+from keras_erf.algebra.views import AnyView, Link, View
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")

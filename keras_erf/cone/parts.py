@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_erf.geometry import Box, Interval
+from keras_erf.algebra.geometry import Box, Interval
 
 __all__ = ["Pads", "cut", "elements", "entire", "hull", "padded", "widened"]
 

@@ -13,14 +13,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_erf.algebra.geometry import Box
 from keras_erf.cone.parts import cut, entire, hull
 from keras_erf.cone.restricted import Run, Site, as_called, shortened
 from keras_erf.cone.table import RESTRICTERS
 from keras_erf.errors import KerasERFError
-from keras_erf.geometry import Box
+from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Node, called, stateless
 from keras_erf.rules import is_patched, look_up
-from keras_erf.tracing import Tracing
 
 __all__ = ["Cone", "Step", "cone_of", "whole_cone"]
 

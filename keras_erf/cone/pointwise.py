@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_erf.algebra.views import Link, View
 from keras_erf.cone.finishing import is_finished_by_position
 from keras_erf.cone.parts import entire
 from keras_erf.cone.restricted import Restricted, Site, as_called
-from keras_erf.views import Link, View
 
 __all__ = ["activated", "added", "as_it_stands", "batch_normalization", "dropout", "stretched"]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keras_erf.geometry import Box, Window
+from keras_erf.algebra.geometry import Box, Window
+from keras_erf.algebra.views import AnyView, View
 from keras_erf.graph import Node
 from keras_erf.rules import Call
 from keras_erf.rules.chain import Chain
-from keras_erf.views import AnyView, View
 
 __all__ = ["Restricted", "Restricter", "Run", "Site", "as_called", "shortened"]
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from keras import backend, ops
 
+from keras_erf.algebra.geometry import Interval, Window
 from keras_erf.cone.blocks import in_blocks, is_better_in_blocks
 from keras_erf.cone.finishing import finished, is_finished_by_position
 from keras_erf.cone.parts import Pads, entire, padded, widened
 from keras_erf.cone.restricted import Restricted, Site
-from keras_erf.geometry import Interval, Window
 from keras_erf.rules.call import spatial_axes
 
 __all__ = [

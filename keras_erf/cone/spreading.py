@@ -7,10 +7,10 @@ from typing import Any
 
 from keras import ops
 
+from keras_erf.algebra.geometry import Interval, Window
 from keras_erf.cone.finishing import finished, is_finished_by_position
 from keras_erf.cone.parts import cut, entire
 from keras_erf.cone.restricted import Restricted, Site, as_called
-from keras_erf.geometry import Interval, Window
 from keras_erf.rules.call import spatial_axes
 
 __all__ = ["transposed_convolution", "upsampling"]

@@ -21,9 +21,9 @@ from keras_erf.experiments import (
     structures,
 )
 from keras_erf.experiments.panel import Panel, check_runs
-from keras_erf.probing import check_backend
+from keras_erf.measuring.probing import check_backend
+from keras_erf.measuring.settings import check_whole
 from keras_erf.progress import Progress, shown
-from keras_erf.settings import check_whole
 
 __all__ = ["PANELS", "Panel", "run"]
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_erf import zoo
-from keras_erf.ensembles import ensemble
 from keras_erf.errors import InvalidInputError
-from keras_erf.probing import probe
+from keras_erf.measuring.ensembles import ensemble
+from keras_erf.measuring.probing import probe
 from keras_erf.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from keras_erf.effective import EffectiveReceptiveField
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = [
     "ABS",

@@ -19,8 +19,8 @@ from keras_erf.plotting.style import DASHES, PROFILE, set_limits
 from keras_erf.plotting.texts import samples_told, size_told
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
-    from keras_erf.profiling import Profile
+    from keras_erf.measuring.profiling import Profile
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = ["profile_card", "result_card"]
 

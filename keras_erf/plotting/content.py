@@ -15,8 +15,8 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.style import LEAST_GAIN
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
-    from keras_erf.geometry import Box
+    from keras_erf.algebra.geometry import Box
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = [
     "Content",

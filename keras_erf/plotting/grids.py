@@ -20,7 +20,7 @@ from keras_erf.plotting.style import DASHES, SCALES
 from keras_erf.plotting.texts import size_told, wrapped
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = ["plot_grid", "plot_pair"]
 

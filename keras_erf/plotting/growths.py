@@ -23,7 +23,7 @@ from keras_erf.plotting.style import (
 )
 
 if TYPE_CHECKING:
-    from keras_erf.profiling import Profile
+    from keras_erf.measuring.profiling import Profile
 
 __all__ = ["plot_growth"]
 

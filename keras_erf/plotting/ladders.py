@@ -14,7 +14,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.style import FIELD, PROFILE, fit_figure, new_axes
 
 if TYPE_CHECKING:
-    from keras_erf.profiling import Profile
+    from keras_erf.measuring.profiling import Profile
 
 __all__ = ["plot_ladder"]
 

@@ -47,7 +47,7 @@ from keras_erf.plotting.style import (
 from keras_erf.plotting.texts import add_texts, field_label, region_label
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = [
     "plot_map",

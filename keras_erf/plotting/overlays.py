@@ -18,7 +18,7 @@ from keras_erf.plotting.style import DASHES, MAP_SIDE, REGION, fit_figure, halo,
 from keras_erf.plotting.texts import size_told
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = ["plot_overlay"]
 

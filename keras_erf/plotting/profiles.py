@@ -29,8 +29,8 @@ from keras_erf.plotting.style import (
 from keras_erf.plotting.texts import counted, samples_told, wrapped
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
-    from keras_erf.profiling import Profile
+    from keras_erf.measuring.profiling import Profile
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = ["plot_profile"]
 

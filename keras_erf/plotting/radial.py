@@ -28,8 +28,8 @@ from keras_erf.plotting.style import (
 from keras_erf.plotting.texts import size_told
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
-    from keras_erf.geometry import Box
+    from keras_erf.algebra.geometry import Box
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = ["plot_radial"]
 

@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
-    from keras_erf.geometry import Box
+    from keras_erf.algebra.geometry import Box
 
 __all__ = [
     "BAR",

@@ -25,7 +25,7 @@ from keras_erf.plotting.style import (
 )
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = [
     "add_texts",

@@ -10,11 +10,11 @@ from keras_erf import analysis
 from keras_erf.errors import InvalidInputError
 from keras_erf.reporting.lanes import lanes_of
 from keras_erf.reporting.packing import packed, panels_of, steps_of
-from keras_erf.storing import plain
+from keras_erf.results.storing import plain
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
-    from keras_erf.profiling import Profile
+    from keras_erf.measuring.profiling import Profile
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = ["contents_of"]
 

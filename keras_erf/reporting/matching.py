@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from keras_erf.profiling import Profile
+    from keras_erf.measuring.profiling import Profile
 
 __all__ = ["matched"]
 

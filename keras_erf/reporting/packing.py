@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = ["LEVELS", "Panel", "packed", "panels_of", "steps_of"]
 

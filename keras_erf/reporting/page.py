@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.profiling import Profile
+from keras_erf.measuring.profiling import Profile
 from keras_erf.reporting.content import contents_of
 from keras_erf.reporting.matching import matched
 from keras_erf.reporting.packing import LEVELS

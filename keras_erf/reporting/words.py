@@ -7,8 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from keras_erf.effective import EffectiveReceptiveField
-    from keras_erf.profiling import Profile
+    from keras_erf.measuring.profiling import Profile
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = ["by", "change", "compared", "facts", "summary", "with_error"]
 

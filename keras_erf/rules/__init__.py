@@ -6,6 +6,8 @@ lists the rule of every layer of Keras, `operations.OPERATIONS` that of every
 operation; the other modules hold the rules, a family each.
 """
 
+from keras_erf.algebra.geometry import Window
+from keras_erf.algebra.views import Link, View
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.everything import whole
 from keras_erf.rules.measured import measured
@@ -23,7 +25,10 @@ from keras_erf.rules.wrappers import lifted
 __all__ = [
     "RULES",
     "Call",
+    "Link",
     "Rule",
+    "View",
+    "Window",
     "by_class",
     "by_operation",
     "is_patched",

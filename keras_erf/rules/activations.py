@@ -12,10 +12,10 @@ from typing import Any
 
 from keras import activations, layers
 
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.rules.call import Call, Rule, part_of
 from keras_erf.rules.chain import chained
 from keras_erf.rules.measured import measured
-from keras_erf.views import AnyView, Link, View
 
 __all__ = ["ON_SINGLE_ELEMENTS", "Activated", "mixes_last_axis", "on_single_elements"]
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.geometry import Marks, Ranges, Relation
+from keras_erf.algebra.geometry import Marks, Ranges, Relation
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.graph import Argument
 from keras_erf.rules.call import Call, bound_arguments
 from keras_erf.rules.measured import measured
 from keras_erf.rules.refused import refused
-from keras_erf.views import AnyView, Link, View
 
 __all__ = ["attention", "multi_head_attention", "relation_of"]
 

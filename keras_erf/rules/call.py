@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_erf.algebra.views import AnyView
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import Argument
-from keras_erf.views import AnyView
 
 __all__ = ["Call", "Rule", "bound_arguments", "channel_axis", "part_of", "spatial_axes"]
 

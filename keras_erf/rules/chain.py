@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_erf.reach import Reach
-from keras_erf.views import AnyView, Status, least_sure
+from keras_erf.algebra.reach import Reach
+from keras_erf.algebra.views import AnyView, Status, least_sure
 
 __all__ = ["Chain", "chained"]
 

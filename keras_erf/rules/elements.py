@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from keras import tree
 
-from keras_erf.geometry import Blocks
+from keras_erf.algebra.geometry import Blocks
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.graph import Argument
 from keras_erf.rules import pointwise, rearranging
 from keras_erf.rules.call import Call, Rule, bound_arguments, channel_axis
 from keras_erf.rules.operands import labelled, own_axes, rank_of
 from keras_erf.rules.refused import ACROSS_BATCH
-from keras_erf.views import AnyView, Link, View
 
 __all__ = [
     "elementwise",

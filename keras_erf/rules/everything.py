@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from keras_erf.algebra.views import Link, View
 from keras_erf.rules.call import Call, channel_axis
-from keras_erf.views import Link, View
 
 __all__ = ["global_pooling", "whole"]
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
-from keras_erf.geometry import Marks, Relation, Window
-from keras_erf.reach import Reach
+from keras_erf.algebra.geometry import Marks, Relation, Window
+from keras_erf.algebra.reach import Reach
+from keras_erf.algebra.views import AnyView, Link, Status, View
 from keras_erf.rules.alone import check_samples, is_smooth, seen_alone, unmeasurable
 from keras_erf.rules.call import Call, channel_axis
-from keras_erf.views import AnyView, Link, Status, View
 
 __all__ = ["Probed", "measured"]
 

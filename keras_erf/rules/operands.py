@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.gathering import Gather
-from keras_erf.geometry import Relation, Window
+from keras_erf.algebra.gathering import Gather
+from keras_erf.algebra.geometry import Relation, Window
+from keras_erf.algebra.views import AnyView, Link, Status, View
 from keras_erf.graph import Argument
 from keras_erf.rules.call import Call
 from keras_erf.rules.chain import Chain
 from keras_erf.rules.refused import ACROSS_BATCH
-from keras_erf.views import AnyView, Link, Status, View
 
 __all__ = ["Label", "constant", "labelled", "own_axes", "rank_of"]
 

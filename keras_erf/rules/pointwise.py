@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keras_erf.algebra.geometry import Blocks
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.errors import UnsupportedLayerError
-from keras_erf.geometry import Blocks
 from keras_erf.rules.call import Call, bound_arguments
 from keras_erf.rules.measured import measured
 from keras_erf.rules.refused import refused
-from keras_erf.views import AnyView, Link, View
 
 __all__ = [
     "counted_axes",

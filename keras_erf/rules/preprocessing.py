@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_erf.geometry import Blocks, Ranges, Window
+from keras_erf.algebra.geometry import Blocks, Ranges, Window
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.rules import pointwise
 from keras_erf.rules.call import Call
 from keras_erf.rules.chain import chained
 from keras_erf.rules.measured import measured
 from keras_erf.rules.refused import refused
-from keras_erf.views import AnyView, Link, View
 
 __all__ = [
     "augmentation",

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.geometry import Blocks, Marks, Relation
+from keras_erf.algebra.geometry import Blocks, Marks, Relation
+from keras_erf.algebra.views import AnyView, Status
 from keras_erf.graph import Argument
 from keras_erf.rules.call import Call, Rule, bound_arguments
 from keras_erf.rules.operands import Label, labelled, rank_of
 from keras_erf.rules.refused import ACROSS_BATCH
-from keras_erf.views import AnyView, Status
 
 __all__ = ["attention", "cross", "dot", "einsum", "inner", "matmul", "pairs", "solve", "tensordot"]
 

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from keras import tree
 
+from keras_erf.algebra.gathering import rearranged
+from keras_erf.algebra.geometry import Window
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.errors import UnsupportedLayerError
-from keras_erf.gathering import rearranged
-from keras_erf.geometry import Window
 from keras_erf.graph import Argument
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.pointwise import counted_axes
 from keras_erf.rules.refused import ACROSS_BATCH
-from keras_erf.views import AnyView, Link, View
 
 __all__ = [
     "concatenation",

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from keras import layers, tree
 
-from keras_erf.geometry import Ranges, Relation, Window
+from keras_erf.algebra.geometry import Ranges, Relation, Window
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.graph import Argument
 from keras_erf.rules.activations import mixes_last_axis, on_single_elements
 from keras_erf.rules.call import Call, bound_arguments, channel_axis, part_of
 from keras_erf.rules.chain import Chain, chained
 from keras_erf.rules.measured import measured
 from keras_erf.rules.sliding import windows_of
-from keras_erf.views import AnyView, Link, View
 
 __all__ = ["bidirectional", "cell", "convolutional_lstm", "recurrent"]
 

@@ -10,14 +10,14 @@ import math
 
 import numpy as np
 
-from keras_erf.gathering import Gather
-from keras_erf.geometry import Ranges, Window
+from keras_erf.algebra.gathering import Gather
+from keras_erf.algebra.geometry import Ranges, Window
+from keras_erf.algebra.views import AnyView, Link, Status, View
 from keras_erf.graph import Argument
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.chain import Chain
 from keras_erf.rules.operands import Label, labelled, own_axes
 from keras_erf.rules.refused import ACROSS_BATCH
-from keras_erf.views import AnyView, Link, Status, View
 
 __all__ = [
     "cumulative",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from keras_erf.algebra.views import AnyView
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.rules.call import Call, Rule
-from keras_erf.views import AnyView
 
 __all__ = ["ACROSS_BATCH", "refused"]
 

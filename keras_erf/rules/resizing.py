@@ -16,12 +16,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from keras_erf.geometry import Ranges, Relation, Window
+from keras_erf.algebra.geometry import Ranges, Relation, Window
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.rules.call import Call, spatial_axes
 from keras_erf.rules.chain import chained
 from keras_erf.rules.measured import measured
 from keras_erf.rules.refused import refused
-from keras_erf.views import AnyView, Link, View
 
 __all__ = [
     "Phases",

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keras_erf.geometry import Blocks, Relation, Window
+from keras_erf.algebra.geometry import Blocks, Relation, Window
+from keras_erf.algebra.views import Link, View
 from keras_erf.rules.call import Call, channel_axis, spatial_axes
 from keras_erf.rules.resizing import smooth_upsampling
-from keras_erf.views import Link, View
 
 __all__ = [
     "convolution",

@@ -16,14 +16,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_erf.gathering import Gather
-from keras_erf.geometry import Marks, Window
+from keras_erf.algebra.gathering import Gather
+from keras_erf.algebra.geometry import Marks, Window
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.graph import Argument
 from keras_erf.rules import resizing, sliding
 from keras_erf.rules.call import Call, Rule, bound_arguments, channel_axis, spatial_axes
 from keras_erf.rules.chain import Chain
 from keras_erf.rules.refused import ACROSS_BATCH, refused
-from keras_erf.views import AnyView, Link, View
 
 __all__ = [
     "adaptive_pooling",

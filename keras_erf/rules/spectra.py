@@ -14,11 +14,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_erf.gathering import Gather
-from keras_erf.geometry import Marks
+from keras_erf.algebra.gathering import Gather
+from keras_erf.algebra.geometry import Marks
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.rules.call import Call
 from keras_erf.rules.chain import Chain
-from keras_erf.views import AnyView, Link, View
 
 __all__ = ["fourier", "inverse_real_fourier", "plane_fourier", "short_time_fourier"]
 

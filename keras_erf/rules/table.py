@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 from keras import layers
 
+from keras_erf.algebra.views import AnyView
 from keras_erf.errors import InvalidInputError
 from keras_erf.rules.activations import Activated
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.layers import LAYERS
 from keras_erf.rules.measured import measured
 from keras_erf.rules.operations import OPERATIONS
-from keras_erf.views import AnyView
 
 __all__ = [
     "RULES",

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_erf.gathering import Gather
+from keras_erf.algebra.gathering import Gather
+from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.rules.call import Call, part_of
 from keras_erf.rules.chain import Chain, chained
 from keras_erf.rules.measured import measured
-from keras_erf.views import AnyView, Link, View
 
 __all__ = ["lifted", "pipeline", "same_as_inner", "time_distributed"]
 

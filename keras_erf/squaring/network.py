@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Node, Tensor, plain_call
 from keras_erf.rules import is_patched, look_up
 from keras_erf.rules.everything import whole
@@ -19,7 +20,6 @@ from keras_erf.squaring.recipes import DTYPE, FIRST, LAST, Recipe, Rule, Site
 from keras_erf.squaring.signals import Signal, drawn
 from keras_erf.squaring.spatial import Resampled
 from keras_erf.squaring.table import NARROW, SQUARES
-from keras_erf.tracing import Tracing
 
 __all__ = ["SquaredNetwork", "squared"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.settings import Settings
-from keras_erf.sources import NOISE
+from keras_erf.measuring.settings import Settings
+from keras_erf.samples.sources import NOISE
 
 __all__ = ["ModelEntry", "Study", "Task", "content_of", "read_study"]
 

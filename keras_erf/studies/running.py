@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.measuring.settings import check_whole
 from keras_erf.progress import Progress, shown
-from keras_erf.settings import check_whole
 from keras_erf.studies.engines import DEATHS, ENGINES, parallel, started
 from keras_erf.studies.measuring import Outcome, measure
 from keras_erf.studies.plan import Study, Task

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from keras_erf.effective import EffectiveReceptiveField, load
 from keras_erf.errors import InvalidInputError
+from keras_erf.results.effective import EffectiveReceptiveField, load
 from keras_erf.studies.plan import Task
 from keras_erf.writing import written_whole
 

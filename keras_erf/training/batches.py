@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_erf.datasets import IGNORED, Examples, Scenes
+from keras_erf.training.datasets import IGNORED, Examples, Scenes
 
 __all__ = ["ExampleBatches", "SceneBatches"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 
-from keras_erf.callbacks import ERFLogger
 from keras_erf.errors import InvalidInputError
-from keras_erf.settings import check_whole
+from keras_erf.measuring.settings import check_whole
+from keras_erf.training.callbacks import ERFLogger
 from keras_erf.writing import written_whole
 
 __all__ = ["Options", "Outcome", "run"]

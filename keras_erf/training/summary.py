@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_erf.effective import EffectiveReceptiveField, load
 from keras_erf.errors import InvalidInputError
+from keras_erf.results.effective import EffectiveReceptiveField, load
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,1 @@
+"""The commands of `keras-erf`, and what they share."""

@@ -1,0 +1,226 @@
+"""The command line's texts, read as values; each mistake gets one clear line."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_erf.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from keras_erf.graph import Graph
+
+__all__ = [
+    "Preprocess",
+    "check_writable",
+    "in_options",
+    "read_grid",
+    "read_inputs",
+    "read_options",
+    "read_preprocess",
+    "read_size",
+    "read_unit",
+]
+
+# What the command line calls the arguments that the library's messages name.
+OPTIONS = {
+    "batch_size": "--batch-size",
+    "definition": "--definition",
+    "grid": "--grid",
+    "input": "--input",
+    "input_shape": "--size",
+    "inputs": "--images",
+    "layer": "--layer",
+    "options": "--option",
+    "path": "--out",
+    "samples": "--samples",
+    "seed": "--seed",
+    "tolerance": "--tolerance",
+    "unit": "--unit",
+    "weights": "--weights",
+    "data": "--data",
+    "out": "--out",
+    "epochs": "--epochs",
+    "width": "--width",
+    "subset": "--subset",
+    "softness": "--softness",
+    "workers": "--workers",
+}
+# Remedies that are for Python alone, and those of the command line.
+REMEDIES = {
+    "Use `build` for fresh weights": "Use --weights none for fresh weights",
+    "probe a model that starts behind it": "name another one",
+}
+
+
+def in_options(message: str) -> str:
+    """A message of the library in the words of the command line."""
+    for python, remedy in REMEDIES.items():
+        message = message.replace(python, remedy)
+    for name, option in OPTIONS.items():
+        message = message.replace(f"`{name}`", f"`{option}`")
+        message = message.replace(f"Received: {name}=", f"Received: {option} ")
+    return message
+
+
+def read_options(texts: Sequence[str] | None) -> dict[str, Any]:
+    """`NAME=VALUE` texts as keyword arguments; what is no Python literal is a string."""
+    options: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidInputError(f"`--option` must be NAME=VALUE. Received: {text!r}")
+        try:
+            options[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[name] = value
+    return options
+
+
+def read_unit(text: str) -> Any:
+    """`center`, or indices such as `7,7`."""
+    if text == "center":
+        return text
+    return _integers(text, "--unit", "a unit such as 7,7, or 'center'")
+
+
+def read_size(text: str | None) -> int | tuple[int, ...] | None:
+    """`360x480`, or one number for all axes."""
+    if text is None:
+        return None
+    sizes = _integers(text, "--size", "a size such as 512 or 360x480")
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
+def read_grid(text: str | None) -> tuple[int, ...] | None:
+    """`14x14`, the rows and columns of tokens."""
+    return None if text is None else _integers(text, "--grid", "rows and columns such as 14x14")
+
+
+def _integers(text: str, name: str, expected: str) -> tuple[int, ...]:
+    parts = re.split(r"[x,]", text.replace(" ", ""))
+    if not all(part.isdecimal() for part in parts):
+        raise InvalidInputError(f"`{name}` must be {expected}. Received: {text!r}")
+    return tuple(int(part) for part in parts)
+
+
+def _numbers(text: str | None, name: str) -> tuple[float, ...]:
+    """`0.5`, `1/255` or `.485,.456,.406`; none of no text."""
+    if text is None:
+        return ()
+    numbers = []
+    for part in text.split(","):
+        above, slash, below = part.partition("/")
+        try:
+            numbers.append(float(above) / (float(below) if slash else 1.0))
+        except (ValueError, ZeroDivisionError) as error:
+            raise InvalidInputError(
+                f"`{name}` must be numbers such as 0.5, 1/255 or .485,.456,.406. Received: {text!r}"
+            ) from error
+    return tuple(numbers)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """`(pixels * scale - mean) / std` of a batch of images, channels last.
+
+    Args:
+        scale: One factor, or one per channel.
+        mean: What is taken off next, likewise.
+        std: The divisor, likewise.
+        bgr: Whether the model takes blue, green, red.
+    """
+
+    scale: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bgr: bool
+
+    def __call__(self, batch: Any) -> Any:
+        """What the model sees of a batch with values 0 to 255."""
+        ready = batch[..., ::-1] if self.bgr else batch
+        return (ready * self.scale - self.mean) / self.std
+
+    def check(self, channels: int) -> None:
+        """Fails where it does not fit images of so many channels."""
+        for name, values in (("--scale", self.scale), ("--mean", self.mean), ("--std", self.std)):
+            if len(values) not in (1, channels):
+                raise InvalidInputError(
+                    f"`{name}` must be one value or {channels}, one per channel. "
+                    f"Received: {len(values)} values"
+                )
+        if self.bgr and channels != 3:
+            raise InvalidInputError(
+                "`--bgr` is for images of three channels; leave it out. "
+                f"Received: a model of {channels}"
+            )
+
+
+def read_preprocess(
+    scale: str | None, mean: str | None, std: str | None, bgr: bool, images: Path | None
+) -> Preprocess | None:
+    """The arithmetic that the options ask for, of images; `None` without any."""
+    if scale is mean is std is None and not bgr:
+        return None
+    if images is None:
+        raise InvalidInputError(
+            "`--scale`, `--mean`, `--std` and `--bgr` are for images; name a folder with "
+            "--images. Received: no images"
+        )
+    divisor = _numbers(std, "--std") or (1.0,)
+    if 0 in divisor:
+        raise InvalidInputError(f"`--std` must not be zero. Received: {std!r}")
+    return Preprocess(
+        scale=_numbers(scale, "--scale") or (1.0,),
+        mean=_numbers(mean, "--mean") or (0.0,),
+        std=divisor,
+        bgr=bgr,
+    )
+
+
+def read_inputs(
+    graph: Graph,
+    looked_at: int,
+    noise: str,
+    images: Path | None,
+    preprocess: Callable[[Any], Any] | None,
+) -> Any:
+    """What a model is given: images go to the input that is looked at, noise to the others.
+
+    Args:
+        graph: The model's.
+        looked_at: Number of the input tensor that is looked at.
+        noise: The kind of noise.
+        images: A folder; `None` is noise everywhere.
+        preprocess: What is done to a batch of images.
+    """
+    if images is None:
+        return noise
+    from keras_erf.samples.sampling import ImageFolder
+
+    if isinstance(preprocess, Preprocess):
+        channels = graph.tensors[looked_at].shape[graph.channel_axes[looked_at]]
+        preprocess.check(int(channels or 0))
+    folder = ImageFolder(images, preprocess)
+    if len(graph.inputs) == 1:
+        return folder
+    return {graph.tensors[one].name: folder if one == looked_at else noise for one in graph.inputs}
+
+
+def check_writable(folder: Path) -> None:
+    """Fails before the long work, not after it; makes nothing yet."""
+    try:
+        # What exists of it: only there can be tried what writing would meet.
+        nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise InvalidInputError(
+            f"`--out` must be a folder that can be written: {error.strerror}. "
+            f"Received: {str(folder)!r}"
+        ) from error

@@ -1,0 +1,62 @@
+"""How commands end: a user's mistake in one line, an interruption, each with its status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from keras_erf.commands.arguments import in_options
+from keras_erf.errors import KerasERFError
+
+__all__ = ["OneLineGroup", "one_line_errors"]
+
+# Of click, or of typer's own copy of it; typer gives no name of its own to it.
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+UNHARMED = "Nothing was left half written."
+
+
+class OneLineGroup(TyperGroup):
+    """Commands whose mistakes in the call are told in one line, as all others are."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **options: Any
+    ) -> Any:
+        """Runs a command; ends the process with its status, or returns that."""
+        given = sys.argv[1:] if args is None else list(args)
+        try:
+            status = super().main(given or ["--help"], standalone_mode=False, **options)
+        except UsageError as error:
+            typer.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
+            status = 2
+        except typer.Abort:
+            status = _interrupted(UNHARMED)
+        if standalone_mode:
+            sys.exit(status)
+        return status
+
+
+@contextmanager
+def one_line_errors(interrupted: str = UNHARMED) -> Iterator[None]:
+    """Turns a user's mistake into one line and status 2, an interruption into 130.
+
+    Args:
+        interrupted: What is told of an interruption.
+    """
+    try:
+        yield
+    except KerasERFError as error:
+        typer.echo(f"Error: {in_options(str(error))}", err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(_interrupted(interrupted)) from None
+
+
+def _interrupted(says: str) -> int:
+    typer.echo(f"Interrupted. {says}", err=True)
+    return 130

@@ -1,0 +1,158 @@
+"""The command that measures the poster's panels: `keras-erf reproduce`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keras_erf._version import __version__
+from keras_erf.commands.arguments import check_writable
+from keras_erf.commands.console import print_json, print_verdict, progress_bar
+from keras_erf.commands.ending import one_line_errors
+from keras_erf.commands.options import OUT, OUTPUT_PANEL, JsonOption, out_option
+from keras_erf.commands.saving import save_panel
+from keras_erf.errors import InvalidInputError
+from keras_erf.loading import import_quietly
+from keras_erf.writing import written_whole
+
+if TYPE_CHECKING:
+    from keras_erf.experiments import Panel
+
+__all__ = ["reproduce"]
+
+ALL = "all"
+FOLDER = OUT / "poster"
+# The panels' names, in the order of the poster; `experiments.PANELS` loads TensorFlow.
+NAMES = (
+    "gaussian-shape", "nonlinearities", "structures", "growth", "dropout", "skip",
+    "initialisation", "definitions",
+)  # fmt: skip
+
+
+def reproduce(
+    panel: Annotated[
+        str,
+        typer.Argument(
+            metavar="PANEL",
+            help=f"{', '.join(NAMES)}; or {ALL}.",
+            show_default=False,
+            autocompletion=lambda incomplete: [
+                one for one in (*NAMES, ALL) if one.startswith(incomplete)
+            ],
+        ),
+    ],
+    runs: Annotated[
+        int,
+        typer.Option(
+            "--runs",
+            metavar="N",
+            help="Networks for each condition, with fresh weights and inputs.",
+            rich_help_panel="Sampling",
+        ),
+    ] = 20,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", metavar="N", help="Seed of the first one.", rich_help_panel="Sampling"
+        ),
+    ] = 0,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="Measure anew what is there already.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
+    out: Annotated[Path, out_option("Folder for pictures, tables and verdicts.")] = FOLDER,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure panels of the poster: what it says, what is measured, what theory predicts.
+
+    Writes of each a picture (.png), tables (.csv) and the verdict (.txt).
+    Called again, it keeps the panels that are there, of the same runs and seed.
+
+    [bold]Examples[/bold]
+
+    keras-erf reproduce growth --out poster
+
+    keras-erf reproduce all --runs 20 --out poster
+    """
+    with one_line_errors("Panels that were finished are kept; the same call goes on from there."):
+        names = NAMES if panel == ALL else (_checked(panel),)
+        for name, number, least in (("--runs", runs, 2), ("--seed", seed, 0)):
+            if number < least:
+                raise InvalidInputError(
+                    f"`{name}` must be a whole number of at least {least}. Received: {number}"
+                )
+        check_writable(out)
+        reports = []
+        for name in names:
+            about = {"panel": name, "runs": runs, "seed": seed, "keras_erf": __version__}
+            found = None if again else _kept(out, about)
+            if found is None:
+                found = _measured(out, about)
+            reports.append(found)
+            if not as_json:
+                print_verdict(found)
+        if as_json:
+            print_json(reports)
+
+
+def _measured(out: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """Measures a panel and writes its files; that which tells of the others comes last."""
+    import_quietly()
+    from keras_erf import experiments
+
+    name = about["panel"]
+    with progress_bar(f"Measuring {name}", "conditions") as progress:
+        panel: Panel = experiments.run(
+            name, runs=about["runs"], seed=about["seed"], progress=progress
+        )
+    _manifest(out, name).unlink(missing_ok=True)
+    files = save_panel(panel, out)
+    report = {
+        **about,
+        "title": panel.title,
+        "verdict": panel.verdict,
+        "files": {kind: path.name for kind, path in files.items()},
+    }
+    with written_whole(_manifest(out, name)) as temporary:
+        temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+    return _placed(report, out, kept=False)
+
+
+def _kept(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
+    """What is told of a panel that is there, measured in the same way; or `None`."""
+    try:
+        report = json.loads(_manifest(out, about["panel"]).read_text(encoding="utf-8"))
+        same = all(report[key] == value for key, value in about.items())
+        there = all((out / name).exists() for name in report["files"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return _placed(report, out, kept=True) if same and there else None
+
+
+def _placed(report: dict[str, Any], out: Path, *, kept: bool) -> dict[str, Any]:
+    files = {kind: str(out / name) for kind, name in report["files"].items()}
+    return {**report, "files": files, "kept": kept}
+
+
+def _manifest(out: Path, name: str) -> Path:
+    return out / f"{name}.json"
+
+
+def _checked(panel: str) -> str:
+    """The name of a panel."""
+    if panel in NAMES:
+        return panel
+    near = difflib.get_close_matches(panel, NAMES, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise InvalidInputError(
+        f"`PANEL` must be {ALL} or one of {', '.join(NAMES)} (trainings are made by "
+        f"`keras-erf train`).{hint} Received: {panel!r}"
+    )

@@ -1,0 +1,87 @@
+"""The files that commands leave: pictures, results, tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_erf.writing import written_whole
+
+if TYPE_CHECKING:
+    from keras_erf.experiments import Panel
+    from keras_erf.measuring.profiling import Profile
+    from keras_erf.results.effective import EffectiveReceptiveField
+    from keras_erf.training import Summary
+
+__all__ = ["free_stem", "save_panel", "save_profile", "save_result", "save_training"]
+
+
+def free_stem(parts: Sequence[str], taken: set[str]) -> str:
+    """A file name of these parts that no other result of this run has."""
+    plain = re.sub(r"[^\w.-]+", "_", "-".join(parts))
+    stem, number = plain, 1
+    while stem.casefold() in taken:
+        number += 1
+        stem = f"{plain}-{number}"
+    taken.add(stem.casefold())
+    return stem
+
+
+def save_result(result: EffectiveReceptiveField, folder: Path, stem: str) -> tuple[Path, Path]:
+    """Saves picture and result of one layer; returns their paths."""
+    picture, file = folder / f"{stem}.png", folder / f"{stem}.npz"
+    _save_picture(result, picture)
+    result.save(file)
+    return picture, file
+
+
+def save_profile(profile: Profile, folder: Path) -> tuple[Path, Path]:
+    """Saves picture and table of a profile; returns their paths."""
+    picture, table = folder / "profile.png", folder / "profile.csv"
+    _save_picture(profile, picture)
+    with written_whole(table) as temporary:
+        profile.frame.to_csv(temporary, index=False)
+    return picture, table
+
+
+def save_panel(panel: Panel, folder: Path) -> dict[str, Path]:
+    """Saves picture, tables and verdict of a panel; returns their paths by what they are."""
+    tables = {"table": panel.frame, "fits": panel.fits, "maps": panel.maps}
+    files = {"picture": folder / f"{panel.name}.png", "verdict": folder / f"{panel.name}.txt"}
+    _save_picture(panel, files["picture"])
+    for kind, frame in tables.items():
+        if frame is not None:
+            suffix = "" if kind == "table" else f"-{kind}"
+            files[kind] = folder / f"{panel.name}{suffix}.csv"
+            with written_whole(files[kind]) as temporary:
+                frame.to_csv(temporary, index=False, float_format="%.6g")
+    with written_whole(files["verdict"]) as temporary:
+        temporary.write_text(f"{panel.title}\n\n{panel.verdict}\n", encoding="utf-8")
+    return files
+
+
+def save_training(summary: Summary, folder: Path) -> tuple[Path, Path]:
+    """Saves picture and verdict of a training; returns their paths."""
+    picture, verdict = folder / "training.png", folder / "training.txt"
+    _save_picture(summary, picture)
+    with written_whole(verdict) as temporary:
+        temporary.write_text(f"{summary.verdict}\n", encoding="utf-8")
+    return picture, verdict
+
+
+def _save_picture(result: Any, path: Path) -> None:
+    """Saves what `result.plot()` draws."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
+
+    drawn = result.plot()
+    # Of some it is axes, of others the whole figure.
+    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+    plt.close(figure)

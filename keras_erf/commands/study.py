@@ -1,0 +1,146 @@
+"""The commands of studies: `keras-erf study run`, `status` and `export`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keras_erf.commands.arguments import check_writable
+from keras_erf.commands.console import print_json, print_study, progress_bar
+from keras_erf.commands.ending import OneLineGroup, one_line_errors
+from keras_erf.commands.options import OUT, JsonOption, out_option
+from keras_erf.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from keras_erf.studies import StudyStore
+
+__all__ = ["app"]
+
+FOLDER = OUT / "study"
+SUFFIXES = (".csv", ".parquet")
+
+app = typer.Typer(
+    cls=OneLineGroup,
+    help="Measure many models, layers, units and seeds, and lose nothing.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+class Engine(str, Enum):
+    """Where tasks are measured."""
+
+    local = "local"
+    dask = "dask"
+    ray = "ray"
+
+
+FolderOption = Annotated[Path, out_option("Folder of the study's results.")]
+
+
+@app.command()
+def run(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The study, in TOML.", show_default=False)
+    ],
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="Processes of this machine, or a cluster.")
+    ] = Engine.local,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", help="Tasks to work on at a time.")
+    ] = 1,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try those again that failed.")
+    ] = False,
+    out: FolderOption = FOLDER,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what is missing of a study.
+
+    Results land one by one. Called again after an interruption, it goes on;
+    several processes may work on one folder.
+
+    [bold]Examples[/bold]
+
+    keras-erf study run study.toml --workers 2 --out results
+
+    keras-erf study status --out results
+
+    keras-erf study export results.csv --out results
+    """
+    with one_line_errors("What was measured is kept; the same call goes on from there."):
+        check_writable(out)
+        from keras_erf.studies import read_study, run_study
+
+        study = read_study(file)
+        with progress_bar("Measuring", "tasks") as progress:
+            store = run_study(
+                study,
+                out,
+                engine=engine.value,
+                workers=workers,
+                retry_failed=retry_failed,
+                progress=progress,
+            )
+        _show(store, as_json)
+
+
+@app.command()
+def status(out: FolderOption = FOLDER, as_json: JsonOption = False) -> None:
+    """Tell how many tasks are done, and which failed and why."""
+    with one_line_errors():
+        _show(_there(out), as_json)
+
+
+@app.command()
+def export(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A .csv or .parquet file.", show_default=False),
+    ],
+    out: FolderOption = FOLDER,
+) -> None:
+    """Write the figures of all results as one table.
+
+    [bold]Example[/bold]
+
+    keras-erf study export results.parquet --out results
+    """
+    with one_line_errors():
+        if file.suffix.lower() not in SUFFIXES:
+            raise InvalidInputError(
+                f"`FILE` must end in {' or '.join(SUFFIXES)}. Received: {str(file)!r}"
+            )
+        rows = _there(out).export(file)
+        typer.echo(f"{rows} rows are in {file}")
+
+
+def _there(out: Path) -> StudyStore:
+    """The store of a folder that has one."""
+    from keras_erf.studies import StudyStore
+
+    if not StudyStore.exists(out):
+        raise InvalidInputError(
+            f"`--out` must be a folder of `keras-erf study run`. Received: {str(out)!r}"
+        )
+    return StudyStore(out)
+
+
+def _show(store: StudyStore, as_json: bool) -> None:
+    counts, failures = store.counts(), store.failures()
+    told = {
+        "done": counts["done"],
+        "failed": counts["failed"],
+        "folder": str(store.folder),
+        "failures": [
+            {**{name: task[name] for name in ("name", "layer", "unit", "seed")}, "reason": reason}
+            for task, reason in failures
+        ],
+    }
+    if as_json:
+        print_json(told)
+    else:
+        print_study(told)

@@ -1,0 +1,117 @@
+"""The command that trains the paper's networks: `keras-erf train`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_erf.commands.arguments import check_writable
+from keras_erf.commands.console import print_json, print_training
+from keras_erf.commands.ending import one_line_errors
+from keras_erf.commands.options import OUT, JsonOption, out_option
+from keras_erf.commands.saving import save_training
+from keras_erf.loading import import_quietly
+
+__all__ = ["train"]
+
+
+class Task(str, Enum):
+    """What a network is trained for."""
+
+    cifar10 = "cifar10"
+    camvid = "camvid"
+
+
+def _own(help: str, name: str, metavar: str, default: str | bool = True) -> Any:
+    return typer.Option(
+        name, metavar=metavar, help=help, show_default=default, rich_help_panel="Training"
+    )
+
+
+def train(
+    task: Annotated[Task, typer.Argument(help="What to train for.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="Folder of the images.",
+            show_default="CIFAR-10 is downloaded",
+            rich_help_panel="Training",
+        ),
+    ] = None,
+    epochs: Annotated[int | None, _own("Number of epochs.", "--epochs", "N", "10, 60")] = None,
+    width: Annotated[
+        int | None, _own("Filters of the first stage.", "--width", "N", "16, 8")
+    ] = None,
+    batch_size: Annotated[
+        int | None, _own("Images of a step.", "--batch-size", "N", "128, 4")
+    ] = None,
+    subset: Annotated[int | None, _own("Use so many images.", "--subset", "N", "all")] = None,
+    seed: Annotated[int, _own("Of weights, order, augmentation.", "--seed", "N")] = 0,
+    softness: Annotated[
+        float | None,
+        _own("Weight of the kernels' centre at the start, 0 to 1.", "--softness", "A", "He's"),
+    ] = None,
+    tolerance: Annotated[
+        float, _own("Of the effective size, at each epoch.", "--tolerance", "T")
+    ] = 0.05,
+    out: Annotated[Path | None, out_option("Folder of all that is kept.", f"{OUT}/TASK")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network of the paper, and watch its effective field.
+
+    Writes a checkpoint and the history of each epoch, the field's points and
+    maps, the result, a picture and a verdict in words. Called again after an
+    interruption, it goes on from the last whole epoch.
+
+    [bold]Examples[/bold]
+
+    keras-erf train cifar10 --out run
+
+    keras-erf train camvid --data CamVid --out run
+    """
+    with one_line_errors("Whole epochs are kept; the same call goes on from there."):
+        folder = out or OUT / task.value
+        check_writable(folder)
+        given = {
+            "epochs": epochs,
+            "width": width,
+            "batch_size": batch_size,
+            "subset": subset,
+            "softness": softness,
+        }
+        options = {name: value for name, value in given.items() if value is not None}
+        import_quietly()
+        from keras_erf import training
+
+        def report(epoch: int, figures: Mapping[str, float]) -> None:
+            if not as_json:
+                print_training(epoch, figures)
+
+        training.train(
+            task.value,
+            data=data,
+            out=folder,
+            report=report,
+            seed=seed,
+            tolerance=tolerance,
+            **options,
+        )
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        summary = training.summarise({task.value: folder})
+        save_training(summary, folder)
+        if as_json:
+            verdict = summary.verdict
+            print_json({"task": task.value, "folder": str(folder), "verdict": verdict, **result})
+        else:
+            for name, value in result.items():
+                told = f"{value:.4g}" if isinstance(value, float) else value
+                typer.echo(f"{name.replace('_', ' ')}: {told}")
+            typer.echo(summary.verdict)
+            typer.echo(f"All of it is in {folder}")

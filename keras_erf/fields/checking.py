@@ -1,0 +1,172 @@
+"""Is the field right? Each layer's rule against the layer's own gradient.
+
+A gradient through a deep network underflows, and its support cannot be told
+from rounding. Layer by layer it does not: if every layer on the way sees of its
+input exactly what its rule says, for what is asked of it, so does the network.
+Each layer is run alone, with random weights standing in for its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_erf.algebra.geometry import ReceptiveField
+from keras_erf.errors import UnsupportedLayerError
+from keras_erf.fields.theoretical import Rules, locate
+from keras_erf.fields.tracing import Tracing
+from keras_erf.graph import Node
+from keras_erf.rules.alone import seen_alone
+
+__all__ = ["Check", "Difference", "check"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A layer whose rule and gradient do not agree.
+
+    Args:
+        layer: Name of the layer.
+        missing: Elements of its input that have a gradient, but not by the rule.
+        surplus: Elements the rule names that never had a gradient.
+    """
+
+    layer: str
+    missing: int
+    surplus: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a comparison of a field with gradients came to.
+
+    Args:
+        verdict: `"pass"`: all layers on the way agree; `"fail"`: some do not;
+            `"undecided"`: some have no gradient that could tell, the others agree.
+        receptive_field: The field that was checked.
+        checked: Number of layers compared.
+        differences: The layers that do not agree.
+        unmeasured: Pairs of a layer that could not tell and the reason.
+    """
+
+    verdict: Literal["pass", "fail", "undecided"]
+    receptive_field: ReceptiveField
+    checked: int
+    differences: tuple[Difference, ...]
+    unmeasured: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        """The verdict in a sentence."""
+        field = self.receptive_field
+        text = f"{self.verdict}: unit {field.unit} of {field.layer}, {self.checked} layers compared"
+        if self.differences:
+            names = ", ".join(
+                f"{one.layer} ({one.missing} missing, {one.surplus} too many)"
+                for one in self.differences
+            )
+            text += f"; not as the rule says: {names}"
+        if self.unmeasured:
+            text += f"; cannot tell: {', '.join(name for name, _ in self.unmeasured)}"
+        return text
+
+
+def check(
+    model: Any,
+    layer: Any = None,
+    *,
+    unit: tuple[int, ...] | Literal["center"] = "center",
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    grid: Sequence[int] | None = None,
+    rules: Rules | None = None,
+) -> Check:
+    """Checks a theoretical field against gradients, on the TensorFlow backend.
+
+    From the unit backwards, each layer is asked which of its inputs have a
+    gradient, on random inputs and with random weights (ReLU and max pooling
+    show themselves over several draws), and that is compared with what its rule
+    says. The model itself is not changed.
+
+    Examples:
+        >>> model = keras_erf.zoo.build("cifar_resnet14")
+        >>> print(keras_erf.check(model, "stage1_block2_out"))
+        pass: unit (16, 16) of stage1_block2_out, 17 layers compared
+
+    Args:
+        model: A Functional or Sequential Keras model.
+        layer: As in `receptive_field`.
+        unit: As in `receptive_field`.
+        input: As in `receptive_field`.
+        input_shape: As in `receptive_field`.
+        grid: As in `receptive_field`.
+        rules: As in `receptive_field`.
+
+    Returns:
+        A `Check`.
+
+    Raises:
+        InvalidInputError: An argument does not fit the model.
+        UnknownLayerError: `layer` is not in the model.
+        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+            be measured.
+    """
+    target = locate(
+        model, layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
+    )
+    tracing = target.tracing
+    masks = tracing.masks(target.tensor, target.position, through_global=True)
+    differences, unmeasured = [], []
+    checked = 0
+    for node in reversed(tracing.ancestors(target.tensor)):
+        asked = {place: made for place, made in enumerate(node.outputs) if made in masks}
+        if not asked:
+            continue
+        ruled, found = _Masks(), _Masks()
+        try:
+            for place, made in asked.items():
+                by_rule = _ruled(tracing, node, place, masks[made])
+                full = np.broadcast_to(masks[made], tracing.shape(made))
+                # Of a call that is repeated over time, each step by itself.
+                steps = full.reshape(-1, *full.shape[node.lead :])
+                seen = seen_alone(tracing.call(node), place, steps, expected=by_rule)
+                for input_place, mask in by_rule.items():
+                    ruled.add(node.inputs[input_place], mask)
+                    found.add(node.inputs[input_place], seen[input_place])
+        except UnsupportedLayerError as error:
+            unmeasured.append((node.name, str(error)))
+            continue
+        missing = sum(np.count_nonzero(found[one] & ~ruled[one]) for one in ruled)
+        surplus = sum(np.count_nonzero(ruled[one] & ~found[one]) for one in ruled)
+        if surplus and not any(mask.any() for mask in found.values()):
+            unmeasured.append((node.name, "no gradient flows through it"))
+            continue
+        checked += 1
+        if missing or surplus:
+            differences.append(Difference(node.name, int(missing), int(surplus)))
+    verdict: Literal["pass", "fail", "undecided"]
+    verdict = "fail" if differences else "undecided" if unmeasured else "pass"
+    return Check(verdict, target.receptive_field, checked, tuple(differences), tuple(unmeasured))
+
+
+class _Masks(dict[int, np.ndarray]):
+    """Masks by tensor, united where one is added again."""
+
+    def add(self, tensor: int, mask: np.ndarray) -> None:
+        self[tensor] = mask | self[tensor] if tensor in self else mask
+
+
+def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict[int, np.ndarray]:
+    """What an output's mask sees by the rule, of each input on the way; steps stand in front."""
+    seen = {
+        place: np.zeros(tracing.shape(source), dtype=bool)
+        for place, source in enumerate(node.inputs)
+        if tracing.reaches(source)
+    }
+    for view in tracing.views(node, through_global=True):
+        if view.output == output:
+            shapes = tracing.shape(node.outputs[output]), tracing.shape(node.inputs[view.input])
+            seen[view.input] |= view.mask(asked, *shapes)
+    return {place: mask.reshape(-1, *mask.shape[node.lead :]) for place, mask in seen.items()}

@@ -1,0 +1,105 @@
+"""Projective fields: which units of a layer see a given pixel of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_erf.algebra.geometry import Box, bounding_box, index_within
+from keras_erf.errors import InvalidInputError
+from keras_erf.fields.theoretical import Rules, locate
+from keras_erf.rules.measured import Probed
+
+__all__ = ["ProjectiveField", "projective_field"]
+
+
+@dataclass(frozen=True)
+class ProjectiveField:
+    """The units of a layer that see one pixel of the input.
+
+    Args:
+        layer: Name of the layer.
+        input: Name of the input.
+        pixel: Index of the pixel, one entry per spatial axis of the input.
+        mask: Boolean array over the layer's map: the units that see the pixel.
+        status: How sure that is, as in `ReceptiveField`; of a `"bound"`, no
+            other unit sees the pixel.
+    """
+
+    layer: str
+    input: str
+    pixel: tuple[int, ...]
+    mask: np.ndarray
+    status: str
+
+    @property
+    def box(self) -> Box:
+        """Smallest box of those units, `(start, stop)` per axis; `(0, 0)` if there are none."""
+        return bounding_box(self.mask)
+
+
+def projective_field(
+    model: Any,
+    layer: Any = None,
+    *,
+    pixel: Sequence[int],
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    through_global: bool = True,
+    rules: Rules | None = None,
+) -> ProjectiveField:
+    """Which units of a layer see a pixel of the input: the receptive field read backwards.
+
+    Examples:
+        >>> model = keras_erf.zoo.build("cifar_resnet14")
+        >>> keras_erf.projective_field(model, "stage2_block2_out", pixel=(0, 0)).box
+        ((0, 7), (0, 7))
+
+    Args:
+        model: A Functional or Sequential Keras model.
+        layer: As in `receptive_field`.
+        pixel: Index of the pixel, one entry per spatial axis of the input.
+        input: As in `receptive_field`.
+        input_shape: As in `receptive_field`.
+        through_global: As in `receptive_field`.
+        rules: As in `receptive_field`.
+
+    Returns:
+        A `ProjectiveField`.
+
+    Raises:
+        InvalidInputError: An argument does not fit the model.
+        UnknownLayerError: `layer` is not in the model.
+        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+            be measured.
+    """
+    target = locate(
+        model,
+        layer,
+        input=input,
+        input_shape=input_shape,
+        through_global=through_global,
+        rules=rules,
+    )
+    field = target.receptive_field
+    given = pixel.tolist() if isinstance(pixel, np.ndarray) else pixel
+    chosen = index_within(given, field.input_size)
+    if chosen is None:
+        raise InvalidInputError(
+            f"`pixel` must be an index for each axis, inside the input, whose spatial shape is "
+            f"{field.input_size}. Received: pixel={pixel!r}"
+        )
+    tracing = target.tracing
+    mask = tracing.spread(target.tensor, chosen, through_global=through_global)
+    # Of a measured layer that sees no box it is not known forwards which units see a pixel.
+    loose = any(
+        isinstance(view, Probed)
+        for node in tracing.ancestors(target.tensor)
+        if any(map(tracing.reaches, node.inputs))
+        for view in tracing.views(node, through_global=through_global)
+    )
+    status = "bound" if loose else field.status
+    return ProjectiveField(field.layer, field.input, chosen, mask, status)

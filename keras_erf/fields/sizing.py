@@ -1,0 +1,210 @@
+"""The size of a model's inputs: what is asked for, the model's own, or one large enough.
+
+Which layer is the last one with a map depends on the size, so it is found here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from keras_erf.algebra.reach import Line
+from keras_erf.errors import InvalidInputError, KerasERFError
+from keras_erf.fields.tracing import Tracing
+from keras_erf.fields.units import UnitTracer
+from keras_erf.graph import Graph
+from keras_erf.rules import Rule
+
+__all__ = ["Rules", "default_map", "is_map", "maps", "sized"]
+
+Rules = Mapping[type, Rule]
+
+# Undefined sizes become multiples of the step, at least the first one; what sees all of its input
+# whatever its size gets the next.
+FIRST_SIZE, SIZE_STEP, WHOLE_SIZE, MAXIMUM_TRIALS = 64, 32, 256, 12
+# Sizes at which every layer should have a map, for finding the last one.
+AMPLE_SIZES = (WHOLE_SIZE, 1024, 8192)
+
+
+def is_map(tracing: Tracing, tensor: int) -> bool:
+    """Whether a tensor depends on the input and has more than one spatial position."""
+    return tracing.reaches(tensor) and math.prod(tracing.spatial_shape(tensor)) > 1
+
+
+def maps(tracing: Tracing) -> list[int]:
+    """The tensors with more than one position whose field is known, in graph order."""
+    found = []
+    for node in tracing.graph.nodes:
+        for tensor in node.outputs:
+            with contextlib.suppress(KerasERFError):
+                if is_map(tracing, tensor):
+                    found.append(tensor)
+    return found
+
+
+def _last_map(tracing: Tracing) -> int:
+    """The last tensor with spatial axes.
+
+    Raises:
+        UnsupportedLayerError: It may lie behind a layer that no rule knows.
+        InvalidInputError: There is none.
+    """
+    reason = ""
+    for node in reversed(tracing.graph.nodes):
+        for tensor in node.outputs:
+            try:
+                if is_map(tracing, tensor):
+                    return tensor
+            except InvalidInputError as error:
+                reason = reason or f" ({error})"
+    raise InvalidInputError(
+        "`layer` must be a layer with spatial axes and a known field; the model has none"
+        f"{reason}. Received: layer=None for model {tracing.graph.name!r}"
+    )
+
+
+def default_map(
+    graph: Graph, tracing: Tracing, input_shape: int | Sequence[int] | None, rules: Rules | None
+) -> int:
+    """The layer that is meant where none is named: the last one with a map.
+
+    It is the same one at every size: a small input leaves the last ones a single
+    position.
+
+    Args:
+        graph: The model's graph, at its own size.
+        tracing: Its fields at the size in force.
+        input_shape: The size asked for.
+        rules: The user's own rules.
+
+    Raises:
+        UnsupportedLayerError: It may lie behind a layer that no rule knows.
+        InvalidInputError: There is none.
+    """
+    if input_shape is None:
+        return _last_map(tracing)
+    own, _ = _ample(graph, tracing.input, rules)
+    return _last_map(tracing if own.graph.failures else own)
+
+
+def sized(
+    graph: Graph,
+    wanted: int | None,
+    input: int,
+    input_shape: int | Sequence[int] | None,
+    through_global: bool,
+    rules: Rules | None,
+) -> Tracing:
+    """The graph at `input_shape`; sizes nobody defines are made large enough for the field."""
+    if input_shape is not None:
+        return Tracing(graph.resized(_asked_sizes(graph, input, input_shape)), input, rules)
+    if all(None not in graph.tensors[number].shape for number in graph.inputs):
+        defined = all(None not in tensor.shape for tensor in graph.tensors)
+        return Tracing(graph if defined else graph.resized({}), input, rules)
+    tracing, first = _ample(graph, input, rules)
+    tensor = _last_map(tracing) if wanted is None else wanted
+    size = 0
+    for _ in range(MAXIMUM_TRIALS):
+        if tensor in tracing.graph.failures or (wanted is None and not is_map(tracing, tensor)):
+            size = max(2 * size, FIRST_SIZE)
+        else:
+            if not (tracing.reaches(tensor) and tracing.spatial_axes(tensor)):
+                # It has no field; whoever asked for it says so.
+                break
+            tracer = UnitTracer(tracing, tensor, through_global)
+            box = tracer.box(tracer.center_unit())
+            extents = tracing.spatial_shape(input)
+            inside = all(
+                start >= 0 and stop <= extent
+                for (start, stop), extent in zip(box, extents, strict=True)
+            )
+            # What gathers the input sees exactly all of it, at any size.
+            whole = box == tuple((0, extent) for extent in extents)
+            if (size and inside) or (whole and (size or first) >= WHOLE_SIZE >= size):
+                break
+            stride = max(math.ceil(abs(one)) for one in tracer.strides())
+            room = max(stop - start for start, stop in box) + 2 * stride
+            enough = math.ceil(room / SIZE_STEP) * SIZE_STEP
+            size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)
+        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
+    return tracing
+
+
+def _asked_sizes(
+    graph: Graph, input: int, input_shape: int | Sequence[int]
+) -> dict[int, tuple[int, ...]]:
+    """Spatial shapes of the inputs where the analysed one has `input_shape`.
+
+    Inputs of the same rank go along: those of undefined size get the same one,
+    those of another size keep their proportion to the analysed input.
+    """
+    own = _spatial_shape(graph, input)
+    listed = isinstance(input_shape, (Sequence, np.ndarray))
+    given: tuple[Any, ...] = tuple(input_shape) if listed else (input_shape,) * len(own)  # type: ignore[arg-type]
+    if len(given) != len(own) or not all(
+        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in given
+    ):
+        raise InvalidInputError(
+            f"`input_shape` must give {len(own)} positive spatial sizes, without batch and "
+            f"channels. Received: input_shape={input_shape!r}"
+        )
+    asked = tuple(int(n) for n in given)
+    chosen = {}
+    for number in graph.inputs:
+        shape = _spatial_shape(graph, number)
+        if len(shape) != len(own):
+            continue
+        sizes = []
+        for size, before, after in zip(shape, own, asked, strict=True):
+            scaled = Fraction(after) if None in (size, before) else Fraction(size * after, before)
+            if scaled.denominator != 1:
+                raise InvalidInputError(
+                    f"`input_shape` must keep the inputs' proportions in whole pixels: input "
+                    f"{graph.tensors[number].name!r} has {size} pixels where the analysed one has "
+                    f"{before}. Received: input_shape={input_shape!r}"
+                )
+            sizes.append(int(scaled))
+        chosen[number] = tuple(sizes)
+    return chosen
+
+
+def _spatial_shape(graph: Graph, number: int) -> tuple[Any, ...]:
+    """Spatial sizes of an input, `None` where undefined."""
+    return tuple(graph.tensors[number].shape[axis] for axis in graph.spatial_axes(number))
+
+
+def _ample(graph: Graph, input: int, rules: Rules | None) -> tuple[Tracing, int]:
+    """The graph with undefined sizes so large that no layer is lost, and what they became."""
+    for size in AMPLE_SIZES:
+        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
+        if not tracing.graph.failures and not _shrunk(tracing):
+            break
+    return tracing, size
+
+
+def _shrunk(tracing: Tracing) -> bool:
+    """Whether a map has a single position left that would move if there were more."""
+    for node in tracing.graph.nodes:
+        for tensor in node.outputs:
+            with contextlib.suppress(KerasERFError):
+                if not tracing.reaches(tensor) or math.prod(tracing.spatial_shape(tensor)) != 1:
+                    continue
+                known = tracing.known(tensor, through_global=True)
+                if any(
+                    isinstance(one, Line) and one.axis is not None for one in known.reaches or ()
+                ):
+                    return True
+    return False
+
+
+def _filled(graph: Graph, size: int) -> dict[int, tuple[int, ...]]:
+    """Spatial shapes of the inputs, `size` where undefined."""
+    return {
+        number: tuple(size if own is None else own for own in _spatial_shape(graph, number))
+        for number in graph.inputs
+    }

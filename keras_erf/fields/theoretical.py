@@ -1,0 +1,363 @@
+"""Theoretical receptive fields: which input a unit can see.
+
+What the units of a layer see is carried to it in exact integers (`tracing`);
+size, stride, padding and centre are read off that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from keras_erf.algebra.geometry import ReceptiveField
+from keras_erf.errors import InvalidInputError, KerasERFError
+from keras_erf.fields.sizing import Rules, default_map, is_map, maps, sized
+from keras_erf.fields.tokens import checked_grid, found_grid, given_grid
+from keras_erf.fields.tracing import Tracing
+from keras_erf.fields.units import UnitTracer
+from keras_erf.graph import Graph, build_graph
+
+__all__ = [
+    "FieldTable",
+    "Rules",
+    "Target",
+    "locate",
+    "receptive_field",
+    "receptive_fields",
+    "target_of",
+    "tracing_of",
+]
+
+Unit = tuple[int, ...]
+
+
+def receptive_field(
+    model: Any,
+    layer: Any = None,
+    *,
+    unit: Unit | Literal["center"] = "center",
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    through_global: bool = True,
+    grid: Sequence[int] | None = None,
+    rules: Rules | None = None,
+) -> ReceptiveField:
+    """The exact theoretical receptive field of one unit of a layer.
+
+    Examples:
+        >>> model = keras_erf.zoo.build("cifar_resnet14")
+        >>> field = keras_erf.receptive_field(model, "stage2_block2_out")
+        >>> field.size, field.stride, field.padding, field.status
+        ((25, 25), (2, 2), (12, 12), 'exact')
+        >>> field.unit, field.box(), field.visible()
+        ((8, 8), ((4, 29), (4, 29)), ((4, 29), (4, 29)))
+
+    Args:
+        model: A Functional or Sequential Keras model.
+        layer: Layer name, path (`"backbone/conv1"`), `Layer` or `KerasTensor`;
+            `None` is the last layer with more than one position at the model's
+            own size.
+        unit: Index of the unit in the layer's map, one entry per spatial axis,
+            or `"center"`: the unit whose field's centre is nearest the input's
+            centre (of two equally near the later, of more the middle one).
+        input: Name of the input; `None` is the first.
+        input_shape: Spatial shape to give the inputs, for fully convolutional
+            models; one number stands for all axes. `None` keeps the model's
+            own, and where that is undefined one large enough to hold the field
+            is taken.
+        through_global: Whether paths through layers that gather the whole
+            space (global pooling, squeeze-excite gates, attention, recurrent
+            states) count. `False` gives the field of the local paths.
+        grid: Rows and columns of a layer of tokens, whose units are then named
+            by both. `None` finds them where the tokens come from a map, and
+            takes a square for a `unit` of as many indices as the input has
+            axes. Tokens in front of the grid's (a class token) are left out.
+        rules: Rules for layers nobody knows, or other ones for those that are
+            known: `{MyLayer: rule}`; see `keras_erf.rules`. Without one an
+            unknown layer is looked into, or else measured by itself.
+
+    Returns:
+        A `ReceptiveField`; lengths in input pixels.
+
+    Raises:
+        InvalidInputError: An argument does not fit the model.
+        UnknownLayerError: `layer` is not in the model; the nearest are listed.
+        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+            be measured.
+    """
+    return locate(
+        model,
+        layer,
+        unit=unit,
+        input=input,
+        input_shape=input_shape,
+        through_global=through_global,
+        grid=grid,
+        rules=rules,
+    ).receptive_field
+
+
+@dataclass(frozen=True)
+class FieldTable:
+    """Receptive fields of the centre units of a model's layers, in graph order.
+
+    Args:
+        fields: One field per layer with more than one spatial position.
+        skipped: Pairs of a layer and the reason it has no field here.
+    """
+
+    fields: tuple[ReceptiveField, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"<FieldTable of {len(self.fields)} layers{skipped}>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the table."""
+        return str(self.to_frame().to_html(index=False, border=0, max_rows=20))
+
+    def to_frame(self) -> Any:
+        """A `pandas.DataFrame` with one row per layer; sizes are tuples, one entry per axis."""
+        import pandas as pd
+
+        columns = ["layer", "output_size", "size", "stride", "padding", "center", "status"]
+        rows = [
+            (f.layer, f.output_size, f.size, f.stride, f.padding, f.center(), f.status)
+            for f in self.fields
+        ]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def receptive_fields(
+    model: Any,
+    *,
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    through_global: bool = True,
+    rules: Rules | None = None,
+) -> FieldTable:
+    """The theoretical receptive field of every layer with spatial axes.
+
+    Layers behind one that no rule knows, and layers the chosen size does not
+    fit, are listed in the table's `skipped` with the reason.
+
+    Examples:
+        >>> table = keras_erf.receptive_fields(
+        ...     keras_erf.zoo.build("subsample", depth=3, positions=(2,))
+        ... )
+        >>> print(table.to_frame()[["layer", "size", "stride"]].to_string(index=False))
+            layer   size stride
+            conv1 (3, 3) (1, 1)
+        conv2_pad (3, 3) (1, 1)
+            conv2 (5, 5) (2, 2)
+            conv3 (9, 9) (2, 2)
+
+    Args:
+        model: A Functional or Sequential Keras model.
+        input: As in `receptive_field`.
+        input_shape: As in `receptive_field`.
+        through_global: As in `receptive_field`.
+        rules: As in `receptive_field`.
+
+    Returns:
+        A `FieldTable`.
+
+    Raises:
+        InvalidInputError: An argument does not fit the model.
+    """
+    tracing = tracing_of(
+        model,
+        input=input,
+        input_shape=input_shape,
+        through_global=through_global,
+        rules=rules,
+    )
+    fields, skipped = [], []
+    for node in tracing.graph.nodes:
+        for tensor in node.outputs:
+            try:
+                if is_map(tracing, tensor):
+                    fields.append(_field(tracing, tensor, "center", through_global)[0])
+            except KerasERFError as error:
+                skipped.append((node.name, str(error)))
+    return FieldTable(tuple(fields), tuple(skipped))
+
+
+def tracing_of(
+    model: Any,
+    *,
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    through_global: bool = True,
+    rules: Rules | None = None,
+) -> Tracing:
+    """The fields of a model's graph at the size asked for; arguments as `receptive_fields`."""
+    _check_rules(rules)
+    graph = build_graph(model)
+    return sized(graph, None, graph.input_number(input), input_shape, through_global, rules)
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A unit of a layer, found in a graph of definite sizes.
+
+    Args:
+        tracing: Fields of the model's graph at the input size in force.
+        tensor: Number of the layer's tensor.
+        spatial_axes: Spatial axes of the layer's tensor, the batch not counted.
+        position: The unit's index along each of them; of a unit on a grid of
+            tokens, that of its token.
+        receptive_field: Theoretical field of the unit.
+    """
+
+    tracing: Tracing
+    tensor: int
+    spatial_axes: tuple[int, ...]
+    position: Unit
+    receptive_field: ReceptiveField
+
+    @property
+    def graph(self) -> Graph:
+        """The model's graph at the input size in force."""
+        return self.tracing.graph
+
+    @property
+    def input(self) -> int:
+        """Number of the analysed input tensor."""
+        return self.tracing.input
+
+
+def locate(
+    model: Any,
+    layer: Any = None,
+    *,
+    unit: Unit | Literal["center"] = "center",
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    through_global: bool = True,
+    grid: Sequence[int] | None = None,
+    rules: Rules | None = None,
+    tensor: int | None = None,
+) -> Target:
+    """Finds a unit in a model, and its receptive field; arguments as `receptive_field`.
+
+    `tensor` is the number of the layer's tensor, in place of `layer`.
+    """
+    _check_rules(rules)
+    graph = build_graph(model)
+    wanted = tensor if layer is None else graph.find(layer)
+    tracing = sized(graph, wanted, graph.input_number(input), input_shape, through_global, rules)
+    if wanted is None:
+        wanted = default_map(graph, tracing, input_shape, rules)
+    return target_of(tracing, wanted, unit=unit, through_global=through_global, grid=grid)
+
+
+def target_of(
+    tracing: Tracing,
+    tensor: int,
+    *,
+    unit: Unit | Literal["center"] = "center",
+    through_global: bool = True,
+    grid: Sequence[int] | None = None,
+) -> Target:
+    """A unit of a tensor whose number is known; arguments as `receptive_field`."""
+    field, position = _field(tracing, tensor, unit, through_global, grid)
+    return Target(tracing, tensor, tracing.spatial_axes(tensor), position, field)
+
+
+def _field(
+    tracing: Tracing,
+    tensor: int,
+    unit: Unit | Literal["center"],
+    through_global: bool,
+    grid: Sequence[int] | None = None,
+) -> tuple[ReceptiveField, Unit]:
+    """The field of a unit of a tensor, and the unit's position along the tensor's axes."""
+    graph = tracing.graph
+    name, input_name = graph.tensors[tensor].name, graph.tensors[tracing.input].name
+    if not tracing.reaches(tensor):
+        raise InvalidInputError(
+            f"`layer` {name!r} does not depend on input {input_name!r}. Name another input or "
+            f"another layer. Received: layer={name!r}, input={input_name!r}"
+        )
+    shape, axes = tracing.shape(tensor), tracing.spatial_axes(tensor)
+    if not tracing.input_axes:
+        raise InvalidInputError(
+            "`input` must have spatial axes beside the one of its channels. Name another input, or "
+            "give a wave form a channel axis: keras.Input((length, 1)). "
+            f"Received: input={input_name!r} of shape {tracing.shape(tracing.input)} without the "
+            "batch"
+        )
+    if not axes:
+        names = [graph.tensors[one].name for one in maps(tracing)]
+        raise InvalidInputError(
+            f"`layer` must have spatial axes. Layers that do: {', '.join(names[-4:]) or 'none'}. "
+            f"Received: layer={name!r} of shape {shape} without the batch"
+        )
+    tracer = _tracer(tracing, tensor, unit, through_global, grid)
+    centered = isinstance(unit, str) and unit == "center"
+    chosen = tracer.center_unit() if centered else tracer.checked(unit)
+    trace = tracer.trace(chosen)
+    strides = tracer.strides()
+    padding = []
+    for place, ((start, _), stride) in enumerate(zip(trace.box, strides, strict=True)):
+        index = tracer.index_along(place, chosen)
+        # Unit u starts at u * stride - padding; what is gathered starts there for every unit.
+        moved = 0 if trace.gathered[place] else math.floor(index * stride)
+        padding.append(moved - start)
+    field = ReceptiveField(
+        layer=name,
+        input=input_name,
+        unit=chosen,
+        input_size=tracing.spatial_shape(tracing.input),
+        output_size=tracer.sizes,
+        size=tuple(stop - start for start, stop in trace.box),
+        stride=tuple(one if one.denominator != 1 else int(one) for one in strides),
+        padding=tuple(padding),
+        status=trace.status,
+        tracer=tracer,
+    )
+    return field, tracer.position(chosen)
+
+
+def _tracer(
+    tracing: Tracing,
+    tensor: int,
+    unit: Unit | Literal["center"],
+    through_global: bool,
+    grid: Sequence[int] | None,
+) -> UnitTracer:
+    """The tracer of a tensor's units, on a grid where the tensor is one of tokens."""
+    axes, rank = tracing.spatial_axes(tensor), len(tracing.input_axes)
+    count = len(unit) if isinstance(unit, (tuple, list)) else 0
+    tokens = None
+    if grid is not None and len(axes) != 1:
+        raise InvalidInputError(
+            "`grid` is for a layer of tokens, with one spatial axis. "
+            f"Received: grid={grid!r} for a map of {tracing.spatial_shape(tensor)}"
+        )
+    if len(axes) == 1 < rank and count != 1:
+        shape = tracing.shape(tensor)
+        reaches = tracing.known(tensor, through_global=False).reaches
+        tokens = found_grid(reaches, axes[0], shape) if reaches is not None else None
+        if tokens is None and (grid is not None or count == rank):
+            tokens = given_grid(grid, shape[axes[0]], rank)
+        elif tokens is not None and grid is not None:
+            checked_grid(grid, tokens)
+    return UnitTracer(tracing, tensor, through_global, tokens)
+
+
+def _check_rules(rules: Any) -> None:
+    """Raises unless `rules` are functions by class."""
+    known = rules is None or (
+        isinstance(rules, Mapping)
+        and all(isinstance(kind, type) and callable(rule) for kind, rule in rules.items())
+    )
+    if not known:
+        raise InvalidInputError(
+            "`rules` must be functions by layer class, such as {MyLayer: rule}. "
+            f"Received: rules={rules!r}"
+        )

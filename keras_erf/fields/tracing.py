@@ -1,0 +1,316 @@
+"""Fields carried over a graph: forwards for every unit at once, backwards as masks.
+
+Forwards, each tensor knows what its units see along each axis of the input (its
+reach): what several paths see is united, so skip connections, misaligned
+branches, padding at the real resolution and several inputs need no special
+case. Backwards, a mask of outputs becomes the exact mask of the inputs they see.
+The walker knows no layer: the rules do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_erf.algebra.passing import Known, Step, carried, is_global
+from keras_erf.algebra.reach import Line
+from keras_erf.algebra.views import AnyView
+from keras_erf.errors import InvalidInputError, UnsupportedLayerError
+from keras_erf.graph import PAIR, Graph, Node, Tensor
+from keras_erf.rules import Call, Rule, is_unknown, lifted, views
+
+__all__ = ["Tracing"]
+
+
+class Tracing:
+    """What units of a graph's tensors see of one of its inputs.
+
+    Args:
+        graph: A graph whose tensors have definite shapes.
+        input: Number of the input tensor.
+        rules: The user's own rules, by layer class; they come first.
+    """
+
+    def __init__(self, graph: Graph, input: int, rules: Mapping[type, Rule] | None = None) -> None:
+        self.graph = graph
+        self.input = input
+        self.input_axes = graph.spatial_axes(input)
+        self.rules = dict(rules or {})
+        self._tensors = list(graph.tensors)
+        self._makers = {tensor: node for node in graph.nodes for tensor in node.outputs}
+        # The calls inside layers nobody knows, as far as these could be followed.
+        self._inside: dict[Node, list[Node]] = {}
+        self._inner: set[Node] = set()
+        self._views: dict[Node, tuple[AnyView, ...]] = {}
+        self._failed: dict[int, UnsupportedLayerError | InvalidInputError] = {}
+        self._channels: dict[int, int] = dict(graph.channel_axes)
+        self._spatial: dict[int, tuple[int, ...]] = {}
+        # Views that take in all of space where it is still spread out: the global paths.
+        self._global: set[tuple[Node, AnyView]] = set()
+        start = Known(tuple(Line(axis, (0,), (1,), 1) for axis in self.input_axes))
+        self._local: dict[int, Known] = {input: start}
+        self._entire: dict[int, Known] = {input: start}
+        self._reached = {input}
+        for node in graph.nodes:
+            if self._reached.intersection(node.inputs):
+                self._reached.update(node.outputs)
+
+    def reaches(self, tensor: int) -> bool:
+        """Whether the input leads to the tensor."""
+        return tensor in self._reached
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """Definite shape of a tensor, the batch not counted.
+
+        Raises:
+            InvalidInputError: It has none at the input size in force.
+        """
+        shape = self._tensors[tensor].shape
+        if tensor in self.graph.failures or None in shape:
+            name = self._tensors[tensor].name
+            reason = self.graph.failures.get(tensor, f"{name} has the shape {shape}")
+            raise InvalidInputError(
+                f"`input_shape` does not fit the model: {reason}. Give another size or choose an "
+                f"earlier layer. Received: layer={name!r}"
+            )
+        return shape  # type: ignore[return-value]
+
+    def spatial_axes(self, tensor: int) -> tuple[int, ...]:
+        """Spatial axes of a tensor that the input leads to, the batch not counted."""
+        if tensor not in self._spatial:
+            channel = self.channel_axis(tensor)
+            rank = len(self.shape(tensor))
+            self._spatial[tensor] = tuple(axis for axis in range(rank) if axis != channel)
+        return self._spatial[tensor]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The graph's tensors, and behind them those inside of layers that were opened."""
+        return tuple(self._tensors)
+
+    def channel_axis(self, tensor: int) -> int:
+        """Channel axis of a tensor that the input leads to, the batch not counted."""
+        self._learn(tensor)
+        return self._channels[tensor]
+
+    def spatial_shape(self, tensor: int) -> tuple[int, ...]:
+        """Sizes of the spatial axes."""
+        shape = self.shape(tensor)
+        return tuple([shape[axis] for axis in self.spatial_axes(tensor)])
+
+    def known(self, tensor: int, *, through_global: bool) -> Known:
+        """What the units of a tensor see.
+
+        Args:
+            tensor: Its number; the input leads to it.
+            through_global: Whether paths through all of space count.
+        """
+        self._learn(tensor)
+        return (self._entire if through_global else self._local)[tensor]
+
+    def mask(self, tensor: int, position: Sequence[int], *, through_global: bool) -> np.ndarray:
+        """Exact support, over the input's spatial axes, of the unit at a spatial position."""
+        seen = self.masks(tensor, position, through_global=through_global)
+        shape = self.shape(self.input)
+        mask = np.broadcast_to(seen.get(self.input, np.zeros(shape, dtype=bool)), shape)
+        return np.any(mask, axis=self.graph.channel_axes[self.input])
+
+    def masks(
+        self, tensor: int, position: Sequence[int], *, through_global: bool
+    ) -> dict[int, np.ndarray]:
+        """What the unit at a spatial position sees of each tensor on the way to the input.
+
+        An axis of length 1 stands for a whole axis whose entries agree.
+        """
+        self._learn(tensor)
+        start = np.zeros(self.spatial_shape(tensor), dtype=bool)
+        start[tuple(position)] = True
+        seen = {tensor: np.expand_dims(start, self._channels[tensor])}
+        for node in reversed(self.ancestors(tensor)):
+            if seen.keys().isdisjoint(node.outputs):
+                continue
+            for view in self.views(node, through_global=through_global):
+                made, source = node.outputs[view.output], node.inputs[view.input]
+                if made in seen:
+                    mask = view.mask(seen[made], self.shape(made), self.shape(source))
+                    seen[source] = mask | seen[source] if source in seen else mask
+        return seen
+
+    def spread(self, tensor: int, pixel: Sequence[int], *, through_global: bool) -> np.ndarray:
+        """Mask over the spatial axes of `tensor` of the units that see a pixel of the input."""
+        self._learn(tensor)
+        start = np.zeros(self.spatial_shape(self.input), dtype=bool)
+        start[tuple(pixel)] = True
+        seen = {self.input: np.expand_dims(start, self._channels[self.input])}
+        for node in self.ancestors(tensor):
+            if seen.keys().isdisjoint(node.inputs):
+                continue
+            for view in self.views(node, through_global=through_global):
+                made, source = node.outputs[view.output], node.inputs[view.input]
+                if source in seen:
+                    mask = view.spread(seen[source], self.shape(made), self.shape(source))
+                    seen[made] = mask | seen[made] if made in seen else mask
+        shape = self.shape(tensor)
+        mask = np.broadcast_to(seen.get(tensor, np.zeros(shape, dtype=bool)), shape)
+        return np.any(mask, axis=self._channels[tensor])
+
+    def ancestors(self, tensor: int) -> list[Node]:
+        """The calls `tensor` depends on, in the order they run; of opened layers those inside."""
+        self._learn(tensor)
+        return [one for node in self.graph.ancestors(tensor) for one in self.inside(node)]
+
+    def inside(self, node: Node) -> list[Node]:
+        """The calls inside a layer that was opened, in the order they run; else itself."""
+        if node not in self._inside:
+            return [node]
+        return [one for inner in self._inside[node] for one in self.inside(inner)]
+
+    def views(self, node: Node, *, through_global: bool) -> list[AnyView]:
+        """How a call, carried over before, sees the tensors on the way to the input."""
+        return [
+            view
+            for view in self.relations(node)
+            if self.reaches(node.inputs[view.input])
+            and (through_global or (node, view) not in self._global)
+        ]
+
+    def relations(self, node: Node) -> tuple[AnyView, ...]:
+        """How a call sees all of its inputs, those too that the analysed one does not lead to.
+
+        Raises:
+            UnsupportedLayerError: No rule knows, and it cannot be measured.
+            InvalidInputError: A tensor has no shape at the input size in force.
+        """
+        if node not in self._views:
+            found = views(self.call(node), node.kind, self.rules)
+            for steps in reversed(self.shape(node.inputs[0])[: node.lead]):
+                found = tuple(self._over_time(node, view, steps) for view in found)
+            self._views[node] = found
+        return self._views[node]
+
+    def call(self, node: Node) -> Call:
+        """What a rule is told about a call; of one repeated over time, about one step."""
+        return Call(
+            node.name,
+            node.operation,
+            inputs=tuple(self.shape(tensor)[node.lead :] for tensor in node.inputs),
+            outputs=tuple(self.shape(tensor)[node.lead :] for tensor in node.outputs),
+            dtypes=tuple(self._tensors[tensor].dtype for tensor in node.inputs),
+            batch=self.graph.batch or (PAIR if self._is_bound(node) else None),
+            filled=node.filled_arguments,
+            run=self.graph.runner(node),
+        )
+
+    def _learn(self, tensor: int) -> None:
+        """Carries reaches and channel axes as far as `tensor`."""
+        pending = [] if tensor in self._local else [tensor]
+        while pending:
+            last = pending[-1]
+            node = self._makers.get(last)
+            if last in self._local or node is None:
+                pending.pop()
+                continue
+            sources = [source for source in node.inputs if self.reaches(source)]
+            missing = [source for source in sources if source not in self._local]
+            failed = [source for source in (last, *sources) if source in self._failed]
+            if not failed and missing:
+                pending.extend(missing)
+                continue
+            try:
+                if failed:
+                    raise self._failed[failed[0]]
+                self._pass(node)
+            except (UnsupportedLayerError, InvalidInputError) as error:
+                self._failed.update(dict.fromkeys(node.outputs, error))
+                if tensor in self._failed:
+                    raise
+            pending.pop()
+
+    def _pass(self, node: Node) -> None:
+        """Carries reaches and channel axes over one call, or over those inside it."""
+        if is_unknown(node.operation, self.rules) and self._open(node):
+            return
+        self._pass_over(node)
+
+    def _open(self, node: Node) -> bool:
+        """Carries everything over the calls inside a layer; whether that was possible."""
+        shapes = [self.shape(tensor) for tensor in node.inputs]
+        dtypes = [self._tensors[tensor].dtype for tensor in node.inputs]
+        made = [self.shape(tensor) for tensor in node.outputs]
+        found = self.graph.opened(node, shapes, dtypes, made, len(self._tensors))
+        if found is None:
+            return False
+        nodes, tensors = found
+        self._tensors.extend(tensors)
+        self._inner.update(nodes)
+        try:
+            for one in nodes:
+                if not self._reached.intersection(one.inputs):
+                    continue
+                self._reached.update(one.outputs)
+                self._pass(one)
+        except (UnsupportedLayerError, InvalidInputError):
+            # As a whole it can still be measured. What was learned of tensors inside is not asked
+            # for again; of its outputs nothing may stay.
+            for tensor in node.outputs:
+                for known in (self._local, self._entire, self._channels):
+                    known.pop(tensor, None)
+            return False
+        for tensor in node.outputs:
+            if tensor not in self._local:
+                # Inside, the input does not lead there.
+                self._local[tensor] = self._entire[tensor] = Known(None)
+                self._channels[tensor] = len(self.shape(tensor)) - 1
+        self._inside[node] = nodes
+        return True
+
+    def _is_bound(self, node: Node) -> bool:
+        """Whether the size of the batch may be written into a call: an operation in a layer."""
+        return node in self._inner and isinstance(node.kind, str)
+
+    def _pass_over(self, node: Node) -> None:
+        """Carries reaches and channel axes over one call."""
+        seen = [view for view in self.relations(node) if self.reaches(node.inputs[view.input])]
+        sizes = [self.shape(self.input)[axis] for axis in self.input_axes]
+        for place, made in enumerate(node.outputs):
+            used = [view for view in seen if view.output == place]
+            shape, channel = self.shape(made), self._channel_after(node, made, used)
+            self._channels[made] = channel
+            steps, entire = [], []
+            for view in used:
+                source = node.inputs[view.input]
+                local, known = self._local[source], self._entire[source]
+                where = self.shape(source), self._channels[source], shape
+                step = Step(view, local, *where)
+                if is_global(step):
+                    self._global.add((node, view))
+                else:
+                    steps.append(step)
+                entire.append(step if local is known else Step(view, known, *where))
+            self._local[made] = self._entire[made] = carried(steps, shape, channel, sizes)
+            if entire != steps:
+                self._entire[made] = carried(entire, shape, channel, sizes)
+
+    @staticmethod
+    def _over_time(node: Node, view: AnyView, steps: int) -> AnyView:
+        found = lifted(view, steps)
+        if found is None:
+            raise UnsupportedLayerError(f"No rule tells what layer {node.name!r} sees step by step")
+        return found
+
+    def _channel_after(self, node: Node, made: int, used: Sequence[AnyView]) -> int:
+        """Channel axis of a tensor: what the layer says, else where the channels went."""
+        rank = len(self.shape(made))
+        own = node.channel_axis(rank)
+        if own is not None:
+            return own
+        for view in used:
+            source = node.inputs[view.input]
+            before = self._channels[source]
+            followed = view.follows[before]
+            if followed is not None:
+                return followed
+            if rank == len(view.follows):
+                return before
+        return rank - 1

@@ -1,0 +1,280 @@
+"""The units of one layer's map: what each sees, and which is the centre one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from keras_erf.algebra.geometry import Box, Interval, bounding_box, index_within
+from keras_erf.algebra.passing import Known
+from keras_erf.algebra.reach import Line, Reach, table
+from keras_erf.errors import InvalidInputError
+from keras_erf.fields.tokens import TokenGrid
+from keras_erf.fields.tracing import Tracing
+
+__all__ = ["UnitTracer"]
+
+Unit = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one unit sees.
+
+    Args:
+        box: Unclipped box.
+        gathered: For each axis, whether all of it is seen through a layer that
+            takes it in whole.
+        status: How sure that is.
+    """
+
+    box: Box
+    gathered: tuple[bool, ...]
+    status: str
+
+
+@dataclass(frozen=True, eq=False)
+class UnitTracer:
+    """Answers for the units of one tensor; see `geometry.Tracer`.
+
+    Args:
+        tracing: Fields of the graph.
+        tensor: Number of the tensor.
+        through_global: Whether paths through all of space count.
+        grid: Rows and columns of a tensor of tokens; its units are named by them.
+    """
+
+    tracing: Tracing = field(repr=False)
+    tensor: int
+    through_global: bool
+    grid: TokenGrid | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.tracing.graph.tensors[self.tensor].name
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of units along each axis of the map."""
+        return self.grid.shape if self.grid else self.tracing.spatial_shape(self.tensor)
+
+    def position(self, unit: Unit) -> Unit:
+        """Indices of a unit along the tensor's spatial axes."""
+        return self.grid.position(unit) if self.grid else unit
+
+    def known(self, *, through_global: bool) -> Known:
+        """What is known of the tensor's units."""
+        return self.tracing.known(self.tensor, through_global=through_global)
+
+    def trace(self, unit: Unit) -> Trace:
+        """What a unit of the map sees.
+
+        Raises:
+            InvalidInputError: Nothing.
+        """
+        known = self.known(through_global=self.through_global)
+        box = tuple(self._interval(reach, unit) for reach in known.reaches or ())
+        if not box or any(start >= stop for start, stop in box):
+            how = "" if self.through_global else " without the layers that gather the whole space"
+            raise InvalidInputError(
+                f"`unit` {unit} of layer {self.name!r} sees nothing of the input{how}. Choose "
+                f"another unit or layer. Received: through_global={self.through_global}"
+            )
+        entire = tuple((0, size) for size in self.tracing.spatial_shape(self.tracing.input))
+        full = [a <= 0 and b >= size for (a, b), (_, size) in zip(box, entire, strict=True)]
+        gathered = tuple(
+            all_of_it and reach.gathered
+            for all_of_it, reach in zip(full, known.reaches or (), strict=True)
+        )
+        # What a layer takes in whole has no padding around it.
+        whole = any(gathered) and all(full)
+        cut = tuple(
+            own if whole or axis_gathered else seen
+            for own, seen, axis_gathered in zip(entire, box, gathered, strict=True)
+        )
+        status: str = "whole" if whole and known.status == "exact" else known.status
+        if known.loose and not whole:
+            cut, status = self._tightened(unit, cut, status)
+        return Trace(cut, gathered, status)
+
+    def _tightened(self, unit: Unit, box: Box, status: str) -> tuple[Box, str]:
+        """The box of what is really seen, where a box may be too wide, and how sure it is."""
+        visible = self.visible(unit)
+        sizes = self.tracing.spatial_shape(self.tracing.input)
+        triples = list(zip(box, visible, sizes, strict=True))
+        if all((max(a, 0), min(b, size)) == seen for (a, b), seen, size in triples):
+            return box, status
+        if all(start > 0 and stop < size for _, (start, stop), size in triples):
+            return visible, status
+        # How far it goes on into the padding is not known.
+        return box, "bound"
+
+    def box(self, unit: Unit) -> Box:
+        """Unclipped box of what the unit sees."""
+        return self.trace(self.checked(unit)).box
+
+    def visible(self, unit: Unit) -> Box:
+        """Tight box of the pixels the unit really sees."""
+        return bounding_box(self.support(unit))
+
+    def support(self, unit: Unit) -> np.ndarray:
+        """Boolean mask over the input of the pixels the unit really sees."""
+        position = self.position(self.checked(unit))
+        return self.tracing.mask(self.tensor, position, through_global=self.through_global)
+
+    def checked(self, unit: Any) -> Unit:
+        """`unit` as a tuple of ints inside the map.
+
+        Raises:
+            InvalidInputError: It is not.
+        """
+        found = index_within(unit, self.sizes)
+        if found is None:
+            raise InvalidInputError(
+                "`unit` must be 'center' or an index for each axis, inside the map of layer "
+                f"{self.name!r}, whose shape is {self.sizes}. Received: unit={unit!r}"
+            )
+        return found
+
+    def _moving(self) -> tuple[Reach, ...]:
+        """What tells how fields move: the local paths, and if there are none all of them."""
+        local = self.known(through_global=False).reaches
+        entire = self.known(through_global=True).reaches
+        nothing = (Line(None, (0,), (0,)),) * len(self.tracing.input_axes)
+        return local or entire or nothing
+
+    def strides(self) -> tuple[Fraction, ...]:
+        """Pixels the field moves per unit, for each axis of the input; 0 where it does not."""
+        reaches = self._moving()
+        if self.grid is None:
+            return tuple(
+                reach.stride if len(self._moved_axes(reach)) == 1 else Fraction(0)
+                for reach in reaches
+            )
+        # Along a row of tokens nothing moves evenly; from the first cell to the last it does.
+        return tuple(self._stride_on_grid(place, reach) for place, reach in enumerate(reaches))
+
+    def _stride_on_grid(self, place: int, reach: Reach) -> Fraction:
+        last = self.sizes[place] - 1 if place < len(self.sizes) else 0
+        if not last:
+            return Fraction(0)
+        ends = [
+            self._interval(reach, tuple(index * (axis == place) for axis in range(len(self.sizes))))
+            for index in (0, last)
+        ]
+        return Fraction(ends[1][0] - ends[0][0], last)
+
+    def index_along(self, place: int, unit: Unit) -> int:
+        """Index of the unit along the axis of the map that moves its field along an input axis."""
+        if self.grid is not None:
+            return unit[place] if place < len(unit) else 0
+        moved = self._moved_axes(self._moving()[place])
+        return unit[min(moved)] if moved else 0
+
+    def center_unit(self) -> Unit:
+        """The unit whose field's centre is nearest the input's.
+
+        Of two as near it is the later one; of more, which up-sampling makes, the
+        middle one. Local paths decide: a unit that sees everything is centred wherever it is.
+        """
+        middle = tuple(size // 2 for size in self.sizes)
+        reaches = self._moving()
+        extents = self.tracing.spatial_shape(self.tracing.input)
+        # Axes of the map that move the field together are searched together.
+        groups: list[tuple[set[int], list[tuple[Reach, int]]]] = []
+        for reach, extent in zip(reaches, extents, strict=True):
+            moved = self._moved_axes(reach)
+            joined = [group for group in groups if group[0] & moved]
+            members = [(reach, extent), *(one for group in joined for one in group[1])]
+            groups = [group for group in groups if group not in joined]
+            groups.append((set().union(moved, *(group[0] for group in joined)), members))
+        unit = list(middle)
+        # Holes of one axis may hide what is nearest along another: they are left out of each.
+        for axes, members in groups:
+            for axis, index in self._nearest(sorted(axes), members, middle).items():
+                unit[axis] = index
+        return tuple(unit)
+
+    def _nearest(
+        self, axes: Sequence[int], members: Sequence[tuple[Reach, int]], middle: Unit
+    ) -> dict[int, int]:
+        """Indices along `axes` of the unit that is nearest along the input axes of `members`."""
+        if not axes:
+            return {}
+        if len(axes) == len(members) == 1:
+            line, extent = members[0]
+            if isinstance(line, Line) and line.period == 1 and line.step > 0 and not self.grid:
+                # Twice the way from unit 0's centre to the input's, in steps; halves go up.
+                twice = extent - line.starts[0] - line.stops[0]
+                index = (twice + line.step) // (2 * line.step)
+                return {axes[0]: min(max(index, 0), self.sizes[axes[0]] - 1)}
+        ranges = [range(self.sizes[axis]) for axis in axes]
+        shape = tuple(map(len, ranges))
+        distance = np.zeros(shape)
+        for reach, extent in members:
+            starts, stops = self._ends(reach, axes, middle)
+            offset = np.where(starts < stops, np.abs(starts + stops - extent), np.inf)
+            distance = distance + offset.astype(float) ** 2
+        best = distance.min()
+        if not math.isfinite(best):
+            return {}
+        nearest = np.argwhere(distance == best)
+        chosen = {}
+        for place, axis in enumerate(axes):
+            equals = sorted(set(nearest[:, place].tolist()))
+            chosen[axis] = equals[len(equals) // 2]
+            nearest = nearest[nearest[:, place] == chosen[axis]]
+        return chosen
+
+    def _ends(
+        self, reach: Reach, axes: Sequence[int], middle: Unit
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and stops of the units along `axes`, the other indices being the middle ones."""
+        grids = np.meshgrid(*(np.arange(self.sizes[axis]) for axis in axes), indexing="ij")
+        unit: list[Any] = list(middle)
+        for axis, indices in zip(axes, grids, strict=True):
+            unit[axis] = indices
+        return self._hulls(reach, tuple(unit))
+
+    def _hulls(self, reach: Reach, unit: tuple[Any, ...]) -> tuple[Any, Any]:
+        """Starts and stops of units whose indices are numbers or arrays of them."""
+        places = self.tracing.spatial_axes(self.tensor)
+        position = self.position(unit)
+        if isinstance(reach, Line):
+            if reach.axis is None:
+                return reach.starts[0], reach.stops[0]
+            if reach.axis in places:
+                return reach.at(np.asarray(position[places.index(reach.axis)]))
+            # It follows the channels, and the unit has all of them.
+            reach = table(reach, self.tracing.shape(self.tensor))
+        arrays = []
+        for array, low in ((reach.starts, True), (reach.stops, False)):
+            channels = tuple(axis for axis in range(array.ndim) if axis not in places)
+            array = array.min(channels) if low else array.max(channels)
+            index = tuple(
+                place if size > 1 else np.zeros_like(place)
+                for place, size in zip(position, array.shape, strict=True)
+            )
+            arrays.append(array[index])
+        return arrays[0], arrays[1]
+
+    def _interval(self, reach: Reach, unit: Unit) -> Interval:
+        start, stop = self._hulls(reach, unit)
+        return int(start), int(stop)
+
+    def _moved_axes(self, reach: Reach) -> set[int]:
+        """Axes of the map that make a difference to a reach."""
+        places = self.tracing.spatial_axes(self.tensor)
+        if isinstance(reach, Line):
+            moved = {reach.axis} if reach.axis is not None else set()
+        else:
+            moved = set(reach.axes)
+        on_map = {places.index(axis) for axis in moved if axis in places}
+        # Along a row of tokens one input axis follows the rows, another one the columns.
+        return set(range(len(self.sizes))) if self.grid and on_map else on_map

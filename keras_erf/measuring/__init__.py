@@ -1,0 +1,1 @@
+"""Effective receptive fields, measured: one unit, many layers, or many networks."""

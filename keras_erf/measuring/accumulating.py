@@ -1,0 +1,235 @@
+"""Running sums of the maps of some units, and the compiled function that adds a batch to them.
+
+The sums stay on the device, one for each block of samples, over the part of the
+input a unit can see: memory grows neither with the number of samples nor with
+the image.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_erf.algebra.geometry import Box
+from keras_erf.cone import Cone
+from keras_erf.definitions import Definition
+from keras_erf.errors import GradientError, reason_of
+from keras_erf.fields.theoretical import Target
+from keras_erf.measuring.diagnosing import explain_gradient, failing_layer
+from keras_erf.measuring.gradients import sample_maps, unit_gradients, within
+from keras_erf.results.effective import BLOCKS
+
+__all__ = ["Accumulator", "Sums"]
+
+# Gradients whose peak is this much above the smallest normal number of their dtype are kept:
+# below, what is left of their tails is rounded to zero.
+HEADROOM = 2.0**20
+
+
+class Sums:
+    """Running sums of one unit.
+
+    Args:
+        target: The unit.
+        part: The part of the input it can see, over the input's spatial axes.
+    """
+
+    def __init__(self, target: Target, part: Box) -> None:
+        self.target, self.part = target, part
+        shape = (BLOCKS, *(stop - start for start, stop in part))
+        self.maps = tf.Variable(tf.zeros(shape, tf.float64), trainable=False)
+        self.dead = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def clear(self) -> None:
+        """Sets everything to zero."""
+        self.maps.assign(tf.zeros_like(self.maps))
+        self.dead.assign(0)
+
+    def add(self, maps: Any, dead: Any, blocks: Any) -> None:
+        """Adds maps to blocks; a block of -1 is none."""
+        self.maps.assign_add(tf.math.unsorted_segment_sum(maps, blocks, BLOCKS))
+        self.dead.assign_add(tf.math.count_nonzero(dead & (blocks >= 0)))
+
+
+class Accumulator:
+    """Adds batches to the sums of some units, all from one pass forwards.
+
+    Args:
+        targets: The units, all of one graph and one input.
+        parts: The part of the input each can see, over the input's spatial axes.
+        cone: What computes them.
+        definition: What is measured.
+        training: Whether layers run in training mode.
+        seed: Seed of random layers.
+        variables: Variables whose values are given with each batch.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        parts: Sequence[Box],
+        cone: Cone,
+        definition: Definition,
+        *,
+        training: bool = False,
+        seed: int = 0,
+        variables: Sequence[Any] = (),
+    ) -> None:
+        self.targets, self.cone, self.definition = tuple(targets), cone, definition
+        self.training, self.variables = training, tuple(variables)
+        self.sums = [Sums(one, part) for one, part in zip(targets, parts, strict=True)]
+        self.done = 0
+        self.counts = np.zeros(BLOCKS, dtype=np.int64)
+        # Dropout and its kin draw from states that stay the user's: fresh ones stand in for them.
+        self.states = targets[0].graph.random_states() if training else []
+        # A stream apart from those of noise.
+        self.seed = seed
+        self.random = np.random.default_rng((seed, 1))
+        # TensorFlow warns of retracing by code object; a partial makes each one of its own.
+        add = functools.partial(self._add)
+        self.add = tf.function(add, autograph=False, reduce_retracing=True)
+
+    def clear(self) -> None:
+        """Starts anew, with the same samples' random draws to come as at first."""
+        for one in self.sums:
+            one.clear()
+        self.done = 0
+        self.counts[:] = 0
+        self.random = np.random.default_rng((self.seed, 1))
+
+    def feed(
+        self,
+        batch: Mapping[int, Any],
+        valid: int,
+        *,
+        blocks: np.ndarray | None = None,
+        weights: Sequence[Any] = (),
+    ) -> None:
+        """Adds the first `valid` samples of a batch, whose other ones only fill it up.
+
+        Args:
+            batch: Parts of the model's inputs, by tensor number.
+            valid: How many of its samples count.
+            blocks: The block of each sample; `None` deals them in turn.
+            weights: Values of the `variables`.
+
+        Raises:
+            GradientError: A gradient is not finite, or too small for its dtype; or
+                the model cannot be run. The layer that is to blame is named.
+        """
+        count = len(batch[self.targets[0].input])
+        if blocks is None:
+            blocks = (self.done + np.arange(count)) % BLOCKS
+        blocks = np.where(np.arange(count) < valid, blocks, -1)
+        seeds = [tf.constant(self.random.integers(2**31, size=2), tf.uint32) for _ in self.states]
+        try:
+            sound = self.add(batch, tf.constant(blocks), seeds, list(weights)).numpy()
+        except tf.errors.OpError as error:
+            raise GradientError(_failure(error, self.targets[-1], count)) from error
+        except Exception as error:  # A layer's own code may raise anything.
+            name = failing_layer(self.cone, batch, training=self.training)
+            if name is None:  # None of the layers' faults.
+                raise
+            raise GradientError(
+                f"The model cannot be run: layer {name!r} fails: {reason_of(error)}. Mend it, or "
+                "choose a layer before it"
+            ) from error
+        self.counts += np.bincount(blocks[:valid], minlength=BLOCKS)
+        self.done += valid
+        for target, (finite, strong) in zip(self.targets, sound, strict=True):
+            if not finite:
+                raise GradientError(self._explanation(target, batch, weights))
+            if not strong:
+                raise GradientError(_underflow(target))
+
+    def finish(self, batch: Mapping[int, Any]) -> None:
+        """Checks that something was measured of each unit; `batch` is any of those fed.
+
+        Raises:
+            GradientError: A gradient was zero for every sample.
+        """
+        for one in self.sums:
+            maps = one.maps.numpy()
+            if not (maps.any() and np.isfinite(maps).all()):
+                raise GradientError(self._explanation(one.target, batch))
+
+    def _explanation(
+        self, target: Target, batch: Mapping[int, Any], weights: Sequence[Any] = ()
+    ) -> str:
+        return explain_gradient(
+            target,
+            self.cone,
+            batch,
+            self.definition,
+            training=self.training,
+            state=list(zip(self.variables, weights, strict=False)),
+        )
+
+    def _add(
+        self, batch: Mapping[int, Any], blocks: Any, seeds: Sequence[Any], weights: Sequence[Any]
+    ) -> Any:
+        """Adds a batch; returns for each unit whether it is finite, and above underflow."""
+        state = [
+            *zip(self.states, seeds, strict=True),
+            *zip(self.variables, weights, strict=True),
+        ]
+        first = self.targets[0]
+        gradients = unit_gradients(
+            self.targets, self.cone, batch, self.definition, training=self.training, state=state
+        )
+        whole = self.cone.parts.get(first.input)
+        sound = []
+        for one, gradient in zip(self.sums, gradients, strict=True):
+            if gradient is None:
+                gradient = tf.zeros_like(batch[first.input])
+            gradient = tf.convert_to_tensor(gradient)
+            axes = list(range(1, gradient.shape.rank))
+            peak = tf.reduce_max(tf.abs(gradient), axis=axes)
+            one.add(
+                sample_maps(
+                    within(gradient, one.target, one.part, whole), one.target, self.definition
+                ),
+                peak == 0,
+                blocks,
+            )
+            faint = (peak > 0) & (peak < HEADROOM * _tiny(gradient))
+            # Not of the maps: there a ReLU turns minus infinity into an innocent zero.
+            finite = tf.reduce_all(tf.math.is_finite(gradient))
+            sound.append(tf.stack([finite, ~tf.reduce_any(faint & (blocks >= 0))]))
+        return tf.stack(sound)
+
+
+def _tiny(tensor: Any) -> float:
+    """Smallest normal number of a tensor's dtype."""
+    return float(np.finfo(tensor.dtype.as_numpy_dtype).tiny)
+
+
+def _underflow(target: Target) -> str:
+    """One line on gradients that fade away."""
+    field = target.receptive_field
+    return (
+        f"The gradient of unit {field.unit} of layer {field.layer!r} underflows: it is so small "
+        "that its tails are rounded to zero. Run the model in float64, check its weights' scale, "
+        "or probe an earlier layer"
+    )
+
+
+def _failure(error: tf.errors.OpError, target: Target, count: int) -> str:
+    """One line on what TensorFlow could not do."""
+    where = f"layer {target.receptive_field.layer!r}"
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return (
+            f"The gradient of {where} does not fit into memory: set `batch_size` lower. "
+            f"Received: batches of {count}"
+        )
+    # The last line that is not the graph's own bookkeeping says what is wrong.
+    lines = [line.strip() for line in error.message.splitlines()]
+    reasons = [line for line in lines if line and not line.startswith("[[")]
+    return (
+        f"TensorFlow cannot run the model as far as {where} on this device: "
+        f"{reasons[-1] if reasons else type(error).__name__}"
+    )

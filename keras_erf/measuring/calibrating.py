@@ -1,0 +1,284 @@
+"""Statistics for batch normalisations that were never trained.
+
+A fresh network at inference is not the network one means: its batch
+normalisations hold mean 0 and variance 1 and normalise nothing. Here they are
+given the statistics of some inputs, as training mode would see them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_erf.cone import whole_cone
+from keras_erf.errors import InvalidInputError, KerasERFError, reason_of
+from keras_erf.fields.sizing import sized
+from keras_erf.graph import Graph, build_graph, cloned, computing_layers
+from keras_erf.measuring.settings import check_whole
+from keras_erf.samples.sampling import DEFAULT_SAMPLES, InputSpec, Source, make_source
+
+__all__ = ["calibrate_batch_norm"]
+
+# Activations of a batch are kept below about this many bytes.
+MEMORY = 2**31
+
+# Mean and variance of each channel, one pair for each call in each batch, with its samples.
+Moments = tuple[int, np.ndarray, np.ndarray]
+
+
+def calibrate_batch_norm(
+    model: Any,
+    inputs: Any = "normal",
+    *,
+    samples: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    input_shape: int | Sequence[int] | None = None,
+) -> keras.Model:
+    """A copy of a model whose batch normalisations hold the statistics of given inputs.
+
+    Every batch normalisation normalises by its batch, all other layers
+    (dropout) run at inference. The statistics of the batches are put together:
+    the mean is the mean of their means, the variance the mean of their
+    variances plus the variance of their means, each batch weighed by its
+    samples; variances are biased, as Keras's are. With one batch this is exact:
+    the copy at inference gives on these inputs what training mode gives. Small
+    batches normalise by statistics of their own, so take large ones.
+
+    All batch normalisations are calibrated: frozen ones too, and those inside
+    of custom layers; one that is called several times gets the statistics of
+    all its calls together. To keep what a trained one learned, do not calibrate.
+
+    Examples:
+        >>> model = keras_erf.zoo.build("cifar_resnet14")
+        >>> images = np.random.default_rng(0).normal(size=(16, 32, 32, 3))  # yours
+        >>> ready = keras_erf.calibrate_batch_norm(model, images)
+        >>> result = keras_erf.probe(ready, "stage1_block2_out", inputs=images)
+        >>> result.count
+        16
+
+    Args:
+        model: A Functional or Sequential Keras model; it is not changed.
+        inputs: As in `probe`.
+        samples: Number of samples; `None` takes all of an array, and 64 of
+            anything else.
+        batch_size: Samples per batch; `None` takes as many as memory allows. A
+            model of fixed batch size takes no other; what fills none is left out.
+        seed: Seed of noise and of the order of image files.
+        input_shape: Spatial sizes for the inputs, as in `probe`. `None` keeps
+            the model's; where they are undefined, those of an array are taken.
+
+    Returns:
+        The copy, not compiled.
+
+    Raises:
+        InvalidInputError: An argument does not fit the model; it has no batch
+            normalisation, or cannot be copied.
+
+    Reference:
+        Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", arXiv 2105.07576,
+        section 3 (PreciseBN); batches of different sizes as in `fvcore.nn.precise_bn`.
+    """
+    for name, number in (("samples", samples), ("batch_size", batch_size)):
+        if number is not None:
+            check_whole(name, number, 1)
+    check_whole("seed", seed, 0)
+    build_graph(model)
+    if not _norms(model):
+        raise InvalidInputError(
+            "`model` must have a batch normalisation to calibrate; without one it is ready as it "
+            f"is. Received: model={model.name!r}"
+        )
+    copy = cloned(model, remedy="Calibrate a model of layers with a `get_config`")
+    graph = _sized(build_graph(copy), inputs, input_shape)
+    source = make_source(inputs, _input_specs(graph), seed=seed)
+    if samples is None:
+        entire = source.description.startswith("array")
+        samples = source.count if entire and source.count else DEFAULT_SAMPLES
+    wanted = min(samples, source.count or samples)
+    size = _batch_size(graph, wanted, batch_size)
+    found = _measured(graph, _norms(copy), _batches(graph, source, size, wanted))
+    for norm, moments in found:
+        _set_statistics(norm, *_together(moments))
+    return copy
+
+
+def _norms(model: keras.Model) -> list[Any]:
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in computing_layers(model) if isinstance(layer, kind)]
+
+
+# --- Inputs --------------------------------------------------------------------------------------
+
+
+def _sized(graph: Graph, inputs: Any, input_shape: int | Sequence[int] | None) -> Graph:
+    """The graph at the size asked for, or at that of the arrays where it has none."""
+    if input_shape is not None:
+        return sized(graph, None, graph.inputs[0], input_shape, True, None).graph
+    sizes = {}
+    for place, number in enumerate(graph.inputs):
+        own, axes = graph.tensors[number].shape, graph.spatial_axes(number)
+        given = inputs
+        if isinstance(inputs, Mapping):
+            given = inputs.get(graph.tensors[number].name)
+        elif isinstance(inputs, (list, tuple)) and len(inputs) == len(graph.inputs) > 1:
+            given = inputs[place]
+        shape = tuple(getattr(given, "shape", ()))
+        if None in own and len(shape) == len(own) + 1:
+            sizes[number] = [own[axis] or shape[axis + 1] for axis in axes]
+    return graph.resized(sizes) if sizes else graph
+
+
+def _input_specs(graph: Graph) -> list[InputSpec]:
+    specs = []
+    for number in graph.inputs:
+        tensor = graph.tensors[number]
+        if None in tensor.shape:
+            raise InvalidInputError(
+                "`input_shape` must give the spatial sizes that the model leaves open. "
+                f"Received: input {tensor.name!r} of shape {tensor.shape} without the batch"
+            )
+        channel = graph.channel_axes[number]
+        specs.append(InputSpec(tensor.name, tensor.shape, tensor.dtype, channel))  # type: ignore[arg-type]
+    return specs
+
+
+def _batch_size(graph: Graph, wanted: int, asked: int | None) -> int:
+    """Samples per batch: the model's, or those asked for, or as many as fit into memory."""
+    if graph.batch is not None:
+        if asked not in (None, graph.batch) or wanted < graph.batch:
+            raise InvalidInputError(
+                f"`model` is built for batches of {graph.batch}: leave out `batch_size` and give "
+                f"as many samples. Received: batch_size={asked}, {wanted} samples"
+            )
+        return graph.batch
+    if asked is not None:
+        return asked
+    sample = sum(
+        np.dtype("float64" if tensor.dtype == "float64" else "float32").itemsize
+        * math.prod(one or 1 for one in tensor.shape)
+        for tensor in graph.tensors
+    )
+    return max(1, min(wanted, MEMORY // sample))
+
+
+def _batches(graph: Graph, source: Source, size: int, wanted: int) -> Iterator[list[np.ndarray]]:
+    done = 0
+    for arrays in source.batches(size):
+        valid = min(len(arrays[0]), wanted - done)
+        if graph.batch is not None and valid < size:
+            break
+        done += valid
+        yield [array[:valid] for array in arrays]
+        if done >= wanted:
+            break
+    if not done:
+        raise InvalidInputError("`inputs` must hold at least one batch. Received: none")
+
+
+# --- Statistics ----------------------------------------------------------------------------------
+
+
+def _measured(
+    graph: Graph, norms: Sequence[Any], batches: Iterator[list[np.ndarray]]
+) -> list[tuple[Any, list[Moments]]]:
+    """The moments of what each batch normalisation is given, if it is called."""
+    found: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
+    # A momentum of 0 leaves nothing of what they hold, unless that is not finite.
+    mended = [
+        (variable, keras.ops.zeros_like(variable))
+        for norm in norms
+        for variable in (norm.moving_mean, norm.moving_variance)
+        if variable is not None and not np.isfinite(keras.ops.convert_to_numpy(variable)).all()
+    ]
+    network = whole_cone(graph, graph.outputs)
+    for arrays in batches:
+        values = {
+            number: keras.ops.convert_to_tensor(array)
+            for number, array in zip(graph.inputs, arrays, strict=True)
+        }
+        seen: dict[int, list[tuple[Any, Any]]] = {id(norm): [] for norm in norms}
+        with ExitStack() as stack:
+            for norm in norms:
+                stack.enter_context(_by_the_batch(norm, seen[id(norm)].append))
+            try:
+                network.run(values, state=mended, keep=())
+            except KerasERFError:
+                raise
+            except Exception as error:  # A layer's own code may raise anything.
+                raise InvalidInputError(
+                    f"`model` cannot be run on `inputs`: {reason_of(error)}. Mend it, or set "
+                    f"`batch_size` lower if memory is short. Received: batches of {len(arrays[0])}"
+                ) from error
+        for norm in norms:
+            for moments in seen[id(norm)]:
+                mean, variance = (_as_array(norm, one) for one in moments)
+                found[id(norm)].append((len(arrays[0]), mean, variance))
+    return [(norm, found[id(norm)]) for norm in norms if found[id(norm)]]
+
+
+@contextmanager
+def _by_the_batch(norm: Any, record: Callable[[tuple[Any, Any]], None]) -> Iterator[None]:
+    """Lets a batch normalisation run in training mode wherever it is called, and tell of it.
+
+    Custom layers call those inside of them by themselves, so it is the layer
+    that is changed, and changed back.
+    """
+    call = norm.call
+    # Of momentum 0 the moving statistics are the batch's.
+    options = {"momentum": 0.0, "renorm": False, "trainable": True}
+    kept = {name: getattr(norm, name, value) for name, value in options.items()}
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        made = call(*args, **{**kwargs, "training": True})
+        record((norm.moving_mean.value, norm.moving_variance.value))
+        return made
+
+    try:
+        for name, value in {**options, "call": called}.items():
+            setattr(norm, name, value)
+        yield
+    finally:
+        del norm.call
+        for name, value in kept.items():
+            setattr(norm, name, value)
+
+
+def _as_array(norm: Any, value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(keras.ops.convert_to_numpy(value), dtype=np.float64)
+    except Exception as error:  # A tensor of a compiled function has no value outside of it.
+        raise InvalidInputError(
+            "`model` must not call batch normalisations inside of compiled functions, where their "
+            f"statistics cannot be read; call them outside. Received: layer {norm.name!r}"
+        ) from error
+    if not np.isfinite(array).all():
+        raise InvalidInputError(
+            f"`inputs` must keep the model's values finite: layer {norm.name!r} is given infinity "
+            "or NaN. Scale them, or check the weights before it. "
+            f"Received: statistics of layer {norm.name!r} that are not finite"
+        )
+    return array
+
+
+def _together(moments: Sequence[Moments]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of all batches together, from those of each."""
+    counts, means, variances = (np.array(one) for one in zip(*moments, strict=True))
+    mean = np.average(means, axis=0, weights=counts)
+    within = np.average(variances, axis=0, weights=counts)
+    between = np.average((means - mean) ** 2, axis=0, weights=counts)
+    return mean, within + between
+
+
+def _set_statistics(norm: Any, mean: np.ndarray, variance: np.ndarray) -> None:
+    norm.moving_mean.assign(mean)
+    norm.moving_variance.assign(variance)
+    if getattr(norm, "renorm", False):
+        norm.renorm_mean.assign(mean)
+        for deviation in (norm.moving_stddev, norm.renorm_stddev):
+            deviation.assign(np.sqrt(variance + norm.epsilon))

@@ -1,0 +1,242 @@
+"""Fresh weights for every run: the effective receptive field of an architecture.
+
+The paper averages over networks as well as inputs (Luo et al. 2016, section 3).
+The first network is compiled with its weights as arguments; those of the others
+are handed to it, so that nothing is compiled twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_erf.definitions import Definition, get_definition
+from keras_erf.errors import InvalidInputError
+from keras_erf.fields.theoretical import Rules, locate
+from keras_erf.graph import Graph, architecture, build_graph
+from keras_erf.measuring.accumulating import Accumulator
+from keras_erf.measuring.loop import filled, fingerprint, provenance, result_of
+from keras_erf.measuring.precision import in_full_precision
+from keras_erf.measuring.preparing import (
+    check,
+    chosen_batch_size,
+    input_parts,
+    input_specs,
+    is_linear,
+    planned,
+)
+from keras_erf.measuring.probing import check_backend, shape_of_data
+from keras_erf.measuring.settings import Settings, check_whole
+from keras_erf.progress import Progress, shown
+from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
+from keras_erf.samples.sampling import InputSpec, make_source
+from keras_erf.samples.streaming import streamed
+
+__all__ = ["ensemble"]
+
+Build = Callable[[int], Any]
+
+
+def ensemble(
+    build: Build,
+    layer: str | None = None,
+    *,
+    runs: int = 20,
+    samples: int = 1,
+    unit: tuple[int, ...] | Literal["center"] = "center",
+    inputs: Any = "normal",
+    definition: str | Definition = "luo2016",
+    batch_size: int | None = None,
+    seed: int = 0,
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    cone: bool = True,
+    training: bool = False,
+    rules: Rules | None = None,
+    progress: bool | Progress | None = None,
+) -> EffectiveReceptiveField:
+    """Measures a unit of many networks of one architecture, each with weights of its own.
+
+    Run `r` takes the network `build(seed + r)`, and noise of that seed. Errors are
+    those of the spread between runs. Two ensembles merge: one of 10 runs and one of 10
+    with `seed=10` are that of 20.
+
+    Examples:
+        >>> def build(seed):
+        ...     return keras_erf.zoo.build("plain", depth=5, activation="relu", seed=seed)
+        >>> keras_erf.ensemble(build, runs=4).count
+        4
+
+    Args:
+        build: Function from a seed to a model; always the same architecture. Batch
+            normalisation of an untrained network does nothing yet: return
+            `calibrate_batch_norm(model)` where it should.
+        layer: Name or path of the layer in the first model; `None` is the last one
+            with spatial axes.
+        runs: Number of networks.
+        samples: Number of samples of each.
+        unit: As in `probe`.
+        inputs: As in `probe`; arrays, datasets and images must hold
+            `runs * samples` samples, and each run takes the next ones.
+        definition: As in `probe`.
+        batch_size: As in `probe`; no more than `samples`.
+        seed: Seed of the first run.
+        input: As in `probe`.
+        input_shape: As in `probe`.
+        cone: As in `probe`.
+        training: As in `probe`.
+        rules: As in `probe`.
+        progress: `True` shows a bar; a function is called with the number of runs
+            done and wanted.
+
+    Returns:
+        The merged result, with a sample count of `runs * samples`.
+
+    Raises:
+        InvalidInputError: An argument does not fit, or `build` made a network of
+            another architecture, or of the same weights as before.
+        UnknownLayerError: As `probe`.
+        UnsupportedLayerError: As `probe`.
+        GradientError: As `probe`.
+        BackendError: As `probe`.
+    """
+    check_backend()
+    if not callable(build) or isinstance(build, keras.Model):
+        raise InvalidInputError(
+            f"`build` must be a function from a seed to a model. Received: build={build!r}"
+        )
+    if layer is not None and not isinstance(layer, str):
+        raise InvalidInputError(
+            "`layer` must be a name or a path: each run has layers of its own. "
+            f"Received: layer={layer!r}"
+        )
+    check_whole("runs", runs, 1)
+    check_whole("samples", samples, 1)
+    settings = Settings(
+        inputs=inputs,
+        samples=samples,
+        definition=definition,
+        batch_size=batch_size,
+        seed=seed,
+        cone=cone,
+        training=training,
+    )
+    first = in_full_precision(build(seed))
+    if input_shape is None:
+        input_shape = shape_of_data(first, input, inputs)
+    target = locate(first, layer, unit=unit, input=input, input_shape=input_shape, rules=rules)
+    check(target, settings)
+    # What was seen inside a layer may hold on to the first network's weights.
+    plan = planned([target], settings, inside=False)
+    specs = input_specs(target, plan)
+    linear = is_linear([target], settings)
+    each = 1 if linear else samples
+    size = target.graph.batch or batch_size or chosen_batch_size(target, plan, each)
+    run = Accumulator(
+        [target],
+        input_parts([target], plan, settings),
+        plan,
+        get_definition(settings.definition),
+        training=training,
+        seed=seed,
+        variables=first.weights,
+    )
+    about: list[dict[str, Any]] = []
+    batches = _Batches(settings, specs, size, each, runs)
+    model = first
+    with shown(progress, f"Probing {target.receptive_field.layer}") as report:
+        for number in range(runs):
+            if number:
+                model = in_full_precision(build(seed + number))
+                _check_alike(model, target.graph)
+            mark = fingerprint(model)
+            if about and mark == about[-1]["weights"]:
+                raise InvalidInputError(
+                    "`build` must give each run weights of its own: set them by the seed it is "
+                    f"called with. Received: the same for seeds {seed + number - 1} and "
+                    f"{seed + number}"
+                )
+            weights = [tf.convert_to_tensor(one.value) for one in model.weights]
+            for tensors in batches.of(seed + number):
+                batch, valid = filled(target.graph, tensors, target.graph.batch)
+                blocks = np.full(len(batch[target.input]), (seed + number) % BLOCKS)
+                run.feed(batch, valid, blocks=blocks, weights=weights)
+            about.append(
+                {
+                    "inputs": batches.description,
+                    "seed": seed + number,
+                    "samples": each,
+                    "weights": mark,
+                    "stopped_by": "samples",
+                    "skipped": [],
+                }
+            )
+            report(number + 1, runs)
+    run.finish(batch)
+    made = provenance(target, "one per run", settings, about)
+    made["model"] = _uncounted(made["model"], "Functional", "Sequential")
+    result = result_of(run, run.sums[0], made)
+    field = result.receptive_field
+    kinds = [type(one.operation).__name__ for one in target.graph.nodes]
+    layer, source = _uncounted(field.layer, *kinds), _uncounted(field.input, "KerasTensor")
+    return replace(result, receptive_field=replace(field, layer=layer, input=source))
+
+
+def _uncounted(name: str, *kinds: str) -> str:
+    """A name without the number Keras counts things of a kind by, which differ from run to run."""
+    plain = re.sub(r"_\d+$", "", name)
+    own = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower() for kind in kinds}
+    return plain if plain in own else name
+
+
+class _Batches:
+    """The samples of each run: noise of the run's own seed, or the next ones of a source."""
+
+    def __init__(
+        self, settings: Settings, specs: Sequence[InputSpec], size: int, each: int, runs: int
+    ) -> None:
+        self.inputs, self.specs, self.each = settings.inputs, specs, each
+        # Batches end where runs do.
+        self.size = max(n for n in range(1, min(size, each) + 1) if each % n == 0)
+        source = make_source(settings.inputs, specs, seed=settings.seed)
+        self.description = source.description
+        needed = runs * each
+        if source.count is not None and source.count < needed:
+            raise InvalidInputError(
+                f"`inputs` must hold {needed} samples, {each} for each of {runs} runs. "
+                f"Received: {source.count}"
+            )
+        noise = isinstance(settings.inputs, str) and source.count is None
+        self.shared = None if noise else streamed(source, specs, self.size, samples=needed)
+
+    def of(self, seed: int) -> Iterator[list[Any]]:
+        """The batches of the run of a seed."""
+        turns = self.each // self.size
+        if self.shared is not None:
+            yield from itertools.islice(self.shared, turns)
+        else:
+            source = make_source(self.inputs, self.specs, seed=seed)
+            yield from streamed(source, self.specs, self.size, samples=self.each)
+
+
+def _check_alike(model: Any, first: Graph) -> None:
+    """Raises unless a model is the first one with other weights."""
+    graph = build_graph(model)
+    mine, theirs = architecture(first), architecture(graph)
+    if mine == theirs:
+        return
+    where = f"it had {len(mine)} calls of layers and has {len(theirs)}"
+    if len(mine) == len(theirs):
+        pairs = zip(first.nodes, mine, theirs, strict=True)
+        where = next(f"layer {node.name!r} differs" for node, one, two in pairs if one != two)
+    raise InvalidInputError(
+        f"`build` must make one architecture, of other weights for each seed: {where}. "
+        f"Received: models {first.name!r} and {graph.name!r}"
+    )

@@ -1,0 +1,97 @@
+"""From units to the input: the gradients of a batch, and the maps they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_erf.algebra.geometry import Box
+from keras_erf.cone import Cone
+from keras_erf.definitions import Definition
+from keras_erf.fields.theoretical import Target
+
+__all__ = ["sample_maps", "seed_value", "unit_gradients", "within"]
+
+
+def seed_value(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
+    """The number that is differentiated, summed over the batch.
+
+    Args:
+        output: The part of the layer's tensor that the cone holds, with a batch axis.
+        target: The unit.
+        definition: Its `seed` says what becomes of the unit's channels.
+        cone: What computed `output`.
+    """
+    index: list[Any] = [slice(None)] * output.shape.rank
+    part = cone.parts.get(target.tensor)
+    for axis, position in zip(target.spatial_axes, target.position, strict=True):
+        index[axis + 1] = position - (part[axis][0] if part else 0)
+    channels = output[tuple(index)]
+    if definition.seed == "relu":
+        channels = tf.nn.relu(channels)
+    if definition.seed == "mean":
+        return tf.reduce_sum(tf.reduce_mean(channels, axis=-1))
+    return tf.reduce_sum(channels)
+
+
+def unit_gradients(
+    targets: Sequence[Target],
+    cone: Cone,
+    values: Mapping[int, Any],
+    definition: Definition,
+    *,
+    training: bool = False,
+    state: Sequence[tuple[Any, Any]] = (),
+) -> list[Any]:
+    """Gradients of seeded units with respect to the input, from one pass forwards.
+
+    Args:
+        targets: The units, all of one graph and one input.
+        cone: What computes them.
+        values: The parts of the model's inputs that the cone takes, by tensor number.
+        definition: What is seeded.
+        training: Whether layers run in training mode.
+        state: Pairs of a variable and the value to read in its place.
+
+    Returns:
+        For each unit a tensor of the shape of the input's part, one gradient per
+        sample; `None` where nothing differentiable leads from the input to the unit.
+    """
+    watched = values[targets[0].input]
+    # A layer's name may start with an underscore, which TensorFlow refuses as outermost scope.
+    with (
+        tf.name_scope("probe"),
+        tf.GradientTape(persistent=len(targets) > 1, watch_accessed_variables=False) as tape,
+    ):
+        tape.watch(watched)
+        known = cone.run(values, training=training, state=state)
+        seeded = [seed_value(known[one.tensor], one, definition, cone) for one in targets]
+    return [tape.gradient(one, watched) for one in seeded]
+
+
+def within(gradient: Any, target: Target, part: Box, held: Box | None) -> Any:
+    """What of a gradient lies in a part of the input.
+
+    Args:
+        gradient: Over the part `held` of the input, with a batch axis.
+        target: The unit it is of.
+        part: Over the input's spatial axes.
+        held: Over all of its axes, the batch not counted; `None` is everything.
+    """
+    slices = [slice(None)] * gradient.shape.rank
+    for axis, (start, stop) in zip(target.tracing.input_axes, part, strict=True):
+        first = held[axis][0] if held else 0
+        slices[axis + 1] = slice(start - first, stop - first)
+    return gradient[tuple(slices)]
+
+
+def sample_maps(gradient: Any, target: Target, definition: Definition) -> Any:
+    """Map of each sample, float64, shape `(samples, *spatial shape of the gradient)`."""
+    measures = {"abs": tf.abs, "square": tf.square, "relu": tf.nn.relu, "signed": tf.identity}
+    reduce = tf.reduce_mean if definition.channels == "mean" else tf.reduce_sum
+    # The channel axis is counted without the batch.
+    axis = target.graph.channel_axes[target.input] + 1
+    maps = reduce(measures[definition.measure](tf.cast(gradient, tf.float64)), axis=axis)
+    return tf.nn.relu(maps) if definition.after == "relu" else maps

@@ -1,0 +1,235 @@
+"""Measuring some units of one graph together: samples in, results out, and when to stop."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_erf._version import __version__
+from keras_erf.definitions import get_definition
+from keras_erf.errors import InvalidInputError
+from keras_erf.fields.theoretical import Target
+from keras_erf.graph import Graph
+from keras_erf.measuring.accumulating import Accumulator, Sums
+from keras_erf.measuring.preparing import (
+    check,
+    chosen_batch_size,
+    input_parts,
+    input_specs,
+    is_linear,
+    planned,
+)
+from keras_erf.measuring.settings import Settings
+from keras_erf.progress import Progress
+from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
+from keras_erf.samples.sampling import DEFAULT_SAMPLES, InputSpec, Source, make_source
+from keras_erf.samples.streaming import streamed
+
+__all__ = ["Measurement", "filled", "fingerprint", "measure", "provenance", "result_of"]
+
+# With a tolerance: the most samples, and how many there must be before it is looked at.
+MOST_SAMPLES, FEWEST_SAMPLES = 4096, 2 * BLOCKS
+# Samples, as a share of those there are, between two looks.
+BETWEEN_LOOKS = 0.25
+
+
+def measure(
+    targets: Sequence[Target],
+    settings: Settings,
+    *,
+    weights: str,
+    report: Progress = lambda done, wanted: None,
+) -> list[EffectiveReceptiveField]:
+    """Measures some units of one graph and one input, on the same samples, in one pass.
+
+    Args:
+        targets: The units.
+        settings: How.
+        weights: Fingerprint of the model's weights.
+        report: Told the number of samples done and wanted.
+
+    Raises:
+        InvalidInputError: The settings do not fit the model.
+        GradientError: As `probe`.
+    """
+    return Measurement(targets, settings).run(weights=weights, report=report)
+
+
+class Measurement:
+    """What measures some units, compiled once, as often as it is asked: of the weights of then.
+
+    Args:
+        targets: The units, all of one graph and one input.
+        settings: How.
+        inside: Whether the calls inside opened layers may be run, of the weights at hand:
+            not if weights will change.
+
+    Raises:
+        InvalidInputError: The settings do not fit the model.
+    """
+
+    def __init__(
+        self, targets: Sequence[Target], settings: Settings, *, inside: bool = True
+    ) -> None:
+        self.targets, self.settings = tuple(targets), settings
+        first = self.targets[0]
+        check(first, settings)
+        cone = planned(targets, settings, inside=inside)
+        self.specs = input_specs(first, cone)
+        self.linear = is_linear(targets, settings)
+        self.source = make_source(settings.inputs, self.specs, seed=settings.seed)
+        # How many samples are asked for, and how many of these there are.
+        self.asked = 1 if self.linear else _asked(self.source, settings)
+        self.wanted = min(self.asked, self.source.count or self.asked)
+        self.size = (
+            first.graph.batch or settings.batch_size or chosen_batch_size(first, cone, self.wanted)
+        )
+        self._accumulator = Accumulator(
+            targets,
+            input_parts(targets, cone, settings),
+            cone,
+            get_definition(settings.definition),
+            training=settings.training,
+            seed=settings.seed,
+        )
+
+    def run(
+        self, *, weights: str, report: Progress = lambda done, wanted: None
+    ) -> list[EffectiveReceptiveField]:
+        """One result per unit; arguments and errors as `measure`."""
+        run, source, settings = self._accumulator, self.source, self.settings
+        run.clear()
+        tolerance = None if self.linear else settings.tolerance
+        reached = _feed(run, source, self.specs, self.size, self.wanted, tolerance, report)
+        ends = "tolerance" if reached else "samples" if run.done >= self.asked else "inputs"
+        made = {
+            "inputs": source.description,
+            "seed": settings.seed,
+            "samples": run.done,
+            "stopped_by": "linear" if self.linear else ends,
+            "skipped": list(source.skipped),
+        }
+        about = provenance(self.targets[0], weights, settings, [made])
+        return [result_of(run, one, about, linear=self.linear) for one in run.sums]
+
+
+def provenance(
+    target: Target, weights: str, settings: Settings, runs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """How results were obtained."""
+    return {
+        "model": target.graph.name,
+        "weights": weights,
+        "training": settings.training,
+        "runs": list(runs),
+        "versions": {
+            "keras_erf": __version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        },
+    }
+
+
+def result_of(
+    run: Accumulator, sums: Sums, about: Mapping[str, Any], *, linear: bool = False
+) -> EffectiveReceptiveField:
+    """The result of one unit, as far as it has been measured."""
+    return EffectiveReceptiveField(
+        block_sums=sums.maps.numpy(),
+        block_counts=run.counts.copy(),
+        dead_count=int(sums.dead.numpy()),
+        receptive_field=sums.target.receptive_field,
+        definition=run.definition,
+        provenance=about,
+        part=sums.part,
+        linear=linear,
+    )
+
+
+def fingerprint(model: Any) -> str:
+    """Short hash of the model's weights, so that results tell which net they are of."""
+    digest = hashlib.blake2b(digest_size=8)
+    for variable in model.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+    return digest.hexdigest()
+
+
+def _asked(source: Source, settings: Settings) -> int:
+    """How many samples are asked for, at most; the source may hold fewer."""
+    if settings.samples is not None:
+        return settings.samples
+    if settings.tolerance is not None:
+        return MOST_SAMPLES
+    entire_array = source.description.startswith("array")
+    return source.count if entire_array and source.count else DEFAULT_SAMPLES
+
+
+def _feed(
+    run: Accumulator,
+    source: Source,
+    specs: Sequence[InputSpec],
+    size: int,
+    wanted: int,
+    tolerance: float | None,
+    report: Progress,
+) -> bool:
+    """Runs batches of `size` samples until `wanted` are done or the source ends.
+
+    Returns:
+        Whether the sizes' tolerance was reached.
+    """
+    graph = run.targets[0].graph
+    batch: dict[int, Any] = {}
+    look = FEWEST_SAMPLES
+    for tensors in streamed(source, specs, size, samples=wanted):
+        fill = size if run.done else graph.batch
+        batch, valid = filled(graph, tensors, fill, most=wanted - run.done)
+        run.feed(batch, valid)
+        report(run.done, wanted)
+        if tolerance is not None and run.done >= look:
+            look = math.ceil(run.done * (1 + BETWEEN_LOOKS))
+            if all(_is_precise(run, one, tolerance) for one in run.sums):
+                run.finish(batch)
+                return True
+        if run.done >= wanted:
+            break
+    if not run.done:
+        raise InvalidInputError("`inputs` must hold at least one sample. Received: none")
+    run.finish(batch)
+    return False
+
+
+def filled(
+    graph: Graph, tensors: Sequence[Any], size: int | None, *, most: int | None = None
+) -> tuple[dict[int, Any], int]:
+    """A batch by tensor number, and how many of its samples count.
+
+    Args:
+        graph: Of the model.
+        tensors: Samples of each input.
+        size: Samples to fill the batch up to, with copies: the model's own size, or
+            that of the batches before, since another one is compiled anew. `None`
+            fills nothing up.
+        most: No more than so many count.
+    """
+    count = len(tensors[0])
+    valid = count if most is None else min(count, most)
+    wanted = valid if size is None else size
+    if not valid == wanted == count:
+        rows = np.minimum(np.arange(wanted), valid - 1)
+        tensors = [tf.gather(one, rows) for one in tensors]
+    return dict(zip(graph.inputs, tensors, strict=True)), valid
+
+
+def _is_precise(run: Accumulator, sums: Sums, tolerance: float) -> bool:
+    """Whether the 95 % interval of a unit's size is within the tolerance, to either side."""
+    if not sums.maps.numpy().any():
+        return False
+    size = result_of(run, sums, {"runs": []}).estimate("size")
+    return bool((size.high - size.low) / 2 <= tolerance * size.value)

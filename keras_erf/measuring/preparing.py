@@ -1,0 +1,136 @@
+"""What a measurement needs before it starts: its cone, its inputs' parts, its batches' size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_erf.algebra.geometry import Box
+from keras_erf.cone import Cone, cone_of, whole_cone
+from keras_erf.cone.parts import elements, entire
+from keras_erf.definitions import get_definition
+from keras_erf.errors import InvalidInputError
+from keras_erf.fields.theoretical import Target
+from keras_erf.measuring.linearity import has_constant_gradient
+from keras_erf.measuring.settings import Settings
+from keras_erf.results.effective import BLOCKS
+from keras_erf.samples.sampling import InputSpec
+
+__all__ = [
+    "check",
+    "chosen_batch_size",
+    "input_parts",
+    "input_specs",
+    "is_linear",
+    "planned",
+]
+
+# Activations of a batch, forward and backward, are kept below about this many bytes.
+MEMORY = 2**30
+# Larger batches pay only where activations are so small that calls cost more than sums.
+BATCH, LARGE_BATCH, SMALL_MEMORY = BLOCKS, 64, 2**26
+
+
+def planned(targets: Sequence[Target], settings: Settings, *, inside: bool = True) -> Cone:
+    """The calls that compute some units of one graph together.
+
+    Args:
+        targets: The units.
+        settings: Whether of their cone alone, and whether in training mode.
+        inside: Whether the calls inside opened layers may be run, of the weights at hand.
+    """
+    if not settings.cone:
+        return whole_cone(targets[0].graph, [one.tensor for one in targets])
+    wanted: dict[int, Box] = {}
+    for one in targets:
+        part = list(entire(one.tracing.shape(one.tensor)))
+        for axis, position in zip(one.spatial_axes, one.position, strict=True):
+            start, stop = position, position + 1
+            if one.tensor in wanted:
+                before = wanted[one.tensor][axis]
+                start, stop = min(start, before[0]), max(stop, before[1])
+            part[axis] = (start, stop)
+        wanted[one.tensor] = tuple(part)
+    # What was seen inside a layer is what it does at inference.
+    return cone_of(targets[0].tracing, wanted, inside=inside and not settings.training)
+
+
+def input_parts(targets: Sequence[Target], cone: Cone, settings: Settings) -> list[Box]:
+    """The part of the analysed input that each unit can see, over its spatial axes."""
+    parts = []
+    for one in targets:
+        own = cone if len(targets) == 1 else planned([one], settings)
+        part = own.parts.get(one.input, entire(one.tracing.shape(one.input)))
+        parts.append(tuple(part[axis] for axis in one.tracing.input_axes))
+    return parts
+
+
+def is_linear(targets: Sequence[Target], settings: Settings) -> bool:
+    """Whether one sample tells all: no gradient depends on the input."""
+    definition = get_definition(settings.definition)
+    return definition.seed != "relu" and all(
+        has_constant_gradient(one, training=settings.training) for one in targets
+    )
+
+
+def check(target: Target, settings: Settings) -> None:
+    """Raises if the settings do not fit the model."""
+    fixed = target.graph.batch
+    if fixed and settings.batch_size not in (None, fixed):
+        raise InvalidInputError(
+            f"`batch_size` must be {fixed}, which the model is built for; leave it out. "
+            f"Received: batch_size={settings.batch_size}"
+        )
+    if not settings.training:
+        return
+    # Layers that mix samples: their units see the whole batch, and no field is true.
+    for node in target.graph.ancestors(target.tensor):
+        layer = node.operation
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            raise InvalidInputError(
+                f"`training` must be False: in training mode layer {node.name!r} normalises by the "
+                "whole batch, so that a unit sees every pixel of every sample. Set its trainable "
+                "to False to have dropout alone. Received: training=True"
+            )
+
+
+def input_specs(target: Target, cone: Cone) -> list[InputSpec]:
+    """What the model's inputs take, and the parts of them that the cone needs."""
+    graph = target.graph
+    specs = []
+    for number in graph.inputs:
+        tensor = graph.tensors[number]
+        if number == target.input and not tensor.dtype.startswith(("float", "bfloat")):
+            raise InvalidInputError(
+                f"`input` must be of a floating type to have a gradient; probe a model that starts "
+                f"behind it. Received: input {tensor.name!r} of dtype {tensor.dtype}"
+            )
+        if None in tensor.shape:
+            raise InvalidInputError(
+                f"`model` must have inputs of definite shape; `input_shape` sets spatial sizes. "
+                f"Received: input {tensor.name!r} of shape {tensor.shape} without the batch"
+            )
+        channel = graph.channel_axes[number]
+        part = cone.parts.get(number)
+        if cone.parts and part is None:
+            # Nothing leads from this input to the units.
+            part = ((0, 1),) * len(tensor.shape)
+        specs.append(InputSpec(tensor.name, tensor.shape, tensor.dtype, channel, part))  # type: ignore[arg-type]
+    return specs
+
+
+def chosen_batch_size(target: Target, cone: Cone, wanted: int) -> int:
+    """Samples per batch that keep the activations within the memory allowed."""
+    tensors = target.graph.tensors
+    sample = 0
+    for step in cone.steps:
+        for number in step.node.outputs:
+            # Inside an opened layer tensors are parts of their own.
+            part = cone.parts.get(number) or entire([size or 1 for size in tensors[number].shape])
+            dtype = tensors[number].dtype if number < len(tensors) else "float32"
+            sample += 2 * elements(part) * tf.as_dtype(dtype).size
+    sample = max(sample, 1)
+    fitting = max(min(BATCH, MEMORY // sample), min(LARGE_BATCH, SMALL_MEMORY // sample))
+    return max(1, min(fitting, wanted))

@@ -1,0 +1,157 @@
+"""The gradient probe: back-propagates from one unit to the input, sample by sample.
+
+A gradient of 1 is put at one unit, 0 elsewhere, and taken back to the input
+(Luo, Li, Urtasun and Zemel 2016, section 2). Only the unit's own field is computed
+(`cone`), in batches, by one compiled function that keeps running sums on the device
+(`accumulating`). The user's model is only called, never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+
+from keras_erf.definitions import Definition
+from keras_erf.errors import BackendError
+from keras_erf.fields.theoretical import Rules, locate
+from keras_erf.graph import build_graph
+from keras_erf.measuring.loop import fingerprint, measure
+from keras_erf.measuring.precision import in_full_precision
+from keras_erf.measuring.settings import Settings
+from keras_erf.progress import Progress, shown
+from keras_erf.results.effective import EffectiveReceptiveField
+
+__all__ = ["probe"]
+
+
+def probe(
+    model: Any,
+    layer: Any = None,
+    *,
+    unit: tuple[int, ...] | Literal["center"] = "center",
+    inputs: Any = "normal",
+    samples: int | None = None,
+    tolerance: float | None = None,
+    definition: str | Definition = "luo2016",
+    batch_size: int | None = None,
+    seed: int = 0,
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    cone: bool = True,
+    training: bool = False,
+    grid: Sequence[int] | None = None,
+    rules: Rules | None = None,
+    progress: bool | Progress | None = None,
+) -> EffectiveReceptiveField:
+    """Measures the effective receptive field of one unit of a layer.
+
+    Examples:
+        >>> model = keras_erf.zoo.load("cifar_resnet14")
+        >>> images = np.random.default_rng(0).normal(size=(32, 32, 32, 3))  # yours
+        >>> result = keras_erf.probe(model, "stage2_block2_out", inputs=images)
+        >>> print(f"{result.size:.0f} px of {result.trf_size:.0f} px, {result.count} samples")
+        12 px of 25 px, 32 samples
+
+    Args:
+        model: A Functional or Sequential Keras model, on the TensorFlow backend.
+        layer: As in `receptive_field`: `None` is the last layer with spatial axes.
+        unit: Index of the unit, or `"center"`: the unit whose field's centre is
+            nearest the input's centre.
+        inputs: `"normal"`, `"uniform"` or `"zeros"`; an array of shape
+            `(samples, *input shape)`, or a list or dict of them for several
+            inputs; a `tf.data.Dataset`; an `ImageFolder` or the path of one; a
+            dict of any of these, one for each input.
+        samples: Number of samples; `None` takes all of an array, and 64 of
+            anything else. Fewer are used where `inputs` holds fewer. A unit that
+            is an affine function of the input needs one, and gets one.
+        tolerance: Stops as soon as the 95 % interval of the size lies within
+            this share of the size, to either side (0.02 is 2 %); `samples` is
+            then the most there may be, 4096 if `None`. `stopped_by` of the result
+            tells which of the two it was.
+        definition: Name of a definition, or a `Definition`; see `DEFINITIONS`.
+        batch_size: Samples per batch; `None` chooses by memory. A model of fixed batch
+            size takes no other.
+        seed: Seed of noise, of the order of image files and of random layers.
+        input: Name of the input the map is over; `None` is the first.
+        input_shape: Spatial sizes for the inputs, without batch and channels.
+            `None` keeps the model's; where they are undefined, those of an
+            array are taken, or sizes large enough for the field.
+        cone: Whether to compute no more than the unit's own field, which gives the
+            same gradients at a fraction of the cost; `False` runs the whole input.
+        training: Whether layers run in training mode (dropout active). No
+            statistics are updated. Refused where a batch normalisation that is
+            not frozen lies on the way: by the statistics of the batch a unit
+            depends on every pixel of every sample, and has no field of its own.
+        grid: Rows and columns of a layer of tokens, as in `receptive_field`.
+        rules: Rules for unknown layers, as in `receptive_field`.
+        progress: `True` shows a bar; a function is called with the number of
+            samples done and wanted.
+
+    Returns:
+        An `EffectiveReceptiveField`. Models of half precision are measured in
+        float32, on a copy.
+
+    Raises:
+        InvalidInputError: An argument does not fit the model.
+        UnknownLayerError: `layer` is not in the model.
+        UnsupportedLayerError: No rule tells the field of a layer on the way.
+        GradientError: The gradient is zero for every sample, overflows or
+            underflows, or the model cannot be run; the layer that is to blame is
+            named.
+        BackendError: Keras does not run on TensorFlow.
+    """
+    check_backend()
+    settings = Settings(
+        inputs=inputs,
+        samples=samples,
+        tolerance=tolerance,
+        definition=definition,
+        batch_size=batch_size,
+        seed=seed,
+        cone=cone,
+        training=training,
+    )
+    # Found in the user's model, whose layers and tensors may be what names it.
+    tensor = None if layer is None else build_graph(model).find(layer)
+    ready = in_full_precision(model)
+    if input_shape is None:
+        input_shape = shape_of_data(ready, input, inputs)
+    target = locate(
+        ready,
+        tensor=tensor,
+        unit=unit,
+        input=input,
+        input_shape=input_shape,
+        grid=grid,
+        rules=rules,
+    )
+    with shown(progress, f"Probing {target.receptive_field.layer}") as report:
+        (result,) = measure([target], settings, weights=fingerprint(model), report=report)
+    return result
+
+
+def check_backend() -> None:
+    """Raises a `BackendError` unless Keras runs on TensorFlow."""
+    if keras.config.backend() != "tensorflow":
+        raise BackendError(
+            "Probing needs Keras on TensorFlow: set the environment variable "
+            f"KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
+        )
+
+
+def shape_of_data(model: Any, input: str | None, inputs: Any) -> tuple[int, ...] | None:
+    """Spatial shape for an input that leaves sizes undefined, from the array meant for it."""
+    graph = build_graph(model)
+    number = graph.input_number(input)
+    name, own = graph.tensors[number].name, graph.tensors[number].shape
+    if isinstance(inputs, Mapping):
+        inputs = inputs.get(name)
+    elif isinstance(inputs, (list, tuple)) and len(inputs) == len(graph.inputs) > 1:
+        inputs = inputs[graph.inputs.index(number)]
+    shape = tuple(getattr(inputs, "shape", ()))
+    if None not in own or len(shape) != len(own) + 1:
+        return None
+    sizes = (own[axis] or shape[axis + 1] for axis in graph.spatial_axes(number))
+    return tuple(int(size) for size in sizes)

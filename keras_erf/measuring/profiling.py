@@ -1,0 +1,285 @@
+"""Many layers of a model in one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_erf.definitions import Definition
+from keras_erf.errors import GradientError, InvalidInputError, KerasERFError
+from keras_erf.fields.sizing import maps
+from keras_erf.fields.theoretical import Rules, Target, target_of, tracing_of
+from keras_erf.fields.tracing import Tracing
+from keras_erf.graph import Graph, build_graph
+from keras_erf.measuring.grouping import grouped
+from keras_erf.measuring.loop import fingerprint, measure
+from keras_erf.measuring.precision import in_full_precision
+from keras_erf.measuring.probing import check_backend, shape_of_data
+from keras_erf.measuring.resuming import Store
+from keras_erf.measuring.settings import Settings
+from keras_erf.progress import Progress, shown
+from keras_erf.results.effective import EffectiveReceptiveField
+
+__all__ = ["Profile", "depths_of", "edges_of", "numbers_of", "profile", "targets_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Effective receptive fields of many layers of one model.
+
+    Args:
+        results: One result per layer, in the order of the graph.
+        depths: Of each layer, the number of calls on the longest way from the input to it.
+        skipped: Pairs of a layer and the reason why it has no result.
+        edges: Pairs of places in `results`, from a layer to one that depends on it by
+            a way of the graph without another of them.
+    """
+
+    results: tuple[EffectiveReceptiveField, ...]
+    depths: tuple[int, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    edges: tuple[tuple[int, int], ...] = ()
+
+    @cached_property
+    def frame(self) -> Any:
+        """A `pandas.DataFrame` with one row per layer; lengths in input pixels.
+
+        Its columns are `layer`, `depth`, `trf_size`, `erf_size`, `erf_size_error`,
+        `ratio`, `ratio_error`, `sigma`, `r_squared`, `samples`, `dead` and `status`.
+        `trf_size` and `sigma` are geometric means over the axes, `r_squared` and
+        `sigma` those of the fitted Gaussian.
+        """
+        import pandas as pd
+
+        rows = []
+        for one, depth in zip(self.results, self.depths, strict=True):
+            figures = one.summary()
+            rows.append(
+                {
+                    "layer": one.layer,
+                    "depth": depth,
+                    "trf_size": one.trf_size,
+                    "erf_size": figures["erf_size"],
+                    "erf_size_error": figures["erf_size_error"],
+                    "ratio": figures["ratio"],
+                    "ratio_error": figures["ratio_error"],
+                    "sigma": float(np.exp(np.mean(np.log(figures["sigma"])))),
+                    "r_squared": figures["r_squared"],
+                    "samples": figures["samples"],
+                    "dead": figures["dead"],
+                    "status": figures["status"],
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def __getitem__(self, layer: str) -> EffectiveReceptiveField:
+        """The result of a layer, by its name."""
+        for one in self.results:
+            if one.layer == layer:
+                return one
+        raise KeyError(layer)
+
+    def __repr__(self) -> str:
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"<Profile of {len(self.results)} layers{skipped}>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: sizes over depth, and the table."""
+        from keras_erf.plotting.cards import profile_card
+
+        return profile_card(self)
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draws sizes over depth; see `keras_erf.plotting.plot_profile`. Returns `Axes`."""
+        from keras_erf import plotting
+
+        return plotting.plot_profile(self, ax=ax, **options)
+
+
+def profile(
+    model: Any,
+    layers: Iterable[Any] | None = None,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    unit: tuple[int, ...] | Literal["center"] = "center",
+    inputs: Any = "normal",
+    samples: int | None = None,
+    tolerance: float | None = None,
+    definition: str | Definition = "luo2016",
+    batch_size: int | None = None,
+    seed: int = 0,
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    cone: bool = True,
+    training: bool = False,
+    rules: Rules | None = None,
+    progress: bool | Progress | None = None,
+) -> Profile:
+    """Measures the effective receptive field of every layer with spatial axes, or of some.
+
+    Layers whose fields overlap enough share the pass forwards, and all see the
+    same samples: each layer's result is that of `probe` with the same seed.
+
+    Examples:
+        >>> model = keras_erf.zoo.load("cifar_resnet14")
+        >>> layers = ["stage1_block2_out", "stage2_block2_out"]
+        >>> profile = keras_erf.profile(model, layers, samples=16)
+        >>> print(profile.frame[["layer", "depth", "trf_size"]].to_string(index=False))
+                    layer  depth  trf_size
+        stage1_block2_out     17      11.0
+        stage2_block2_out     32      25.0
+        >>> profile["stage2_block2_out"].ratio < profile["stage1_block2_out"].ratio
+        True
+
+    Args:
+        model: A Functional or Sequential Keras model, on the TensorFlow backend.
+        layers: Layers as in `receptive_field`; `None` is every layer that has
+            more than one position.
+        path: A folder that keeps the results as they come. Called again with the
+            same arguments, after an interruption say, what is there is read and
+            not measured again.
+        unit: As in `probe`, of each layer.
+        inputs: As in `probe`.
+        samples: As in `probe`, for each layer.
+        tolerance: As in `probe`; layers measured together go on until all are there.
+        definition: As in `probe`.
+        batch_size: As in `probe`.
+        seed: As in `probe`.
+        input: As in `probe`.
+        input_shape: As in `probe`; one size for all layers.
+        cone: As in `probe`.
+        training: As in `probe`.
+        rules: As in `probe`.
+        progress: `True` shows a bar; a function is called with the number of
+            layers done and wanted.
+
+    Returns:
+        A `Profile`. Layers that cannot be measured are listed in its `skipped`.
+
+    Raises:
+        InvalidInputError: An argument does not fit the model, or `path` holds a
+            profile of something else.
+        UnknownLayerError: One of `layers` is not in the model.
+        UnsupportedLayerError: No rule tells the field of a layer on the way.
+        GradientError: No layer at all can be measured; the reason is that of the first.
+        BackendError: Keras does not run on TensorFlow.
+    """
+    check_backend()
+    settings = Settings(
+        inputs=inputs,
+        samples=samples,
+        tolerance=tolerance,
+        definition=definition,
+        batch_size=batch_size,
+        seed=seed,
+        cone=cone,
+        training=training,
+    )
+    graph = build_graph(model)
+    chosen = None if layers is None else numbers_of(graph, layers)
+    ready = in_full_precision(model)
+    if input_shape is None:
+        input_shape = shape_of_data(ready, input, inputs)
+    tracing = tracing_of(ready, input=input, input_shape=input_shape, rules=rules)
+    targets, skipped = targets_of(tracing, chosen, unit)
+    weights = fingerprint(model)
+    store = None if path is None else Store(Path(path), tracing.graph, weights, settings)
+    with shown(progress, f"Profiling {graph.name}") as report:
+        found, failed = _measured(targets, settings, weights, store, report)
+    if not found and failed:
+        raise next(iter(failed.values()))
+    skipped += [(targets[number].receptive_field.layer, str(failed[number])) for number in failed]
+    depths = depths_of(tracing.graph)
+    tensors = [targets[number].tensor for number in sorted(found)]
+    return Profile(
+        results=tuple(found[number] for number in sorted(found)),
+        depths=tuple(depths[tensor] for tensor in tensors),
+        skipped=tuple(skipped),
+        edges=edges_of(tracing.graph, tensors),
+    )
+
+
+def targets_of(
+    tracing: Tracing, chosen: Sequence[int] | None, unit: tuple[int, ...] | Literal["center"]
+) -> tuple[list[Target], list[tuple[str, str]]]:
+    """A unit of each of some tensors, or of every map; of maps without one the reason why."""
+    targets, skipped = [], []
+    for tensor in maps(tracing) if chosen is None else chosen:
+        try:
+            targets.append(target_of(tracing, tensor, unit=unit))
+        except KerasERFError as error:
+            if chosen is not None:
+                raise
+            skipped.append((tracing.graph.tensors[tensor].name, str(error)))
+    return targets, skipped
+
+
+def _measured(
+    targets: Sequence[Target],
+    settings: Settings,
+    weights: str,
+    store: Store | None,
+    report: Progress,
+) -> tuple[dict[int, EffectiveReceptiveField], dict[int, GradientError]]:
+    """Results of units by their places in the list, and why others have none."""
+    places = {id(one): place for place, one in enumerate(targets)}
+    kept = {place: store.read(one) for place, one in enumerate(targets)} if store else {}
+    found = {place: one for place, one in kept.items() if one is not None}
+    failed: dict[int, GradientError] = {}
+    groups = grouped([one for one in targets if places[id(one)] not in found], settings)
+    report(len(found), len(targets))
+    while groups:
+        group = groups.pop(0)
+        try:
+            results = measure(group, settings, weights=weights)
+        except GradientError as error:
+            if len(group) > 1:
+                # One of them; the others are not to suffer for it.
+                groups = [[one] for one in group] + groups
+                continue
+            failed[places[id(group[0])]], results = error, []
+        for one, result in zip(group, results, strict=False):
+            found[places[id(one)]] = result
+            if store:
+                store.write(one, result)
+        report(len(found) + len(failed), len(targets))
+    return found, failed
+
+
+def numbers_of(graph: Graph, layers: Iterable[Any]) -> list[int]:
+    """Tensors' numbers of the layers that were asked for, in the order of the graph."""
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        raise InvalidInputError(f"`layers` must be a list of layers. Received: layers={layers!r}")
+    numbers = sorted({graph.find(one) for one in layers})
+    if not numbers:
+        raise InvalidInputError("`layers` must name at least one layer. Received: none")
+    return numbers
+
+
+def depths_of(graph: Graph) -> dict[int, int]:
+    """For each tensor, the number of calls on the longest way to it."""
+    depths = dict.fromkeys(graph.inputs, 0)
+    for node in graph.nodes:
+        depth = 1 + max((depths[number] for number in node.inputs), default=0)
+        depths.update(dict.fromkeys(node.outputs, depth))
+    return depths
+
+
+def edges_of(graph: Graph, tensors: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Pairs of places in `tensors`, from each to those that depend on it past no other of them."""
+    places = {tensor: place for place, tensor in enumerate(tensors)}
+    # Of each tensor the nearest of ours: itself, or those of the calls it comes from.
+    nearest: dict[int, set[int]] = {}
+    edges = set()
+    for node in graph.nodes:
+        before = set().union(*(nearest.get(number, set()) for number in node.inputs))
+        for output in node.outputs:
+            edges |= {(place, places[output]) for place in before if output in places}
+            nearest[output] = {places[output]} if output in places else before
+    return tuple(sorted(edges))

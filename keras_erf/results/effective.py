@@ -1,0 +1,407 @@
+"""The result of a probe: a map of impact with its errors, and how it was obtained."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from keras_erf import analysis
+from keras_erf.algebra.geometry import Box, ReceptiveField
+from keras_erf.definitions import Definition
+from keras_erf.errors import InvalidInputError
+from keras_erf.results.estimating import FIGURES, Figures
+from keras_erf.results.framing import clipped_box, hull, reframed, whole_box
+from keras_erf.results.merging import merged_provenance
+from keras_erf.results.storing import plain, read_result, write_result
+
+__all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
+
+# Samples are dealt to this many blocks in turn; the spread between blocks gives the errors.
+BLOCKS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class EffectiveReceptiveField:
+    """Effective receptive field of one unit: the impact of every input pixel on it.
+
+    Lengths are input pixels, coordinates pixel indices of the input. Figures are
+    about the unit's own field, whose centre need not be the image's. Sums are kept
+    over the part of the input that the unit sees, so that memory, and the cost of
+    every figure, follow the field; only maps, masks and pictures are as large as
+    the input, and made when asked for. What was computed once is kept.
+
+    Args:
+        block_sums: Sum of the samples' maps in each block, shape
+            `(blocks, *shape of the part)`, float64.
+        block_counts: Number of samples in each block.
+        dead_count: Number of samples whose gradient was zero everywhere.
+        receptive_field: Theoretical field of the unit.
+        definition: What was measured.
+        provenance: How: model, weights' fingerprint, inputs, seed, versions.
+        part: The pixels `block_sums` are over, `(start, stop)` per spatial axis of
+            the input; outside of them the map is zero. `None` is the whole input.
+        linear: Whether the unit is an affine function of the input: then one
+            sample's map is that of every sample, and no figure has an error.
+    """
+
+    block_sums: np.ndarray = field(repr=False)
+    block_counts: np.ndarray = field(repr=False)
+    dead_count: int
+    receptive_field: ReceptiveField
+    definition: Definition
+    provenance: Mapping[str, Any]
+    part: Box | None = None
+    linear: bool = False
+
+    @cached_property
+    def map(self) -> np.ndarray:
+        """Mean map over the samples, float64, with the input's spatial shape."""
+        return reframed(self._figures.map, self._part, self._whole)
+
+    @cached_property
+    def standard_error(self) -> np.ndarray:
+        """Standard error of each pixel of `map`; NaN for a single sample, 0 for a linear unit."""
+        error = self._figures.standard_error
+        # Where no sample has impact the error is 0, but with one sample nothing is known.
+        if np.isnan(error).all():
+            return np.full(self.receptive_field.input_size, np.nan)
+        return reframed(error, self._part, self._whole)
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return int(self.block_counts.sum())
+
+    @property
+    def dead(self) -> float:
+        """Share of the samples whose gradient was zero everywhere."""
+        return self.dead_count / self.count
+
+    @property
+    def constant(self) -> bool:
+        """Whether all samples gave one map, but for rounding: then there is no error to speak of.
+
+        The gradient of a net without activations, say, does not depend on the input.
+        """
+        return self._figures.constant
+
+    @property
+    def stopped_by(self) -> str:
+        """What ended the last run: `"samples"`, `"tolerance"`, `"inputs"` or `"linear"`."""
+        return str(self.provenance["runs"][-1].get("stopped_by", "samples"))
+
+    @property
+    def expected(self) -> str | None:
+        """Of which weights it is expected (`"random"` or `"given"`); `None` if it was measured."""
+        about = self.provenance.get("expected")
+        return None if about is None else str(about["weights"])
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer."""
+        return self.receptive_field.layer
+
+    @property
+    def unit(self) -> tuple[int, ...]:
+        """Index of the unit in the layer's map."""
+        return self.receptive_field.unit
+
+    @property
+    def trf_size(self) -> float:
+        """Size of the theoretical field: the geometric mean of its sides, in pixels."""
+        sides = self.receptive_field.size
+        return float(math.prod(sides) ** (1 / len(sides)))
+
+    @property
+    def size(self) -> float:
+        """ERF size by the paper's rule: root of the number of pixels above 4.55 % of the peak."""
+        return self._figures.size
+
+    @property
+    def size_error(self) -> float:
+        """Standard error of `size`; see `estimate`."""
+        return float(self._figures.error("size"))
+
+    @property
+    def ratio(self) -> float:
+        """`size` over the theoretical field's size, `trf_size`."""
+        return self.size / self.trf_size
+
+    @property
+    def ratio_error(self) -> float:
+        """Standard error of `ratio`; see `estimate`."""
+        return float(self._figures.error("ratio"))
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Spread of the fitted Gaussian along each axis, shape `(d,)`; NaN if there is none."""
+        return self._figures.sigma
+
+    @property
+    def sigma_error(self) -> np.ndarray:
+        """Standard error of `sigma`, shape `(d,)`; see `estimate`."""
+        return np.asarray(self._figures.error("sigma"))
+
+    def estimate(self, figure: str, *, level: float = 0.95) -> analysis.Estimate:
+        """A figure with its standard error and a confidence interval.
+
+        The interval is for the long-run value: the figure of the mean map of
+        infinitely many samples of this unit. It is `centre -+ t error`, with
+        Student's quantile `t` of one degree of freedom fewer than there are
+        blocks that hold samples (15 from 16 samples on), and reaches to the
+        figure itself where that lies outside.
+
+        Smooth figures have the error of the jackknife over blocks, and for
+        centre the figure less its bias by the jackknife: noise lowers R², by
+        more than its error. Sizes are counts of pixels, which move in steps:
+        theirs come from balanced replicates, and the centre of `size` and
+        `ratio` lets for the peak, a largest value, being too high.
+
+        Intervals of sizes cover less often where, within its noise, the map of
+        the long run has many pixels just above the threshold and few below, or
+        the other way round: then the count of the long run is no typical one.
+
+        Args:
+            figure: `"size"`, `"ratio"`, `"mass_size"`, `"sigma"`, `"r_squared"`,
+                `"centroid"`, `"offset"`, or of the moments `"mass"`,
+                `"covariance"`, `"kurtosis"`; as in `compare` and `moments`.
+            level: Probability of the interval to cover, between 0 and 1.
+
+        Returns:
+            An `analysis.Estimate`; arrays with one entry per axis for sigma,
+            centroid, offset and kurtosis. Error and interval are NaN for a
+            single sample, the error 0 where all samples gave one map.
+
+        Raises:
+            InvalidInputError: There is no such figure, or `level` is out of range.
+
+        Reference:
+            `analysis.jackknife`; `analysis.counting` on the replicates; Tukey,
+            "Bias and confidence in not-quite large samples", Ann. Math. Statist.
+            29 (1958), 614, for Student's quantile.
+        """
+        if figure not in FIGURES:
+            raise InvalidInputError(
+                f"`figure` must be one of {', '.join(FIGURES)}. Received: figure={figure!r}"
+            )
+        return self._figures.estimate(figure, level)
+
+    def moments(self) -> analysis.Moments:
+        """Centroid, covariance and excess kurtosis of the map."""
+        return self._figures.moments
+
+    def gaussian(self) -> analysis.GaussianFit:
+        """Least-squares Gaussian over the pixels the theoretical field spans.
+
+        Raises:
+            InvalidInputError: No Gaussian can be fitted: the map is flat, or has too few pixels.
+        """
+        # A fit that failed is tried again, for its reason.
+        return self._figures.fit or self._figures.fitted()
+
+    def region(self, rule: str = "threshold", **options: Any) -> analysis.Region:
+        """The 2-sigma region.
+
+        Args:
+            rule: `"threshold"`, the paper's (pixels above 4.55 % of the peak, or
+                with `reference="center"` of the field's centre), or `"mass"`,
+                the fewest pixels that hold 95.45 % of the map.
+            **options: As `analysis.threshold_region` and `analysis.mass_region`.
+        """
+        if rule == "threshold":
+            if options.get("reference") == "center":
+                # The centre may lie outside of the part, in the input or beyond it.
+                options.setdefault("center", self.receptive_field.center())
+                return analysis.threshold_region(self.map, **options)
+            return self._placed(analysis.threshold_region(self._figures.map, **options))
+        if rule == "mass":
+            return self._placed(analysis.mass_region(self._figures.map, **options))
+        raise InvalidInputError(f"`rule` must be 'threshold' or 'mass'. Received: rule={rule!r}")
+
+    def area_ratio(self, share: float, *, scale_free: bool = True) -> analysis.AreaRatio:
+        """Share of the input that holds a `share` of the map, as a square about the field's centre.
+
+        Args:
+            share: Between 0 and 1.
+            scale_free: `True` weighs the map itself; `False` is RepLKNet's published
+                measure of log10(map + 1), about the input's middle pixel, which
+                depends on the map's amplitude and has no answer for some inputs.
+        """
+        where: Any = {
+            "start": [start for start, _ in self._part],
+            "shape": self.receptive_field.input_size,
+        }
+        if scale_free:
+            center = self.receptive_field.center()
+            return analysis.mass_area(self._figures.map, share, center=center, **where)
+        return analysis.high_contribution_area(self._figures.map, share, **where)
+
+    def compare(self) -> analysis.Comparison:
+        """The figures beside the theoretical field's."""
+        figures = self._figures
+        centroid = figures.moments.centroid
+        return analysis.Comparison(
+            erf_size=self.size,
+            mass_size=figures.mass_size,
+            trf_size=tuple(self.receptive_field.size),
+            ratio=self.ratio,
+            sigma=tuple(figures.sigma.tolist()),
+            r_squared=figures.r_squared,
+            centroid=tuple(centroid.tolist()),
+            offset=tuple((centroid - figures.center).tolist()),
+        )
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draws the map; see `keras_erf.plotting.plot_map`. Returns matplotlib `Axes`."""
+        from keras_erf import plotting
+
+        return plotting.plot_map(self, ax=ax, **options)
+
+    def summary(self) -> dict[str, Any]:
+        """All figures and their errors by name, as plain numbers, strings and lists."""
+        compared, field_ = self.compare(), self.receptive_field
+        figures = {}
+        for figure in ("size", "mass_size", "ratio", "sigma", "r_squared", "centroid", "offset"):
+            name = "erf_size" if figure == "size" else figure
+            figures[name] = _listed(getattr(compared, name))
+            figures[f"{name}_error"] = _listed(self._figures.error(figure))
+        return {
+            "layer": self.layer,
+            "unit": list(self.unit),
+            "status": field_.status,
+            "trf_size": list(field_.size),
+            "trf_stride": [plain(stride) for stride in field_.stride],
+            "trf_center": list(field_.center()),
+            **figures,
+            "samples": self.count,
+            "dead": self.dead,
+            "definition": self.definition.name,
+        }
+
+    def to_frame(self) -> Any:
+        """A `pandas.DataFrame` with one row: the `summary`."""
+        import pandas as pd
+
+        return pd.DataFrame([self.summary()])
+
+    def merge(self, other: EffectiveReceptiveField) -> EffectiveReceptiveField:
+        """The result of both probes together, as if made in one.
+
+        Args:
+            other: A result of the same unit, from other samples. Noise of one seed is
+                refused; whether arrays or images repeat is the caller's to know.
+
+        Raises:
+            InvalidInputError: The results are of different things, or the same samples.
+        """
+        if not isinstance(other, EffectiveReceptiveField):
+            raise InvalidInputError(
+                "`other` must be an `EffectiveReceptiveField`. "
+                f"Received: other of type {type(other).__name__}"
+            )
+        provenance = merged_provenance(
+            self.provenance,
+            other.provenance,
+            [
+                ("field", self.receptive_field, other.receptive_field),
+                ("definition", self.definition, other.definition),
+                ("number of blocks", len(self.block_counts), len(other.block_counts)),
+            ],
+        )
+        part = hull(self._part, other._part)
+        mine, theirs = (reframed(one.block_sums, one._part, part) for one in (self, other))
+        return EffectiveReceptiveField(
+            block_sums=mine + theirs,
+            block_counts=self.block_counts + other.block_counts,
+            dead_count=self.dead_count + other.dead_count,
+            receptive_field=self.receptive_field,
+            definition=self.definition,
+            provenance=provenance,
+            part=None if part == self._whole else part,
+            linear=self.linear and other.linear,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the result to an `.npz` file, whole or not at all; `keras_erf.load` reads it.
+
+        The theoretical field is kept for this unit alone, without its support mask.
+
+        Raises:
+            InvalidInputError: The file cannot be written.
+        """
+        write_result(path, **{one.name: getattr(self, one.name) for one in fields(self)})
+
+    def __repr__(self) -> str:
+        field_ = self.receptive_field
+        # One sample tells nothing of its spread, and equal ones have none.
+        known = not (self.constant or math.isnan(self.size_error))
+        error = f" +- {self.size_error:.1f}" if known else ""
+        samples = "1 sample" if self.count == 1 else f"{self.count} samples"
+        note = " (linear)" if self.linear else ""
+        if self.expected is not None:
+            samples, note = f"expected of {self.expected} weights", ""
+        return (
+            f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size {self.size:.1f}{error} "
+            f"px{note} of {'x'.join(map(str, field_.size))} px "
+            f"({100 * self.ratio:.0f} %), {self.definition.name}, {samples}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the map, small, beside its figures."""
+        from keras_erf.plotting.cards import result_card
+
+        return result_card(self)
+
+    @property
+    def _whole(self) -> Box:
+        return whole_box(self.receptive_field.input_size)
+
+    @property
+    def _part(self) -> Box:
+        return self._whole if self.part is None else self.part
+
+    @cached_property
+    def _figures(self) -> Figures:
+        field_ = self.receptive_field
+        return Figures(
+            block_sums=self.block_sums,
+            block_counts=self.block_counts,
+            part=self._part,
+            frame=clipped_box(field_.box(), field_.input_size),
+            center=field_.center(),
+            trf_size=self.trf_size,
+            normalized=self.definition.normalized,
+            linear=self.linear,
+        )
+
+    def _placed(self, region: analysis.Region) -> analysis.Region:
+        """A region of the part as one of the whole input."""
+        return replace(region, mask=reframed(region.mask, self._part, self._whole))
+
+
+def _listed(figure: Any) -> Any:
+    return figure if isinstance(figure, float) else list(map(float, figure))
+
+
+def load(path: str | os.PathLike[str]) -> EffectiveReceptiveField:
+    """Reads a result that `EffectiveReceptiveField.save` wrote.
+
+    Examples:
+        >>> result = keras_erf.expected(keras_erf.zoo.build("plain", depth=4))
+        >>> result.save("plain.npz")
+        >>> keras_erf.load("plain.npz").size == result.size
+        True
+
+    Args:
+        path: The `.npz` file. Nothing in it is executed.
+
+    Raises:
+        InvalidInputError: The file is missing, or no such result.
+    """
+    return EffectiveReceptiveField(**read_result(path))

@@ -1,0 +1,225 @@
+"""The figures of a mean map that is kept over a part of its input, and their errors.
+
+All work is done on the part: cost and memory follow the unit's field, not the
+image. Every figure and every spread is computed when first asked for, once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_erf import analysis
+from keras_erf.algebra.geometry import Box
+from keras_erf.analysis.counting import mass_size_spread, size_spread
+from keras_erf.analysis.estimates import Estimate, Spread, estimate
+from keras_erf.analysis.jackknife import checked_blocks
+from keras_erf.analysis.spreads import bell_spreads, moment_spreads
+from keras_erf.errors import InvalidInputError
+from keras_erf.results.framing import reframed
+
+__all__ = ["FIGURES", "Figures"]
+
+# Shares of the peak that gradients in single precision may differ by.
+ROUNDING = 1e-6
+
+
+class Figure(NamedTuple):
+    """Where a figure and its spread are found, and the values it can have."""
+
+    value: Callable[[Figures], Any]
+    spread: Callable[[Figures], Spread]
+    least: float = -math.inf
+    most: float = math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """Block sums over a part of the input, and all that follows from them.
+
+    Args:
+        block_sums: Sum of the samples' maps in each block, shape `(blocks, *part's shape)`.
+        block_counts: Number of samples in each block.
+        part: `(start, stop)` per axis, in pixels of the input.
+        frame: The pixels a Gaussian is fitted to, likewise; inside of the input.
+        center: Centre of the theoretical field, one coordinate per axis.
+        trf_size: Size of the theoretical field, in pixels.
+        normalized: Whether the map is divided by its sum.
+        linear: Whether one sample's map is that of every sample.
+    """
+
+    block_sums: np.ndarray
+    block_counts: np.ndarray
+    part: Box
+    frame: Box
+    center: tuple[float, ...]
+    trf_size: float
+    normalized: bool
+    linear: bool
+
+    @cached_property
+    def map(self) -> np.ndarray:
+        """Mean map over the part."""
+        return self._scaled(self.block_sums.sum(axis=0) / self.block_counts.sum())
+
+    @cached_property
+    def standard_error(self) -> np.ndarray:
+        """Standard error of each pixel of `map`; NaN for a single sample, 0 for a linear unit."""
+        if self.linear:
+            return np.zeros_like(self.map)
+        return np.asarray(analysis.jackknife(self.block_sums, self.block_counts, self._scaled)[1])
+
+    @cached_property
+    def constant(self) -> bool:
+        """Whether all samples gave one map, but for rounding."""
+        if self.linear:
+            return True
+        error, peak = self.standard_error, np.abs(self.map).max()
+        return bool(np.isfinite(error).all() and error.max() <= ROUNDING * peak)
+
+    @cached_property
+    def moments(self) -> analysis.Moments:
+        """Moments of the map, in coordinates of the input."""
+        found = analysis.moments(self.map)
+        centroid = found.centroid + _start(self.part)
+        return replace(found, centroid=centroid, about=centroid)
+
+    @cached_property
+    def fit(self) -> analysis.GaussianFit | None:
+        """Gaussian over the frame, in coordinates of the input; `None` if none can be fitted."""
+        try:
+            return self.fitted()
+        except InvalidInputError:
+            return None
+
+    def fitted(self) -> analysis.GaussianFit:
+        """As `fit`, but raises where there is none."""
+        found = analysis.fit_gaussian(reframed(self.map, self.part, self.frame))
+        return replace(found, center=found.center + _start(self.frame))
+
+    def spread(self, figure: str) -> Spread:
+        """A figure of `FIGURES` with the centre of its interval and its standard error."""
+        if self.constant:
+            value = np.asarray(FIGURES[figure].value(self), dtype=np.float64)
+            return Spread(value, value, np.where(np.isnan(value), np.nan, 0.0))
+        return FIGURES[figure].spread(self)
+
+    def error(self, figure: str) -> Any:
+        """Standard error of a figure; NaN for a single sample, 0 for a constant map."""
+        error = np.asarray(self.spread(figure).error, dtype=np.float64)
+        return error if error.ndim else float(error)
+
+    def estimate(self, figure: str, level: float) -> Estimate:
+        """A figure with its error and the interval that covers at `level`."""
+        return estimate(
+            self.spread(figure),
+            degrees=len(self._held[1]) - 1,
+            level=level,
+            least=FIGURES[figure].least,
+            most=FIGURES[figure].most,
+        )
+
+    @cached_property
+    def size(self) -> float:
+        """Size by the paper's rule."""
+        return analysis.erf_size(self.map)
+
+    @cached_property
+    def mass_size(self) -> float:
+        """Size of the region that holds 95.45 % of the map."""
+        return analysis.mass_region(self.map).size
+
+    @cached_property
+    def sigma(self) -> np.ndarray:
+        """Spread of the fitted Gaussian along each axis; NaN if there is none."""
+        return np.full(self.map.ndim, np.nan) if self.fit is None else self.fit.sigma
+
+    @property
+    def r_squared(self) -> float:
+        """Share of the map's variance that the Gaussian explains; NaN if there is none."""
+        return math.nan if self.fit is None else self.fit.r_squared
+
+    @cached_property
+    def size_spread(self) -> Spread:
+        """Spread of `size`."""
+        return size_spread(*self._held)
+
+    @cached_property
+    def ratio_spread(self) -> Spread:
+        """Spread of `size` over the theoretical one."""
+        return Spread(*(np.asarray(one) / self.trf_size for one in self.size_spread))
+
+    @cached_property
+    def mass_size_spread(self) -> Spread:
+        """Spread of `mass_size`."""
+        return mass_size_spread(*self._held)
+
+    @cached_property
+    def bell_spreads(self) -> Mapping[str, Spread]:
+        """Spreads of `sigma` and `r_squared`."""
+        if self.fit is None:
+            return {"sigma": Spread(*[self.sigma] * 3), "r_squared": Spread(*[math.nan] * 3)}
+        sums, counts = self._held
+        # Sums are neither normalized nor placed.
+        scale = np.abs(sums.sum(axis=0)).max() / counts.sum() / np.abs(self.map).max()
+        local = replace(
+            self.fit,
+            amplitude=float(self.fit.amplitude * scale),
+            center=self.fit.center - _start(self.frame),
+        )
+        return bell_spreads(local, reframed(sums, self.part, self.frame), counts)
+
+    @cached_property
+    def moment_spreads(self) -> Mapping[str, Spread]:
+        """Spreads of what `moments` has, and of the centroid's offset from the field's centre."""
+        found = moment_spreads(*self._held, self._scaled)
+        local = found["centroid"]
+        offset = _start(self.part) - np.array(self.center)
+        return {
+            **found,
+            "centroid": _moved(local, _start(self.part)),
+            "offset": _moved(local, offset),
+        }
+
+    @cached_property
+    def _held(self) -> tuple[np.ndarray, np.ndarray]:
+        return checked_blocks(self.block_sums, self.block_counts)
+
+    def _scaled(self, mean: np.ndarray) -> np.ndarray:
+        if not self.normalized:
+            return mean
+        if not mean.any():
+            # The jackknife may leave out the only block that saw anything.
+            raise InvalidInputError("`map` must not be zero to be normalized. Received: zeros")
+        return mean / mean.sum()
+
+
+FIGURES: Mapping[str, Figure] = {
+    "size": Figure(lambda of: of.size, lambda of: of.size_spread, least=0),
+    "ratio": Figure(lambda of: of.size / of.trf_size, lambda of: of.ratio_spread, least=0),
+    "mass_size": Figure(lambda of: of.mass_size, lambda of: of.mass_size_spread, least=0),
+    "sigma": Figure(lambda of: of.sigma, lambda of: of.bell_spreads["sigma"], least=0),
+    "r_squared": Figure(lambda of: of.r_squared, lambda of: of.bell_spreads["r_squared"], most=1),
+    "centroid": Figure(lambda of: of.moments.centroid, lambda of: of.moment_spreads["centroid"]),
+    "offset": Figure(
+        lambda of: of.moments.centroid - of.center, lambda of: of.moment_spreads["offset"]
+    ),
+    "mass": Figure(lambda of: of.moments.mass, lambda of: of.moment_spreads["mass"], least=0),
+    "covariance": Figure(
+        lambda of: of.moments.covariance, lambda of: of.moment_spreads["covariance"]
+    ),
+    "kurtosis": Figure(lambda of: of.moments.kurtosis, lambda of: of.moment_spreads["kurtosis"]),
+}
+
+
+def _moved(spread: Spread, by: np.ndarray) -> Spread:
+    return Spread(np.add(spread.value, by), np.add(spread.centre, by), spread.error)
+
+
+def _start(box: Box) -> np.ndarray:
+    return np.array([start for start, _ in box])

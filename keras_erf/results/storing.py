@@ -1,0 +1,206 @@
+"""Results in files: plain arrays and text, nothing that could be executed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from keras_erf.algebra.geometry import Box, ReceptiveField
+from keras_erf.definitions import Definition
+from keras_erf.errors import InvalidInputError
+from keras_erf.results.framing import box_shape, clipped_box, whole_box
+from keras_erf.writing import written_whole
+
+__all__ = ["plain", "read_result", "write_result"]
+
+FORMAT = "keras-erf effective receptive field 2"
+MEMBERS = {"about.npy", "block_sums.npy", "block_counts.npy"}
+# What a result may take in memory, at most.
+MOST_BYTES = 4 << 30
+FIELD_TEXTS = ("layer", "input", "status")
+FIELD_INTEGERS = ("unit", "input_size", "output_size", "size", "padding")
+
+
+def write_result(
+    path: str | os.PathLike[str],
+    *,
+    block_sums: np.ndarray,
+    block_counts: np.ndarray,
+    dead_count: int,
+    receptive_field: ReceptiveField,
+    definition: Definition,
+    provenance: Mapping[str, Any],
+    part: Box | None,
+    linear: bool,
+) -> None:
+    """Writes the fields of an `EffectiveReceptiveField` to an `.npz` file, whole or not at all.
+
+    Raises:
+        InvalidInputError: The file cannot be written.
+    """
+    about = {
+        "format": FORMAT,
+        "dead_count": dead_count,
+        "definition": asdict(definition),
+        "provenance": provenance,
+        "part": part,
+        "linear": linear,
+        "receptive_field": {
+            **{name: getattr(receptive_field, name) for name in FIELD_TEXTS + FIELD_INTEGERS},
+            "stride": [str(stride) for stride in receptive_field.stride],
+            "box": receptive_field.box(),
+            "visible": receptive_field.visible(),
+        },
+    }
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(
+            file,
+            about=np.array(json.dumps(about, default=plain)),
+            block_sums=block_sums,
+            block_counts=block_counts,
+        )
+
+
+def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads what `write_result` wrote, and checks that it makes a result.
+
+    Raises:
+        InvalidInputError: The file is missing, or no such result.
+    """
+    try:
+        with open(path, "rb") as raw:
+            _check_archive(raw)
+            with np.load(raw, allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                sums, counts = file["block_sums"], file["block_counts"]
+        if about["format"] != FORMAT:
+            raise ValueError(f"its format is {about['format']!r}")
+        field = _stored_field(about["receptive_field"])
+        part = _stored_part(about["part"], field.input_size)
+        shape = box_shape(whole_box(field.input_size) if part is None else part)
+        if sums.dtype != np.float64 or sums.shape != (len(counts), *shape):
+            raise ValueError(f"its map has shape {sums.shape} and dtype {sums.dtype}")
+        if not (np.isfinite(sums).all() and sums.any()):
+            raise ValueError("its map is zero or not finite")
+        if counts.ndim != 1 or counts.dtype.kind != "i" or counts.min() < 0 or not counts.any():
+            raise ValueError("its counts are no counts")
+        if not isinstance(about["linear"], bool):
+            raise ValueError("whether it is linear is neither true nor false")
+        return {
+            "block_sums": sums,
+            "block_counts": counts,
+            "dead_count": int(about["dead_count"]),
+            "receptive_field": field,
+            "definition": Definition(**about["definition"]),
+            "provenance": dict(about["provenance"]),
+            "part": part,
+            "linear": about["linear"],
+        }
+    except Exception as error:  # A broken or hostile file may fail anywhere.
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        if "pickle" in reason:  # NumPy's own words would tell how to run what is in it.
+            reason = "it is no archive of plain arrays"
+        raise InvalidInputError(
+            "`path` must be an .npz file written by `EffectiveReceptiveField.save`: "
+            f"{reason}. Received: {str(path)!r}"
+        ) from error
+
+
+def _check_archive(raw: BinaryIO) -> None:
+    """Raises unless a file is an archive of the arrays of a result, as large as they say.
+
+    A few bytes can claim any size, and NumPy makes room for what is claimed.
+    """
+    with zipfile.ZipFile(raw) as archive:
+        members = {one.filename: one for one in archive.infolist()}
+        if set(members) != MEMBERS or len(archive.infolist()) != len(MEMBERS):
+            raise ValueError(f"it does not hold {', '.join(sorted(MEMBERS))}, and nothing else")
+        if sum(one.file_size for one in members.values()) > MOST_BYTES:
+            raise ValueError(f"it would take more than {MOST_BYTES >> 30} GiB")
+        for one in members.values():
+            with archive.open(one) as file:
+                version = np.lib.format.read_magic(file)
+                read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                    version, np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(file)
+                # Python's numbers have no end: nothing overflows here.
+                if (
+                    dtype.hasobject
+                    or math.prod(shape) * dtype.itemsize != one.file_size - file.tell()
+                ):
+                    raise ValueError(f"{one.filename} is no array of plain numbers of its size")
+    raw.seek(0)
+
+
+def plain(value: Any) -> Any:
+    """NumPy numbers and fractions as Python's."""
+    if isinstance(value, Fraction):
+        return int(value) if value.denominator == 1 else float(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _stored_part(stored: Any, input_size: tuple[int, ...]) -> Box | None:
+    """The part a file's sums are over; `None` for the whole input."""
+    if stored is None:
+        return None
+    part = tuple((int(start), int(stop)) for start, stop in stored)
+    # An axis too few or too many fails here, one by one.
+    if clipped_box(part, input_size) != part or min(box_shape(part)) < 1:
+        raise ValueError(f"its part {part} does not lie in the input")
+    return part
+
+
+@dataclass(frozen=True)
+class _KnownUnit:
+    """Answers for the one unit a file tells of; see `geometry.Tracer`."""
+
+    unit: tuple[int, ...]
+    known_box: Box
+    known_visible: Box
+
+    def box(self, unit: tuple[int, ...]) -> Box:
+        self._check(unit)
+        return self.known_box
+
+    def visible(self, unit: tuple[int, ...]) -> Box:
+        self._check(unit)
+        return self.known_visible
+
+    def support(self, unit: tuple[int, ...]) -> np.ndarray:
+        raise InvalidInputError(
+            "A result read from a file has no support mask; call keras_erf.receptive_field on the "
+            f"model. Received: unit={unit}"
+        )
+
+    def _check(self, unit: tuple[int, ...]) -> None:
+        if tuple(unit) != self.unit:
+            raise InvalidInputError(
+                f"`unit` must be {self.unit}, the only one a result read from a file knows; call "
+                f"keras_erf.receptive_field on the model. Received: unit={unit}"
+            )
+
+
+def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
+    """The theoretical field a file tells of, for its one unit."""
+    box, visible = (tuple((int(a), int(b)) for a, b in stored[name]) for name in ("box", "visible"))
+    strides = [Fraction(text) for text in stored["stride"]]
+    integers = {name: tuple(int(n) for n in stored[name]) for name in FIELD_INTEGERS}
+    ranks = {len(integers[name]) for name in ("input_size", "size", "padding")}
+    ranks |= {len(box), len(visible), len(strides)}
+    if len(ranks) > 1 or len(integers["unit"]) != len(integers["output_size"]):
+        raise ValueError("its axes do not agree")
+    return ReceptiveField(
+        **{name: str(stored[name]) for name in FIELD_TEXTS},  # type: ignore[arg-type]
+        **integers,  # type: ignore[arg-type]
+        stride=tuple(s if s.denominator != 1 else int(s) for s in strides),
+        tracer=_KnownUnit(integers["unit"], box, visible),
+    )

@@ -1,0 +1,1 @@
+"""Inputs for measurements: noise, arrays, `tf.data` and image folders."""

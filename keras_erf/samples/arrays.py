@@ -1,0 +1,134 @@
+"""Samples from arrays and from `tf.data`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
+
+__all__ = ["arrays", "check_names", "dataset"]
+
+
+def check_names(inputs: Mapping[str, Any], specs: Sequence[InputSpec]) -> None:
+    """Refuses a dict that leaves one of the model's inputs out."""
+    names = [spec.name for spec in specs]
+    if not set(names) <= set(inputs):
+        raise InvalidInputError(
+            f"`inputs` must have an array for each input of the model: {', '.join(names)}. "
+            f"Received: keys {', '.join(map(str, inputs))}"
+        )
+
+
+def arrays(inputs: Any, specs: Sequence[InputSpec]) -> Source:
+    """A source over an array for each input; only the parts of the samples used are read."""
+    names = [spec.name for spec in specs]
+    if isinstance(inputs, Mapping):
+        check_names(inputs, specs)
+        given = [inputs[name] for name in names]
+    else:
+        given = list(inputs) if len(specs) > 1 and isinstance(inputs, (list, tuple)) else [inputs]
+    if len(given) != len(specs):
+        raise InvalidInputError(
+            f"`inputs` must give {len(specs)} arrays, for {', '.join(names)}. "
+            f"Received: {len(given)}"
+        )
+    ready = [_checked(one, spec) for one, spec in zip(given, specs, strict=True)]
+    counts = {len(array) for array in ready}
+    if len(counts) > 1:
+        raise InvalidInputError(
+            "`inputs` must have as many samples for each input of the model. "
+            f"Received: {', '.join(str(len(array)) for array in ready)}"
+        )
+
+    def batches(size: int) -> Batches:
+        for start in range(0, len(ready[0]), size):
+            yield [
+                _taken(array[start : start + size], spec)
+                for array, spec in zip(ready, specs, strict=True)
+            ]
+
+    shapes = ", ".join(str(array.shape) for array in ready)
+    return Source(f"array of shape {shapes}", counts.pop(), batches, [])
+
+
+def _checked(array: Any, spec: InputSpec) -> np.ndarray:
+    """The array as NumPy's, without a copy where it is one already; its values are not read."""
+    expected = (
+        f"`inputs` for {spec.name!r} must be one of {', '.join(map(repr, NOISE))}, an array of "
+        f"shape (samples, {', '.join(map(str, spec.shape))}), a tf.data.Dataset, or an image folder"
+    )
+    try:
+        values = np.asarray(array)
+    except Exception as error:
+        raise InvalidInputError(f"{expected}. Received: {type(array).__name__}") from error
+    if values.dtype.kind not in "fiub":
+        raise InvalidInputError(
+            f"{expected}. Received: {type(array).__name__} of dtype {values.dtype}"
+        )
+    if values.shape[1:] != spec.shape or not len(values):
+        raise InvalidInputError(
+            f"{expected}; `input_shape` sets another spatial size. "
+            f"Received: an array of shape {values.shape}"
+        )
+    return values
+
+
+def _taken(batch: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """The part of a batch, copied into the input's dtype."""
+    part = batch[spec.cut]
+    if not np.isfinite(part).all():
+        raise InvalidInputError(f"`inputs` for {spec.name!r} must be finite. Received: NaN or inf")
+    return part.astype(spec.dtype)
+
+
+def dataset(inputs: Any, specs: Sequence[InputSpec]) -> Source:
+    """A source over a `tf.data.Dataset` of samples or batches, with or without labels."""
+    names = [spec.name for spec in specs]
+
+    def tensors(element: Any) -> list[Any]:
+        # `(inputs, labels)` and `(inputs, labels, weights)`, as `fit` takes them.
+        if isinstance(element, tuple) and not _is_all_inputs(element, len(specs)):
+            element = element[0]
+        if isinstance(element, Mapping):
+            if not set(names) <= set(element):
+                raise InvalidInputError(
+                    f"`inputs` must be a dataset with the model's inputs: {', '.join(names)}. "
+                    f"Received: elements with keys {', '.join(map(str, element))}"
+                )
+            element = [element[name] for name in names]
+        return list(element) if isinstance(element, (list, tuple)) else [element]
+
+    kinds = tensors(inputs.element_spec)
+    if len(kinds) != len(specs):
+        raise InvalidInputError(
+            f"`inputs` must be a dataset of {len(specs)} tensors for the model's inputs. "
+            f"Received: elements of {inputs.element_spec}"
+        )
+    batched = kinds[0].shape.rank == len(specs[0].shape) + 1
+    if not batched and kinds[0].shape.rank != len(specs[0].shape):
+        raise InvalidInputError(
+            f"`inputs` must be a dataset of samples of shape {specs[0].shape}, or batches of "
+            f"them. Received: elements of shape {kinds[0].shape}"
+        )
+
+    def batches(size: int) -> Batches:
+        ready = inputs.rebatch(size) if batched else inputs.batch(size)
+        for element in ready.prefetch(2):
+            # All shapes are checked before any value.
+            values = [
+                _checked(np.asarray(tensor), spec)
+                for tensor, spec in zip(tensors(element), specs, strict=True)
+            ]
+            yield [_taken(batch, spec) for batch, spec in zip(values, specs, strict=True)]
+
+    return Source("tf.data dataset", None, batches, [])
+
+
+def _is_all_inputs(element: tuple[Any, ...], count: int) -> bool:
+    """Whether a tuple holds a tensor for each of several inputs, rather than inputs and labels."""
+    nested = any(isinstance(part, (Mapping, list, tuple)) for part in element)
+    return count > 1 and len(element) == count and not nested

@@ -1,0 +1,125 @@
+"""Samples from folders of images."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
+
+__all__ = ["ImageFolder", "images"]
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """A folder of images, read recursively, resized and centre-cropped to the model's input.
+
+    Files come in an order shuffled by the probe's seed, so a part of them is a
+    fair draw from all subfolders. Files that cannot be read are left out, and
+    named in a warning and in the result's provenance.
+
+    Args:
+        path: The folder.
+        preprocess: Function of a float32 batch with values 0 to 255, shape
+            `(images, rows, columns, channels)`, that gives what the model was
+            trained on, e.g. `keras.applications.resnet50.preprocess_input`.
+            `None` hands the pixel values over as they are.
+    """
+
+    path: str | os.PathLike[str]
+    preprocess: Callable[[np.ndarray], Any] | None = None
+
+
+def images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Source:
+    """A source over the images of a folder, whole until they are preprocessed."""
+    path = Path(folder.path)
+    if not path.is_dir():
+        raise InvalidInputError(
+            f"`inputs` must be one of {', '.join(map(repr, NOISE))}, or an existing folder of "
+            f"images. Received: inputs={str(path)!r}"
+        )
+    if len(specs) != 1:
+        raise InvalidInputError(
+            "`inputs` must say for each of several inputs what it takes: give a dict, such as "
+            f"{{{specs[0].name!r}: ImageFolder(...), {specs[1].name!r}: 'normal'}}. "
+            f"Received: a model with {len(specs)} inputs"
+        )
+    spec = specs[0]
+    channels = spec.shape[spec.channel_axis]
+    if len(spec.shape) != 3 or channels not in COLOR_MODES:
+        raise InvalidInputError(
+            "`inputs` can be an image folder for two-dimensional inputs of 1, 3 or 4 channels "
+            f"only. Received: an input of shape {spec.shape}"
+        )
+    files = sorted(
+        one for one in path.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file()
+    )
+    if not files:
+        raise InvalidInputError(
+            f"`inputs` must be a folder that holds images ({', '.join(sorted(IMAGE_SUFFIXES))}), "
+            f"at any depth. Received: inputs={str(path)!r}, which has none"
+        )
+    order = np.random.default_rng(seed).permutation(len(files))
+    skipped: list[str] = []
+
+    def read(file: Path) -> np.ndarray | None:
+        import keras
+
+        size = tuple(n for axis, n in enumerate(spec.shape) if axis != spec.channel_axis)
+        try:
+            image = keras.utils.load_img(
+                file,
+                color_mode=COLOR_MODES[channels],
+                target_size=size,
+                interpolation="bilinear",
+                keep_aspect_ratio=True,
+            )
+            return np.asarray(image, dtype="float32").reshape((*size, channels))
+        except Exception as error:  # A broken file may fail in any way an image reader can.
+            skipped.append(file.relative_to(path).as_posix())
+            # Pillow names the stream it read from, which is nothing to the user.
+            reason = " ".join(re.sub(r"<_io\.[^>]*>", "", str(error)).split())
+            warnings.warn(f"Left out {str(file)!r}, which cannot be read: {reason}", stacklevel=2)
+            return None
+
+    def batches(size: int) -> Batches:
+        skipped.clear()
+        waiting: list[np.ndarray] = []
+        for number, index in enumerate(order):
+            image = read(files[index])
+            if image is not None:
+                waiting.append(image)
+            if waiting and (len(waiting) == size or number == len(order) - 1):
+                yield [_prepared(np.stack(waiting), folder, spec)]
+                waiting = []
+        if len(skipped) == len(files):
+            raise InvalidInputError(
+                f"`inputs` must hold images that can be read: all {len(files)} files failed, "
+                f"{skipped[0]!r} first. Received: inputs={str(path)!r}"
+            )
+
+    number = "1 image" if len(files) == 1 else f"{len(files)} images"
+    return Source(f"{number} of folder {path.name!r}", len(files), batches, skipped)
+
+
+def _prepared(batch: np.ndarray, folder: ImageFolder, spec: InputSpec) -> np.ndarray:
+    """The part of the batch after preprocessing, in the input's axis order and dtype."""
+    ready = np.asarray(folder.preprocess(batch) if folder.preprocess else batch)
+    if ready.shape != batch.shape:
+        raise InvalidInputError(
+            f"`preprocess` must keep the batch's shape {batch.shape}. Received: {ready.shape}"
+        )
+    if not np.isfinite(ready).all():
+        raise InvalidInputError("`preprocess` must give finite values. Received: NaN or inf")
+    return np.moveaxis(ready, -1, spec.channel_axis + 1)[spec.cut].astype(spec.dtype)

@@ -1,0 +1,293 @@
+"""A callback that watches the effective receptive field during training."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_erf.definitions import Definition
+from keras_erf.errors import GradientError, InvalidInputError
+from keras_erf.fields.theoretical import Rules, Target, locate
+from keras_erf.graph import build_graph
+from keras_erf.measuring.loop import Measurement, fingerprint
+from keras_erf.measuring.precision import in_full_precision
+from keras_erf.measuring.probing import check_backend, shape_of_data
+from keras_erf.measuring.settings import Settings, check_whole
+from keras_erf.results.effective import EffectiveReceptiveField
+from keras_erf.training.logbook import Logbook, Point
+
+__all__ = ["ERFLogger"]
+
+# Figures that go into the logs of an epoch, by the names of a point's entries.
+LOGGED = ("size", "ratio", "sigma", "r_squared", "dead")
+
+
+class ERFLogger(keras.callbacks.Callback):
+    """Logs the effective receptive field of some layers while a model is trained.
+
+    It measures before training, after every so many epochs or batches, and at the end, always
+    on the same samples, and changes nothing: the losses are those of training without it.
+    Figures of an epoch go into its logs, so that `History` and `CSVLogger` have them, as
+    `erf_size`, or `LAYER/erf_size` for several layers.
+
+    A point belongs to a number of training steps, that of `model.optimizer.iterations`. A run
+    that was interrupted and goes on, with `BackupAndRestore` or from a checkpoint, drops what
+    was logged after the step it starts from, and repeats nothing.
+
+    Where no gradient arrives (a dead ReLU) a warning says why, and figures are NaN; so measure
+    in front of a ReLU, whose gradient is that of the sum before it.
+
+    Examples:
+        >>> model = keras_erf.zoo.build("cifar_resnet36", blocks=1, width=4)
+        >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> x = np.random.default_rng(0).normal(size=(16, 32, 32, 3))
+        >>> logger = keras_erf.ERFLogger("block1_add", inputs=x, path="erf-log")
+        >>> history = model.fit(x, np.arange(16) % 10, epochs=1, callbacks=[logger], verbose=0)
+        >>> len(history.history["erf_size"]), len(logger.frame)  # before training as well
+        (1, 2)
+
+    Args:
+        layers: A layer as in `probe`, or a list of them; `None` is the last one with
+            spatial axes.
+        inputs: As in `probe`. Of a `tf.data.Dataset` the first samples are taken
+            every time: it must give the same ones.
+        samples: As in `probe`.
+        tolerance: As in `probe`.
+        every: Number of epochs, or batches, between points.
+        per: `"epoch"` or `"batch"`.
+        unit: As in `probe`, of each layer.
+        definition: As in `probe`.
+        batch_size: As in `probe`.
+        seed: As in `probe`.
+        input: As in `probe`.
+        input_shape: As in `probe`.
+        rules: As in `probe`.
+        path: A folder that keeps the points (`erf.csv`), and each result (`.npz`); points
+            that are there are those of a run that goes on.
+        tensorboard: A folder of TensorBoard logs for scalars and pictures of the maps.
+        verbose: Whether to tell the cost at the end of training.
+
+    Raises:
+        InvalidInputError: An argument is none of those.
+
+    Reference:
+        Luo et al. 2016, section 4.1, and the poster: the field grows during training.
+    """
+
+    def __init__(
+        self,
+        layers: Any = None,
+        *,
+        inputs: Any = "normal",
+        samples: int | None = None,
+        tolerance: float | None = None,
+        every: int = 1,
+        per: Literal["epoch", "batch"] = "epoch",
+        unit: tuple[int, ...] | Literal["center"] = "center",
+        definition: str | Definition = "luo2016",
+        batch_size: int | None = None,
+        seed: int = 0,
+        input: str | None = None,
+        input_shape: int | Sequence[int] | None = None,
+        rules: Rules | None = None,
+        path: str | os.PathLike[str] | None = None,
+        tensorboard: str | os.PathLike[str] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__()
+        check_backend()
+        check_whole("every", every, 1)
+        if per not in ("epoch", "batch"):
+            raise InvalidInputError(f"`per` must be 'epoch' or 'batch'. Received: per={per!r}")
+        self.layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+        if not self.layers:
+            raise InvalidInputError("`layers` must name at least one layer. Received: none")
+        self.settings = Settings(
+            inputs=inputs,
+            samples=samples,
+            tolerance=tolerance,
+            definition=definition,
+            batch_size=batch_size,
+            seed=seed,
+        )
+        self.every, self.per, self.unit = every, per, unit
+        self.input, self.input_shape, self.rules = input, input_shape, rules
+        self.path = None if path is None else Path(path)
+        self.tensorboard = None if tensorboard is None else Path(tensorboard)
+        if self.tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
+            raise InvalidInputError(
+                "`tensorboard` needs the package of that name: pip install tensorboard. "
+                f"Received: tensorboard={str(tensorboard)!r}"
+            )
+        self.verbose = verbose
+        self.logbook = Logbook(self.path)
+        self.seconds = 0.0
+        self._measurements: list[Measurement] = []
+        self._measured: Any = None
+        self._writer: Any = None
+        self._epoch, self._started, self._trained = 0, 0.0, 0.0
+
+    # --- What it is asked for -------------------------------------------------------------------
+
+    @property
+    def frame(self) -> Any:
+        """A `pandas.DataFrame` with a row per point and layer; lengths in input pixels.
+
+        Its columns are `step` (training steps done), `epoch` (epochs done), `layer`, `size`,
+        `size_error`, `ratio`, `ratio_error`, `sigma`, `sigma_error`, `r_squared`, `dead`,
+        `samples` and `trf_size`.
+        """
+        return self.logbook.frame
+
+    @property
+    def results(self) -> Mapping[tuple[int, str], EffectiveReceptiveField]:
+        """The results by step and layer; those of an earlier run are read from `path`."""
+        return self.logbook.results
+
+    @property
+    def share(self) -> float:
+        """Time that measuring took, as a share of that of training without it; NaN before."""
+        trained = self._trained - self.seconds
+        return self.seconds / trained if trained > 0 else math.nan
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draws sizes over epochs; see `keras_erf.plotting.plot_history`. Returns `Axes`."""
+        from keras_erf import plotting
+
+        return plotting.plot_history(self.frame, ax=ax, **options)
+
+    # --- Hooks of `fit` -------------------------------------------------------------------------
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Prepares the measurements, once for a model."""
+        self._started = time.perf_counter()
+        self.logbook.read()
+        if self._measured is not self.model:
+            self._prepare()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """The point before training, or that of the epoch an interrupted run goes on from."""
+        self._epoch = epoch
+        step = self._step()
+        self.logbook.drop_after(step)
+        if epoch % self.every == 0 or step == 0 or self.per == "batch":
+            self._point(step, epoch)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """A point after every so many batches."""
+        if self.per == "batch" and self._step() % self.every == 0:
+            self._point(self._step(), self._epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """A point after every so many epochs, and its figures into the logs."""
+        self._epoch = epoch + 1
+        if self.per == "epoch" and self._epoch % self.every == 0:
+            points = self._point(self._step(), self._epoch)
+        else:
+            points = self.logbook.at(self._step())
+        if logs is not None and points:
+            several = len(self._measurements) > 1
+            for point in points:
+                start = f"{point.layer}/" if several else ""
+                logs.update({f"{start}erf_{name}": getattr(point, name) for name in LOGGED})
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """The point at the end, if it is not there."""
+        self._point(self._step(), self._epoch)
+        self._trained += time.perf_counter() - self._started
+        if self._writer is not None:
+            self._writer.flush()
+        if self.verbose:
+            print(
+                f"ERFLogger: {len(self.logbook.steps)} points, {self.seconds:.1f} s, "
+                f"{100 * self.share:.1f} % of the time of training"
+            )
+
+    # --- Measuring ------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        begin = time.perf_counter()
+        graph = build_graph(self.model)
+        tensors = [None if one is None else graph.find(one) for one in self.layers]
+        ready = in_full_precision(self.model)
+        if ready is not self.model:
+            raise InvalidInputError(
+                "`model` must compute in one precision: a copy would be measured, which training "
+                f"does not change. Received: model={self.model.name!r} of mixed precision"
+            )
+        shape = self.input_shape
+        if shape is None:
+            shape = shape_of_data(ready, self.input, self.settings.inputs)
+        found: list[Target] = [
+            locate(
+                ready,
+                tensor=tensor,
+                unit=self.unit,
+                input=self.input,
+                input_shape=shape,
+                rules=self.rules,
+            )
+            for tensor in tensors
+        ]
+        # Each by itself, to stop where it is known, and to fail alone. What is seen inside a layer
+        # may hold on to the weights of now.
+        self._measurements = [Measurement([one], self.settings, inside=False) for one in found]
+        self._measured = self.model
+        self.seconds += time.perf_counter() - begin
+
+    def _step(self) -> int:
+        optimizer = getattr(self.model, "optimizer", None)
+        return 0 if optimizer is None else int(np.asarray(optimizer.iterations))
+
+    def _point(self, step: int, epoch: int) -> list[Point]:
+        """Measures all layers, unless that is done."""
+        there = self.logbook.at(step)
+        if len(there) >= len(self._measurements):
+            return there
+        begin = time.perf_counter()
+        mark = fingerprint(self.model)
+        results = [_measured(one, mark) for one in self._measurements]
+        fields = [one.targets[0].receptive_field for one in self._measurements]
+        points = self.logbook.add(step, epoch, fields, results)
+        if self.tensorboard is not None:
+            self._show(step, points, results)
+        self.seconds += time.perf_counter() - begin
+        return points
+
+    def _show(
+        self,
+        step: int,
+        points: Sequence[Point],
+        results: Sequence[EffectiveReceptiveField | None],
+    ) -> None:
+        """Scalars and pictures for TensorBoard."""
+        import tensorflow as tf
+
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(str(self.tensorboard))
+        with self._writer.as_default(step=step):
+            for point, result in zip(points, results, strict=True):
+                for name in LOGGED:
+                    tf.summary.scalar(f"erf_{name}/{point.layer}", getattr(point, name))
+                if result is not None and result.map.ndim == 2:
+                    values = np.abs(result.map) / np.abs(result.map).max()
+                    picture = (255 * values).astype(np.uint8)[None, :, :, None]
+                    tf.summary.image(f"erf/{point.layer}", picture)
+
+
+def _measured(measurement: Measurement, mark: str) -> EffectiveReceptiveField | None:
+    """A result, or `None` where no gradient arrives: that is told, but does not end training."""
+    try:
+        return measurement.run(weights=mark)[0]
+    except GradientError as error:
+        warnings.warn(f"ERFLogger: {error}", stacklevel=3)
+        return None
