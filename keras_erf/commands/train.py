@@ -34,7 +34,9 @@ def _own(help: str, name: str, metavar: str, default: str | bool = True) -> Any:
 
 
 def train(
-    task: Annotated[Task, typer.Argument(help="What to train for.", show_default=False)],
+    task: Annotated[
+        Task, typer.Argument(metavar="TASK", help="cifar10 or camvid.", show_default=False)
+    ],
     data: Annotated[
         Path | None,
         typer.Option(
@@ -45,12 +47,14 @@ def train(
             rich_help_panel="Training",
         ),
     ] = None,
-    epochs: Annotated[int | None, _own("Number of epochs.", "--epochs", "N", "10, 60")] = None,
+    epochs: Annotated[
+        int | None, _own("Number of epochs.", "--epochs", "N", "10; camvid 60")
+    ] = None,
     width: Annotated[
-        int | None, _own("Filters of the first stage.", "--width", "N", "16, 8")
+        int | None, _own("Filters of the first stage.", "--width", "N", "16; camvid 8")
     ] = None,
     batch_size: Annotated[
-        int | None, _own("Images of a step.", "--batch-size", "N", "128, 4")
+        int | None, _own("Images of a step.", "--batch-size", "N", "128; camvid 4")
     ] = None,
     subset: Annotated[int | None, _own("Use so many images.", "--subset", "N", "all")] = None,
     seed: Annotated[int, _own("Of weights, order, augmentation.", "--seed", "N")] = 0,
