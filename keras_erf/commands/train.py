@@ -35,7 +35,7 @@ def _own(help: str, name: str, metavar: str, default: str | bool = True) -> Any:
 
 def train(
     task: Annotated[
-        Task, typer.Argument(metavar="TASK", help="cifar10 or camvid.", show_default=False)
+        Task, typer.Argument(metavar="TASK", help="Which network, on which images.", show_default=False)
     ],
     data: Annotated[
         Path | None,
