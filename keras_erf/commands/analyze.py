@@ -19,7 +19,7 @@ from keras_erf.commands.arguments import (
     read_size,
     read_unit,
 )
-from keras_erf.commands.console import print_json, print_profile, print_results, progress_bar
+from keras_erf.commands.console import print_json, progress_bar
 from keras_erf.commands.ending import one_line_errors
 from keras_erf.commands.options import (
     DEFAULT_DEFINITION,
@@ -50,6 +50,7 @@ from keras_erf.commands.options import (
     out_option,
 )
 from keras_erf.commands.saving import free_stem, save_profile, save_result
+from keras_erf.commands.tables import print_profile, print_results
 from keras_erf.errors import InvalidInputError
 from keras_erf.loading import LoadedModel, load_quietly
 

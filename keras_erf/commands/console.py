@@ -1,4 +1,4 @@
-"""What the command line shows: tables, a sentence in words, progress, warnings."""
+"""What the command line shows: verdicts, JSON, progress, warnings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -24,17 +23,13 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from keras_erf.algebra.geometry import ReceptiveField
-    from keras_erf.measuring.profiling import Profile
-    from keras_erf.results.effective import EffectiveReceptiveField
     from keras_erf.zoo import Facts
 
 __all__ = [
-    "field_row",
-    "print_fields",
+    "by",
+    "counted",
+    "new_console",
     "print_json",
-    "print_profile",
-    "print_results",
     "print_study",
     "print_training",
     "print_verdict",
@@ -43,29 +38,13 @@ __all__ = [
     "show_warning",
 ]
 
-# The theoretical field, in words, where it is not exact.
-STATUS = {
-    "bound": "a bound: it holds the true one and may be larger",
-    "measured": "measured, not computed",
-    "whole": "the whole input",
-}
-
-
 # For tables that are piped on.
 PIPE_WIDTH = 200
-# Columns that narrow terminals are spared, in this order.
-SPARE = ("centre (px)", "padding", "status", "samples", "R²", "sigma (px)")
-# A column of names is folded no narrower than this.
-LEAST_NAME = 24
 # Text is broken into lines of this length at most.
 TEXT_WIDTH = 100
-# Wider than any table.
-WIDEST = 10_000
-# What stands for a number that is not there, or says nothing.
-NONE = "–"
 
 
-def _counted(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
     """`1 image`, `2 images`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
@@ -74,12 +53,12 @@ def print_training(epoch: int, figures: Mapping[str, float]) -> None:
     """A line for an epoch."""
     shown = ("loss", "accuracy", "val_accuracy", "erf_size", "erf_ratio")
     told = ", ".join(f"{name} {figures[name]:.3f}" for name in shown if name in figures)
-    _console().print(f"epoch {epoch}: {told}")
+    new_console().print(f"epoch {epoch}: {told}")
 
 
 def print_verdict(report: Mapping[str, Any]) -> None:
     """What was found of a panel, and where its files are."""
-    console = _console()
+    console = new_console()
     kept = "  (kept; --again measures it anew)" if report["kept"] else ""
     console.print(f"{report['title']}{kept}", style="bold")
     lines = [*report["verdict"].splitlines(), f"Picture: {report['files']['picture']}"]
@@ -90,7 +69,7 @@ def print_verdict(report: Mapping[str, Any]) -> None:
 
 def print_study(told: Mapping[str, Any]) -> None:
     """How far a study is, and what failed, the same reasons together."""
-    console = _console()
+    console = new_console()
     console.print(f"{told['done']} done, {told['failed']} failed, in {told['folder']}")
     reasons: dict[str, list[Mapping[str, Any]]] = {}
     for one in told["failures"]:
@@ -98,7 +77,7 @@ def print_study(told: Mapping[str, Any]) -> None:
     for reason, tasks in reasons.items():
         names = sorted({str(one["name"]) for one in tasks})
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        console.print(f"{_counted(len(tasks), 'task')} of {', '.join(names[:3])}{more}: {reason}")
+        console.print(f"{counted(len(tasks), 'task')} of {', '.join(names[:3])}{more}: {reason}")
     if told["failures"]:
         console.print("Once mended, --retry-failed repeats them.")
 
@@ -111,38 +90,14 @@ def print_zoo(models: Mapping[str, Facts]) -> None:
         left = name in (names[0], names[-1])
         table.add_column(name, justify="left" if left else "right", no_wrap=name != names[-1])
     for name, one in models.items():
-        numbers = (_by(one.trf), _by(one.stride), f"{one.parameters:,}")
+        numbers = (by(one.trf), by(one.stride), f"{one.parameters:,}")
         table.add_row(name, *numbers, f"{one.description}\n{one.source}")
-    _console().print(table)
+    new_console().print(table)
 
 
-def _by(numbers: Sequence[Any]) -> str:
+def by(numbers: Sequence[Any]) -> str:
     """`99x99`, `4x1/2`."""
     return "x".join(str(number) for number in numbers)
-
-
-def _point(numbers: Sequence[float]) -> str:
-    return ", ".join(f"{number:.1f}" for number in numbers)
-
-
-def _with_error(value: float, error: float, digits: int = 1) -> str:
-    known = "" if math.isnan(error) else f" ± {error:.{digits}f}"
-    return f"{value:.{digits}f}{known}"
-
-
-def field_row(field: ReceptiveField) -> dict[str, Any]:
-    """A theoretical field as plain numbers, for JSON."""
-    return {
-        "layer": field.layer,
-        "unit": list(field.unit),
-        "output_size": list(field.output_size),
-        "size": list(field.size),
-        "stride": [stride if isinstance(stride, int) else float(stride) for stride in field.stride],
-        "padding": list(field.padding),
-        "center": list(field.center()),
-        "box": [list(pair) for pair in field.box()],
-        "status": field.status,
-    }
 
 
 def print_json(value: Any) -> None:
@@ -158,222 +113,12 @@ def _without_nan(value: Any) -> Any:
     return [_without_nan(one) for one in value] if isinstance(value, list) else value
 
 
-def _console(*, stderr: bool = False) -> Console:
+def new_console(*, stderr: bool = False) -> Console:
     """A console that takes names as they are; what is piped on is not broken at 80 columns."""
     console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
     return console
-
-
-def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table with the layer first; a narrow terminal leaves out what it can best do without."""
-    longest = max(len(row[0]) for row in rows)
-    shown = list(columns)
-    table = _table(columns, rows, shown)
-    for spare in SPARE:
-        needed = console.measure(table, options=console.options.update(width=WIDEST)).maximum
-        # Names are folded; numbers are not.
-        if needed - max(longest - LEAST_NAME, 0) <= console.width:
-            break
-        if spare in shown:
-            shown.remove(spare)
-            table = _table(columns, rows, shown)
-    console.print(table)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in shown:
-        left = name in ("layer", "status")
-        table.add_column(
-            name, justify="left" if left else "right", no_wrap=name != "layer", overflow="fold"
-        )
-    for row in rows:
-        cells = dict(zip(columns, row, strict=True))
-        table.add_row(*(cells[name] for name in shown))
-    return table
-
-
-def print_fields(
-    model: str, fields: Sequence[ReceptiveField], skipped: Sequence[tuple[str, str]]
-) -> None:
-    """The table of theoretical fields."""
-    console = _console()
-    size = f", input {_by(fields[0].input_size)} px" if fields else ""
-    title = f"Theoretical receptive fields of {model}{size}"
-    columns = ("layer", "map", "TRF (px)", "stride", "padding", "centre (px)", "status")
-    rows = [
-        (
-            one.layer,
-            _by(one.output_size),
-            _by(one.size),
-            _by(one.stride),
-            _by(one.padding),
-            _point(one.center()),
-            one.status,
-        )
-        for one in fields
-    ]
-    console.print(title)
-    if rows:
-        _print_table(console, columns, rows)
-    if skipped:
-        name, reason = skipped[0]
-        have = "layer has" if len(skipped) == 1 else "layers have"
-        console.print(f"{len(skipped)} {have} no field here, {name} first: {reason}")
-
-
-def print_results(
-    model: str,
-    results: Sequence[tuple[EffectiveReceptiveField, Path, Path]],
-    *,
-    guessed: bool,
-    tolerance: float | None = None,
-) -> None:
-    """The table of effective fields, a sentence in words, and where the files are.
-
-    Args:
-        model: Name of the model.
-        results: Results with the paths of picture and `.npz`.
-        guessed: Whether the layer was chosen by the program.
-        tolerance: The share of the size at which to stop, if one was asked for.
-    """
-    console = _console()
-    _print_effective(console, model, [result for result, _, _ in results])
-    for result, picture, file in results:
-        _print_words(console, result, guessed=guessed)
-        if tolerance is not None:
-            _print_stop(console, result, tolerance)
-        console.print(f"Picture: {picture}\nResult:  {file}", soft_wrap=True)
-
-
-def print_profile(
-    model: str, profile: Profile, files: tuple[Path, Path], *, tolerance: float | None = None
-) -> None:
-    """The table of a profile's effective fields, what is special in it, and where the files are.
-
-    Args:
-        model: Name of the model.
-        profile: Of at least one layer.
-        files: Paths of its picture and its table, beside which the results lie.
-        tolerance: The share of the size at which to stop, if one was asked for.
-    """
-    console = _console()
-    results, (picture, table) = profile.results, files
-    _print_effective(console, model, results)
-    linear = sum(result.linear for result in results)
-    if linear:
-        of = "gradient of 1 layer does" if linear == 1 else f"gradients of {linear} layers do"
-        console.print(f"The {of} not depend on the input: one sample tells all.")
-    short = [one for one in results if one.stopped_by not in ("tolerance", "linear")]
-    if tolerance is not None and short:
-        have = "layer has" if len(short) == 1 else "layers have"
-        console.print(
-            f"{len(short)} {have} not come within {100 * tolerance:g} % of the size, "
-            f"{short[0].layer} first: more samples would."
-        )
-    if profile.skipped:
-        name, reason = profile.skipped[0]
-        was = "layer was" if len(profile.skipped) == 1 else "layers were"
-        console.print(f"{len(profile.skipped)} {was} left out, {name} first: {reason}")
-    _print_left_out(console, results[-1:])
-    console.print(
-        f"Picture: {picture}\nTable:   {table}\nResults: {picture.parent}", soft_wrap=True
-    )
-
-
-def _print_effective(
-    console: Console, model: str, results: Sequence[EffectiveReceptiveField]
-) -> None:
-    """What was measured, and the table of it."""
-    first = results[0]
-    counts = sorted({result.count for result in results})
-    several = f"{counts[0]} to " if len(counts) > 1 else ""
-    console.print(
-        f"{model}, input {_by(first.receptive_field.input_size)} px, {several}"
-        f"{_counted(counts[-1], 'sample')} of {first.provenance['runs'][0]['inputs']}, "
-        f"definition {first.definition.name}"
-    )
-    columns = ["layer", "TRF (px)", "ERF (px)", "ERF/TRF", "sigma (px)", "R²"]
-    columns += ["samples"] * (len(counts) > 1) + ["centre (px)", "status"]
-    rows = []
-    for result in results:
-        cells = _effective_cells(result)
-        rows.append([cells[name] for name in columns])
-    _print_table(console, columns, rows)
-
-
-def _effective_cells(result: EffectiveReceptiveField) -> dict[str, str]:
-    """The cells of an effective field, by column."""
-    compared, field = result.compare(), result.receptive_field
-    return {
-        "layer": result.layer,
-        "TRF (px)": _by(field.size),
-        "ERF (px)": _with_error(result.size, math.nan if result.constant else result.size_error),
-        "ERF/TRF": f"{100 * result.ratio:.0f} %",
-        "sigma (px)": _point(compared.sigma) if compared.is_bell else NONE,
-        "R²": NONE if math.isnan(compared.r_squared) else f"{compared.r_squared:.2f}",
-        "samples": str(result.count),
-        "centre (px)": _point(field.center()),
-        "status": field.status,
-    }
-
-
-def _print_stop(console: Console, result: EffectiveReceptiveField, tolerance: float) -> None:
-    """Whether the size is known as well as was asked."""
-    if result.stopped_by == "tolerance":
-        console.print(
-            f"Its size is known to {100 * tolerance:g} % after {_counted(result.count, 'sample')}."
-        )
-    elif result.stopped_by != "linear":
-        console.print(
-            f"Its size is not known to {100 * tolerance:g} % after "
-            f"{_counted(result.count, 'sample')}, which is all there were."
-        )
-
-
-def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: bool) -> None:
-    field = result.receptive_field
-    chosen = " (the last layer with spatial axes)" if guessed else ""
-    console.print(
-        f"Unit {field.unit} of {field.layer}{chosen} can see {_by(field.size)} px and uses "
-        f"about {result.size:.0f} px, {100 * result.ratio:.0f} %."
-    )
-    if field.status != "exact":
-        console.print(f"The theoretical field is {STATUS.get(field.status, field.status)}.")
-    if result.linear:
-        console.print(
-            "Its gradient does not depend on the input: one sample tells all, and has no error."
-        )
-    elif result.constant:
-        console.print(
-            "All samples gave the same map, so there is no error: the gradient does not depend on "
-            "the input."
-            if any(run["inputs"] != "zeros noise" for run in result.provenance["runs"])
-            else "All samples were the same, zeros, so there is no error."
-        )
-    if result.dead_count:
-        console.print(f"{100 * result.dead:.0f} % of the samples had no gradient at this unit.")
-    outside = any(
-        start < 0 or stop > size
-        for (start, stop), size in zip(field.box(), field.input_size, strict=True)
-    )
-    if outside and field.status != "whole":
-        console.print("The field reaches over the input's edge; a larger --size shows all of it.")
-    _print_left_out(console, [result])
-
-
-def _print_left_out(console: Console, results: Sequence[EffectiveReceptiveField]) -> None:
-    """Images that could not be read."""
-    runs = [run for result in results for run in result.provenance["runs"]]
-    skipped = [name for run in runs for name in run["skipped"]]
-    if skipped:
-        were = "was" if len(skipped) == 1 else "were"
-        console.print(
-            f"{_counted(len(skipped), 'image')} could not be read and {were} left out: "
-            f"{', '.join(skipped[:5])}"
-        )
 
 
 @contextmanager
@@ -391,7 +136,7 @@ def progress_bar(doing: str, of: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn(of, markup=False),
         TimeRemainingColumn(),
     )
-    console = _console(stderr=True)
+    console = new_console(stderr=True)
     # Where nothing can be redrawn a bar would leave but a blank line.
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal

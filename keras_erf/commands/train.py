@@ -35,7 +35,8 @@ def _own(help: str, name: str, metavar: str, default: str | bool = True) -> Any:
 
 def train(
     task: Annotated[
-        Task, typer.Argument(metavar="TASK", help="Which network, on which images.", show_default=False)
+        Task,
+        typer.Argument(metavar="TASK", help="Network and images.", show_default=False),
     ],
     data: Annotated[
         Path | None,
