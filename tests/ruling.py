@@ -197,6 +197,41 @@ def check_spreads(one: Solved) -> None:
         np.testing.assert_array_equal(spreads(one, source, output), masks(one, source, output))
 
 
+def compare_hulls(
+    found: list[Any],
+    expected: np.ndarray,
+    made: tuple[int, ...],
+    shape: tuple[int, ...],
+    exact: bool,
+    where: tuple[int, int],
+) -> None:
+    """Hulls hold what is seen; an exact one, inside of the input, has nothing to spare.
+
+    Args:
+        found: Starts and stops along each axis of the input, of each unit.
+        expected: What each unit sees, of shape `(*made, *shape)`.
+        made: Shape of the output.
+        shape: Shape of the input.
+        exact: Whether hulls are as tight as they can be.
+        where: Source and output, for the message.
+    """
+    # What sees nothing along one axis sees nothing at all.
+    nothing = np.any([starts >= stops for starts, stops in found], axis=0)
+    assert not expected.any(axis=tuple(range(len(made), expected.ndim)))[nothing].any()
+    ends = zip(found, shape, strict=True)
+    contained = ~nothing & np.all([(a >= 0) & (b <= n) for (a, b), n in ends], axis=0)
+    for axis, (starts, stops) in enumerate(found):
+        others = tuple(len(made) + a for a in range(len(shape)) if a != axis)
+        seen = expected.any(axis=others)
+        first = np.where(seen.any(-1), seen.argmax(-1), 2**40)
+        last = np.where(seen.any(-1), shape[axis] - seen[..., ::-1].argmax(-1), -(2**40))
+        assert (starts <= first)[~nothing].all(), (*where, axis)
+        assert (stops >= last)[~nothing].all(), (*where, axis)
+        if exact:
+            np.testing.assert_array_equal(starts[contained], first[contained])
+            np.testing.assert_array_equal(stops[contained], last[contained])
+
+
 def check_hulls(one: Solved) -> None:
     """Forwards the same: a hull inside of the input has nothing to spare.
 
@@ -216,21 +251,7 @@ def check_hulls(one: Solved) -> None:
             (starts.min(axis=channel, keepdims=True), stops.max(axis=channel, keepdims=True))
             for starts, stops in found
         ]
-        # What sees nothing along one axis sees nothing at all.
-        nothing = np.any([starts >= stops for starts, stops in found], axis=0)
-        assert not expected.any(axis=tuple(range(len(made), expected.ndim)))[nothing].any()
-        ends = zip(found, shape, strict=True)
-        contained = ~nothing & np.all([(a >= 0) & (b <= n) for (a, b), n in ends], axis=0)
-        for axis, (starts, stops) in enumerate(found):
-            others = tuple(len(made) + a for a in range(len(shape)) if a != axis)
-            seen = expected.any(axis=others)
-            first = np.where(seen.any(-1), seen.argmax(-1), 2**40)
-            last = np.where(seen.any(-1), shape[axis] - seen[..., ::-1].argmax(-1), -(2**40))
-            assert (starts <= first)[~nothing].all(), (source, output, axis)
-            assert (stops >= last)[~nothing].all(), (source, output, axis)
-            if one.status == "exact":
-                np.testing.assert_array_equal(starts[contained], first[contained])
-                np.testing.assert_array_equal(stops[contained], last[contained])
+        compare_hulls(found, expected, made, shape, one.status == "exact", (source, output))
 
 
 def check_status(one: Solved) -> None:

@@ -30,7 +30,7 @@ from keras_erf.rules.measured import measured
 from keras_erf.rules.operations import FAMILIES, OPERATIONS
 from tests import jacobian, perturbation, ruling, test_rules
 from tests.releases import ops
-from tests.ruling import call_of, check_masks, check_spreads, hulls
+from tests.ruling import call_of, check_masks, check_spreads, compare_hulls, hulls
 
 Draw = perturbation.Draw
 
@@ -759,21 +759,7 @@ def check_hulls(one: Solved) -> None:
         if found is None:
             assert not expected.any()
             continue
-        # A unit that sees nothing along one axis sees nothing at all.
-        nothing = np.any([starts >= stops for starts, stops in found], axis=0)
-        assert not expected.any(axis=tuple(range(len(made), expected.ndim)))[nothing].any()
-        ends = zip(found, shape, strict=True)
-        contained = ~nothing & np.all([(a >= 0) & (b <= n) for (a, b), n in ends], axis=0)
-        for axis, (starts, stops) in enumerate(found):
-            others = tuple(len(made) + a for a in range(len(shape)) if a != axis)
-            seen = expected.any(axis=others)
-            first = np.where(seen.any(-1), seen.argmax(-1), 2**40)
-            last = np.where(seen.any(-1), shape[axis] - seen[..., ::-1].argmax(-1), -(2**40))
-            assert (starts <= first)[~nothing].all(), (source, output, axis)
-            assert (stops >= last)[~nothing].all(), (source, output, axis)
-            if one.status == "exact":
-                np.testing.assert_array_equal(starts[contained], first[contained])
-                np.testing.assert_array_equal(stops[contained], last[contained])
+        compare_hulls(found, expected, made, shape, one.status == "exact", (source, output))
 
 
 def check_gradient(one: Solved) -> None:
