@@ -293,8 +293,9 @@ def test_mistakes_are_told(arguments, text, tmp_path):
 
 def test_help_tells_the_tasks_own_options():
     assert list(TASKS) == ["cifar10", "camvid"]
+    first, second = (task.options for task in TASKS.values())
     told = {
-        name: ", ".join(str(getattr(task.options, name)) for task in TASKS.values())
+        name: f"{getattr(first, name)}; camvid {getattr(second, name)}"
         for name in ("epochs", "width", "batch_size")
     }
     parameters = typer.main.get_command(cli.app).commands["train"].params
@@ -372,6 +373,12 @@ def test_trainings_side_by_side(tmp_path):
     assert [text.get_text() for text in left.get_legend().get_texts()] == ["grown", "shrunk"]
     assert "theoretical" in right.get_ylabel()
     assert left.get_xlabel() == "epochs"
+    assert left.get_yscale() == "linear"
+    # Sizes of networks of another scale.
+    file = tmp_path / "grown" / "erf" / "erf.csv"
+    file.write_text(file.read_text().replace("last,", "last,2"))
+    far = summarise({name: tmp_path / name for name in ("grown", "shrunk")}).plot()
+    assert [ax.get_yscale() for ax in far.subfigs[1].axes] == ["log", "linear"]
     plt.close("all")
 
 
