@@ -130,7 +130,7 @@ def mass_area(
         >>> at = np.arange(41) - 20
         >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
         >>> keras_erf.analysis.mass_area(bell, 0.5)
-        AreaRatio(share=0.5, side=7.0, ratio=np.float64(0.029149315883402735))
+        AreaRatio(share=0.5, side=7.0, ratio=0.029149315883402735)
         >>> keras_erf.analysis.mass_area(1e4 * bell, 0.5).side
         7.0
 
@@ -165,7 +165,7 @@ def mass_area(
     held = np.cumsum(np.bincount(ranks.ravel(), weights=(values / values.max()).ravel()))
     radius = radii[np.searchsorted(held, share * held[-1] * (1 - ROUNDING))]
     inside = [
-        np.count_nonzero(np.abs(np.arange(size) - at) <= radius)
+        int(np.count_nonzero(np.abs(np.arange(size) - at) <= radius))
         for size, at in zip(whole, point, strict=True)
     ]
     return AreaRatio(share, float(2 * radius + 1), math.prod(inside) / math.prod(whole))

@@ -33,8 +33,8 @@ def skip_map(
 
     Examples:
         >>> found = keras_erf.theory.skip_map(10, 1.0)
-        >>> found.shape, round(found.sum(), 6)
-        ((21, 21), np.float64(1.0))
+        >>> found.shape, round(float(found.sum()), 6)
+        ((21, 21), 1.0)
 
     Args:
         blocks: Number of blocks `n`.
