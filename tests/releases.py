@@ -69,9 +69,9 @@ def reason_to_skip(name: str) -> str | None:
     """Why a test cannot be run with the installed release; `None` if it can."""
     for (package, since), parts in SINCE.items():
         installed = version(package)
-        if tuple(int(part) for part in installed.split(".")[:2]) < since:
-            if any(part in name for part in parts):
-                return f"needs {package} {'.'.join(map(str, since))}; this is {installed}"
+        have = tuple(int(part) for part in installed.split(".")[:2])
+        if have < since and any(part in name for part in parts):
+            return f"needs {package} {'.'.join(map(str, since))}; this is {installed}"
     return None
 
 
