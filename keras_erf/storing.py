@@ -116,6 +116,7 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         if "pickle" in reason:  # NumPy's own words would tell how to run what is in it.
             reason = "it is no archive of plain arrays"
+        reason = " ".join(reason.split())[:200]
         raise InvalidInputError(
             "`path` must be an .npz file written by `EffectiveReceptiveField.save`: "
             f"{reason}. Received: {str(path)!r}"

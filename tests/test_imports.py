@@ -106,6 +106,7 @@ SIDEWAYS = {
     ("experiments", "zoo"),
     ("training", "callbacks"),
     ("training", "zoo"),
+    ("datasets", "images"),
     ("gradients", "cone"),
     ("measuring", "accumulating"),
     ("measuring", "preparing"),
