@@ -39,7 +39,8 @@ MOST_SPACE, MOST_USED = 8 << 30, 1 << 30
 # Keras keeps something of every model.
 FILES_PER_WORKER = 250
 MARKER = "code-was-run"
-GOOD = ("read right", "refused")
+# A model's arguments may make no sense, which shows when its layers are called.
+GOOD = ("read right", "read right, but not to be called", "refused")
 
 
 def main() -> int:
@@ -62,11 +63,9 @@ def main() -> int:
             begin = time.perf_counter()
             found = _tried(kind, count, goods, random, home, options.keep)
             seconds = time.perf_counter() - begin
-            told = ", ".join(
-                f"{found[one]} {one}" for one in (*GOOD, *sorted(set(found) - {*GOOD}))
-            )
+            told = ", ".join(f"{times} {outcome}" for outcome, times in found.most_common())
             print(f"{count} {kind}: {told}; {seconds:.0f} s", flush=True)
-            harm |= any(found[one] for one in set(found) - {*GOOD})
+            harm |= bool(set(found) - {*GOOD})
     return int(harm)
 
 
@@ -175,6 +174,10 @@ def _serve(kind: str, home: Path, pipe: Any) -> None:
         pipe.send(outcome)
 
 
+class _NotCallable(Exception):
+    """A model was loaded as its file says, and fails when it is called."""
+
+
 def _memory(name: str) -> int:
     return 1024 * int(Path("/proc/self/status").read_text().partition(f"{name}:")[2].split()[0])
 
@@ -189,6 +192,8 @@ def _outcome(read: Any, file: Path) -> tuple[str, str]:
     except KerasERFError as error:
         one_line = "\n" not in str(error) and len(str(error)) < 1000
         return ("refused", "") if one_line else ("said too much", str(error)[:300])
+    except _NotCallable as error:
+        return "read right, but not to be called", str(error.__cause__)[:200]
     except AssertionError as error:
         return "read wrong", " ".join(str(error).split())[:300]
     except BaseException:
@@ -313,7 +318,10 @@ def _read_model(file: Path) -> None:
         shapes = [tuple(1 if n is None else n for n in one.shape) for one in model.inputs]
         large = [one.output.shape for one in model.layers if hasattr(one.output, "shape")]
         if max(np.prod([n or 1 for n in one], dtype=float) for one in [*shapes, *large]) < 1e6:
-            model([np.ones(one, "float32") for one in shapes])
+            try:
+                model([np.ones(one, "float32") for one in shapes])
+            except Exception as error:
+                raise _NotCallable from error
     finally:
         keras.backend.clear_session()
         gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import struct
@@ -213,22 +214,27 @@ def _json(random: Random, text: str, code: Any) -> str:
                 else:
                     holder[f"{key}x"] = holder.pop(key)
             case 3:
-                holder[key] = code
+                holder[key] = copy.deepcopy(code)
             case 4 | 5:
                 value = holder[key]
                 if isinstance(value, int | float):
                     factors = [-1, 0, 2, 1000, 10**6, 10**9, 10**15]
                     holder[key] = value * int(random.choice(factors))
                 else:
-                    holder[key] = SPECIAL[int(random.integers(0, len(SPECIAL)))]
+                    holder[key] = _special(random)
             case _:
-                holder[key] = SPECIAL[int(random.integers(0, len(SPECIAL)))]
+                holder[key] = _special(random)
         if not whole:
             return ""
     made = json.dumps(whole[0])
     for name, depth in DEEP.items():
         made = made.replace(f'"{name}"', "[" * depth + "]" * depth)
     return made
+
+
+def _special(random: Random) -> Any:
+    # A copy: what is changed again must not change the table.
+    return copy.deepcopy(SPECIAL[int(random.integers(0, len(SPECIAL)))])
 
 
 def _places(whole: Any) -> list[tuple[Any, Any]]:
