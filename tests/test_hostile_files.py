@@ -23,6 +23,8 @@ from keras_erf.hdf5 import count_stored
 from keras_erf.images import images
 from keras_erf.loading import load_model
 from keras_erf.sources import InputSpec
+from keras_erf.studies import StudyStore
+from keras_erf.training.loop import _read_checkpoint
 
 MUTANTS = 300
 
@@ -487,6 +489,14 @@ def test_weights_for_a_network_of_keras_are_looked_at_too(models, tmp_path, monk
         load_model("MobileNet", weights=str(file))
 
 
+def test_a_checkpoint_is_looked_at_too(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.models, "load_model", None)
+    make, expected = HDF5["numbers of another file"]
+    (tmp_path / "checkpoint.keras").write_bytes(edited(models, ".keras", instead(make)))
+    with pytest.raises(InvalidInputError, match=f"checkpoint that cannot be read.*{expected}"):
+        _read_checkpoint(tmp_path / "checkpoint.keras")
+
+
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_mutant_models_are_read_right_or_refused(suffix, models, tmp_path):
     draws, file = np.random.default_rng(0), tmp_path / f"mutant{suffix}"
@@ -532,3 +542,15 @@ def test_images_that_are_none_are_named_and_left_out(tmp_path):
     messages = [str(one.message) for one in told]
     assert all(any(name in one for one in messages) for name in hostile)
     assert len(messages) == len(hostile)
+
+
+# --- Studies -------------------------------------------------------------------------------------
+
+
+def test_an_index_that_is_broken_later_is_told_in_a_line(tmp_path):
+    store = StudyStore(tmp_path)
+    index = tmp_path / "index.sqlite"
+    content = index.read_bytes()
+    index.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
+    with pytest.raises(InvalidInputError, match="its index cannot be used"):
+        store.states()

@@ -246,8 +246,15 @@ class StudyStore:
         """The index; what is written inside is there as a whole, or not at all."""
         database = sqlite3.connect(self.folder / INDEX, timeout=PATIENCE)
         try:
+            # An index from elsewhere may bring triggers and views of its own.
+            database.execute("PRAGMA trusted_schema = OFF")
             with database:
                 yield database
+        except sqlite3.DatabaseError as error:
+            raise InvalidInputError(
+                f"`out` must be a folder for a study's results, and its index cannot be used: "
+                f"{error}. Received: {str(self.folder)!r}"
+            ) from error
         finally:
             database.close()
 
