@@ -86,8 +86,11 @@ HOSTILE = {
     "has an axis of more than any": lambda parts: about(parts, field_size=[10**30, 3]),
     "has half a pixel": lambda parts: about(parts, field_unit=[1.5, 2]),
     "has more dead samples than samples": lambda parts: about(parts, dead_count=10**6),
-    "does not tell its origin": lambda parts: about(
-        parts, provenance={"model": "plain", "runs": []}
+    "does not tell its runs": lambda parts: about(
+        parts, provenance={"model": "plain", "versions": {"keras_erf": "1"}, "runs": []}
+    ),
+    "does not tell what made it": lambda parts: about(
+        parts, provenance={"model": "plain", "versions": {}, "runs": [{"inputs": "zeros"}]}
     ),
     "has a name that is a list": lambda parts: about(parts, format=list(range(10**4))),
 }
@@ -146,6 +149,15 @@ def test_a_result_packed_to_unfold_in_one_go_is_refused(good, tmp_path):
     (tmp_path / "packed.npz").write_bytes(made.getvalue())
     with pytest.raises(InvalidInputError, match="packed in an unusual way"):
         erf.load(tmp_path / "packed.npz")
+
+
+def test_objects_are_no_plain_numbers_whatever_their_size(good, tmp_path):
+    content = packed({**members(good), "block_counts.npy": header((1,), "|O") + bytes(8)})
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as archive,
+        pytest.raises(ValueError, match="no array of plain numbers"),
+    ):
+        archives.check_arrays(archive)
 
 
 # --- Models --------------------------------------------------------------------------------------
@@ -293,6 +305,14 @@ def test_arrays_that_together_are_larger_than_the_file_are_refused(models):
         # So they are where two of them share their bytes.
         with pytest.raises(ValueError, match="together are larger than the file"):
             count_stored(file, held - 1)
+
+
+def test_an_attribute_that_is_larger_than_the_file_is_refused():
+    with h5py.File(io.BytesIO(), "w") as file:
+        file.attrs["names"] = np.zeros(1000)
+        assert count_stored(file, 8 * 1000) == 0
+        with pytest.raises(ValueError, match="attribute 'names' is larger than the file"):
+            count_stored(file, 8 * 1000 - 1)
 
 
 ARCHIVES = {
@@ -457,13 +477,13 @@ def test_what_models_are_made_of_is_let_through(tmp_path):
 
 
 @pytest.mark.parametrize("unsafe", [False, True])
-def test_a_folder_is_no_model(unsafe, tmp_path):
-    # Keras would read a folder that has a configuration.
-    for name in ("plain", "folder.h5", "folder.keras"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text("{}")
-        with pytest.raises(ModelLoadError, match="must be a whole model"):
-            load_model(str(tmp_path / name), unsafe=unsafe)
+@pytest.mark.parametrize("name", ["plain", "folder.h5", "folder.keras"])
+def test_a_folder_is_no_model(name, unsafe, models, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.models, "load_model", lambda path, **how: "Keras reads folders")
+    with zipfile.ZipFile(io.BytesIO(models[".keras"])) as archive:
+        archive.extractall(tmp_path / name)
+    with pytest.raises(ModelLoadError, match="must be a whole model"):
+        load_model(str(tmp_path / name), unsafe=unsafe)
 
 
 def test_running_out_of_memory_is_told_in_a_line(models, tmp_path, monkeypatch):
