@@ -15,7 +15,7 @@ __all__ = ["count_weights"]
 
 
 def count_weights(config: dict[str, Any], *, legacy: bool) -> int | None:
-    """The number of weights a configuration asks for; none of them is made.
+    """The number of weights and states a configuration asks for; none of them is made.
 
     Keras puts off making weights while it is in a stateless scope. It notes with the thread what is
     to be made later, and this thread ends here.
@@ -39,7 +39,7 @@ def count_weights(config: dict[str, Any], *, legacy: bool) -> int | None:
                 # Keras says it all again when it builds the model in earnest.
                 warnings.simplefilter("ignore")
                 model = _built(copy.deepcopy(config), legacy)
-            found.append(sum(math.prod(one.shape) for one in model.weights))
+            found.append(sum(math.prod(one.shape) for one in model.variables))
         except Exception:  # Keras fails in many ways on a bad file, and tells of it later.
             return
 
