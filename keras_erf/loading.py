@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import io
-import json
 import os
 import re
 import sys
@@ -18,10 +17,13 @@ from typing import Any
 
 from keras_erf import zoo
 from keras_erf.errors import BackendError, InvalidInputError, ModelLoadError
+from keras_erf.vetting import CarriesCodeError, vetted_model, vetted_weights
 
 __all__ = ["LoadedModel", "import_quietly", "load_model", "load_quietly"]
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
+# Files need not hold the states of random generators and recurrent layers.
+MOST_UNSTORED = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -144,21 +146,24 @@ def _refuse(what: str, **given: Any) -> None:
 def _read(keras: Any, path: Path, unsafe: bool) -> Any:
     if not path.exists():
         raise ModelLoadError(f"`MODEL` must be an existing file. Received: {str(path)!r}")
-    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
+    suffix = path.suffix.lower()
+    if suffix not in FILE_SUFFIXES or not path.is_file():
+        raise ModelLoadError(_no_model(path, "it is no such file"))
+    if suffix == ".keras" and not zipfile.is_zipfile(path):
         raise ModelLoadError(
             "`MODEL` must be a whole model saved by Keras; a .keras file is a zip archive, and "
             f"this is none. Received: {str(path)!r}"
         )
-    if not unsafe and path.suffix.lower() != ".keras" and _carries_code(path):
-        raise ModelLoadError(_runs_code(path))
     # Keras finds the zoo's own initialiser once it is registered.
     importlib.import_module("keras_erf.models.weak_centre")
+    if not unsafe:
+        _vet(path)
     try:
         return keras.models.load_model(path, compile=False, safe_mode=not unsafe)
     except Exception as error:  # Keras and h5py fail in many ways on a bad file.
-        text = " ".join(str(error).split())
+        text = _line(error)
         if not unsafe and ("safe_mode" in text or "unsafe" in text or "arbitrary code" in text):
-            raise ModelLoadError(_runs_code(path)) from error
+            raise ModelLoadError(_runs_code(path, "Keras refuses a layer of it")) from error
         unknown = re.search(r"(?:Could not locate class|Unknown layer:) '(\w+)'", text)
         if unknown:
             raise ModelLoadError(
@@ -166,36 +171,42 @@ def _read(keras: Any, path: Path, unsafe: bool) -> Any:
                 "with keras.models.load_model(..., custom_objects=...) and call keras_erf.probe. "
                 f"Received: {str(path)!r}"
             ) from error
-        raise ModelLoadError(
-            "`MODEL` must be a whole model saved by Keras, as .keras or .h5. "
-            f"Received: {str(path)!r}: {_first_sentence(text)}"
-        ) from error
+        if isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__:
+            raise ModelLoadError(_no_model(path, "it needs more memory than there is")) from error
+        raise ModelLoadError(_no_model(path, _first_sentence(text))) from error
 
 
-def _runs_code(path: Path) -> str:
+def _vet(path: Path) -> None:
+    """Raises unless a model file may be given to Keras."""
+    from keras_erf.graph import count_weights
+
+    try:
+        vetted = vetted_model(path)
+        weights = count_weights(vetted.config, legacy=vetted.legacy)
+        if weights is not None and weights > vetted.stored + MOST_UNSTORED:
+            raise ValueError(f"it asks for {weights} weights, and holds {vetted.stored}")
+    except CarriesCodeError as error:
+        raise ModelLoadError(_runs_code(path, str(error))) from error
+    except Exception as error:  # A broken or hostile file may fail anywhere.
+        raise ModelLoadError(_no_model(path, _first_sentence(_line(error)))) from error
+
+
+def _runs_code(path: Path, reason: str) -> str:
     return (
-        "Loading the model would run Python code that is stored in it. If you trust its source, "
-        f"allow that with --unsafe. Received: {str(path)!r}"
+        f"Loading the model would run Python code or read files that it names: {reason}. If you "
+        f"trust its source, allow that with --unsafe. Received: {str(path)!r}"
     )
 
 
-def _carries_code(path: Path) -> bool:
-    """Whether an HDF5 file has a Lambda: older Keras has no safe mode for these files."""
-    import h5py
+def _no_model(path: Path, reason: str) -> str:
+    return (
+        "`MODEL` must be a whole model saved by Keras, as .keras or .h5; save it again where it "
+        f"can be loaded. Received: {str(path)!r}: {reason}"
+    )
 
-    try:
-        with h5py.File(path) as file:
-            config = json.loads(file.attrs.get("model_config", "null"))
-    except (OSError, ValueError):  # Keras says what is wrong with it.
-        return False
 
-    def has_code(part: Any) -> bool:
-        if isinstance(part, dict):
-            named = part.get("class_name") in ("Lambda", "__lambda__")
-            return named or any(map(has_code, part.values()))
-        return isinstance(part, list) and any(map(has_code, part))
-
-    return has_code(config)
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _first_sentence(text: str) -> str:
@@ -228,13 +239,15 @@ def _from_applications(keras: Any, name: str, weights: str) -> LoadedModel:
     build = getattr(keras.applications, name)
     chosen = None if weights == "none" else weights
     try:
+        if chosen is not None and Path(chosen).is_file():
+            vetted_weights(Path(chosen))
         # Announced, a download that fails would take two lines of the user's.
         with redirect_stdout(_Downloads()):
             model = build(weights=chosen)
     except Exception as error:
         if chosen is None:
             raise
-        text = " ".join(str(error).split())
+        text = _line(error)
         what = (
             "ImageNet weights cannot be downloaded; build it untrained with --weights none, or "
             "give a model or weights file"

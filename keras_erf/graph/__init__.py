@@ -16,6 +16,7 @@ from keras_erf.graph.cloning import cloned, computing_layers
 from keras_erf.graph.describing import architecture
 from keras_erf.graph.graph import PAIR, Graph
 from keras_erf.graph.running import called, learned_weights, stateless
+from keras_erf.graph.weighing import count_weights
 
 __all__ = [
     "PAIR",
@@ -28,6 +29,7 @@ __all__ = [
     "called",
     "cloned",
     "computing_layers",
+    "count_weights",
     "learned_weights",
     "plain_call",
     "stateless",

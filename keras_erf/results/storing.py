@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from keras_erf.algebra.geometry import Box, ReceptiveField
+from keras_erf.archives import check_arrays, checked_members, plain_json
 from keras_erf.definitions import Definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.results.framing import box_shape, clipped_box, whole_box
@@ -25,6 +26,8 @@ FORMAT = "keras-erf effective receptive field 2"
 MEMBERS = {"about.npy", "block_sums.npy", "block_counts.npy"}
 # What a result may take in memory, at most.
 MOST_BYTES = 4 << 30
+# No axis has more.
+MOST_PIXELS = 1 << 53
 FIELD_TEXTS = ("layer", "input", "status")
 FIELD_INTEGERS = ("unit", "input_size", "output_size", "size", "padding")
 
@@ -79,7 +82,7 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
         with open(path, "rb") as raw:
             _check_archive(raw)
             with np.load(raw, allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
+                about = plain_json(str(file["about"]))
                 sums, counts = file["block_sums"], file["block_counts"]
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {about['format']!r}")
@@ -94,13 +97,18 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError("its counts are no counts")
         if not isinstance(about["linear"], bool):
             raise ValueError("whether it is linear is neither true nor false")
+        dead = _integer(about["dead_count"])
+        if not 0 <= dead <= counts.sum():
+            raise ValueError(f"it has {dead} dead samples")
+        if not _tells_origin(about["provenance"]):
+            raise ValueError("its provenance does not tell model, versions and runs")
         return {
             "block_sums": sums,
             "block_counts": counts,
-            "dead_count": int(about["dead_count"]),
+            "dead_count": dead,
             "receptive_field": field,
             "definition": Definition(**about["definition"]),
-            "provenance": dict(about["provenance"]),
+            "provenance": about["provenance"],
             "part": part,
             "linear": about["linear"],
         }
@@ -108,6 +116,7 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         if "pickle" in reason:  # NumPy's own words would tell how to run what is in it.
             reason = "it is no archive of plain arrays"
+        reason = " ".join(reason.split())[:200]
         raise InvalidInputError(
             "`path` must be an .npz file written by `EffectiveReceptiveField.save`: "
             f"{reason}. Received: {str(path)!r}"
@@ -115,29 +124,14 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _check_archive(raw: BinaryIO) -> None:
-    """Raises unless a file is an archive of the arrays of a result, as large as they say.
-
-    A few bytes can claim any size, and NumPy makes room for what is claimed.
-    """
+    """Raises unless a file is an archive of the arrays of a result, as large as they say."""
     with zipfile.ZipFile(raw) as archive:
-        members = {one.filename: one for one in archive.infolist()}
-        if set(members) != MEMBERS or len(archive.infolist()) != len(MEMBERS):
+        members = checked_members(archive)
+        if set(members) != MEMBERS:
             raise ValueError(f"it does not hold {', '.join(sorted(MEMBERS))}, and nothing else")
         if sum(one.file_size for one in members.values()) > MOST_BYTES:
             raise ValueError(f"it would take more than {MOST_BYTES >> 30} GiB")
-        for one in members.values():
-            with archive.open(one) as file:
-                version = np.lib.format.read_magic(file)
-                read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-                    version, np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = read(file)
-                # Python's numbers have no end: nothing overflows here.
-                if (
-                    dtype.hasobject
-                    or math.prod(shape) * dtype.itemsize != one.file_size - file.tell()
-                ):
-                    raise ValueError(f"{one.filename} is no array of plain numbers of its size")
+        check_arrays(archive)
     raw.seek(0)
 
 
@@ -152,7 +146,7 @@ def _stored_part(stored: Any, input_size: tuple[int, ...]) -> Box | None:
     """The part a file's sums are over; `None` for the whole input."""
     if stored is None:
         return None
-    part = tuple((int(start), int(stop)) for start, stop in stored)
+    part = _box(stored)
     # An axis too few or too many fails here, one by one.
     if clipped_box(part, input_size) != part or min(box_shape(part)) < 1:
         raise ValueError(f"its part {part} does not lie in the input")
@@ -191,16 +185,54 @@ class _KnownUnit:
 
 def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
     """The theoretical field a file tells of, for its one unit."""
-    box, visible = (tuple((int(a), int(b)) for a, b in stored[name]) for name in ("box", "visible"))
-    strides = [Fraction(text) for text in stored["stride"]]
-    integers = {name: tuple(int(n) for n in stored[name]) for name in FIELD_INTEGERS}
+    box, visible = _box(stored["box"]), _box(stored["visible"])
+    strides = [_stride(text) for text in stored["stride"]]
+    integers = {name: tuple(_integer(n) for n in stored[name]) for name in FIELD_INTEGERS}
     ranks = {len(integers[name]) for name in ("input_size", "size", "padding")}
     ranks |= {len(box), len(visible), len(strides)}
     if len(ranks) > 1 or len(integers["unit"]) != len(integers["output_size"]):
         raise ValueError("its axes do not agree")
     return ReceptiveField(
-        **{name: str(stored[name]) for name in FIELD_TEXTS},  # type: ignore[arg-type]
+        **{name: _text(stored[name]) for name in FIELD_TEXTS},  # type: ignore[arg-type]
         **integers,  # type: ignore[arg-type]
         stride=tuple(s if s.denominator != 1 else int(s) for s in strides),
         tracer=_KnownUnit(integers["unit"], box, visible),
     )
+
+
+def _tells_origin(stored: Any) -> bool:
+    """Whether a provenance has what figures and pages show of it."""
+    if not isinstance(stored, dict) or not isinstance(stored.get("model"), str):
+        return False
+    versions, runs, expected = (stored.get(one) for one in ("versions", "runs", "expected"))
+    return (
+        isinstance(versions, dict)
+        and "keras_erf" in versions
+        and isinstance(runs, list)
+        and bool(runs)
+        and all(isinstance(run, dict) and "inputs" in run for run in runs)
+        and (expected is None or (isinstance(expected, dict) and "weights" in expected))
+    )
+
+
+def _box(stored: Any) -> Box:
+    return tuple((_integer(start), _integer(stop)) for start, stop in stored)
+
+
+def _integer(stored: Any) -> int:
+    if type(stored) is not int or abs(stored) > MOST_PIXELS:
+        raise ValueError(f"it has {str(stored)[:40]!r} where a count of pixels should be")
+    return stored
+
+
+def _text(stored: Any) -> str:
+    if not isinstance(stored, str):
+        raise ValueError(f"it has {str(stored)[:40]!r} where a text should be")
+    return stored
+
+
+def _stride(stored: Any) -> Fraction:
+    # Python would work out 1e999999999 to the last digit.
+    if not re.fullmatch(r"-?\d{1,300}(/\d{1,300})?", _text(stored)):
+        raise ValueError(f"it has {stored[:40]!r} where a stride should be")
+    return Fraction(stored)

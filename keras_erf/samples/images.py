@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from keras_erf.errors import InvalidInputError
 from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
 
-__all__ = ["ImageFolder", "images"]
+__all__ = ["ImageFolder", "calm_pillow", "images"]
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}
@@ -39,6 +40,20 @@ class ImageFolder:
 
     path: str | os.PathLike[str]
     preprocess: Callable[[np.ndarray], Any] | None = None
+
+
+@contextmanager
+def calm_pillow() -> Iterator[None]:
+    """Refuses images too large to be meant; silences what is said of their margins.
+
+    Pillow warns of what would take more than a quarter of a gigabyte, and names no file.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 def images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Source:
@@ -78,18 +93,20 @@ def images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Source
 
         size = tuple(n for axis, n in enumerate(spec.shape) if axis != spec.channel_axis)
         try:
-            image = keras.utils.load_img(
-                file,
-                color_mode=COLOR_MODES[channels],
-                target_size=size,
-                interpolation="bilinear",
-                keep_aspect_ratio=True,
-            )
+            with calm_pillow():
+                image = keras.utils.load_img(
+                    file,
+                    color_mode=COLOR_MODES[channels],
+                    target_size=size,
+                    interpolation="bilinear",
+                    keep_aspect_ratio=True,
+                )
             return np.asarray(image, dtype="float32").reshape((*size, channels))
         except Exception as error:  # A broken file may fail in any way an image reader can.
             skipped.append(file.relative_to(path).as_posix())
             # Pillow names the stream it read from, which is nothing to the user.
-            reason = " ".join(re.sub(r"<_io\.[^>]*>", "", str(error)).split())
+            said = " ".join(re.sub(r"<_io\.[^>]*>", "", str(error)).split())
+            reason = said or type(error).__name__
             warnings.warn(f"Left out {str(file)!r}, which cannot be read: {reason}", stacklevel=2)
             return None
 

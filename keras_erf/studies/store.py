@@ -270,6 +270,8 @@ class StudyStore:
         try:
             database = sqlite3.connect(self.folder / INDEX, timeout=PATIENCE)
             try:
+                # An index from elsewhere may bring triggers and views of its own.
+                database.execute("PRAGMA trusted_schema = OFF")
                 with database:
                     yield database
             finally:

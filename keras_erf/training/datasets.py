@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_erf.errors import InvalidInputError, reason_of
+from keras_erf.images import calm_pillow
 
 __all__ = ["Examples", "Scenes", "cifar10", "scenes"]
 
@@ -164,7 +165,7 @@ def _array(file: Path, mode: str | None) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with calm_pillow(), Image.open(file) as image:
             return np.asarray(image if mode is None else image.convert(mode))
     except Exception as error:  # PIL raises what its decoders do.
         raise InvalidInputError(

@@ -11,9 +11,10 @@ from typing import Any
 
 import keras
 
-from keras_erf.errors import InvalidInputError
+from keras_erf.errors import InvalidInputError, reason_of
 from keras_erf.measuring.settings import check_whole
 from keras_erf.training.callbacks import ERFLogger
+from keras_erf.vetting import vetted_model
 from keras_erf.writing import written_whole
 
 __all__ = ["Options", "Outcome", "run"]
@@ -106,7 +107,7 @@ def run(
     _check_same(folder, asdict(options))
     steps = len(batches(0))
     if (folder / CHECKPOINT).exists():
-        model = keras.models.load_model(folder / CHECKPOINT)
+        model = _read_checkpoint(folder / CHECKPOINT)
     else:
         model = build()
         model.compile(optimizer=_optimizer(options, steps), **compiled)
@@ -163,6 +164,17 @@ def _check_same(folder: Path, about: dict[str, Any]) -> None:
         return
     with written_whole(file) as temporary:
         temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def _read_checkpoint(file: Path) -> keras.Model:
+    try:
+        vetted_model(file)
+        return keras.models.load_model(file)
+    except Exception as error:  # Keras and h5py fail in many ways on a bad file.
+        raise InvalidInputError(
+            f"`out` holds a checkpoint that cannot be read: {reason_of(error)}. Take it away to "
+            f"train anew. Received: {str(file)!r}"
+        ) from error
 
 
 def _read_history(folder: Path) -> list[dict[str, float]]:
