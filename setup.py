@@ -35,6 +35,7 @@ setup(
         "keras_erf.cone",
         "keras_erf.experiments",
         "keras_erf.fields",
+        "keras_erf.files",
         "keras_erf.graph",
         "keras_erf.measuring",
         "keras_erf.models",

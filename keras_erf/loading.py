@@ -17,7 +17,7 @@ from typing import Any
 
 from keras_erf import zoo
 from keras_erf.errors import BackendError, InvalidInputError, ModelLoadError
-from keras_erf.vetting import CarriesCodeError, vetted_model, vetted_weights
+from keras_erf.files.vetting import CarriesCodeError, vetted_model, vetted_weights
 
 __all__ = ["LoadedModel", "import_quietly", "load_model", "load_quietly"]
 

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 import keras_erf as erf
-from keras_erf import archives, storing, vetting
 from keras_erf.errors import InvalidInputError, ModelLoadError
+from keras_erf.files import archives, vetting
+from keras_erf.files.hdf5 import count_stored
 from keras_erf.graph import count_weights
-from keras_erf.hdf5 import count_stored
-from keras_erf.images import images
 from keras_erf.loading import load_model
-from keras_erf.sources import InputSpec
+from keras_erf.results import storing
+from keras_erf.samples.images import images
+from keras_erf.samples.sources import InputSpec
 from keras_erf.studies import StudyStore
 from keras_erf.training.loop import _read_checkpoint
 
@@ -576,5 +577,5 @@ def test_an_index_that_is_broken_later_is_told_in_a_line(tmp_path):
     index = tmp_path / "index.sqlite"
     content = index.read_bytes()
     index.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
-    with pytest.raises(InvalidInputError, match="its index cannot be used"):
+    with pytest.raises(InvalidInputError, match="can be read and written: "):
         store.states()

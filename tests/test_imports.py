@@ -19,7 +19,7 @@ ORDER = (
     "errors",
     "_version",
     "progress",
-    "writing",
+    "files",
     "definitions",
     "algebra",
     "analysis",

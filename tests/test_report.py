@@ -14,11 +14,11 @@ from keras import layers
 import keras_erf
 from keras_erf import Profile, growth, profile, report
 from keras_erf.errors import InvalidInputError
+from keras_erf.files.writing import check_file
 from keras_erf.reporting.lanes import lanes_of
 from keras_erf.reporting.matching import matched
 from keras_erf.reporting.packing import LEVELS, Panel, packed, steps_of
 from keras_erf.reporting.words import change, with_error
-from keras_erf.writing import check_file
 from tests.pages import HOSTILE, SCRIPT, Page, flat, hostile, line, unpacked, volume
 from tests.test_cli import run
 

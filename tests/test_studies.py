@@ -438,7 +438,7 @@ print(dict(run_study(study, sys.argv[1], retry_failed=True).counts()))
     [
         # Room for the index and a small result, and then for nothing.
         (28_000, r"{'done': 1, 'failed': 1} \[.*`path` cannot be written: File too large"),
-        (0, r"`out` must be a folder for a study's results, with room for them: .*/out'"),
+        (0, r"`out` must be a folder for a study's results that can be read and written: .*/out'"),
     ],
     ids=["some", "none"],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.writing import written_whole
+from keras_erf.files.writing import written_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -53,7 +53,7 @@ def test_an_interrupted_process_leaves_what_was_there(tmp_path):
     target.write_text("old")
     script = (
         "import os, signal, sys\n"
-        "from keras_erf.writing import written_whole\n"
+        "from keras_erf.files.writing import written_whole\n"
         # A shell starts background jobs with interruptions ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with written_whole(sys.argv[1]) as temporary:\n"

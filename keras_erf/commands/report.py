@@ -38,8 +38,8 @@ from keras_erf.commands.options import (
     layer_option,
 )
 from keras_erf.errors import InvalidInputError
+from keras_erf.files.writing import check_file
 from keras_erf.loading import load_quietly
-from keras_erf.writing import check_file
 
 __all__ = ["report"]
 

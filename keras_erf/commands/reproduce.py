@@ -16,8 +16,8 @@ from keras_erf.commands.ending import one_line_errors
 from keras_erf.commands.options import OUT, OUTPUT_PANEL, JsonOption, out_option
 from keras_erf.commands.saving import save_panel
 from keras_erf.errors import InvalidInputError
+from keras_erf.files.writing import written_whole
 from keras_erf.loading import import_quietly
-from keras_erf.writing import written_whole
 
 if TYPE_CHECKING:
     from keras_erf.experiments import Panel

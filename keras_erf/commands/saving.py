@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_erf.writing import written_whole
+from keras_erf.files.writing import written_whole
 
 if TYPE_CHECKING:
     from keras_erf.experiments import Panel

@@ -16,11 +16,11 @@ import numpy as np
 from keras_erf.definitions import get_definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
+from keras_erf.files.writing import written_whole
 from keras_erf.graph import Graph, architecture
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import EffectiveReceptiveField, load
 from keras_erf.samples.sampling import ImageFolder
-from keras_erf.writing import written_whole
 
 __all__ = ["Store"]
 

@@ -13,12 +13,12 @@ import jinja2
 import numpy as np
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.files.writing import check_file, written_whole
 from keras_erf.measuring.profiling import Profile
 from keras_erf.reporting.content import contents_of
 from keras_erf.reporting.matching import matched
 from keras_erf.reporting.packing import LEVELS
 from keras_erf.reporting.words import change, compared, facts, summary, with_error
-from keras_erf.writing import check_file, written_whole
 
 __all__ = ["report"]
 

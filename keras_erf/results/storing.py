@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from keras_erf.algebra.geometry import Box, ReceptiveField
-from keras_erf.archives import check_arrays, checked_members, plain_json
 from keras_erf.definitions import Definition
 from keras_erf.errors import InvalidInputError
+from keras_erf.files.archives import check_arrays, checked_members, plain_json
+from keras_erf.files.writing import written_whole
 from keras_erf.results.framing import box_shape, clipped_box, whole_box
-from keras_erf.writing import written_whole
 
 __all__ = ["plain", "read_result", "write_result"]
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.files.writing import written_whole
 from keras_erf.results.effective import EffectiveReceptiveField, load
 from keras_erf.studies.plan import Task
-from keras_erf.writing import written_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -282,7 +282,7 @@ class StudyStore:
     def _closed(self, error: Exception) -> InvalidInputError:
         reason = getattr(error, "strerror", None) or error
         return InvalidInputError(
-            f"`out` must be a folder for a study's results, with room for them: {reason}. "
+            f"`out` must be a folder for a study's results that can be read and written: {reason}. "
             f"Received: {str(self.folder)!r}"
         )
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_erf.errors import InvalidInputError, reason_of
-from keras_erf.images import calm_pillow
+from keras_erf.samples.images import calm_pillow
 
 __all__ = ["Examples", "Scenes", "cifar10", "scenes"]
 

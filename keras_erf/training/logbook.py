@@ -14,8 +14,8 @@ import numpy as np
 
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.errors import InvalidInputError
+from keras_erf.files.writing import written_whole
 from keras_erf.results.effective import EffectiveReceptiveField, load
-from keras_erf.writing import written_whole
 
 __all__ = ["Logbook", "Point"]
 

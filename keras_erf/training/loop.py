@@ -12,10 +12,10 @@ from typing import Any
 import keras
 
 from keras_erf.errors import InvalidInputError, reason_of
+from keras_erf.files.vetting import vetted_model
+from keras_erf.files.writing import written_whole
 from keras_erf.measuring.settings import check_whole
 from keras_erf.training.callbacks import ERFLogger
-from keras_erf.vetting import vetted_model
-from keras_erf.writing import written_whole
 
 __all__ = ["Options", "Outcome", "run"]
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from keras_erf import zoo
 from keras_erf.errors import GradientError, InvalidInputError
+from keras_erf.files.writing import written_whole
 from keras_erf.measuring.calibrating import calibrate_batch_norm
 from keras_erf.measuring.probing import probe
 from keras_erf.training.batches import ExampleBatches, SceneBatches
 from keras_erf.training.callbacks import ERFLogger
 from keras_erf.training.datasets import IGNORED, Scenes, cifar10, scenes
 from keras_erf.training.loop import Options, Outcome, run
-from keras_erf.writing import written_whole
 
 __all__ = ["TASKS", "Task", "train"]
 

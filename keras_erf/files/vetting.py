@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_erf.archives import checked_members, plain_json
-from keras_erf.hdf5 import count_stored
+from keras_erf.files.archives import checked_members, plain_json
+from keras_erf.files.hdf5 import count_stored
 
 __all__ = ["CarriesCodeError", "Vetted", "vetted_model", "vetted_weights"]
 
