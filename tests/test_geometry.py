@@ -7,7 +7,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from keras_erf.geometry import Blocks, Marks, Ranges, ReceptiveField, Relation, Window
+from keras_erf.geometry import (
+    Blocks,
+    Marks,
+    Ranges,
+    ReceptiveField,
+    Relation,
+    Window,
+    bounding_box,
+    index_within,
+)
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
@@ -130,6 +139,53 @@ def test_ratio_and_period_by_hand():
 def test_an_impossible_window_is_refused(wrong):
     with pytest.raises(ValueError, match="Window"):
         Window(**wrong)
+
+
+# --- Boxes and indices ---------------------------------------------------------------------------
+
+
+@hypothesis.given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.05, 0.3, 1.0]),
+)
+def test_the_bounding_box_ends_at_the_outermost_marks(shape, seed, density):
+    mask = np.random.default_rng(seed).random(shape) < density
+    places = np.argwhere(mask)
+    if len(places):
+        expected = zip(places.min(axis=0), places.max(axis=0) + 1, strict=True)
+    else:
+        expected = [(0, 0)] * len(shape)
+    found = bounding_box(mask)
+    assert found == tuple(expected)
+    assert all(type(one) is int for ends in found for one in ends)
+
+
+@pytest.mark.parametrize(
+    ("index", "sizes", "expected"),
+    [
+        ((0, 4), (3, 5), (0, 4)),
+        ([2, 0], (3, 5), (2, 0)),
+        (2, (3,), (2,)),
+        (np.int64(2), (3,), (2,)),
+        ((), (), ()),
+        # As many as there are axes.
+        ((0,), (3, 5), None),
+        ((0, 0, 0), (3, 5), None),
+        # Inside of each, and whole numbers.
+        ((3, 0), (3, 5), None),
+        ((0, -1), (3, 5), None),
+        ((0, 5), (3, 5), None),
+        ((True, 0), (3, 5), None),
+        ((0, 1.0), (3, 5), None),
+        ("ab", (3, 5), None),
+        (None, (3,), None),
+    ],
+)
+def test_an_index_is_as_many_whole_numbers_each_inside_its_axis(index, sizes, expected):
+    found = index_within(index, sizes)
+    assert found == expected
+    assert found is None or all(type(one) is int for one in found)
 
 
 # --- The field -----------------------------------------------------------------------------------
