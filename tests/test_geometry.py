@@ -206,8 +206,15 @@ class Shifted:
         return mask
 
 
-def test_receptive_field_answers_for_its_unit_and_for_others():
-    field = ReceptiveField(
+class Wider(Shifted):
+    """The same with fields of 4 pixels."""
+
+    def box(self, unit):
+        return tuple((2 * index - 1, 2 * index + 3) for index in unit)
+
+
+def field_of(tracer: Shifted) -> ReceptiveField:
+    return ReceptiveField(
         layer="conv",
         input="image",
         unit=(2, 0),
@@ -217,8 +224,12 @@ def test_receptive_field_answers_for_its_unit_and_for_others():
         stride=(2, 2),
         padding=(1, 1),
         status="exact",
-        tracer=Shifted(),
+        tracer=tracer,
     )
+
+
+def test_receptive_field_answers_for_its_unit_and_for_others():
+    field = field_of(Shifted())
     assert field.box() == ((3, 6), (-1, 2))
     assert field.box((0, 4)) == ((-1, 2), (7, 10))
     assert field.center() == (4.0, 0.0)
@@ -228,3 +239,12 @@ def test_receptive_field_answers_for_its_unit_and_for_others():
     assert field.support().sum() == 6
     assert field.support((2, 2)).sum() == 9
     assert "Shifted" not in repr(field)
+
+
+def test_the_centre_of_an_even_field_lies_between_pixels():
+    # Pixels 3 to 6, and -1 to 2.
+    assert field_of(Wider()).center() == (4.5, 0.5)
+
+
+def test_fields_are_equal_whoever_answers_for_them():
+    assert field_of(Shifted()) == field_of(Wider())
