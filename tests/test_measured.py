@@ -134,6 +134,12 @@ CASES = {
         lambda r, c: [(r, c), (r + 1, c + 1)],
     ),
     "repetition": Case(called(lambda x: ops.repeat(x, 3, 1) * 2), (4, 2), lambda u: [u // 3]),
+    # The columns of the output follow none of the input.
+    "two columns": Case(
+        called(lambda x: ops.repeat(ops.sum(x[:, :, 1:3], axis=2, keepdims=True), 4, axis=2)),
+        (4, 5, 2),
+        lambda r, c: [(r, 1), (r, 2)],
+    ),
     "every channel": Case(
         called(lambda x: x + ops.mean(x, -1, keepdims=True)), (4, 5, 3), lambda r, c: [(r, c)]
     ),
