@@ -218,9 +218,11 @@ def test_figures_of_a_window(way):
     assert field.box() == ((6, 9), (8, 11))
     assert (field.size, field.stride, field.padding) == ((3, 3), (2, 2), (0, 0))
     assert field.status == ("measured" if way == "measured" else "exact")
-    x = keras.Input((15, 15, 2))
-    field = receptive_field(keras.Model(x, odd(x)), unit=(0, 0), rules=WAYS[way])
-    assert (field.box(), field.padding) == (((-1, 2), (-1, 2)), (1, 1))
+    # Maps of 8 and of 7: with a unit beyond the middle, and with the middle at an odd place.
+    for size in (15, 13):
+        x = keras.Input((size, size, 2))
+        field = receptive_field(keras.Model(x, odd(x)), unit=(0, 0), rules=WAYS[way])
+        assert (field.box(), field.padding) == (((-1, 2), (-1, 2)), (1, 1))
 
 
 @pytest.mark.parametrize("frozen", [False, True])
