@@ -665,6 +665,8 @@ for name, options in {
         (2, 13),
         **{**o, "draw": normal},
     )
+for name, shape in {"line": (13,), "plane of lines": (2, 2, 10)}.items():
+    add(f"stft-{name}", lambda x: ops.stft(x, 5, 3, 8), shape, **{**o, "draw": normal})
 
 # --- The comparison ------------------------------------------------------------------------------
 
