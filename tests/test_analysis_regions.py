@@ -112,6 +112,13 @@ def test_the_value_at_a_centre_between_pixels(center, value):
     np.testing.assert_array_equal(region.mask, values > value / 2)
 
 
+def test_above_no_fraction_lies_all_that_is_not_zero():
+    values = np.array([[0.0, 1e-9, -3.0], [0.0, 0.0, 8.0]])
+    region = threshold_region(values, fraction=0)
+    assert (region.level, region.mass) == (0.0, 1.0)
+    np.testing.assert_array_equal(region.mask, values != 0)
+
+
 def test_the_mass_region_of_known_values():
     values = np.array([[1.0, 4.0, 1.0], [2.0, 8.0, 0.0]])
     half = mass_region(values, mass=0.5)

@@ -7,7 +7,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from keras_erf.algebra.geometry import Blocks, Marks, Ranges, ReceptiveField, Relation, Window
+from keras_erf.algebra.geometry import (
+    Blocks,
+    Marks,
+    Ranges,
+    ReceptiveField,
+    Relation,
+    Window,
+    bounding_box,
+    index_within,
+)
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
@@ -132,6 +141,53 @@ def test_an_impossible_window_is_refused(wrong):
         Window(**wrong)
 
 
+# --- Boxes and indices ---------------------------------------------------------------------------
+
+
+@hypothesis.given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.05, 0.3, 1.0]),
+)
+def test_the_bounding_box_ends_at_the_outermost_marks(shape, seed, density):
+    mask = np.random.default_rng(seed).random(shape) < density
+    places = np.argwhere(mask)
+    if len(places):
+        expected = zip(places.min(axis=0), places.max(axis=0) + 1, strict=True)
+    else:
+        expected = [(0, 0)] * len(shape)
+    found = bounding_box(mask)
+    assert found == tuple(expected)
+    assert all(type(one) is int for ends in found for one in ends)
+
+
+@pytest.mark.parametrize(
+    ("index", "sizes", "expected"),
+    [
+        ((0, 4), (3, 5), (0, 4)),
+        ([2, 0], (3, 5), (2, 0)),
+        (2, (3,), (2,)),
+        (np.int64(2), (3,), (2,)),
+        ((), (), ()),
+        # As many as there are axes.
+        ((0,), (3, 5), None),
+        ((0, 0, 0), (3, 5), None),
+        # Inside of each, and whole numbers.
+        ((3, 0), (3, 5), None),
+        ((0, -1), (3, 5), None),
+        ((0, 5), (3, 5), None),
+        ((True, 0), (3, 5), None),
+        ((0, 1.0), (3, 5), None),
+        ("ab", (3, 5), None),
+        (None, (3,), None),
+    ],
+)
+def test_an_index_is_as_many_whole_numbers_each_inside_its_axis(index, sizes, expected):
+    found = index_within(index, sizes)
+    assert found == expected
+    assert found is None or all(type(one) is int for one in found)
+
+
 # --- The field -----------------------------------------------------------------------------------
 
 
@@ -150,8 +206,15 @@ class Shifted:
         return mask
 
 
-def test_receptive_field_answers_for_its_unit_and_for_others():
-    field = ReceptiveField(
+class Wider(Shifted):
+    """The same with fields of 4 pixels."""
+
+    def box(self, unit):
+        return tuple((2 * index - 1, 2 * index + 3) for index in unit)
+
+
+def field_of(tracer: Shifted) -> ReceptiveField:
+    return ReceptiveField(
         layer="conv",
         input="image",
         unit=(2, 0),
@@ -161,8 +224,12 @@ def test_receptive_field_answers_for_its_unit_and_for_others():
         stride=(2, 2),
         padding=(1, 1),
         status="exact",
-        tracer=Shifted(),
+        tracer=tracer,
     )
+
+
+def test_receptive_field_answers_for_its_unit_and_for_others():
+    field = field_of(Shifted())
     assert field.box() == ((3, 6), (-1, 2))
     assert field.box((0, 4)) == ((-1, 2), (7, 10))
     assert field.center() == (4.0, 0.0)
@@ -172,3 +239,12 @@ def test_receptive_field_answers_for_its_unit_and_for_others():
     assert field.support().sum() == 6
     assert field.support((2, 2)).sum() == 9
     assert "Shifted" not in repr(field)
+
+
+def test_the_centre_of_an_even_field_lies_between_pixels():
+    # Pixels 3 to 6, and -1 to 2.
+    assert field_of(Wider()).center() == (4.5, 0.5)
+
+
+def test_fields_are_equal_whoever_answers_for_them():
+    assert field_of(Shifted()) == field_of(Wider())

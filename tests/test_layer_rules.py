@@ -762,6 +762,19 @@ def test_a_crop_that_keras_does_not_make_is_refused() -> None:
         receptive_field(model, model.output)
 
 
+@pytest.mark.parametrize("tokens", [2, 5])
+def test_scores_of_another_shape_than_keras_states_are_refused(tokens: int) -> None:
+    x, y = keras.Input((3, 2)), keras.Input((tokens, 2))
+    outputs = layers.MultiHeadAttention(4, 2)(x, y, return_attention_scores=True)
+    model = keras.Model([x, y], outputs)
+    # Keras takes it that there are as many values as queries.
+    assert model.outputs[1].shape == (None, 4, 3, 3)
+    made = model([np.ones((1, 3, 2)), np.ones((1, tokens, 2))])[1]
+    assert made.shape == (1, 4, 3, tokens)
+    with pytest.raises(UnsupportedLayerError, match="another shape for its scores"):
+        receptive_field(model, model.outputs[0])
+
+
 # --- What is measured ----------------------------------------------------------------------------
 
 
@@ -926,6 +939,23 @@ def test_a_convolutional_lstm_grows_by_its_kernel_with_each_step() -> None:
     for step in range(7):
         field = receptive_field(model, model.output, unit=(step, 32))
         assert field.size == (step + 1, 4 + step * 3)
+
+
+@pytest.mark.parametrize("sequences", [True, False])
+def test_a_convolutional_lstm_with_channels_first_is_the_mirror(sequences: bool) -> None:
+    # TensorFlow does not run it on a CPU.
+    last, first = keras.Input((3, 7, 6, 2)), keras.Input((3, 2, 7, 6))
+    options = {"return_sequences": sequences, "padding": "same"}
+    expected, found = (
+        keras.Model(x, layers.ConvLSTM2D(4, (3, 2), data_format=order, **options)(x))
+        for x, order in ((last, "channels_last"), (first, "channels_first"))
+    )
+    fields = [receptive_field(model, model.output) for model in (expected, found)]
+    assert fields[0].input_size == fields[1].input_size == (3, 7, 6)
+    assert fields[0].output_size == fields[1].output_size == ((3, 7, 6) if sequences else (7, 6))
+    for unit in np.ndindex(*fields[0].output_size):
+        assert fields[0].box(unit) == fields[1].box(unit)
+        np.testing.assert_array_equal(fields[0].support(unit), fields[1].support(unit))
 
 
 def test_figures_of_smooth_up_sampling() -> None:

@@ -134,6 +134,12 @@ CASES = {
         lambda r, c: [(r, c), (r + 1, c + 1)],
     ),
     "repetition": Case(called(lambda x: ops.repeat(x, 3, 1) * 2), (4, 2), lambda u: [u // 3]),
+    # The columns of the output follow none of the input.
+    "two columns": Case(
+        called(lambda x: ops.repeat(ops.sum(x[:, :, 1:3], axis=2, keepdims=True), 4, axis=2)),
+        (4, 5, 2),
+        lambda r, c: [(r, 1), (r, 2)],
+    ),
     "every channel": Case(
         called(lambda x: x + ops.mean(x, -1, keepdims=True)), (4, 5, 3), lambda r, c: [(r, c)]
     ),
@@ -212,9 +218,11 @@ def test_figures_of_a_window(way):
     assert field.box() == ((6, 9), (8, 11))
     assert (field.size, field.stride, field.padding) == ((3, 3), (2, 2), (0, 0))
     assert field.status == ("measured" if way == "measured" else "exact")
-    x = keras.Input((15, 15, 2))
-    field = receptive_field(keras.Model(x, odd(x)), unit=(0, 0), rules=WAYS[way])
-    assert (field.box(), field.padding) == (((-1, 2), (-1, 2)), (1, 1))
+    # Maps of 8 and of 7: with a unit beyond the middle, and with the middle at an odd place.
+    for size in (15, 13):
+        x = keras.Input((size, size, 2))
+        field = receptive_field(keras.Model(x, odd(x)), unit=(0, 0), rules=WAYS[way])
+        assert (field.box(), field.padding) == (((-1, 2), (-1, 2)), (1, 1))
 
 
 @pytest.mark.parametrize("frozen", [False, True])

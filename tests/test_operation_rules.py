@@ -353,6 +353,7 @@ add("expand_dims", lambda x: ops.expand_dims(x, 2))
 add("expand_dims-several", lambda x: ops.expand_dims(x, (1, -1)))
 add("squeeze", lambda x: ops.squeeze(x, 2), (4, 1, 3))
 add("reshape-patches", lambda x: ops.reshape(x, (-1, 2, 2, 5, 3)))
+add("reshape-odd", lambda x: ops.reshape(x, (-1, 5, 3)), (3, 5))
 add("reshape-flat", lambda x: ops.reshape(x, (-1, 60)))
 add("reshape-tokens", lambda x: ops.reshape(x, (-1, 20, 3)))
 add("broadcast", lambda x: ops.stack([x, x], axis=1))
@@ -480,6 +481,7 @@ add("dot-vector", lambda x: ops.dot(x, np.ones(3)))
 add("dot-number", lambda x: ops.dot(x, 3.0))
 add("dot-three", lambda x: ops.dot(x, np.ones((2, 3, 4))))
 add("inner", lambda x: ops.inner(x, np.ones((2, 3))))
+add("inner-vector-first", lambda x: ops.inner(np.ones(3), x))
 add("tensordot", lambda x: ops.tensordot(x, np.ones((5, 3, 2)), axes=2))
 TWO = ([1, 3], [2, 0])
 add("tensordot-axes", lambda x: ops.tensordot(x, np.ones((3, 2, 4)), TWO), batch=2)
@@ -669,6 +671,8 @@ for name, options in {
         (2, 13),
         **{**o, "draw": normal},
     )
+for name, shape in {"line": (13,), "plane of lines": (2, 2, 10)}.items():
+    add(f"stft-{name}", lambda x: ops.stft(x, 5, 3, 8), shape, **{**o, "draw": normal})
 
 # --- The comparison ------------------------------------------------------------------------------
 
