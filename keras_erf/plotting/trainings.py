@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_training"]
 
-SIDE = 2.1
+SIDE, ABOVE = 2.1, 0.8
 # Sizes of different networks further apart than this are drawn on a logarithmic axis.
 WIDE = 4
 
@@ -46,8 +46,8 @@ def plot_training(summary: Summary) -> Figure:
     rows = math.ceil(len(runs) / per_row)
     width = max(per_row * len(moments) * (SIDE + 0.15) + 0.3, 7.5)
     with sns.axes_style("ticks"):
-        figure = plt.figure(figsize=(width, rows * (SIDE + 0.75) + 3.2), layout="constrained")
-        heights = [rows * (SIDE + 0.75), 3.2]
+        figure = plt.figure(figsize=(width, rows * (SIDE + ABOVE) + 3.2), layout="constrained")
+        heights = [rows * (SIDE + ABOVE), 3.2]
         parts: Any = figure.subfigures(2, 1, height_ratios=heights)
         above, below = parts
         grid = above.subplots(rows, per_row * len(moments), squeeze=False)
@@ -61,7 +61,7 @@ def plot_training(summary: Summary) -> Figure:
                     continue
                 draw_small(ax, result.map)
                 draw_box(ax, result.receptive_field.visible())
-                ax.set_title(f"{run}, {when}\n{size_told(result)}", fontsize=8.5)
+                ax.set_title(f"{run}\n{when}\n{size_told(result)}", fontsize=8.5)
         left_ax, right_ax = below.subplots(1, 2)
         # One line for each run.
         lines = summary.history.assign(layer=summary.history["run"])
