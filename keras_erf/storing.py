@@ -28,6 +28,8 @@ MEMBERS = {"about.npy", "block_sums.npy", "block_counts.npy"}
 MOST_BYTES = 4 << 30
 # Errors square them.
 MOST_IMPACT = 1e150
+# A block without which rounding leaves nothing has no part in an error.
+MOST_SAMPLES = 1 << 40
 # No axis has more.
 MOST_PIXELS = 1 << 53
 FIELD_TEXTS = ("layer", "input", "status")
@@ -97,6 +99,8 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError("its map is zero, not finite or too large to be squared")
         if counts.ndim != 1 or counts.dtype.kind != "i" or counts.min() < 0 or not counts.any():
             raise ValueError("its counts are no counts")
+        if counts.max() > MOST_SAMPLES:
+            raise ValueError(f"a block of it has more than {MOST_SAMPLES} samples")
         if not isinstance(about["linear"], bool):
             raise ValueError("whether it is linear is neither true nor false")
         dead = _integer(about["dead_count"])
