@@ -77,12 +77,15 @@ def _tried(
     code, found, worker = _code(), Counter[str](), None
     inside = home / "inside"
     inside.mkdir()
+    (home / "work").mkdir()
+    known = {*home.iterdir(), home / "log.txt"}
     for number in range(count):
         which = int(random.integers(0, len(goods)))
         suffix = goods[which].suffix
         content = mutant(random, suffix, contents[which], contents, code)
         file = inside / f"mutant{suffix}"
         file.write_bytes(content)
+        known.add(file)
         if worker is None or number % FILES_PER_WORKER == 0:
             if worker is not None:
                 worker.end()
@@ -90,13 +93,13 @@ def _tried(
         outcome, detail = worker.read(file)
         if not worker.alive:
             worker = None
-        left = [one.name for one in inside.iterdir() if one != file]
-        for name in left:
-            (inside / name).unlink()
-        if MARKER in left or (home / MARKER).exists() or (home / "work" / MARKER).exists():
-            outcome = "ran code"
-        elif left or list(home.glob("up*")):
-            outcome, detail = "wrote a file", str(left)
+        places = (inside, home, home / "work")
+        new = [one for place in places for one in place.iterdir() if one not in known]
+        for one in new:
+            one.unlink()
+        if new:
+            code_ran = any(one.name == MARKER for one in new)
+            outcome, detail = "ran code" if code_ran else "wrote a file", str(new)
         found[outcome] += 1
         if outcome not in GOOD:
             print(f"{kind} {number}, of {goods[which].name}: {outcome}: {detail}", flush=True)
@@ -148,7 +151,6 @@ class _Worker:
 
 def _serve(kind: str, home: Path, pipe: Any) -> None:
     """Reads files by name, as long as there are any."""
-    (home / "work").mkdir(exist_ok=True)
     os.chdir(home / "work")
     log = os.open(home / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)

@@ -69,6 +69,13 @@ def about(parts: dict[str, bytes], **changes) -> dict[str, bytes]:
     return {**parts, "about.npy": made.getvalue()}
 
 
+def changed(part: bytes, change) -> bytes:
+    """An array's member with other numbers."""
+    made = io.BytesIO()
+    np.save(made, change(np.load(io.BytesIO(part))))
+    return made.getvalue()
+
+
 HOSTILE = {
     "claims a size of petabytes": lambda parts: {**parts, "block_sums.npy": header((2**20, 2**30))},
     "claims more numbers than there are": lambda parts: {
@@ -85,6 +92,19 @@ HOSTILE = {
     ),
     "has a box that is no box": lambda parts: about(parts, field_box=[[0, 1e300], [0, True]]),
     "has an axis of more than any": lambda parts: about(parts, field_size=[10**30, 3]),
+    "has a box that ends before it starts": lambda parts: about(parts, field_box=[[3, 0], [0, 3]]),
+    "has an axis of less than nothing": lambda parts: about(parts, field_size=[-5, 5]),
+    "has a unit outside of its layer": lambda parts: about(parts, field_unit=[10**6, 2]),
+    "has numbers too large to square": lambda parts: {
+        **parts,
+        "block_sums.npy": changed(parts["block_sums.npy"], lambda sums: sums / sums.max() * 1e308),
+    },
+    "has a block of more samples than any": lambda parts: {
+        **parts,
+        "block_counts.npy": changed(
+            parts["block_counts.npy"], lambda counts: counts + (np.arange(counts.size) == 0) * 2**58
+        ),
+    },
     "has half a pixel": lambda parts: about(parts, field_unit=[1.5, 2]),
     "has more dead samples than samples": lambda parts: about(parts, dead_count=10**6),
     "does not tell its runs": lambda parts: about(

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from keras_erf.algebra.geometry import Box, ReceptiveField
+from keras_erf.algebra.geometry import Box, ReceptiveField, index_within
 from keras_erf.definitions import Definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.archives import check_arrays, checked_members, plain_json
@@ -26,6 +26,10 @@ FORMAT = "keras-erf effective receptive field 2"
 MEMBERS = {"about.npy", "block_sums.npy", "block_counts.npy"}
 # What a result may take in memory, at most.
 MOST_BYTES = 4 << 30
+# Errors square them.
+MOST_IMPACT = 1e150
+# A block without which rounding leaves nothing has no part in an error.
+MOST_SAMPLES = 1 << 40
 # No axis has more.
 MOST_PIXELS = 1 << 53
 FIELD_TEXTS = ("layer", "input", "status")
@@ -91,10 +95,12 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
         shape = box_shape(whole_box(field.input_size) if part is None else part)
         if sums.dtype != np.float64 or sums.shape != (len(counts), *shape):
             raise ValueError(f"its map has shape {sums.shape} and dtype {sums.dtype}")
-        if not (np.isfinite(sums).all() and sums.any()):
-            raise ValueError("its map is zero or not finite")
+        if not (sums.any() and np.abs(sums).max() < MOST_IMPACT):
+            raise ValueError("its map is zero, not finite or too large to be squared")
         if counts.ndim != 1 or counts.dtype.kind != "i" or counts.min() < 0 or not counts.any():
             raise ValueError("its counts are no counts")
+        if counts.max() > MOST_SAMPLES:
+            raise ValueError(f"a block of it has more than {MOST_SAMPLES} samples")
         if not isinstance(about["linear"], bool):
             raise ValueError("whether it is linear is neither true nor false")
         dead = _integer(about["dead_count"])
@@ -190,8 +196,13 @@ def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
     integers = {name: tuple(_integer(n) for n in stored[name]) for name in FIELD_INTEGERS}
     ranks = {len(integers[name]) for name in ("input_size", "size", "padding")}
     ranks |= {len(box), len(visible), len(strides)}
-    if len(ranks) > 1 or len(integers["unit"]) != len(integers["output_size"]):
+    unit, outputs = integers["unit"], integers["output_size"]
+    if len(ranks) > 1 or len(unit) != len(outputs):
         raise ValueError("its axes do not agree")
+    if min(*integers["input_size"], *integers["size"]) < 1:
+        raise ValueError("an axis of it is empty")
+    if index_within(unit, outputs) is None:
+        raise ValueError(f"its unit {unit} is none of {outputs}")
     return ReceptiveField(
         **{name: _text(stored[name]) for name in FIELD_TEXTS},  # type: ignore[arg-type]
         **integers,  # type: ignore[arg-type]
@@ -216,7 +227,10 @@ def _tells_origin(stored: Any) -> bool:
 
 
 def _box(stored: Any) -> Box:
-    return tuple((_integer(start), _integer(stop)) for start, stop in stored)
+    box = tuple((_integer(start), _integer(stop)) for start, stop in stored)
+    if any(start > stop for start, stop in box):
+        raise ValueError(f"its box {box} ends before it starts")
+    return box
 
 
 def _integer(stored: Any) -> int:
