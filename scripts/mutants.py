@@ -28,6 +28,7 @@ import resource
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -254,7 +255,10 @@ class Changed(SourceFileLoader):
 
     def get_code(self, fullname: str) -> Any:
         """Compiles the changed source; stored bytecode would be the old one's."""
-        return compile(self._text, self.path, "exec", dont_inherit=True)
+        with warnings.catch_warnings():
+            # `is` with a number is a warning, which the tests would take for an error.
+            warnings.simplefilter("ignore")
+            return compile(self._text, self.path, "exec", dont_inherit=True)
 
 
 class Watch:
@@ -269,6 +273,11 @@ class Watch:
         """Leaves the tests that were chosen."""
         if self.chosen is not None:
             items[:] = [item for item in items if item.nodeid in self.chosen]
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """Keeps a module of tests that could not be imported."""
+        if report.failed and not self.failed:
+            self.failed = report.nodeid
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Takes the time."""
@@ -344,8 +353,10 @@ def verdicts(
             seconds = time.monotonic() - began
             if answer in ended:
                 told = _told(process, answer)
-                end = "survived" if told["code"] == 0 else "killed"
                 by = told["by"]
+                if told["code"] != 0 and not by:
+                    raise SystemExit(f"pytest itself failed on {mutant}: {told}")
+                end = "killed" if by else "survived"
             elif seconds > limit:
                 process.kill()
                 process.join()
