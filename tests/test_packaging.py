@@ -124,7 +124,7 @@ def imported(checkout: Path) -> set[str]:
 
 
 # Pillow's own name; what a notebook has by itself; what an extra brings; Python's from 3.11 on.
-NOT_OURS = {"PIL", "IPython", "ray", "tomllib"}
+NOT_OURS = {"dask", "distributed", "PIL", "IPython", "ray", "tomllib"}
 
 
 def test_run_time_dependencies_are_what_is_imported_with_lower_bounds_only(checkout, wheel):
