@@ -56,7 +56,7 @@ SINCE = {
         "test_operation[cross",
         "test_operation[extract_patches-",
         "test_operation[flip-check",
-        "test_operation[inner-check",
+        "test_operation[inner-",
         "test_operation[matmul-vector-check",
         "test_operation[rearrange-check",
         "test_what_acts_across_the_batch_is_refused[inner of two tensors",
