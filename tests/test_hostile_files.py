@@ -322,18 +322,32 @@ def test_arrays_that_together_are_larger_than_the_file_are_refused(models):
             lambda _, one: arrays.append(one) if isinstance(one, h5py.Dataset) else None
         )
         numbers, held = sum(one.size for one in arrays), sum(one.nbytes for one in arrays)
-        assert count_stored(file, len(models[".h5"])) == numbers == 2 * 9 + 2 + 32 * 4 + 4
+        assert count_stored(file, models[".h5"]) == numbers == 2 * 9 + 2 + 32 * 4 + 4
         # So they are where two of them share their bytes.
         with pytest.raises(ValueError, match="together are larger than the file"):
-            count_stored(file, held - 1)
+            count_stored(file, bytes(held - 1))
 
 
 def test_an_attribute_that_is_larger_than_the_file_is_refused():
     with h5py.File(io.BytesIO(), "w") as file:
         file.attrs["names"] = np.zeros(1000)
-        assert count_stored(file, 8 * 1000) == 0
+        assert count_stored(file, bytes(8 * 1000)) == 0
         with pytest.raises(ValueError, match="attribute 'names' is larger than the file"):
-            count_stored(file, 8 * 1000 - 1)
+            count_stored(file, bytes(8 * 1000 - 1))
+
+
+def test_texts_that_hdf5_would_read_for_ever_are_refused(models, tmp_path):
+    content = models[".h5"]
+    heap = content.index(b"GCOL")
+    # Behind 16 bytes come the number of the first text, of what refers to it, and its length.
+    without = content[: heap + 16] + bytes(16) + content[heap + 32 :]
+    assert "texts of no length" in refusal(tmp_path, "endless.h5", without)
+    (tmp_path / "endless.h5").unlink()
+    longer = content[: heap + 24] + (10**12).to_bytes(8, "little") + content[heap + 32 :]
+    assert "texts are cut off" in refusal(tmp_path, "longer.h5", longer)
+    (tmp_path / "longer.h5").unlink()
+    larger = content[: heap + 8] + (10**12).to_bytes(8, "little") + content[heap + 16 :]
+    assert "texts are cut off" in refusal(tmp_path, "larger.h5", larger)
 
 
 ARCHIVES = {

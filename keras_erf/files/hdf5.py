@@ -7,6 +7,7 @@ groups with attributes, and arrays in one piece: anything else is refused.
 from __future__ import annotations
 
 import math
+import mmap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,18 +16,26 @@ if TYPE_CHECKING:
 __all__ = ["count_stored"]
 
 
-def count_stored(file: h5py.File, size: int) -> int:
+# Where texts of any length are kept; the version and three zeros follow the name.
+HEAP = b"GCOL\x01\x00\x00\x00"
+
+
+def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
     """The number of numbers that a file holds.
 
     Args:
         file: The file.
-        size: Its size in bytes.
+        content: Its bytes.
 
     Raises:
         ValueError: It refers to other files or to itself, or claims what it does not hold.
     """
     import h5py
 
+    if file.id.get_create_plist().get_sizes() != (8, 8):
+        raise ValueError("its places and lengths are not of eight bytes")
+    _check_heaps(content)
+    size = len(content)
     waiting = [file["/"]]
     seen, held, numbers = {waiting[0].id}, 0, 0
     while waiting:
@@ -50,6 +59,30 @@ def count_stored(file: h5py.File, size: int) -> int:
             if held > size:
                 raise ValueError("its arrays together are larger than the file")
     return numbers
+
+
+def _check_heaps(content: bytes | mmap.mmap) -> None:
+    """Raises unless the texts in a file end where the next begins.
+
+    HDF5 reads one of no length again and again, for ever.
+    """
+    heap = content.find(HEAP)
+    while heap >= 0:
+        place, end = heap + 16, heap + _number(content, heap + 8)
+        while place + 16 <= end <= len(content):
+            length = _number(content, place + 8)
+            # What is free counts its own head.
+            free = content[place : place + 2] == b"\0\0"
+            if free and length < 16:
+                raise ValueError("it has texts of no length")
+            place += length if free else 16 + (length + 7) // 8 * 8
+        if not heap + 16 <= place <= end <= len(content):
+            raise ValueError("its texts are cut off")
+        heap = content.find(HEAP, heap + 8)
+
+
+def _number(content: bytes | mmap.mmap, place: int) -> int:
+    return int.from_bytes(content[place : place + 8], "little")
 
 
 def _stored(dataset: h5py.Dataset) -> tuple[int, int]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import mmap
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_erf.files.archives import checked_members, plain_json
 from keras_erf.files.hdf5 import count_stored
+
+if TYPE_CHECKING:
+    import h5py
 
 __all__ = ["CarriesCodeError", "Vetted", "vetted_model", "vetted_weights"]
 
@@ -72,10 +77,21 @@ def vetted_weights(path: Path) -> None:
     if path.suffix.lower() == ".keras":
         _keras_model(path)
         return
+    with _opened(path) as (file, content):
+        count_stored(file, content)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[h5py.File, mmap.mmap]]:
+    """An HDF5 file and its bytes."""
     import h5py
 
-    with h5py.File(path, "r") as file:
-        count_stored(file, path.stat().st_size)
+    with (
+        h5py.File(path, "r") as file,
+        open(path, "rb") as raw,
+        mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        yield file, content
 
 
 def _keras_model(path: Path) -> tuple[bytes, int]:
@@ -93,14 +109,12 @@ def _keras_model(path: Path) -> tuple[bytes, int]:
             raise ValueError(f"its {CONFIG} is larger than {MOST_CONFIG >> 20} MiB")
         config, weights = archive.read(CONFIG), archive.read(WEIGHTS)
     with h5py.File(io.BytesIO(weights), "r") as file:
-        return config, count_stored(file, len(weights))
+        return config, count_stored(file, weights)
 
 
 def _hdf5_model(path: Path) -> tuple[str | bytes, int]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        stored = count_stored(file, path.stat().st_size)
+    with _opened(path) as (file, content):
+        stored = count_stored(file, content)
         config = file.attrs.get("model_config")
     if not isinstance(config, str | bytes):
         raise ValueError("it has no model_config; are these weights alone?")
