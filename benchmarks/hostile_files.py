@@ -24,6 +24,7 @@ import traceback
 import warnings
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -335,12 +336,17 @@ def _held(file: Path) -> list[np.ndarray]:
     if file.suffix == ".keras":
         with zipfile.ZipFile(file) as archive:
             source = io.BytesIO(archive.read("model.weights.h5"))
-    found: list[np.ndarray] = []
     with h5py.File(source) as held:
-        held.visititems(
-            lambda _, one: found.append(one[()]) if isinstance(one, h5py.Dataset) else None
-        )
-    return found
+        return [*_arrays(held)]
+
+
+def _arrays(group: h5py.Group) -> Iterator[np.ndarray]:
+    # Not `visititems`, which also fails of what nobody reads.
+    for one in group.values():
+        if isinstance(one, h5py.Group):
+            yield from _arrays(one)
+        elif isinstance(one, h5py.Dataset):
+            yield one[()]
 
 
 def _check_weights(model: Any, held: list[np.ndarray]) -> None:

@@ -167,9 +167,9 @@ def _read(keras: Any, path: Path, unsafe: bool) -> Any:
         unknown = re.search(r"(?:Could not locate class|Unknown layer:) '(\w+)'", text)
         if unknown:
             raise ModelLoadError(
-                f"The model has a layer that is not Keras's own, {unknown[1]}. Load it in Python "
-                "with keras.models.load_model(..., custom_objects=...) and call keras_erf.probe. "
-                f"Received: {str(path)!r}"
+                f"The model has a layer that is not Keras's own, {unknown[1][:80]}. Load it in "
+                "Python with keras.models.load_model(..., custom_objects=...) and call "
+                f"keras_erf.probe. Received: {str(path)!r}"
             ) from error
         if isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__:
             raise ModelLoadError(_no_model(path, "it needs more memory than there is")) from error

@@ -613,3 +613,22 @@ def test_an_index_that_is_broken_later_is_told_in_a_line(tmp_path):
     index.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
     with pytest.raises(InvalidInputError, match="can be read and written: "):
         store.states()
+
+
+def test_free_places_that_hdf5_would_follow_for_ever_are_refused(models, tmp_path):
+    content = models[".h5"]
+    # Behind 8 bytes come the names' size, their first free place and where they are.
+    heap = content.index(b"HEAP")
+    size, free, names = (
+        int.from_bytes(content[heap + offset : heap + offset + 8], "little")
+        for offset in (8, 16, 24)
+    )
+    assert free + 16 <= size
+    first = names + free
+    for what, following in (("circle", free), ("outside", size), ("far", 2**63)):
+        name = f"{what}.h5"
+        mutant = content[:first] + following.to_bytes(8, "little") + content[first + 8 :]
+        assert "free places that do not end" in refusal(tmp_path, name, mutant)
+        (tmp_path / name).unlink()
+    cut = content[: heap + 8] + (10**12).to_bytes(8, "little") + content[heap + 16 :]
+    assert "free places that do not end" in refusal(tmp_path, "larger.h5", cut)

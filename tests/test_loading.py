@@ -6,6 +6,7 @@ import socket
 import sys
 import urllib.error
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -74,6 +75,16 @@ def test_unknown_class_is_named(tmp_path):
             load_model(str(path))
     finally:
         keras.saving.get_custom_objects().update(kept)
+
+
+def test_long_name_of_an_unknown_class_is_cut(tmp_path):
+    small_model().save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        config = file.attrs["model_config"]
+        file.attrs["model_config"] = config.replace("Conv2D", "x" * 5000)
+    with pytest.raises(ModelLoadError, match=r"Keras's own, x{80}\. Load") as caught:
+        load_model(str(tmp_path / "model.h5"))
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize(

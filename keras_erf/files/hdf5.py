@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["count_stored"]
 
 
-# Where texts of any length are kept; the version and three zeros follow the name.
-HEAP = b"GCOL\x01\x00\x00\x00"
+# Where texts of any length are kept, and where names are; version and zeros follow the signature.
+TEXTS, NAMES = b"GCOL\x01\x00\x00\x00", b"HEAP\x00\x00\x00\x00"
+# "No more free places", of names.
+NONE_FREE = 1
 
 
 def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
@@ -34,7 +37,8 @@ def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
 
     if file.id.get_create_plist().get_sizes() != (8, 8):
         raise ValueError("its places and lengths are not of eight bytes")
-    _check_heaps(content)
+    _check_texts(content)
+    _check_names(content)
     size = len(content)
     waiting = [file["/"]]
     seen, held, numbers = {waiting[0].id}, 0, 0
@@ -61,14 +65,13 @@ def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
     return numbers
 
 
-def _check_heaps(content: bytes | mmap.mmap) -> None:
+def _check_texts(content: bytes | mmap.mmap) -> None:
     """Raises unless the texts in a file end where the next begins.
 
     HDF5 reads one of no length again and again, for ever.
     """
-    heap = content.find(HEAP)
-    while heap >= 0:
-        place, end = heap + 16, heap + _number(content, heap + 8)
+    for start in _places(content, TEXTS):
+        place, end = start + 16, start + _number(content, start + 8)
         while place + 16 <= end <= len(content):
             length = _number(content, place + 8)
             # What is free counts its own head.
@@ -76,9 +79,30 @@ def _check_heaps(content: bytes | mmap.mmap) -> None:
             if free and length < 16:
                 raise ValueError("it has texts of no length")
             place += length if free else 16 + (length + 7) // 8 * 8
-        if not heap + 16 <= place <= end <= len(content):
+        if not start + 16 <= place <= end <= len(content):
             raise ValueError("its texts are cut off")
-        heap = content.find(HEAP, heap + 8)
+
+
+def _check_names(content: bytes | mmap.mmap) -> None:
+    """Raises unless the free places among the names in a file come to an end.
+
+    HDF5 follows them from one to the next, in a circle too.
+    """
+    for start in _places(content, NAMES):
+        size, free, names = (_number(content, start + offset) for offset in (8, 16, 24))
+        steps = 0
+        while free != NONE_FREE:
+            steps += 1
+            if free + 16 > size or names + size > len(content) or 16 * steps > size:
+                raise ValueError("its names have free places that do not end")
+            free = _number(content, names + free)
+
+
+def _places(content: bytes | mmap.mmap, signature: bytes) -> Iterator[int]:
+    place = content.find(signature)
+    while place >= 0:
+        yield place
+        place = content.find(signature, place + len(signature))
 
 
 def _number(content: bytes | mmap.mmap, place: int) -> int:
