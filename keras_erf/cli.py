@@ -21,7 +21,6 @@ from keras_erf.commands.arguments import read_grid, read_options, read_size, rea
 from keras_erf.commands.console import print_json, print_zoo, show_warning
 from keras_erf.commands.ending import OneLineGroup, one_line_errors
 from keras_erf.commands.options import (
-    UNIT_PANEL,
     BuilderOption,
     GridOption,
     InputOption,
@@ -32,6 +31,7 @@ from keras_erf.commands.options import (
     UnsafeOption,
     WeightsOption,
     layer_option,
+    unit_option,
 )
 from keras_erf.commands.report import report
 from keras_erf.commands.reproduce import reproduce
@@ -69,11 +69,7 @@ def trf(
     input: InputOption = None,
     local: Annotated[
         bool,
-        typer.Option(
-            "--local",
-            help="Leave out layers that gather the whole space.",
-            rich_help_panel=UNIT_PANEL,
-        ),
+        unit_option("--local", help="Leave out layers that gather the whole space."),
     ] = False,
     weights: WeightsOption = None,
     option: BuilderOption = None,

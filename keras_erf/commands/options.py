@@ -5,7 +5,9 @@ Nothing heavy is imported: `--help` costs no TensorFlow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +19,6 @@ from keras_erf.definitions import DEFINITIONS
 __all__ = [
     "DEFAULT_DEFINITION",
     "OUT",
-    "OUTPUT_PANEL",
-    "UNIT_PANEL",
     "BatchSizeOption",
     "BgrOption",
     "BuilderOption",
@@ -42,8 +42,12 @@ __all__ = [
     "UnitOption",
     "UnsafeOption",
     "WeightsOption",
+    "in_panel",
     "layer_option",
     "out_option",
+    "output_option",
+    "sampling_option",
+    "unit_option",
 ]
 
 OUT = Path("keras-erf-output")
@@ -59,43 +63,29 @@ class Noise(str, Enum):
     zeros = "zeros"
 
 
-MODEL_PANEL, UNIT_PANEL, INPUT_PANEL, OUTPUT_PANEL = "Model", "Unit", "Inputs", "Output"
-SAMPLING_PANEL = "Sampling"
+def in_panel(panel: str) -> Callable[..., Any]:
+    """`typer.Option`, of an option that stands in that panel of `--help`."""
+    return partial(typer.Option, rich_help_panel=panel)
+
+
+model_option, unit_option, input_option = map(in_panel, ("Model", "Unit", "Inputs"))
+sampling_option, output_option = map(in_panel, ("Sampling", "Output"))
 
 
 def layer_option(default: str) -> Any:
     """`--layer`; commands differ in what they do without it."""
-    return typer.Option(
+    return unit_option(
         "--layer",
         "-l",
         metavar="NAME",
         help="Layer, or path in nested models; repeatable.",
         show_default=default,
-        rich_help_panel=UNIT_PANEL,
     )
 
 
 def out_option(help: str, default: str | bool = True) -> Any:
     """`--out`; commands differ in what they put there."""
-    return typer.Option(
-        "--out", metavar="DIR", help=help, show_default=default, rich_help_panel=OUTPUT_PANEL
-    )
-
-
-def _unit(help: str, *names: str, **options: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=UNIT_PANEL, **options)
-
-
-def _input(help: str, *names: str, **options: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=INPUT_PANEL, **options)
-
-
-def _sampling(help: str, *names: str, **options: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=SAMPLING_PANEL, **options)
-
-
-def _model(help: str, *names: str, **options: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=MODEL_PANEL, **options)
+    return output_option("--out", metavar="DIR", help=help, show_default=default)
 
 
 def _models(incomplete: str) -> list[str]:
@@ -119,99 +109,120 @@ ModelArgument = Annotated[
 ]
 
 # Which unit of which layer, and what is asked of it.
-UnitOption = Annotated[str, _unit("Unit of the layer's map, or 'center'.", "--unit", metavar="I,J")]
+UnitOption = Annotated[
+    str, unit_option("--unit", metavar="I,J", help="Unit of the layer's map, or 'center'.")
+]
 SizeOption = Annotated[
     str | None,
-    _unit(
-        "Spatial size of the input, e.g. 512x512.",
+    unit_option(
         "--size",
         metavar="HxW",
+        help="Spatial size of the input, e.g. 512x512.",
         show_default="the model's own",
     ),
 ]
 InputOption = Annotated[
     str | None,
-    _unit(
-        "Input, of several, that is looked at and takes the images; noise for others.",
+    unit_option(
         "--input",
         metavar="NAME",
+        help="Input, of several, that is looked at and takes the images; noise for others.",
         show_default="the first",
     ),
 ]
 GridOption = Annotated[
     str | None,
-    _unit(
-        "Rows and columns of a layer of tokens.",
+    unit_option(
         "--grid",
         metavar="HxW",
+        help="Rows and columns of a layer of tokens.",
         show_default="found, or a square",
     ),
 ]
 DefinitionOption = Annotated[
     DefinitionName,
-    _unit(f"What counts as effective field: {', '.join(DEFINITIONS)}.", metavar="NAME"),
+    unit_option(
+        "--definition",
+        metavar="NAME",
+        help=f"What counts as effective field: {', '.join(DEFINITIONS)}.",
+    ),
 ]
 
 # What the model is given.
-ImagesOption = Annotated[Path | None, _input("Folder of images.", metavar="DIR")]
-NoiseOption = Annotated[Noise, _input("Without images: normal, uniform or zeros.", metavar="KIND")]
+ImagesOption = Annotated[
+    Path | None, input_option("--images", metavar="DIR", help="Folder of images.")
+]
+NoiseOption = Annotated[
+    Noise,
+    input_option("--noise", metavar="KIND", help="Without images: normal, uniform or zeros."),
+]
 ScaleOption = Annotated[
-    str | None, _input("Factor of the pixel values 0 to 255, e.g. 1/255.", metavar="X")
+    str | None,
+    input_option("--scale", metavar="X", help="Factor of the pixel values 0 to 255, e.g. 1/255."),
 ]
 MeanOption = Annotated[
-    str | None, _input("Taken off next; one value or one per channel.", metavar="X,..")
+    str | None,
+    input_option("--mean", metavar="X,..", help="Taken off next; one value or one per channel."),
 ]
 StdOption = Annotated[
-    str | None, _input("Divisor last; one value or one per channel.", metavar="X,..")
+    str | None,
+    input_option("--std", metavar="X,..", help="Divisor last; one value or one per channel."),
 ]
-BgrOption = Annotated[bool, _input("Channels as blue, green, red.", "--bgr")]
+BgrOption = Annotated[bool, input_option("--bgr", help="Channels as blue, green, red.")]
 
 # How much of it, and how.
 SamplesOption = Annotated[
     int | None,
-    _sampling(
-        "Number of samples, at most.",
+    sampling_option(
+        "--samples",
         metavar="N",
+        help="Number of samples, at most.",
         min=1,
         show_default="64; with --tolerance 4096",
     ),
 ]
 ToleranceOption = Annotated[
     float | None,
-    _sampling(
-        "Stop when the size is known to this share, e.g. 0.02 for 2 %, by its 95 % interval.",
+    sampling_option(
+        "--tolerance",
         metavar="X",
+        help="Stop when the size is known to this share, e.g. 0.02 for 2 %, by its 95 % interval.",
         show_default="all samples",
     ),
 ]
 SeedOption = Annotated[
-    int, _sampling("Seed of noise and of the order of images.", metavar="N", min=0)
+    int,
+    sampling_option("--seed", metavar="N", help="Seed of noise and of the order of images.", min=0),
 ]
 BatchSizeOption = Annotated[
-    int | None, _sampling("Samples per batch.", metavar="N", min=1, show_default="by memory")
+    int | None,
+    sampling_option(
+        "--batch-size", metavar="N", help="Samples per batch.", min=1, show_default="by memory"
+    ),
 ]
 NoConeOption = Annotated[
     bool,
-    _sampling("Run the whole input, not the unit's field alone: slower, the same.", "--no-cone"),
+    sampling_option(
+        "--no-cone", help="Run the whole input, not the unit's field alone: slower, the same."
+    ),
 ]
 
 # The model.
 WeightsOption = Annotated[
     str | None,
-    _model(
-        "keras.applications: imagenet, none or a file; zoo: trained, initial or none.",
+    model_option(
+        "--weights",
         metavar="NAME",
+        help="keras.applications: imagenet, none or a file; zoo: trained, initial or none.",
         show_default="imagenet or trained",
     ),
 ]
 BuilderOption = Annotated[
     list[str] | None,
-    _model("Option of a zoo model; repeatable.", "--option", "-o", metavar="NAME=VALUE"),
+    model_option("--option", "-o", metavar="NAME=VALUE", help="Option of a zoo model; repeatable."),
 ]
 UnsafeOption = Annotated[
-    bool, _model("Let a model file run the Python code it carries.", "--unsafe")
+    bool, model_option("--unsafe", help="Let a model file run the Python code it carries.")
 ]
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON, no table.", rich_help_panel=OUTPUT_PANEL)
-]
+JsonOption = Annotated[bool, output_option("--json", help="Print JSON, no table.")]

@@ -13,7 +13,13 @@ from keras_erf._version import __version__
 from keras_erf.commands.arguments import check_writable
 from keras_erf.commands.console import print_json, print_verdict, progress_bar
 from keras_erf.commands.ending import one_line_errors
-from keras_erf.commands.options import OUT, OUTPUT_PANEL, JsonOption, out_option
+from keras_erf.commands.options import (
+    OUT,
+    JsonOption,
+    out_option,
+    output_option,
+    sampling_option,
+)
 from keras_erf.commands.saving import save_panel
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.writing import written_whole
@@ -47,26 +53,15 @@ def reproduce(
     ],
     runs: Annotated[
         int,
-        typer.Option(
+        sampling_option(
             "--runs",
             metavar="N",
             help="Networks for each condition, with fresh weights and inputs.",
-            rich_help_panel="Sampling",
         ),
     ] = 20,
-    seed: Annotated[
-        int,
-        typer.Option(
-            "--seed", metavar="N", help="Seed of the first one.", rich_help_panel="Sampling"
-        ),
-    ] = 0,
+    seed: Annotated[int, sampling_option("--seed", metavar="N", help="Seed of the first one.")] = 0,
     again: Annotated[
-        bool,
-        typer.Option(
-            "--again",
-            help="Measure anew what is there already.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
+        bool, output_option("--again", help="Measure anew what is there already.")
     ] = False,
     out: Annotated[Path, out_option("Folder for pictures, tables and verdicts.")] = FOLDER,
     as_json: JsonOption = False,

@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from keras_erf.commands.arguments import check_writable
 from keras_erf.commands.console import print_json, print_training
 from keras_erf.commands.ending import one_line_errors
-from keras_erf.commands.options import OUT, JsonOption, out_option
+from keras_erf.commands.options import OUT, JsonOption, in_panel, out_option
 from keras_erf.commands.saving import save_training
 from keras_erf.loading import import_quietly
 
@@ -27,10 +27,7 @@ class Task(str, Enum):
     camvid = "camvid"
 
 
-def _own(help: str, name: str, metavar: str, default: str | bool = True) -> Any:
-    return typer.Option(
-        name, metavar=metavar, help=help, show_default=default, rich_help_panel="Training"
-    )
+training_option = in_panel("Training")
 
 
 def train(
@@ -40,31 +37,50 @@ def train(
     ],
     data: Annotated[
         Path | None,
-        typer.Option(
+        training_option(
             "--data",
             metavar="DIR",
             help="Folder of the images.",
             show_default="CIFAR-10 is downloaded",
-            rich_help_panel="Training",
         ),
     ] = None,
     epochs: Annotated[
-        int | None, _own("Number of epochs.", "--epochs", "N", "10; camvid 60")
+        int | None,
+        training_option(
+            "--epochs", metavar="N", help="Number of epochs.", show_default="10; camvid 60"
+        ),
     ] = None,
     width: Annotated[
-        int | None, _own("Filters of the first stage.", "--width", "N", "16; camvid 8")
+        int | None,
+        training_option(
+            "--width", metavar="N", help="Filters of the first stage.", show_default="16; camvid 8"
+        ),
     ] = None,
     batch_size: Annotated[
-        int | None, _own("Images of a step.", "--batch-size", "N", "128; camvid 4")
+        int | None,
+        training_option(
+            "--batch-size", metavar="N", help="Images of a step.", show_default="128; camvid 4"
+        ),
     ] = None,
-    subset: Annotated[int | None, _own("Use so many images.", "--subset", "N", "all")] = None,
-    seed: Annotated[int, _own("Of weights, order, augmentation.", "--seed", "N")] = 0,
+    subset: Annotated[
+        int | None,
+        training_option("--subset", metavar="N", help="Use so many images.", show_default="all"),
+    ] = None,
+    seed: Annotated[
+        int, training_option("--seed", metavar="N", help="Of weights, order, augmentation.")
+    ] = 0,
     softness: Annotated[
         float | None,
-        _own("Weight of the kernels' centre at the start, 0 to 1.", "--softness", "A", "He's"),
+        training_option(
+            "--softness",
+            metavar="A",
+            help="Weight of the kernels' centre at the start, 0 to 1.",
+            show_default="He's",
+        ),
     ] = None,
     tolerance: Annotated[
-        float, _own("Of the effective size, at each epoch.", "--tolerance", "T")
+        float,
+        training_option("--tolerance", metavar="T", help="Of the effective size, at each epoch."),
     ] = 0.05,
     out: Annotated[Path | None, out_option("Folder of all that is kept.", f"{OUT}/TASK")] = None,
     as_json: JsonOption = False,
