@@ -26,7 +26,7 @@ from keras_erf.plotting.style import (
     new_axes,
     points_of,
 )
-from keras_erf.plotting.texts import counted, samples_told, wrapped
+from keras_erf.plotting.texts import counted, hang_caption, samples_told, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
@@ -232,18 +232,8 @@ def _add_texts(ax: Axes, profile: Profile) -> None:
     room = ax.bbox.width / figure_of(ax).dpi + LABELS
     ax.set_title(wrapped(str(first.provenance["model"]), room, "medium"), size="medium")
     ax.legend(loc="best", fontsize="small", frameon=True, framealpha=0.85, edgecolor="none")
-    ax.annotate(
-        wrapped(_caption(profile), room, "small"),
-        xy=(0.5, 0),
-        xycoords=ax.xaxis.label,
-        xytext=(0, -4),
-        textcoords="offset points",
-        ha="center",
-        va="top",
-        size="small",
-        alpha=0.85,
-        annotation_clip=False,
-    )
+    caption = wrapped(_caption(profile), room, "small")
+    hang_caption(ax, caption, below=ax.xaxis.label, points=4)
 
 
 def _caption(profile: Profile) -> str:

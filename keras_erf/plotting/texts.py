@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -31,6 +31,7 @@ __all__ = [
     "add_texts",
     "counted",
     "field_label",
+    "hang_caption",
     "region_label",
     "samples_told",
     "size_told",
@@ -87,12 +88,18 @@ def add_texts(
         borderpad=0.3,
         columnspacing=1.6,
     )
+    lines = "\n".join(wrapped(line, room, "small") for line in _caption(result, content))
     # Hung on the legend, whose height depends on its rows.
+    hang_caption(ax, lines, below=legend, points=3)
+
+
+def hang_caption(ax: Axes, text: str, *, below: Any, points: float) -> None:
+    """Small print so far below an artist, outside of the axes."""
     ax.annotate(
-        "\n".join(wrapped(line, room, "small") for line in _caption(result, content)),
+        text,
         xy=(0.5, 0),
-        xycoords=legend,
-        xytext=(0, -3),
+        xycoords=below,
+        xytext=(0, -points),
         textcoords="offset points",
         ha="center",
         va="top",

@@ -31,7 +31,7 @@ class Options:
         batch_size: Images of a step.
         learning_rate: Peak of the schedule: a rise over the first tenth, then a cosine.
         weight_decay: Share of the weights taken off at each step, times the learning rate.
-        width: Filters of the network's first stage; `None` is the zoo's own.
+        width: Filters of the network's first stage.
         subset: How many of the training images to use; `None` is all.
         seed: Of weights, order and augmentation.
         softness: Of kernels with a weaker centre; `None` is He's initialisation.
@@ -42,19 +42,18 @@ class Options:
     batch_size: int
     learning_rate: float
     weight_decay: float
-    width: int | None = None
+    width: int = 16
     subset: int | None = None
     seed: int = 0
     softness: float | None = None
     tolerance: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "width"):
             check_whole(name, getattr(self, name), 1)
         check_whole("seed", self.seed, 0)
-        for name in ("width", "subset"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), 1)
+        if self.subset is not None:
+            check_whole("subset", self.subset, 1)
         for name in ("learning_rate", "weight_decay"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:

@@ -101,8 +101,9 @@ def _train_cifar10(
     probed = np.asarray(preprocess(test_set.images[_spread(len(test_set.images))]))
 
     def build() -> keras.Model:
-        width = {} if options.width is None else {"width": options.width}
-        return zoo.build("cifar_resnet36", seed=options.seed, softness=options.softness, **width)
+        return zoo.build(
+            "cifar_resnet36", width=options.width, seed=options.seed, softness=options.softness
+        )
 
     def batches(epoch: int) -> ExampleBatches:
         return ExampleBatches(
@@ -143,8 +144,7 @@ def _train_camvid(
     probed = preprocess(parts["val"].images[_spread(len(parts["val"].images))])
 
     def build() -> keras.Model:
-        width = options.width or 16
-        widths = tuple(int(width * factor) for factor in (1, 2, 3, 4, 6))
+        widths = tuple(options.width * factor for factor in (1, 2, 3, 4, 6))
         return zoo.build(
             "camvid_resnet",
             widths=widths,
