@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from keras_erf.predicting import expected, growth
     from keras_erf.reporting import report
     from keras_erf.results.effective import EffectiveReceptiveField, load
-    from keras_erf.samples.sampling import ImageFolder
+    from keras_erf.samples.images import ImageFolder
     from keras_erf.training.callbacks import ERFLogger
 
 __all__ = [
@@ -87,7 +87,7 @@ _HOMES = {
     "ERFLogger": "training.callbacks",
     "EffectiveReceptiveField": "results.effective",
     "FieldTable": "fields.theoretical",
-    "ImageFolder": "samples.sampling",
+    "ImageFolder": "samples.images",
     "Profile": "measuring.profiling",
     "PathSizes": "fields.paths",
     "ProjectiveField": "fields.projecting",

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keras_erf import cli, experiments
-from keras_erf.commands.reproduce import NAMES
+from keras_erf.experiments import PANELS
 
 
 def run(*arguments: str):
@@ -81,9 +81,9 @@ def test_all_goes_on_where_it_was_interrupted(small, tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "run", quick)
     result = run("all", "--runs", "2", "--out", tmp_path, "--json")
     assert result.exit_code == 0, result.output
-    assert sorted(small) == sorted(NAMES)
+    assert sorted(small) == sorted(PANELS)
     reports = json.loads(result.stdout)
-    assert [one["panel"] for one in reports] == list(NAMES)
+    assert [one["panel"] for one in reports] == list(PANELS)
     assert [one["kept"] for one in reports] == [True] * 2 + [False] * 6
 
 

@@ -10,7 +10,6 @@ import pytest
 
 import keras_erf as erf
 from keras_erf import DEFINITIONS, experiments, theory, zoo
-from keras_erf.commands.reproduce import NAMES
 from keras_erf.errors import InvalidInputError
 from keras_erf.experiments import PANELS
 from keras_erf.experiments.panel import Runs, differences
@@ -170,10 +169,6 @@ def test_panels_are_tidy(panels, name):
     for part in ("Measured", "Theory", "Why they differ"):
         assert part in panel.verdict
     assert not panel.frame[["erf_size", "sigma", "ratio"]].isna().any(axis=None)
-
-
-def test_the_command_knows_the_panels():
-    assert tuple(PANELS) == NAMES
 
 
 def test_verdicts_follow_the_figures():

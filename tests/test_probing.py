@@ -26,7 +26,7 @@ from keras_erf.errors import (
 )
 from keras_erf.measuring.probing import probe
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.samples.sampling import ImageFolder
+from keras_erf.samples.images import ImageFolder
 from tests import oracles
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -201,7 +201,7 @@ def read_inputs(
     """
     if images is None:
         return noise
-    from keras_erf.samples.sampling import ImageFolder
+    from keras_erf.samples.images import ImageFolder
 
     if isinstance(preprocess, Preprocess):
         channels = graph.tensors[looked_at].shape[graph.channel_axes[looked_at]]

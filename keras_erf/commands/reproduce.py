@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from keras_erf import experiments
 from keras_erf._version import __version__
 from keras_erf.commands.arguments import check_writable
 from keras_erf.commands.console import print_json, print_verdict, progress_bar
@@ -22,21 +23,14 @@ from keras_erf.commands.options import (
 )
 from keras_erf.commands.saving import save_panel
 from keras_erf.errors import InvalidInputError
+from keras_erf.experiments import PANELS
 from keras_erf.files.writing import written_whole
 from keras_erf.loading import import_quietly
-
-if TYPE_CHECKING:
-    from keras_erf.experiments import Panel
 
 __all__ = ["reproduce"]
 
 ALL = "all"
 FOLDER = OUT / "poster"
-# The panels' names, in the order of the poster; `experiments.PANELS` loads TensorFlow.
-NAMES = (
-    "gaussian-shape", "nonlinearities", "structures", "growth", "dropout", "skip",
-    "initialisation", "definitions",
-)  # fmt: skip
 
 
 def reproduce(
@@ -44,10 +38,10 @@ def reproduce(
         str,
         typer.Argument(
             metavar="PANEL",
-            help=f"{', '.join(NAMES)}; or {ALL}.",
+            help=f"{', '.join(PANELS)}; or {ALL}.",
             show_default=False,
             autocompletion=lambda incomplete: [
-                one for one in (*NAMES, ALL) if one.startswith(incomplete)
+                one for one in (*PANELS, ALL) if one.startswith(incomplete)
             ],
         ),
     ],
@@ -78,7 +72,7 @@ def reproduce(
     keras-erf reproduce all --runs 20 --out poster
     """
     with one_line_errors("Panels that were finished are kept; the same call goes on from there."):
-        names = NAMES if panel == ALL else (_checked(panel),)
+        names = PANELS if panel == ALL else (_checked(panel),)
         for name, number, least in (("--runs", runs, 2), ("--seed", seed, 0)):
             if number < least:
                 raise InvalidInputError(
@@ -101,13 +95,9 @@ def reproduce(
 def _measured(out: Path, about: dict[str, Any]) -> dict[str, Any]:
     """Measures a panel and writes its files; that which tells of the others comes last."""
     import_quietly()
-    from keras_erf import experiments
-
     name = about["panel"]
     with progress_bar(f"Measuring {name}", "conditions") as progress:
-        panel: Panel = experiments.run(
-            name, runs=about["runs"], seed=about["seed"], progress=progress
-        )
+        panel = experiments.run(name, runs=about["runs"], seed=about["seed"], progress=progress)
     _manifest(out, name).unlink(missing_ok=True)
     files = save_panel(panel, out)
     report = {
@@ -143,11 +133,11 @@ def _manifest(out: Path, name: str) -> Path:
 
 def _checked(panel: str) -> str:
     """The name of a panel."""
-    if panel in NAMES:
+    if panel in PANELS:
         return panel
-    near = difflib.get_close_matches(panel, NAMES, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(panel, PANELS, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise InvalidInputError(
-        f"`PANEL` must be {ALL} or one of {', '.join(NAMES)} (trainings are made by "
+        f"`PANEL` must be {ALL} or one of {', '.join(PANELS)} (trainings are made by "
         f"`keras-erf train`).{hint} Received: {panel!r}"
     )

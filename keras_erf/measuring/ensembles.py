@@ -36,7 +36,8 @@ from keras_erf.measuring.probing import check_backend, shape_of_data
 from keras_erf.measuring.settings import Settings, check_whole
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.samples.sampling import InputSpec, make_source
+from keras_erf.samples.sampling import make_source
+from keras_erf.samples.sources import InputSpec
 from keras_erf.samples.streaming import streamed
 
 __all__ = ["ensemble"]

@@ -16,7 +16,7 @@ from keras_erf.fields.theoretical import Target
 from keras_erf.measuring.linearity import has_constant_gradient
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import BLOCKS
-from keras_erf.samples.sampling import InputSpec
+from keras_erf.samples.sources import InputSpec
 
 __all__ = [
     "check",

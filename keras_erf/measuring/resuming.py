@@ -20,7 +20,7 @@ from keras_erf.files.writing import written_whole
 from keras_erf.graph import Graph, architecture
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import EffectiveReceptiveField, load
-from keras_erf.samples.sampling import ImageFolder
+from keras_erf.samples.images import ImageFolder
 
 __all__ = ["Store"]
 

@@ -11,7 +11,7 @@ from keras_erf.samples.images import ImageFolder, images
 from keras_erf.samples.noise import noise
 from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
 
-__all__ = ["DEFAULT_SAMPLES", "ImageFolder", "InputSpec", "Source", "make_source"]
+__all__ = ["DEFAULT_SAMPLES", "make_source"]
 
 DEFAULT_SAMPLES = 64
 

@@ -66,7 +66,7 @@ def measure(task: Task, cores: int | None = None, folder: str | None = None) -> 
 
 def _measured(task: Task, batch_size: int | None) -> bytes:
     from keras_erf.measuring.probing import probe
-    from keras_erf.samples.sampling import ImageFolder
+    from keras_erf.samples.images import ImageFolder
 
     model, preprocess = _model(_frozen(task.model), task.content)
     noise = not Path(task.inputs).is_dir()
