@@ -307,6 +307,8 @@ def _models(home: Path) -> list[Path]:
             warnings.simplefilter("ignore")
             model.save(home / f"good-{name}.h5")
     words.save(home / "good-words.keras")
+    # Building the model with code has run it.
+    Path(MARKER).unlink(missing_ok=True)
     return sorted(home.glob("good-*"))
 
 

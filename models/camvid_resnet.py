@@ -41,11 +41,10 @@ def camvid_resnet(
 
     A 3x3 stem, stages of (2, 2, 4, 4, 4) basic blocks, a 3x3 convolution of stride 2 between
     stages, and logits by a 1x1 convolution: the field is 505 pixels and the stride 16. The
-    paper tells the blocks, the four sub-samplings and the field; the stages are one choice
-    that has them. Unit `u` is centred on pixel `16 u + 7`, the middle of its 16 pixels but for
-    half of one, at any input size. Layers are called `stem_conv`, `stem_out`,
-    `stage1_block1_conv1`, `stage1_block1_out`, `stage2_down_conv`, `stage2_down_out` and so
-    on, then `logits`.
+    paper tells the number of blocks and the field; the stages are one choice that has them.
+    Unit `u` is centred on pixel `16 u + 7`, the middle of its 16 pixels but for half of one,
+    at any input size. Layers are called `stem_conv`, `stem_out`, `stage1_block1_conv1`,
+    `stage1_block1_out`, `stage2_down_conv`, `stage2_down_out` and so on, then `logits`.
 
     Args:
         widths: Filters of each stage.
@@ -67,7 +66,7 @@ def camvid_resnet(
         InvalidInputError: An option has a value the network cannot be built with.
 
     Reference:
-        Luo et al. 2016, section 4.1 and the poster (505x505); He, Zhang, Ren, Sun, 2015,
+        Luo et al. 2016, section 3.2 and the poster (505x505); He, Zhang, Ren, Sun, 2015,
         arXiv:1512.03385, figure 2 (block).
     """
     require(

@@ -126,8 +126,8 @@ def cifar_resnet36(
     """Builds the paper's CIFAR-10 network: 17 residual blocks without any sub-sampling.
 
     A 3x3 stem and basic blocks of one width and stride 1; global average pooling and logits
-    end it. The field of the last block is `4 blocks + 3`, 71 pixels: the 74 that is told of
-    the paper's network cannot be, since stacks of 3x3 kernels have odd fields. Input is what
+    end it. The field of the last block is `4 blocks + 3`, 71 pixels. (Stacks of 3x3 kernels
+    have odd fields, whatever is told of the paper's.) Input is what
     `preprocess_input` returns. Layers are called `stem_conv`, `stem_out`, `block1_conv1`,
     `block1_out` and so on.
 
@@ -150,7 +150,7 @@ def cifar_resnet36(
         InvalidInputError: An option has a value the network cannot be built with.
 
     Reference:
-        Luo et al. 2016, section 4.1 (17 residual blocks); He, Zhang, Ren, Sun, "Deep
+        Luo et al. 2016, section 3.2 (17 residual blocks); He, Zhang, Ren, Sun, "Deep
         Residual Learning for Image Recognition", 2015, arXiv:1512.03385, figure 2 (block).
     """
     require_counts(blocks=blocks, width=width, classes=classes)

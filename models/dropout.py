@@ -55,7 +55,7 @@ def dropout(
         InvalidInputError: An option has a value the stack cannot be built with.
 
     Reference:
-        Luo et al. 2016, section 2.3 (dropout does not change the field's shape); Srivastava
+        Luo et al. 2016, section 2.5 (dropout does not change the field's shape); Srivastava
         et al., "Dropout", JMLR 15 (2014).
     """
     layers = convolutions(

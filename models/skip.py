@@ -60,7 +60,7 @@ def skip(
         InvalidInputError: An option has a value the network cannot be built with.
 
     Reference:
-        Luo et al. 2016, section 2.3 (skip connections make the effective field smaller);
+        Luo et al. 2016, section 2.5 (skip connections make the effective field smaller);
         He, Zhang, Ren and Sun, "Identity mappings in deep residual networks", 2016,
         arXiv:1603.05027 (activations before the convolutions).
     """

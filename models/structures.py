@@ -55,7 +55,7 @@ def conv_only(
         InvalidInputError: An option has a value the stack cannot be built with.
 
     Reference:
-        Luo et al. 2016, figure 3; the poster, "Influence of different structures".
+        Luo et al. 2016, section 3.1; the poster, "Influence of different structures".
     """
     return _stack(
         {}, {}, depth, kernel_size, filters, weights, activation, channels, dims, input_shape,

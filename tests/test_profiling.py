@@ -46,6 +46,21 @@ def test_every_spatial_layer_has_its_probe(model, found):
         assert result.dead == alone.dead
 
 
+def test_a_linear_layer_is_linear_beside_others():
+    """Layers that share a pass share its samples; what they are is their own."""
+    x = keras.Input((12, 12, 1))
+    y = layers.Conv2D(2, 3, name="affine")(x)
+    pair = keras.Model(x, layers.ReLU(name="shut")(y))
+    affine, shut = profile(pair, samples=4).results
+    assert (affine.linear, shut.linear) == (True, False)
+    assert (affine.count, shut.count) == (4, 4)
+    assert affine.size_error == 0
+    alone = probe(pair, "affine", samples=4)
+    assert alone.linear
+    assert alone.count == 1
+    np.testing.assert_allclose(affine.map, alone.map, rtol=1e-6)
+
+
 def test_the_frame_is_tidy(found):
     frame = found.frame
     assert list(frame.columns) == [

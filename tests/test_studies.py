@@ -190,10 +190,10 @@ def test_what_is_no_result_is_not_kept(tmp_path):
 
 def test_folders_that_do_not_fit(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InvalidInputError, match="`out` must be a folder"):
+    with pytest.raises(InvalidInputError, match="`path` must be a folder"):
         StudyStore(tmp_path / "file")
     (tmp_path / "index.sqlite").write_bytes(b"no database, but longer than a header of one" * 9)
-    with pytest.raises(InvalidInputError, match="`out` must be a folder"):
+    with pytest.raises(InvalidInputError, match="`path` must be a folder"):
         StudyStore(tmp_path)
     later = StudyStore(tmp_path / "later")
     with later._connected() as database:
@@ -438,7 +438,7 @@ print(dict(run_study(study, sys.argv[1], retry_failed=True).counts()))
     [
         # Room for the index and a small result, and then for nothing.
         (28_000, r"{'done': 1, 'failed': 1} \[.*`path` cannot be written: File too large"),
-        (0, r"`out` must be a folder for a study's results that can be read and written: .*/out'"),
+        (0, r"`path` must be a folder for a study's results that can be read and written: .*/out'"),
     ],
     ids=["some", "none"],
 )
@@ -632,6 +632,8 @@ def test_the_commands(tmp_path, counted):
     assert told["failures"][0]["reason"] == "asked to"
     exported = invoke("export", tmp_path / "table.csv", "--out", out)
     assert exported.stdout.startswith("1 rows are in ")
+    told = invoke("export", tmp_path / "table.csv", "--out", out, "--json")
+    assert json.loads(told.stdout) == {"rows": 1, "file": str(tmp_path / "table.csv")}
     assert len(pd.read_csv(tmp_path / "table.csv")) == 1
     counted.failing = set()
     again = invoke("run", tmp_path / "study.toml", "--out", out, "--retry-failed")

@@ -167,7 +167,7 @@ def test_a_finished_training_is_not_done_again(tmp_path):
 
 def test_another_training_in_the_folder_is_refused(tmp_path):
     trained(tmp_path, epochs=1)
-    with pytest.raises(InvalidInputError, match="`out` holds a training with other epochs, seed"):
+    with pytest.raises(InvalidInputError, match="`path` holds a training with other epochs, seed"):
         trained(tmp_path, epochs=2, seed=1)
 
 
@@ -256,7 +256,7 @@ def test_the_cifar10_task_from_end_to_end(images, tmp_path, monkeypatch):
     outcome = train(
         "cifar10",
         data=images,
-        out=out,
+        path=out,
         epochs=2,
         batch_size=16,
         width=4,
@@ -287,7 +287,7 @@ def test_the_cifar10_task_from_end_to_end(images, tmp_path, monkeypatch):
 def test_mistakes_are_told(arguments, text, tmp_path):
     task, options = arguments
     with pytest.raises(InvalidInputError, match=text):
-        train(task, out=tmp_path / "out", **options)
+        train(task, path=tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
@@ -296,7 +296,7 @@ def test_help_tells_the_tasks_own_options():
     first, second = (task.options for task in TASKS.values())
     told = {
         name: f"{getattr(first, name)}; camvid {getattr(second, name)}"
-        for name in ("epochs", "width", "batch_size")
+        for name in ("epochs", "width", "batch_size", "learning_rate", "weight_decay")
     }
     parameters = typer.main.get_command(cli.app).commands["train"].params
     shown = {one.name: one.show_default for one in parameters if one.name in told}
@@ -385,5 +385,14 @@ def test_trainings_side_by_side(tmp_path):
 def test_a_training_that_is_not_finished_is_told(tmp_path):
     with pytest.raises(InvalidInputError, match=r"`folders` must hold finished trainings"):
         summarise({"one": tmp_path})
+    finished(tmp_path / "partly", {"before": 2, "after": 3})
+    (tmp_path / "partly" / "erf" / "erf.csv").rename(tmp_path / "erf.csv")
+    with pytest.raises(InvalidInputError, match=r"finished trainings.* no erf/erf.csv in "):
+        summarise({"one": tmp_path / "partly"})
+    (tmp_path / "erf.csv").rename(tmp_path / "partly" / "erf" / "erf.csv")
+    for name in ("before", "after"):
+        (tmp_path / "partly" / f"{name}.npz").unlink()
+    with pytest.raises(InvalidInputError, match=r"`folders` must hold the fields before or after"):
+        summarise({"one": tmp_path / "partly"})
     with pytest.raises(InvalidInputError, match="`folders` must name at least one"):
         summarise({})

@@ -12,7 +12,6 @@ from typing import Annotated
 from keras_erf.commands.arguments import check_writable, read_grid
 from keras_erf.commands.console import print_json, progress_bar
 from keras_erf.commands.ending import one_line_errors
-from keras_erf.commands.measurement import Measurement, layer_rows, measures, profile_of
 from keras_erf.commands.options import (
     DEFAULT_DEFINITION,
     OUT,
@@ -22,18 +21,19 @@ from keras_erf.commands.options import (
     layer_option,
     out_option,
 )
+from keras_erf.commands.request import Request, layer_rows, profile_of, takes_request
 from keras_erf.commands.saving import free_stem, save_profile, save_result
 from keras_erf.commands.tables import print_profile, print_results
 
 __all__ = ["analyze", "profile"]
 
 
-@measures
+@takes_request
 def analyze(
     *,
     model: ModelArgument,
     layer: Annotated[list[str] | None, layer_option("the last with spatial axes")] = None,
-    asked: Measurement,
+    asked: Request,
     grid: GridOption = None,
     out: Annotated[Path, out_option("Folder for pictures and results.")] = OUT,
     as_json: JsonOption = False,
@@ -93,12 +93,12 @@ def analyze(
             print_results(loaded.name, results, guessed=layer is None, tolerance=asked.tolerance)
 
 
-@measures
+@takes_request
 def profile(
     *,
     model: ModelArgument,
     layer: Annotated[list[str] | None, layer_option("all with more than one position")] = None,
-    asked: Measurement,
+    asked: Request,
     out: Annotated[
         Path | None, out_option("Folder for picture, table and results.", f"{OUT}/MODEL-profile")
     ] = None,

@@ -222,7 +222,7 @@ BuilderOption = Annotated[
     model_option("--option", "-o", metavar="NAME=VALUE", help="Option of a zoo model; repeatable."),
 ]
 UnsafeOption = Annotated[
-    bool, model_option("--unsafe", help="Let a model file run the Python code it carries.")
+    bool, model_option("--unsafe", help="Load a model file unchecked: it may run code.")
 ]
 
 JsonOption = Annotated[bool, output_option("--json", help="Print JSON, no table.")]

@@ -10,7 +10,6 @@ import typer
 
 from keras_erf.commands.console import print_json
 from keras_erf.commands.ending import one_line_errors
-from keras_erf.commands.measurement import Measurement, layer_rows, measures, profile_of
 from keras_erf.commands.options import (
     JsonOption,
     ModelArgument,
@@ -18,6 +17,7 @@ from keras_erf.commands.options import (
     layer_option,
     output_option,
 )
+from keras_erf.commands.request import Request, layer_rows, profile_of, takes_request
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.writing import check_file
 
@@ -26,12 +26,12 @@ __all__ = ["report"]
 second_option = in_panel("Comparison")
 
 
-@measures
+@takes_request
 def report(
     *,
     model: ModelArgument,
     layer: Annotated[list[str] | None, layer_option("all with more than one position")] = None,
-    asked: Measurement,
+    asked: Request,
     compare: Annotated[
         str | None,
         second_option("--compare", metavar="MODEL", help="A second model, named as the first."),

@@ -102,6 +102,7 @@ def export(
         typer.Argument(metavar="FILE", help="A .csv or .parquet file.", show_default=False),
     ],
     out: FolderOption = FOLDER,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the figures of all results as one table.
 
@@ -115,7 +116,10 @@ def export(
                 f"`FILE` must end in {' or '.join(SUFFIXES)}. Received: {str(file)!r}"
             )
         rows = _there(out).export(file)
-        typer.echo(f"{rows} rows are in {file}")
+        if as_json:
+            print_json({"rows": rows, "file": str(file)})
+        else:
+            typer.echo(f"{rows} rows are in {file}")
 
 
 def _there(out: Path) -> StudyStore:

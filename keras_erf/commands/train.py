@@ -62,6 +62,24 @@ def train(
             "--batch-size", metavar="N", help="Images of a step.", show_default="128; camvid 4"
         ),
     ] = None,
+    learning_rate: Annotated[
+        float | None,
+        training_option(
+            "--learning-rate",
+            metavar="X",
+            help="Peak of the learning rate.",
+            show_default="0.1; camvid 0.05",
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        training_option(
+            "--weight-decay",
+            metavar="X",
+            help="Share of the weights taken off, times the rate.",
+            show_default="0.0005; camvid 0.001",
+        ),
+    ] = None,
     subset: Annotated[
         int | None,
         training_option("--subset", metavar="N", help="Use so many images.", show_default="all"),
@@ -104,6 +122,8 @@ def train(
             "epochs": epochs,
             "width": width,
             "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
             "subset": subset,
             "softness": softness,
         }
@@ -118,7 +138,7 @@ def train(
         training.train(
             task.value,
             data=data,
-            out=folder,
+            path=folder,
             report=report,
             seed=seed,
             tolerance=tolerance,

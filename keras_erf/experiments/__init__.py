@@ -43,13 +43,12 @@ def run(
 
     Args:
         panel: One of `PANELS`.
-        runs: Networks for each condition, each with fresh weights and inputs; the
-            poster's figures are means over 20.
+        runs: Networks for each condition, each with fresh weights and inputs.
         seed: Of the first one.
         progress: `True` shows a bar; a function is called with the numbers of
             measurements done and wanted.
         **options: Of the panel: `depth`, `depths`, `positions`, `rate`, `blocks`, `layers`
-            or `energy`; see its module.
+            or `energy`.
 
     Returns:
         A `Panel`.

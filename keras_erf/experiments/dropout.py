@@ -1,4 +1,4 @@
-"""Dropout: the shape of the field stays (Luo et al. 2016, section 2.3)."""
+"""Dropout: the shape of the field stays (Luo et al. 2016, section 2.5)."""
 
 from __future__ import annotations
 

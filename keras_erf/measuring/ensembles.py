@@ -137,7 +137,7 @@ def ensemble(
     # What was seen inside a layer may hold on to the first network's weights.
     plan = planned([target], settings, inside=False)
     specs = input_specs(target, plan)
-    linear = is_linear([target], settings)
+    linear = is_linear(target, settings)
     each = 1 if linear else samples
     size = target.graph.batch or batch_size or chosen_batch_size(target, plan, each)
     run = Accumulator(

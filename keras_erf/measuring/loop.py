@@ -82,10 +82,10 @@ class Measurement:
         check(first, settings)
         cone = planned(targets, settings, inside=inside)
         self.specs = input_specs(first, cone)
-        self.linear = is_linear(targets, settings)
+        self.linear = [is_linear(one, settings) for one in targets]
         self.source = make_source(settings.inputs, self.specs, seed=settings.seed)
         # How many samples are asked for, and how many of these there are.
-        self.asked = 1 if self.linear else _asked(self.source, settings)
+        self.asked = 1 if all(self.linear) else _asked(self.source, settings)
         self.wanted = min(self.asked, self.source.count or self.asked)
         self.size = (
             first.graph.batch or settings.batch_size or chosen_batch_size(first, cone, self.wanted)
@@ -105,18 +105,22 @@ class Measurement:
         """One result per unit; arguments and errors as `measure`."""
         run, source, settings = self._accumulator, self.source, self.settings
         run.clear()
-        tolerance = None if self.linear else settings.tolerance
+        one_tells_all = all(self.linear)
+        tolerance = None if one_tells_all else settings.tolerance
         reached = _feed(run, source, self.specs, self.size, self.wanted, tolerance, report)
         ends = "tolerance" if reached else "samples" if run.done >= self.asked else "inputs"
         made = {
             "inputs": source.description,
             "seed": settings.seed,
             "samples": run.done,
-            "stopped_by": "linear" if self.linear else ends,
+            "stopped_by": "linear" if one_tells_all else ends,
             "skipped": list(source.skipped),
         }
         about = provenance(self.targets[0], weights, settings, [made])
-        return [result_of(run, one, about, linear=self.linear) for one in run.sums]
+        return [
+            result_of(run, one, about, linear=linear)
+            for one, linear in zip(run.sums, self.linear, strict=True)
+        ]
 
 
 def provenance(

@@ -124,7 +124,8 @@ def profile(
     """Measures the effective receptive field of every layer with spatial axes, or of some.
 
     Layers whose fields overlap enough share the pass forwards, and all see the
-    same samples: each layer's result is that of `probe` with the same seed.
+    same samples: each layer's result is that of `probe` with the same seed, of as
+    many samples. Layers that share a pass have as many as the one that wants most.
 
     Examples:
         >>> model = keras_erf.zoo.load("cifar_resnet14")

@@ -1,7 +1,8 @@
 """The pictures of effective receptive fields, of one unit, of many layers, of trainings.
 
-Functions here take results, draw, and return matplotlib `Axes`: every figure
-drawn is a method of the result or of `keras_erf.analysis`. They never save or
+Functions here take results, draw, and return matplotlib `Axes`, or where there are
+several an array of them or the `Figure`: every number drawn is a method of the result
+or of `keras_erf.analysis`. They never save or
 show anything, and leave matplotlib's settings as they are.
 """
 

@@ -51,7 +51,7 @@ def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
         InvalidInputError: The layers are of one depth.
 
     Reference:
-        The poster, "Change of ERF"; Luo et al. 2016, figure 3.
+        The poster, "Change of ERF"; Luo et al. 2016, section 3.1.
     """
     depths = np.array(profile.depths, float)
     if len(set(profile.depths)) < 2:

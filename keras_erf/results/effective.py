@@ -93,7 +93,10 @@ class EffectiveReceptiveField:
 
     @property
     def stopped_by(self) -> str:
-        """What ended the last run: `"samples"`, `"tolerance"`, `"inputs"` or `"linear"`."""
+        """What ended the last run.
+
+        `"samples"`, `"tolerance"`, `"inputs"` or `"linear"`; `"expected"` if nothing was run.
+        """
         return str(self.provenance["runs"][-1].get("stopped_by", "samples"))
 
     @property
@@ -120,7 +123,10 @@ class EffectiveReceptiveField:
 
     @property
     def size(self) -> float:
-        """ERF size by the paper's rule: root of the number of pixels above 4.55 % of the peak."""
+        """ERF size by the paper's rule: root of the number of pixels above 4.55 % of the peak.
+
+        The paper takes the value at the centre; see `analysis.threshold_region`.
+        """
         return self._figures.size
 
     @property
@@ -209,8 +215,8 @@ class EffectiveReceptiveField:
         """The 2-sigma region.
 
         Args:
-            rule: `"threshold"`, the paper's (pixels above 4.55 % of the peak, or
-                with `reference="center"` of the field's centre), or `"mass"`,
+            rule: `"threshold"` (pixels above 4.55 % of the peak, or, as the paper has
+                it, with `reference="center"` of the value at the centre), or `"mass"`,
                 the fewest pixels that hold 95.45 % of the map.
             **options: As `analysis.threshold_region` and `analysis.mass_region`.
         """

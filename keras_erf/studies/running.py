@@ -30,7 +30,7 @@ PAUSE = 0.5
 
 def run_study(
     study: Study,
-    out: str | os.PathLike[str],
+    path: str | os.PathLike[str],
     *,
     engine: str = "local",
     workers: int = 1,
@@ -39,7 +39,7 @@ def run_study(
 ) -> StudyStore:
     """Measures what is missing of a study.
 
-    Results land one by one in the folder `out`. Interrupted or killed, the same call goes on;
+    Results land one by one in the folder `path`. Interrupted or killed, the same call goes on;
     several processes may work on one folder. A task that fails is noted with its reason, and the
     others go on.
 
@@ -52,7 +52,7 @@ def run_study(
 
     Args:
         study: What to measure.
-        out: Folder of the results.
+        path: Folder of the results.
         engine: `"local"` for processes of this machine; `"dask"` or `"ray"` for the cluster that
             the running Dask client or Ray session is of.
         workers: How many tasks to work on at a time. One, locally, stays in this process; of
@@ -72,7 +72,7 @@ def run_study(
             f"`engine` must be one of {', '.join(ENGINES)}. Received: engine={engine!r}"
         )
     check_whole("workers", workers, 1)
-    store, tasks = StudyStore(out), {task.key: task for task in study.tasks()}
+    store, tasks = StudyStore(path), {task.key: task for task in study.tasks()}
     settled = {DONE} if retry_failed else {DONE, FAILED}
     states = store.states()
     waiting = {key: task for key, task in tasks.items() if states.get(key) not in settled}

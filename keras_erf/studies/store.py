@@ -72,7 +72,7 @@ class StudyStore:
             raise self._closed(error) from error
         if found != FORMAT:
             raise InvalidInputError(
-                f"`out` holds results of format {found}, and this version reads {FORMAT}. "
+                f"`path` holds results of format {found}, and this version reads {FORMAT}. "
                 f"Received: {str(folder)!r}"
             )
 
@@ -282,8 +282,8 @@ class StudyStore:
     def _closed(self, error: Exception) -> InvalidInputError:
         reason = getattr(error, "strerror", None) or error
         return InvalidInputError(
-            f"`out` must be a folder for a study's results that can be read and written: {reason}. "
-            f"Received: {str(self.folder)!r}"
+            "`path` must be a folder for a study's results that can be read and written: "
+            f"{reason}. Received: {str(self.folder)!r}"
         )
 
 

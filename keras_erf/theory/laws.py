@@ -48,7 +48,7 @@ def gaussian_size(n: int, kernel_size: int = 3, *, measure: Measure = "square") 
         InvalidInputError: An argument is out of range.
 
     Reference:
-        The poster, "Growth vs shrinkage"; the threshold is that of Luo et al. 2016, section 4.
+        The poster, "Growth vs shrinkage"; the threshold is that of Luo et al. 2016, section 3.1.
     """
     n, k = checked_count("n", n), checked_count("kernel_size", kernel_size)
     wider = 2 if _checked(measure) == "abs" else 1

@@ -122,7 +122,7 @@ def dropout_factor(rate: float, layers: int = 1) -> float:
         InvalidInputError: `rate` does not lie in [0, 1), or `layers` is negative.
 
     Reference:
-        Luo et al. 2016, section 2.3.
+        Luo et al. 2016, section 2.5.
     """
     if not (isinstance(rate, int | float | np.number) and 0 <= rate < 1):
         raise InvalidInputError(f"`rate` must lie from 0 to below 1. Received: rate={rate!r}")

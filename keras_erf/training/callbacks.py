@@ -80,7 +80,7 @@ class ERFLogger(keras.callbacks.Callback):
         InvalidInputError: An argument is none of those.
 
     Reference:
-        Luo et al. 2016, section 4.1, and the poster: the field grows during training.
+        Luo et al. 2016, section 3.2, and the poster: the field grows during training.
     """
 
     def __init__(

@@ -156,7 +156,7 @@ def _check_same(folder: Path, about: dict[str, Any]) -> None:
         differ = [name for name in about if before.get(name) != about[name]]
         if differ:
             raise InvalidInputError(
-                f"`out` holds a training with other {', '.join(differ)}: give another folder, or "
+                f"`path` holds a training with other {', '.join(differ)}: give another folder, or "
                 f"empty it. Received: {differ[0]}={about[differ[0]]!r} beside "
                 f"{before.get(differ[0])!r}"
             )
@@ -171,7 +171,7 @@ def _read_checkpoint(file: Path) -> keras.Model:
         return keras.models.load_model(file)
     except Exception as error:  # Keras and h5py fail in many ways on a bad file.
         raise InvalidInputError(
-            f"`out` holds a checkpoint that cannot be read: {reason_of(error)}. Take it away to "
+            f"`path` holds a checkpoint that cannot be read: {reason_of(error)}. Take it away to "
             f"train anew. Received: {str(file)!r}"
         ) from error
 

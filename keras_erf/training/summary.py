@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Summary", "summarise"]
 
 WHEN = {"before": "before", "before-calibrated": "before, calibrated", "after": "after"}
+# What a training leaves that is over.
+OUTCOME, TABLE = "result.json", "erf/erf.csv"
 # Differences of sizes that are sure: in standard errors.
 SURE = 2.0
 
@@ -50,7 +52,7 @@ def summarise(folders: Mapping[str, str | Path]) -> Summary:
     """Puts finished trainings side by side.
 
     Args:
-        folders: The `out` folders of `train`, by the names the runs shall have.
+        folders: The folders of `train`, by the names the runs shall have.
 
     Raises:
         InvalidInputError: A folder holds no finished training.
@@ -63,12 +65,13 @@ def summarise(folders: Mapping[str, str | Path]) -> Summary:
     results: dict[tuple[str, str], EffectiveReceptiveField] = {}
     for run, folder in folders.items():
         where = Path(folder)
-        if not (where / "result.json").exists():
-            raise InvalidInputError(
-                f"`folders` must hold finished trainings: call `train` again for it. "
-                f"Received: no result.json in {str(where)!r}"
-            )
-        outcome = json.loads((where / "result.json").read_text(encoding="utf-8"))
+        for needed in (OUTCOME, TABLE):
+            if not (where / needed).exists():
+                raise InvalidInputError(
+                    "`folders` must hold finished trainings: call `train` again for it. "
+                    f"Received: no {needed} in {str(where)!r}"
+                )
+        outcome = json.loads((where / OUTCOME).read_text(encoding="utf-8"))
         judged = {name: value for name, value in outcome.items() if name.startswith("test_")}
         for name, when in WHEN.items():
             if not (where / f"{name}.npz").exists():
@@ -88,8 +91,13 @@ def summarise(folders: Mapping[str, str | Path]) -> Summary:
                     **judged,
                 }
             )
-        table = pd.read_csv(where / "erf" / "erf.csv")
+        table = pd.read_csv(where / TABLE)
         histories.append(table.assign(run=run))
+    if not rows:
+        raise InvalidInputError(
+            "`folders` must hold the fields before or after: before.npz, after.npz. "
+            f"Received: none in {', '.join(map(str, folders.values()))}"
+        )
     frame, history = pd.DataFrame(rows), pd.concat(histories, ignore_index=True)
     return Summary(frame, history, results, _verdict(frame, history))
 

@@ -48,13 +48,13 @@ def train(
     task: str,
     *,
     data: str | Path | None = None,
-    out: str | Path,
+    path: str | Path,
     report: Callable[[int, Mapping[str, float]], None] = lambda epoch, figures: None,
     **options: Any,
 ) -> Outcome:
     """Trains a network of the paper and watches its effective field.
 
-    The folder `out` receives a checkpoint and the history of every epoch, the field's points and
+    The folder `path` receives a checkpoint and the history of every epoch, the field's points and
     maps (`erf/`), the field before and after training (`before.npz`, `after.npz`, and
     `before-calibrated.npz` with batch normalisations calibrated on the probed images), and
     `result.json`. Called again, after an interruption, it goes on.
@@ -62,14 +62,14 @@ def train(
     Example:
 
     ```python
-    outcome = keras_erf.training.train("cifar10", data="cifar10", out="run", epochs=10, width=8)
+    outcome = keras_erf.training.train("cifar10", data="cifar10", path="run", epochs=10, width=8)
     outcome.logger.plot()
     ```
 
     Args:
         task: `"cifar10"` or `"camvid"`.
         data: Folder of the images; see `datasets`. `None` downloads CIFAR-10.
-        out: Folder of all that is written.
+        path: Folder of all that is written.
         report: Told each epoch's number and figures.
         **options: Of `Options`, in place of the task's own.
 
@@ -88,11 +88,11 @@ def train(
             f"`options` must be among: {', '.join(known)}. "
             f"Received: {unknown[0]}={options[unknown[0]]!r}"
         )
-    return chosen.run(replace(chosen.options, **options), data, Path(out), report)
+    return chosen.run(replace(chosen.options, **options), data, Path(path), report)
 
 
 def _train_cifar10(
-    options: Options, data: Any, out: Path, report: Callable[[int, Mapping[str, float]], None]
+    options: Options, data: Any, path: Path, report: Callable[[int, Mapping[str, float]], None]
 ) -> Outcome:
     train_set, test_set = cifar10(data)
     train_set = train_set.first(options.subset, seed=options.seed)
@@ -115,8 +115,8 @@ def _train_cifar10(
         build,
         batches,
         options,
-        ERFLogger(EXAMPLE_LAYER, inputs=probed, tolerance=options.tolerance, path=out / "erf"),
-        out,
+        ERFLogger(EXAMPLE_LAYER, inputs=probed, tolerance=options.tolerance, path=path / "erf"),
+        path,
         compiled={
             "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             "metrics": ["accuracy"],
@@ -127,12 +127,12 @@ def _train_cifar10(
     _, accuracy = outcome.model.evaluate(
         preprocess(test_set.images), test_set.labels, batch_size=500, verbose=0
     )
-    _finish(build(), outcome, probed, out, {"test_accuracy": float(accuracy)}, EXAMPLE_LAYER)
+    _finish(build(), outcome, probed, path, {"test_accuracy": float(accuracy)}, EXAMPLE_LAYER)
     return outcome
 
 
 def _train_camvid(
-    options: Options, data: Any, out: Path, report: Callable[[int, Mapping[str, float]], None]
+    options: Options, data: Any, path: Path, report: Callable[[int, Mapping[str, float]], None]
 ) -> Outcome:
     if data is None:
         raise InvalidInputError(
@@ -170,8 +170,8 @@ def _train_camvid(
         build,
         batches,
         options,
-        ERFLogger(SCENE_LAYER, inputs=probed, tolerance=options.tolerance, path=out / "erf"),
-        out,
+        ERFLogger(SCENE_LAYER, inputs=probed, tolerance=options.tolerance, path=path / "erf"),
+        path,
         compiled={
             "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             "weighted_metrics": ["accuracy"],
@@ -179,7 +179,7 @@ def _train_camvid(
         report=report,
     )
     iou = mean_iou(outcome.model, parts["test"], preprocess)
-    _finish(build(), outcome, probed, out, {"test_mean_iou": iou}, SCENE_LAYER)
+    _finish(build(), outcome, probed, path, {"test_mean_iou": iou}, SCENE_LAYER)
     return outcome
 
 
@@ -217,7 +217,7 @@ def _finish(
     untrained: keras.Model,
     outcome: Outcome,
     probed: np.ndarray,
-    out: Path,
+    path: Path,
     figures: dict[str, Any],
     layer: str,
 ) -> None:
@@ -234,12 +234,12 @@ def _finish(
             # A network may end dead, which is a result too.
             figures[f"erf_{name}_reason"] = str(error)
             continue
-        result.save(out / f"{name}.npz")
+        result.save(path / f"{name}.npz")
         figures[f"erf_size_{name}"] = result.size
         figures[f"erf_size_{name}_error"] = result.size_error
         figures["trf_size"] = result.trf_size
     figures["probing_share_of_training"] = outcome.logger.share
-    with written_whole(out / "result.json") as temporary:
+    with written_whole(path / "result.json") as temporary:
         temporary.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 

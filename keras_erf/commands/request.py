@@ -1,4 +1,4 @@
-"""What the commands that measure are asked alike: options that are one value."""
+"""What every command that measures can be asked: its options as one value."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from keras_erf.graph import Graph
     from keras_erf.measuring.profiling import Profile
 
-__all__ = ["Measurement", "layer_rows", "measures", "profile_of"]
+__all__ = ["Request", "layer_rows", "profile_of", "takes_request"]
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Request:
     """Which unit of which model is measured, on what and how exactly; a field for each option."""
 
     unit: UnitOption = "center"
@@ -105,9 +105,9 @@ class Measurement:
         return read_inputs(graph, looked_at, self.noise.value, self.images, loaded.preprocess)
 
 
-def measures(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command of keyword-only parameters a `Measurement`'s options instead of `asked`."""
-    hints = get_type_hints(Measurement, include_extras=True)
+def takes_request(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command of keyword-only parameters a `Request`'s options instead of `asked`."""
+    hints = get_type_hints(Request, include_extras=True)
     options = [
         inspect.Parameter(
             one.name,
@@ -115,12 +115,12 @@ def measures(command: Callable[..., None]) -> Callable[..., None]:
             default=one.default,
             annotation=hints[one.name],
         )
-        for one in fields(Measurement)
+        for one in fields(Request)
     ]
 
     @functools.wraps(command)
     def spread(**given: Any) -> None:
-        asked = Measurement(**{one.name: given.pop(one.name) for one in options})
+        asked = Request(**{one.name: given.pop(one.name) for one in options})
         command(asked=asked, **given)
 
     parameters: list[inspect.Parameter] = []
@@ -135,7 +135,7 @@ def measures(command: Callable[..., None]) -> Callable[..., None]:
 def profile_of(
     loaded: LoadedModel,
     layer: list[str] | None,
-    asked: Measurement,
+    asked: Request,
     *,
     input: str | None,
     **options: Any,
