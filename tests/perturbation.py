@@ -13,9 +13,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["dependence", "uniform"]
+__all__ = ["dependence", "normal", "uniform"]
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Values of a standard normal distribution."""
+    return rng.normal(size=shape)
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -15,8 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_erf.algebra.geometry import Box, ReceptiveField
 from keras_erf.algebra.reach import Line, table, united
 from keras_erf.algebra.views import AnyView
+from keras_erf.errors import InvalidInputError
 from keras_erf.graph import Graph, Node, build_graph
 from keras_erf.rules import Call, views
 from tests import jacobian, perturbation
@@ -261,3 +263,11 @@ def check_status(one: Solved) -> None:
 
 
 CHECKS = [check_masks, check_spreads, check_hulls, check_status]
+
+
+def box_of(field: ReceptiveField, unit: tuple[int, ...]) -> Box | None:
+    """The unit's box; `None` for a unit that has none."""
+    try:
+        return field.box(unit)
+    except InvalidInputError:
+        return None

@@ -26,6 +26,7 @@ from keras_erf.cone.table import FAMILIES
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target, locate
 from tests import cones, jacobian
+from tests.perturbation import normal
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 # The input's part is the field cut at the input's edges; within the field, of a cut made on the
@@ -36,10 +37,6 @@ Part = Literal["field", "within", "global", "rows", "whole"]
 # Relative to the largest gradient, in double precision; and of what TensorFlow computes in single.
 TOLERANCE = 1e-12
 SINGLE = 1e-6
-
-
-def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.normal(size=shape)
 
 
 def negative(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 
 import keras_erf
 
@@ -53,7 +52,6 @@ def test_examples_give_what_they_show(name, tmp_path, monkeypatch):
     told: list[str] = []
     for one in examples(name):
         runner.run(one, out=told.append)
-    plt.close("all")
     assert not runner.summarize(verbose=False).failed, "".join(told)
 
 

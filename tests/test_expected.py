@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
-from matplotlib import pyplot as plt
 from matplotlib.text import Text
 from scipy import integrate, stats
 
@@ -503,7 +502,6 @@ def test_it_says_what_it_is(tmp_path):
     assert not any("sample" in text for text in texts)
     texts = [text.get_text() for text in erf.growth(model).plot().figure.findobj(Text)]
     assert any("expected of random weights" in text for text in texts)
-    plt.close("all")
     assert found.definition.name == "luo2016-squared"
     assert erf.probe(model, samples=2).expected is None
     found.save(tmp_path / "one.npz")

@@ -27,6 +27,7 @@ from keras_erf.rules import Call, measured, views
 from keras_erf.rules.layers import LAYERS, NAMED
 from keras_erf.rules.table import find_rule
 from tests import ruling, test_rules
+from tests.perturbation import normal
 from tests.releases import ops
 from tests.ruling import CHECKS, Case, Solved
 
@@ -36,10 +37,6 @@ CASES: dict[str, Case] = {}
 def add(name: str, build: Callable[..., Any], *shapes: tuple[int, ...], **options: Any) -> None:
     assert name not in CASES, name
     CASES[name] = Case(build, shapes, **options)
-
-
-def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.normal(size=shape)
 
 
 def indices(count: int) -> Callable[..., np.ndarray]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 # Seconds a notebook may take.
@@ -39,7 +38,6 @@ def test_notebook_runs(path, capsys, monkeypatch):
     for number, source in enumerate(code):
         exec(compile(source, f"{path.name}, code cell {number}", "exec"), namespace)
     assert time.monotonic() - start < LIMIT
-    plt.close("all")
     assert capsys.readouterr().out
     outputs = [
         output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]

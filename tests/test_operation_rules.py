@@ -29,14 +29,11 @@ from keras_erf.rules import views
 from keras_erf.rules.measured import measured
 from keras_erf.rules.operations import FAMILIES, OPERATIONS
 from tests import jacobian, perturbation, ruling, test_rules
+from tests.perturbation import normal
 from tests.releases import ops
 from tests.ruling import call_of, check_masks, check_spreads, compare_hulls, hulls
 
 Draw = perturbation.Draw
-
-
-def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.normal(size=shape)
 
 
 def inside(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

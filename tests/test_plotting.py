@@ -88,12 +88,6 @@ LINE = gaussian((40,), (21.0,), np.array([[0.05]]), 2.0)
 VOLUME = gaussian((9, 15, 17), (4.0, 7.0, 9.0), np.diag([0.5, 0.3, 0.2]))
 
 
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
-
-
 def draw(ax: Axes) -> Figure:
     figure = ax.figure
     figure.canvas.draw()

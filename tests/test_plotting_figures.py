@@ -44,12 +44,6 @@ def profile(results):
     return Profile(tuple(results), (2, 4, 8))
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def boxes(ax) -> list[tuple[float, float, float, float]]:
     found = [one for one in ax.patches if isinstance(one, Rectangle)]
     return [(*one.get_xy(), one.get_width(), one.get_height()) for one in found]

@@ -5,18 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.experiments import Panel
 from keras_erf.plotting import plot_panel
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def make_maps(conditions: list[dict], side: int = 5) -> pd.DataFrame:

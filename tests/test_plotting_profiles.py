@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.profiling import Profile
 from keras_erf.plotting import plot_profile
-from tests.test_plotting import LONG, draw, labels, line, make_result
+from tests.test_plotting import LONG, caption, draw, labels, line, make_result
 
 SIDE = 40
 ERRORS, BOUNDED = "effective size ± standard error", "whole input in sight"
@@ -54,17 +54,6 @@ def make_profile(
         result = make_result(square(size, noise, samples), field_of(side), layer=name, **options)
         results.append(dataclasses.replace(result, provenance={"model": "net", "runs": [{}]}))
     return Profile(tuple(results), tuple(depths), tuple(skipped))
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
-
-
-def caption(ax: Axes) -> str:
-    (text,) = ax.texts
-    return text.get_text()
 
 
 def bars(ax: Axes) -> np.ndarray:

@@ -18,7 +18,6 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 
 from keras_erf import receptive_field
-from keras_erf.algebra.geometry import Box, ReceptiveField
 from keras_erf.errors import InvalidInputError
 from tests import graphs, jacobian
 
@@ -29,13 +28,6 @@ MANY_UNITS, SOME_UNITS = 48, 16
 # behind them the ends of a box are seen even where what lies between them is not.
 ORDERLY = ("Conv", "Depthwise", "Separable", "AveragePooling", "MaxPooling", "UpSampling")
 SHIFTING = ("ZeroPadding", "Cropping")
-
-
-def box_of(field: ReceptiveField, unit: tuple[int, ...]) -> Box | None:
-    try:
-        return field.box(unit)
-    except InvalidInputError:
-        return None
 
 
 def is_orderly(step: graphs.Step) -> bool:

@@ -23,6 +23,7 @@ from keras_erf.algebra.geometry import Box, ReceptiveField
 from keras_erf.errors import InvalidInputError
 from keras_erf.rules.table import RULES, find_rule
 from tests import jacobian
+from tests.ruling import box_of
 
 LINE, PLANE, SPACE = (11, 2), (9, 8, 3), (5, 6, 4, 2)
 
@@ -548,13 +549,6 @@ class Solved:
     supports: dict[tuple[int, ...], np.ndarray]
     fields: dict[tuple[int, ...], ReceptiveField]
     even: bool = True
-
-
-def box_of(field: ReceptiveField, unit: tuple[int, ...]) -> Box | None:
-    try:
-        return field.box(unit)
-    except InvalidInputError:
-        return None
 
 
 def solve(model: keras.Model, *, even: bool = True, **options: Any) -> Solved:

@@ -14,7 +14,6 @@ import keras
 import numpy as np
 import pytest
 import typer
-from matplotlib import pyplot as plt
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -379,7 +378,6 @@ def test_trainings_side_by_side(tmp_path):
     file.write_text(file.read_text().replace("last,", "last,2"))
     far = summarise({name: tmp_path / name for name in ("grown", "shrunk")}).plot()
     assert [ax.get_yscale() for ax in far.subfigs[1].axes] == ["log", "linear"]
-    plt.close("all")
 
 
 def test_a_training_that_is_not_finished_is_told(tmp_path):

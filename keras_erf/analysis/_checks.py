@@ -109,3 +109,8 @@ def checked_level(level: float) -> float:
             f"Received: level={level!r}"
         )
     return level
+
+
+def plain(values: np.ndarray) -> np.ndarray | float:
+    """An array, or the number that one without axes holds."""
+    return float(values) if values.ndim == 0 else values

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from keras_erf.analysis._checks import checked_level
+from keras_erf.analysis._checks import checked_level, plain
 
 __all__ = ["Estimate", "Spread", "estimate"]
 
@@ -73,8 +73,4 @@ def estimate(
     reach[wide] = quantile * error[wide]
     low = np.minimum(np.maximum(centre - reach, least), value)
     high = np.maximum(np.minimum(centre + reach, most), value)
-    return Estimate(_plain(value), _plain(error), _plain(low), _plain(high))
-
-
-def _plain(values: np.ndarray) -> float | np.ndarray:
-    return float(values) if values.ndim == 0 else values
+    return Estimate(plain(value), plain(error), plain(low), plain(high))

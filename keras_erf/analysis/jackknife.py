@@ -8,6 +8,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_erf.analysis._checks import plain
 from keras_erf.errors import InvalidInputError
 
 __all__ = ["checked_blocks", "combined", "jackknife", "means_without_each"]
@@ -74,7 +75,7 @@ def jackknife(
     if counts.size > 1:
         with suppress(InvalidInputError):
             without = [statistic(mean) for mean in means_without_each(sums, counts)]
-    return _plain(value), _plain(combined(value, without, counts)[1])
+    return plain(value), plain(combined(value, without, counts)[1])
 
 
 def combined(
@@ -139,7 +140,3 @@ def means_without_each(sums: np.ndarray, counts: np.ndarray) -> Iterator[np.ndar
         rest = after[block + 1] if block + 1 < counts.size else 0
         yield (before + rest) / left[block]
         before = before + sums[block]
-
-
-def _plain(values: np.ndarray) -> np.ndarray | float:
-    return float(values) if values.ndim == 0 else values

@@ -10,8 +10,8 @@ from keras_erf.algebra.geometry import Box
 from keras_erf.cone.parts import elements, entire
 from keras_erf.cone.planning import Cone, Step
 from keras_erf.fields.tracing import Tracing
-from keras_erf.rules import by_class, look_up
 from keras_erf.rules.call import channel_axis
+from keras_erf.rules.table import by_class, look_up
 
 __all__ = ["multiply_adds"]
 

@@ -20,7 +20,7 @@ from keras_erf.cone.table import RESTRICTERS
 from keras_erf.errors import KerasERFError
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Node, called, stateless
-from keras_erf.rules import is_patched, look_up
+from keras_erf.rules.table import is_patched, look_up
 
 __all__ = ["Cone", "Step", "cone_of", "whole_cone"]
 

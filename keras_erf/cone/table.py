@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from keras_erf.cone import pointwise, sliding, spreading
 from keras_erf.cone.restricted import Restricter
-from keras_erf.rules import by_class
 from keras_erf.rules.elements import elementwise
 from keras_erf.rules.operations import OPERATIONS
+from keras_erf.rules.table import by_class
 
 __all__ = ["FAMILIES", "RESTRICTERS"]
 

@@ -106,8 +106,8 @@ def _verdict(fits, depths: Sequence[int]) -> str:  # type: ignore[no-untyped-def
     fields = root.predicted - share.predicted
     published = POSTER["growth"] - POSTER["shrinkage"]
     return (
-        "The poster: log-log slopes of 0.56 for the size and -0.43 for its share of the "
-        "theoretical field, which it reads as the laws √n and 1/√n.\n"
+        f"The poster: log-log slopes of {POSTER['growth']} for the size and {POSTER['shrinkage']} "
+        "for its share of the theoretical field, which it reads as the laws √n and 1/√n.\n"
         f"Measured, {min(depths)} to {max(depths)} layers: {lines}.\n"
         "Theory counts the pixels of the exact maps at the same depths.\n"
         f"Why they differ: {_attributed(share.predicted, of['g²', 'shrinkage'].predicted)} |g| is "
@@ -115,9 +115,9 @@ def _verdict(fits, depths: Sequence[int]) -> str:  # type: ignore[no-untyped-def
         f"small, and grow with {root.predicted:.3f} instead of 1/2. That excess is no noise, and "
         f"goes with depth; g² has {square.predicted:.3f}. Both slopes of one map differ by that of "
         f"the theoretical size, 2n + 1: {fields:.3f} here. The published ones differ by "
-        f"{published:.2f}, so one of them is off: beside -0.43 belongs "
-        f"{fields + POSTER['shrinkage']:.2f}, and 0.56 is {POSTER['growth'] - root.exponent:+.3f} "
-        "from what is measured here."
+        f"{published:.2f}, so one of them is off: beside {POSTER['shrinkage']} belongs "
+        f"{fields + POSTER['shrinkage']:.2f}, and {POSTER['growth']} is "
+        f"{POSTER['growth'] - root.exponent:+.3f} from what is measured here."
     )
 
 
@@ -125,8 +125,8 @@ def _attributed(root: float, square: float) -> str:
     """Which map the published slope of the share is that of, if it is one's at these depths."""
     wanted = POSTER["shrinkage"]
     if abs(root - wanted) <= NEAR < abs(square - wanted):
-        return f"the published -0.43 is that of |g| ({root:.3f}), not of g² ({square:.3f})."
+        return f"the published {wanted} is that of |g| ({root:.3f}), not of g² ({square:.3f})."
     return (
-        f"at these depths neither tells the published -0.43 by itself (|g| {root:.3f}, g² "
+        f"at these depths neither tells the published {wanted} by itself (|g| {root:.3f}, g² "
         f"{square:.3f}); at 5 to 40 layers it is that of |g|."
     )

@@ -18,7 +18,9 @@ from keras_erf.algebra.reach import Line
 from keras_erf.algebra.views import AnyView
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.graph import PAIR, Graph, Node, Tensor
-from keras_erf.rules import Call, Rule, is_unknown, lifted, views
+from keras_erf.rules import Call, Rule, views
+from keras_erf.rules.table import is_unknown
+from keras_erf.rules.wrappers import lifted
 
 __all__ = ["Tracing"]
 

@@ -19,7 +19,7 @@ from keras import layers
 
 from keras_erf.fields.theoretical import Target
 from keras_erf.graph import Argument, Node
-from keras_erf.rules import by_class, by_operation, is_patched, is_unknown, look_up
+from keras_erf.rules.table import by_class, by_operation, is_patched, is_unknown, look_up
 
 __all__ = ["has_constant_gradient"]
 

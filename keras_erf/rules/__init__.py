@@ -11,31 +11,6 @@ from keras_erf.algebra.views import Link, View
 from keras_erf.rules.call import Call, Rule
 from keras_erf.rules.everything import whole
 from keras_erf.rules.measured import measured
-from keras_erf.rules.table import (
-    RULES,
-    by_class,
-    by_operation,
-    is_patched,
-    is_unknown,
-    look_up,
-    views,
-)
-from keras_erf.rules.wrappers import lifted
+from keras_erf.rules.table import RULES, views
 
-__all__ = [
-    "RULES",
-    "Call",
-    "Link",
-    "Rule",
-    "View",
-    "Window",
-    "by_class",
-    "by_operation",
-    "is_patched",
-    "is_unknown",
-    "lifted",
-    "look_up",
-    "measured",
-    "views",
-    "whole",
-]
+__all__ = ["RULES", "Call", "Link", "Rule", "View", "Window", "measured", "views", "whole"]

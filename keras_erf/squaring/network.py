@@ -11,8 +11,8 @@ import numpy as np
 
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Node, Tensor, plain_call
-from keras_erf.rules import is_patched, look_up
 from keras_erf.rules.everything import whole
+from keras_erf.rules.table import is_patched, look_up
 from keras_erf.squaring.initial import Weights
 from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.mixing import Step, mixing

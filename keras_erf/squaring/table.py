@@ -5,7 +5,7 @@ By class, as the rules of fields are; a subclass that computes something else ha
 
 from __future__ import annotations
 
-from keras_erf.rules import by_class, by_operation
+from keras_erf.rules.table import by_class, by_operation
 from keras_erf.squaring import pointwise, spatial, weighted
 from keras_erf.squaring.recipes import Rule
 
