@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import get_args, get_type_hints
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from keras_erf.definitions import DEFINITIONS, Definition, get_definition
 from keras_erf.errors import InvalidInputError
+from keras_erf.measuring.gradients import MEASURES
 from keras_erf.measuring.probing import probe
 
 UNIT = (4, 3)
@@ -62,6 +64,10 @@ BY_HAND = {
     ),
     "raghu2021": (tf.reduce_sum, lambda g: np.abs(g).mean(axis=(0, -1))),
 }
+
+
+def test_every_measure_has_its_function():
+    assert set(get_args(get_type_hints(Definition)["measure"])) == set(MEASURES)
 
 
 def test_every_preset_is_computed_by_hand_here():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -18,18 +19,23 @@ from tests import oracles
 # Standard errors within which a mean of few runs must lie; 3.5 is missed once in 2000.
 SURE = 3.5
 
+# Each panel at a setting small enough to be measured here, large enough for its statement.
+SMALL = {
+    "gaussian-shape": {"runs": 8, "depths": (5, 10)},
+    "nonlinearities": {"runs": 8, "depth": 8},
+    "structures": {"runs": 16},
+    "growth": {"runs": 20, "depths": (5, 10, 15, 20)},
+    "dropout": {"runs": 16, "depth": 8},
+    "skip": {"runs": 16, "blocks": 4},
+    "initialisation": {"runs": 16, "depth": 8},
+    "definitions": {"runs": 8, "depth": 8},
+}
+
 
 @pytest.fixture(scope="module")
 def panels():
     """Panels as they are asked for, each measured once."""
-    made: dict = {}
-
-    def panel(name, **options):
-        if name not in made:
-            made[name] = experiments.run(name, **options)
-        return made[name]
-
-    return panel
+    return cache(lambda name: experiments.run(name, **SMALL[name]))
 
 
 def test_conditions_apart_share_no_networks():
@@ -52,7 +58,7 @@ def within(row, what: str, sure: float = SURE) -> bool:
 
 
 def test_gaussian_shape(panels):
-    frame = panels("gaussian-shape", runs=8, depths=(5, 10)).frame
+    frame = panels("gaussian-shape").frame
     assert list(frame["trf_size"]) == [11] * 3 + [21] * 3
     uniform = frame[frame["weights"] == "Uniform"]
     pixels = [round(size**2) for size in uniform["erf_size"]]
@@ -66,7 +72,7 @@ def test_gaussian_shape(panels):
 
 
 def test_nonlinearities(panels):
-    frame = panels("nonlinearities", runs=8, depth=8).frame
+    frame = panels("nonlinearities").frame
     assert list(frame["activation"]) == ["ReLU", "Tanh", "Sigmoid"]
     wanted = theory.uniform_size(8, measure="abs")
     np.testing.assert_allclose(frame["erf_size"], wanted, rtol=0.06)
@@ -74,7 +80,7 @@ def test_nonlinearities(panels):
 
 
 def test_structures(panels):
-    frame = panels("structures", runs=16).frame.set_index("structure")
+    frame = panels("structures").frame.set_index("structure")
     assert list(frame["trf_size"]) == [31, 71, 53]
     for name, row in frame.iterrows():
         assert row["trf_size"] == row["predicted_trf_size"]
@@ -88,7 +94,7 @@ def test_structures(panels):
 
 
 def test_growth(panels):
-    panel = panels("growth", runs=20, depths=(5, 10, 15, 20))
+    panel = panels("growth")
     fits = panel.fits.set_index(["measure", "quantity"])
     for measure, limit in (("|g|", 0.03), ("g²", 0.02)):
         table = oracles.PIXELS_OF_ROOT if measure == "|g|" else oracles.PIXELS_OF_UNIFORM
@@ -106,7 +112,7 @@ def test_growth(panels):
 
 
 def test_dropout(panels):
-    frame = panels("dropout", runs=16, depth=8).frame
+    frame = panels("dropout").frame
     plain, dropped = frame.iloc[0], frame.iloc[1]
     for what in ("sigma", "kurtosis", "erf_size"):
         error = math.hypot(plain[f"{what}_error"], dropped[f"{what}_error"])
@@ -116,7 +122,7 @@ def test_dropout(panels):
 
 
 def test_skip(panels):
-    panel = panels("skip", runs=16, blocks=4)
+    panel = panels("skip")
     plain, short = panel.frame.iloc[0], panel.frame.iloc[1]
     assert plain["trf_size"] == short["trf_size"] == 19
     # Path lengths are binomial: variances 9 x 2/3, and (1 + 8/2) x 2/3 with half of the layers.
@@ -133,7 +139,7 @@ def test_skip(panels):
 
 
 def test_initialisation(panels):
-    frame = panels("initialisation", runs=16, depth=8).frame.set_index("kernels")
+    frame = panels("initialisation").frame.set_index("kernels")
     for _, row in frame.iterrows():
         assert within(row, "sigma")
     assert frame.loc["corners", "predicted_gain"] == pytest.approx(math.sqrt(1.5))
@@ -142,7 +148,7 @@ def test_initialisation(panels):
 
 
 def test_definitions(panels):
-    frame = panels("definitions", runs=8, depth=8).frame.set_index("name")
+    frame = panels("definitions").frame.set_index("name")
     assert list(frame.index) == list(DEFINITIONS)
     wanted = theory.uniform_size(8, measure="abs") / theory.uniform_size(8)
     found = frame.loc["luo2016", "erf_size"] / frame.loc["luo2016-squared", "erf_size"]
@@ -153,15 +159,7 @@ def test_definitions(panels):
 
 @pytest.mark.parametrize("name", PANELS)
 def test_panels_are_tidy(panels, name):
-    options = {
-        "gaussian-shape": {"runs": 8, "depths": (5, 10)},
-        "growth": {"runs": 20, "depths": (5, 10, 15, 20)},
-        "skip": {"runs": 16, "blocks": 4},
-        "structures": {"runs": 16},
-        "dropout": {"runs": 16, "depth": 8},
-        "initialisation": {"runs": 16, "depth": 8},
-    }.get(name, {"runs": 8, "depth": 8})
-    panel = panels(name, **options)
+    panel = panels(name)
     assert panel.name == name
     keys = list(panel.frame.columns[: list(panel.frame.columns).index("definition")])
     assert list(panel.maps.columns) == [*keys, "row", "column", "value"]

@@ -199,9 +199,10 @@ def test_the_names():
     assert zoo.__all__ == [
         "Facts", "available", "build", "describe", "facts", "load", "preprocess_input", "weights",
     ]  # fmt: skip
-    assert list(keras_erf.DEFINITIONS) == [
+    # None may vanish; a new one needs no line here.
+    assert {
         "luo2016", "luo2016-squared", "luo2016-signed", "replknet", "openerf", "raghu2021",
-    ]  # fmt: skip
+    } <= set(keras_erf.DEFINITIONS)  # fmt: skip
 
 
 def test_star_import_gives_the_names():

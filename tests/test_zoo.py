@@ -30,12 +30,12 @@ SMALL = [
     pytest.param("plain", {"depth": 3, "dims": 3, "activation": "tanh"}, id="plain-3d"),
     pytest.param("plain", {"depth": 3, "activation": keras.activations.relu}, id="plain-relu"),
     pytest.param("cifar_resnet14", {"blocks": (1, 1), "width": 4}, id="resnet-tiny"),
-    pytest.param("cifar_resnet14", {}, id="resnet"),
+    *(pytest.param(name, {}, id=name) for name in zoo.available()),
 ]
 
 
 def open_shape(name: str, options: dict) -> tuple[None, ...]:
-    return (None,) * (options.get("dims", 2) if name == "plain" else 2)
+    return (None,) * options.get("dims", 2)
 
 
 def random_weights(model: keras.Model) -> list[np.ndarray]:
@@ -56,10 +56,11 @@ def impact(model: keras.Model, sizes: tuple[int, ...], unit: tuple[int, ...]) ->
 
 
 def test_every_name_is_described_and_resolves():
-    assert zoo.available() == (
+    # None may vanish; a new one needs no line here.
+    assert {
         "camvid_resnet", "cifar_resnet14", "cifar_resnet36", "conv_only", "dilation", "dropout",
         "foveal", "large_kernel", "no_skip", "plain", "skip", "subsample", "weak_centre",
-    )  # fmt: skip
+    } <= set(zoo.available())  # fmt: skip
     for name in zoo.available():
         description = zoo.describe(name)
         assert description
@@ -182,8 +183,9 @@ def test_open_sizes_run_at_any_size(name, options):
     for size in (9, 12):
         x = np.ones((2, *(size,) * len(sizes), model.input.shape[-1]), np.float32)
         y = model(x).numpy()
-        expected = (2, *(size,) * len(sizes), 8) if name == "plain" else (2, 10)
-        assert y.shape == expected
+        # A map has a unit every few pixels; scores of classes have no place.
+        step, axes = zoo.facts(name).stride[0], len(model.output.shape) - 2
+        assert y.shape == (2, *(math.ceil(size / step),) * axes, model.output.shape[-1])
         assert np.all(np.isfinite(y))
 
 

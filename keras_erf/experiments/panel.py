@@ -53,7 +53,8 @@ class Panel:
             standard errors, and what theory predicts. Lengths in input pixels.
         maps: One with a row per pixel of each mean map: the condition, `row`, `column` and
             `value`, as a share of the map's peak.
-        fits: One with a row per power law, of panels that fit any.
+        fits: One with a row per power law of growth and shrinkage; with it the panel is drawn
+            as laws over depth.
         verdict: In plain words: what the poster says, what was measured, what theory
             predicts and why they differ.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,7 +12,15 @@ from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
 from keras_erf.fields.theoretical import Target
 
-__all__ = ["sample_maps", "seed_value", "unit_gradients", "within"]
+__all__ = ["MEASURES", "sample_maps", "seed_value", "unit_gradients", "within"]
+
+# What a definition's `measure` makes of each entry of a gradient, in double precision.
+MEASURES: dict[str, Callable[[Any], Any]] = {
+    "abs": tf.abs,
+    "square": tf.square,
+    "relu": tf.nn.relu,
+    "signed": tf.identity,
+}
 
 
 def seed_value(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
@@ -89,9 +97,8 @@ def within(gradient: Any, target: Target, part: Box, held: Box | None) -> Any:
 
 def sample_maps(gradient: Any, target: Target, definition: Definition) -> Any:
     """Map of each sample, float64, shape `(samples, *spatial shape of the gradient)`."""
-    measures = {"abs": tf.abs, "square": tf.square, "relu": tf.nn.relu, "signed": tf.identity}
     reduce = tf.reduce_mean if definition.channels == "mean" else tf.reduce_sum
     # The channel axis is counted without the batch.
     axis = target.graph.channel_axes[target.input] + 1
-    maps = reduce(measures[definition.measure](tf.cast(gradient, tf.float64)), axis=axis)
+    maps = reduce(MEASURES[definition.measure](tf.cast(gradient, tf.float64)), axis=axis)
     return tf.nn.relu(maps) if definition.after == "relu" else maps
