@@ -563,3 +563,15 @@ def test_the_shell_completes(words, wanted, tmp_path, monkeypatch):
     asked["COMP_CWORD"] = str(len(words.split()) - 1)
     result = CliRunner().invoke(app, [], prog_name="keras-erf", env=asked)
     assert result.stdout.split() == wanted
+
+
+def test_choices_are_those_of_the_library():
+    """The command line spells them out, so that its help loads no TensorFlow."""
+    from keras_erf.commands import options, study, train
+    from keras_erf.samples.sources import NOISE
+    from keras_erf.studies.engines import ENGINES
+    from keras_erf.training import TASKS
+
+    choices = {options.Noise: NOISE, study.Engine: ENGINES, train.Task: TASKS}
+    for enum, known in choices.items():
+        assert [one.value for one in enum] == list(known)

@@ -11,11 +11,16 @@ import contextlib
 import io
 import re
 import runpy
+import shlex
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import typer
+
+from keras_erf import cli, zoo
+from keras_erf.studies import read_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -105,6 +110,50 @@ def test_what_is_shown_is_compared():
         assert not same(block.shown, other)
     assert blocks_of("<!-- doctest: skip (a download) -->\n" + page)[0].skipped
     assert not blocks_of("<!-- doctest: skip -->\n" + page)[0].skipped
+
+
+def calls_of(text: str) -> list[list[str]]:
+    """The calls of `keras-erf` on a page or in a help text, as words."""
+    lines = re.findall(r"^ *(?:\$ )?(?:\w+=\S+ )?keras-erf (.+)$", text, re.M)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def check_call(words: list[str]) -> None:
+    """Raises if the command line does not understand it; nothing is run."""
+    command, context = typer.main.get_command(cli.app), None
+    while hasattr(command, "resolve_command"):
+        context = command.make_context(command.name, words, parent=context)
+        rest = [*getattr(context, "_protected_args", ()), *context.args]
+        _, command, words = command.resolve_command(context, rest)
+    command.make_context(command.name, list(words), parent=context)
+
+
+def test_calls_on_pages_and_in_help_are_understood():
+    texts = {
+        path.relative_to(ROOT): "\n".join(one["text"] for one in FENCE.finditer(text))
+        for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/**/*.md"))
+        for text in [path.read_text(encoding="utf-8")]
+    }
+    for name in ("analyze", "profile", "report", "reproduce", "train", "trf"):
+        texts[name] = typer.main.get_command(cli.app).commands[name].help
+    calls = {place: calls_of(text) for place, text in texts.items()}
+    assert min(len(calls[place]) for place in ("analyze", Path("README.md"), "train")) >= 2
+    for words in (one for found in calls.values() for one in found):
+        check_call(words)
+    for wrong in ("analyze", "trf a --json --no-such-option", "study run", "no-such-command"):
+        with pytest.raises(Exception, match=r"[Mm]issing|[Nn]o such"):
+            check_call(wrong.split())
+
+
+def test_studies_on_pages_are_read(tmp_path):
+    pages = [ROOT / "README.md", ROOT / "docs/how-to/studies.md"]
+    found = [one for page in pages for one in FENCE.finditer(page.read_text(encoding="utf-8"))]
+    studies = [one["text"] for one in found if one["language"] == "toml"]
+    assert len(studies) >= 2
+    zoo.build("plain", depth=2).save(tmp_path / "mine.keras")
+    for text in studies:
+        (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+        assert read_study(tmp_path / "study.toml").tasks()
 
 
 def test_pictures_of_the_readme_are_those_its_script_draws():

