@@ -52,10 +52,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class _Family:
-    """One line of the index; `builder` and `preprocess` are "module:function"."""
+    """One line of the index; `builder` and `preprocess` are "module:function".
+
+    `options` are other defaults than the builder's own.
+    """
 
     builder: str
     facts: Facts
+    options: Mapping[str, Any] = field(default_factory=dict)
     preprocess: str | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,12 +90,13 @@ _FAMILIES: Mapping[str, _Family] = {
         LUO,
     ),
     "conv_only": _square(
-        "structures:conv_only",
+        "plain:plain",
         "15 dense convolutions",
         31,
         1,
         8136,
         LUO,
+        options={"depth": 15},
     ),
     "subsample": _square(
         "structures:subsample",
@@ -118,12 +123,13 @@ _FAMILIES: Mapping[str, _Family] = {
         f"{LUO}; He et al. 2016",
     ),
     "no_skip": _square(
-        "skip:no_skip",
+        "skip:skip",
         "10 linear blocks, no shortcuts",
         43,
         1,
         12096,
         LUO,
+        options={"shortcuts": False},
     ),
     "dropout": _square(
         "dropout:dropout",
@@ -297,7 +303,8 @@ def build(name: str, **options: Any) -> keras.Model:
     Raises:
         InvalidInputError: No model has this name, or the model has no such option.
     """
-    builder = _resolve(_family(name).builder)
+    family = _family(name)
+    builder = _resolve(family.builder)
     accepted = tuple(inspect.signature(builder).parameters)
     unknown = [option for option in options if option not in accepted]
     if unknown:
@@ -305,7 +312,7 @@ def build(name: str, **options: Any) -> keras.Model:
             f"`options` of {name!r} must be among: {', '.join(accepted)}. "
             f"Received: {', '.join(f'{option}={options[option]!r}' for option in unknown)}."
         )
-    return builder(**options)
+    return builder(**{**family.options, "name": name, **options})
 
 
 def load(name: str, weights: str = "trained", **options: Any) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Twins with and without shortcuts: the same convolutions, the same theoretical field."""
+"""Blocks with shortcuts, and their twins without: one set of convolutions, one field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import keras
 from keras_erf.models._layers import convolutions
 from keras_erf.models._options import require, require_counts
 
-__all__ = ["no_skip", "skip"]
+__all__ = ["skip"]
 
 
 def skip(
@@ -21,6 +21,7 @@ def skip(
     kernel_size: int | tuple[int, ...] = 3,
     filters: int = 8,
     energy: float = 1.0,
+    shortcuts: bool = True,
     activation: str | Callable[..., Any] | None = None,
     channels: int = 8,
     dims: int = 2,
@@ -34,8 +35,9 @@ def skip(
     A stem of one convolution, then the blocks; layers are called `stem`, `block1_conv1`,
     `block1_act1`, `block1_conv2`, `block1_out` and so on. Activations stand inside the
     branches, before every convolution but the stem and the first of a branch without one.
-    The theoretical field is that of `no_skip`; the effective one is smaller, since most
-    paths are shorter: with `theory.skip_map` closed form.
+    Without its shortcuts (`no_skip` of the zoo) the network has the same convolutions, weights
+    and theoretical field; with them the effective field is smaller, since most paths are
+    shorter: with `theory.skip_map` closed form.
 
     Args:
         blocks: Number of blocks.
@@ -43,6 +45,7 @@ def skip(
         kernel_size: One size for all axes, or one per axis.
         filters: Channels of every layer.
         energy: Energy of a branch's mean squared gradient, where the shortcut's is 1.
+        shortcuts: Whether there are any; without them `y = F(x)`.
         activation: Keras activation before each convolution of a branch; `None` keeps the
             network linear.
         channels: Channels of the input.
@@ -64,73 +67,6 @@ def skip(
         He, Zhang, Ren and Sun, "Identity mappings in deep residual networks", 2016,
         arXiv:1603.05027 (activations before the convolutions).
     """
-    return _twin(
-        True, blocks, layers, kernel_size, filters, energy, activation, channels, dims,
-        input_shape, seed, dtype, name,
-    )  # fmt: skip
-
-
-def no_skip(
-    *,
-    blocks: int = 10,
-    layers: int = 2,
-    kernel_size: int | tuple[int, ...] = 3,
-    filters: int = 8,
-    energy: float = 1.0,
-    activation: str | Callable[..., Any] | None = None,
-    channels: int = 8,
-    dims: int = 2,
-    input_shape: tuple[int | None, ...] | None = None,
-    seed: int = 0,
-    dtype: Any = None,
-    name: str = "no_skip",
-) -> keras.Model:
-    """Builds the same convolutions as `skip` with the same weights, without shortcuts.
-
-    Args:
-        blocks: As in `skip`.
-        layers: As in `skip`.
-        kernel_size: As in `skip`.
-        filters: As in `skip`.
-        energy: As in `skip`.
-        activation: As in `skip`.
-        channels: As in `skip`.
-        dims: As in `skip`.
-        input_shape: As in `skip`.
-        seed: As in `skip`.
-        dtype: As in `skip`.
-        name: Name of the model.
-
-    Returns:
-        As `skip`.
-
-    Raises:
-        InvalidInputError: As `skip`.
-
-    Reference:
-        As `skip`.
-    """
-    return _twin(
-        False, blocks, layers, kernel_size, filters, energy, activation, channels, dims,
-        input_shape, seed, dtype, name,
-    )  # fmt: skip
-
-
-def _twin(
-    shortcuts: bool,
-    blocks: int,
-    layers: int,
-    kernel_size: Any,
-    filters: int,
-    energy: float,
-    activation: Any,
-    channels: int,
-    dims: int,
-    input_shape: Any,
-    seed: int,
-    dtype: Any,
-    name: str,
-) -> keras.Model:
     made = convolutions(
         kernel_size=kernel_size,
         filters=filters,
@@ -142,6 +78,7 @@ def _twin(
         dtype=dtype,
     )
     require_counts(blocks=blocks, layers=layers)
+    require(isinstance(shortcuts, bool), "shortcuts", "True or False", shortcuts)
     real = isinstance(energy, int | float) and not isinstance(energy, bool)
     require(real and 0 < energy < math.inf, "energy", "a positive number", energy)
     # Each of the branch's layers has its share; a ReLU's half is made up for by the gain of 2.

@@ -1,4 +1,4 @@
-"""The poster's structures: a stack of convolutions, plain, sub-sampled or dilated."""
+"""The poster's structures beside the plain stack: sub-sampled and dilated ones."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import keras
 from keras_erf.models._layers import convolutions
 from keras_erf.models._options import is_count, require
 
-__all__ = ["conv_only", "dilation", "subsample"]
+__all__ = ["dilation", "subsample"]
 
 Weights = Literal["random", "uniform"]
 
 
-def conv_only(
+def subsample(
     *,
+    positions: Sequence[int] = (5, 10, 15),
     depth: int = 15,
     kernel_size: int | tuple[int, ...] = 3,
     filters: int | None = None,
@@ -27,14 +28,18 @@ def conv_only(
     input_shape: tuple[int | None, ...] | None = None,
     seed: int = 0,
     dtype: Any = None,
-    name: str = "conv_only",
+    name: str = "subsample",
 ) -> keras.Model:
-    """Builds the poster's "ConvOnly": 15 dense convolutions of stride 1.
+    """Builds the poster's "Subsample": 15 convolutions, three of them with stride 2.
 
-    Layers are called `conv1`, `act1`, `conv2` and so on; the last convolution is linear. See
-    `plain` for weights and their variance.
+    Its "ConvOnly" is `plain` of 15 layers (`conv_only` of the zoo), and tells of weights, their
+    variance and layers' names.
+
+    The poster does not tell which. Of early ones the map is a comb: where windows of stride 2
+    meet, some pixels are seen by twice as many paths as their neighbours.
 
     Args:
+        positions: Numbers of the layers of stride 2, counted from 1.
         depth: Number of convolutions.
         kernel_size: One size for all axes, or one per axis.
         filters: Channels of every layer. `None` is 8 for random weights, 1 for uniform ones.
@@ -56,55 +61,6 @@ def conv_only(
 
     Reference:
         Luo et al. 2016, section 3.1; the poster, "Influence of different structures".
-    """
-    return _stack(
-        {}, {}, depth, kernel_size, filters, weights, activation, channels, dims, input_shape,
-        seed, dtype, name,
-    )  # fmt: skip
-
-
-def subsample(
-    *,
-    positions: Sequence[int] = (5, 10, 15),
-    depth: int = 15,
-    kernel_size: int | tuple[int, ...] = 3,
-    filters: int | None = None,
-    weights: Weights = "random",
-    activation: str | Callable[..., Any] | None = None,
-    channels: int = 1,
-    dims: int = 2,
-    input_shape: tuple[int | None, ...] | None = None,
-    seed: int = 0,
-    dtype: Any = None,
-    name: str = "subsample",
-) -> keras.Model:
-    """Builds the poster's "Subsample": the same with stride 2 in three of the layers.
-
-    The poster does not tell which. Of early ones the map is a comb: where windows of stride 2
-    meet, some pixels are seen by twice as many paths as their neighbours.
-
-    Args:
-        positions: Numbers of the layers of stride 2, counted from 1.
-        depth: As in `conv_only`.
-        kernel_size: As in `conv_only`.
-        filters: As in `conv_only`.
-        weights: As in `conv_only`.
-        activation: As in `conv_only`.
-        channels: As in `conv_only`.
-        dims: As in `conv_only`.
-        input_shape: As in `conv_only`.
-        seed: As in `conv_only`.
-        dtype: As in `conv_only`.
-        name: Name of the model.
-
-    Returns:
-        As `conv_only`.
-
-    Raises:
-        InvalidInputError: As `conv_only`, or there is no such layer.
-
-    Reference:
-        As `conv_only`.
     """
     strides = dict.fromkeys(_checked_positions(positions, depth), 2)
     return _stack(
@@ -129,7 +85,7 @@ def dilation(
     dtype: Any = None,
     name: str = "dilation",
 ) -> keras.Model:
-    """Builds the poster's "Dilation": the same with dilation 2, 4 and 8 in three of the layers.
+    """Builds the poster's "Dilation": 15 convolutions, three of dilation 2, 4 and 8.
 
     Where they stand makes no difference to the field. Its map is much like a box: excess
     kurtosis -0.71 for uniform kernels.
@@ -137,26 +93,26 @@ def dilation(
     Args:
         positions: Numbers of the dilated layers, counted from 1.
         rates: The dilation of each.
-        depth: As in `conv_only`.
-        kernel_size: As in `conv_only`.
-        filters: As in `conv_only`.
-        weights: As in `conv_only`.
-        activation: As in `conv_only`.
-        channels: As in `conv_only`.
-        dims: As in `conv_only`.
-        input_shape: As in `conv_only`.
-        seed: As in `conv_only`.
-        dtype: As in `conv_only`.
+        depth: As in `subsample`.
+        kernel_size: As in `subsample`.
+        filters: As in `subsample`.
+        weights: As in `subsample`.
+        activation: As in `subsample`.
+        channels: As in `subsample`.
+        dims: As in `subsample`.
+        input_shape: As in `subsample`.
+        seed: As in `subsample`.
+        dtype: As in `subsample`.
         name: Name of the model.
 
     Returns:
-        As `conv_only`.
+        As `subsample`.
 
     Raises:
-        InvalidInputError: As `conv_only`; there is no such layer, or not a rate for each.
+        InvalidInputError: As `subsample`, or there is not a rate for each layer.
 
     Reference:
-        As `conv_only`; Yu and Koltun, "Multi-scale context aggregation by dilated
+        As `subsample`; Yu and Koltun, "Multi-scale context aggregation by dilated
         convolutions", ICLR 2016, arXiv:1511.07122.
     """
     places = _checked_positions(positions, depth)

@@ -171,6 +171,7 @@ def test_the_initialiser_is_saved_with_its_model(tmp_path):
         ("subsample", {"positions": 3}, "`positions`"),
         ("dilation", {"rates": (2, 4)}, "`rates` must be 3 positive integers"),
         ("conv_only", {"depth": 0}, "`depth` must be a positive integer"),
+        ("skip", {"shortcuts": 1}, "`shortcuts` must be True or False"),
         ("conv_only", {"activation": "rely"}, "`activation` must be the name"),
         ("skip", {"energy": 0}, "`energy` must be a positive number"),
         ("skip", {"blocks": 1.5}, "`blocks` must be a positive integer"),
