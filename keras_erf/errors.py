@@ -26,7 +26,7 @@ class InvalidInputError(KerasERFError, ValueError):
     """An argument is not what the function can work with."""
 
 
-class UnknownLayerError(InvalidInputError):
+class UnknownLayerError(InvalidInputError, LookupError):
     """No layer of the model has the name, path or object that was given."""
 
 

@@ -18,7 +18,14 @@ from keras_erf.measuring.loop import fingerprint, provenance
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.preparing import input_parts, input_specs, planned
 from keras_erf.measuring.probing import check_backend
-from keras_erf.measuring.profiling import Profile, depths_of, edges_of, numbers_of, targets_of
+from keras_erf.measuring.profiling import (
+    Profile,
+    depths_of,
+    edges_of,
+    nothing_to_measure,
+    numbers_of,
+    targets_of,
+)
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.squaring import Weights, squared
@@ -181,6 +188,8 @@ def growth(
                 skipped.append((one.receptive_field.layer, str(error)))
         if not found:
             raise failed[0] from None
+    if not found:
+        raise nothing_to_measure(skipped)
     depths = depths_of(tracing.graph)
     tensors = [targets[place].tensor for place in found]
     return Profile(

@@ -24,6 +24,11 @@ def net(seed: int = 0) -> keras.Model:
     return keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling2D()(y)))
 
 
+def reversed_batch(x):
+    """What no rule can tell: samples see each other."""
+    return keras.ops.flip(x, axis=0)
+
+
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     return net()
@@ -61,6 +66,21 @@ def test_a_linear_layer_is_linear_beside_others():
     np.testing.assert_allclose(affine.map, alone.map, rtol=1e-6)
 
 
+def test_layers_behind_an_unknown_one_are_told():
+    x = keras.Input((12, 12, 1))
+    y = layers.Conv2D(2, 3, name="before")(x)
+    z = layers.Lambda(reversed_batch, name="unruly")(y)
+    model = keras.Model(x, layers.Conv2D(2, 3, name="behind")(z))
+    for made in (profile(model, samples=2), growth(model)):
+        assert [one.layer for one in made] == ["before"]
+        assert [name for name, _ in made.skipped] == ["unruly", "behind"]
+        assert all("unruly" in reason for _, reason in made.skipped)
+    alone = keras.Model(x, layers.Conv2D(2, 3)(layers.Lambda(reversed_batch, name="unruly")(x)))
+    for measure in (profile, growth):
+        with pytest.raises(GradientError, match=r"No layer of the model .*, unruly first: "):
+            measure(alone)
+
+
 def test_the_frame_is_tidy(found):
     frame = found.frame
     assert list(frame.columns) == [
@@ -92,7 +112,11 @@ def test_the_edges_are_those_of_the_graph(model, found):
 def test_a_choice_of_layers_comes_in_the_order_of_the_graph(model):
     chosen = profile(model, [model.get_layer("end"), "branch", "end"], samples=4)
     assert [one.layer for one in chosen.results] == ["branch", "end"]
-    with pytest.raises(KeyError):
+    assert [one.layer for one in chosen] == ["branch", "end"]
+    assert len(chosen) == 2
+    with pytest.raises(UnknownLayerError, match=r"such as branch.* Received: layer='brunch'"):
+        chosen["brunch"]
+    with pytest.raises(LookupError):
         chosen["stem"]
 
 

@@ -780,3 +780,13 @@ def test_a_cluster_that_is_not_there_is_told(engine, tmp_path, monkeypatch):
     with pytest.raises(InvalidInputError, match=f"`engine` '{engine}' needs the extra"):
         run_study(STUDY, tmp_path, engine=engine)
     assert StudyStore(tmp_path).states() == {}
+
+
+def test_options_of_a_model_may_be_lists(tmp_path):
+    entry = ModelEntry("subsample", options={"depth": 4, "positions": [2]}, input_shape=(24, 24))
+    (task,) = Study({"combs": entry}, samples=2).tasks()
+    outcome = measure(task)
+    assert outcome.reason is None
+    (tmp_path / "result.npz").write_bytes(outcome.content)
+    # Two layers see 5 px; the two behind the stride add two steps of 2 px each.
+    assert erf.load(tmp_path / "result.npz").receptive_field.size == (13, 13)

@@ -38,7 +38,6 @@ from keras_erf.commands.options import (
     UnsafeOption,
     WeightsOption,
 )
-from keras_erf.errors import InvalidInputError
 from keras_erf.loading import LoadedModel, load_quietly
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ def profile_of(
         **options: Likewise.
 
     Raises:
-        InvalidInputError: No layer can be measured, or an option does not fit the model.
+        KerasERFError: As `keras_erf.profile`.
     """
     from keras_erf.graph import build_graph
     from keras_erf.measuring import profiling
@@ -158,15 +157,9 @@ def profile_of(
     graph = build_graph(loaded.model)
     inputs = asked.inputs(graph, graph.input_number(input), loaded)
     with progress_bar(f"Profiling {loaded.name}", "layers") as progress:
-        found = profiling.profile(
+        return profiling.profile(
             loaded.model, layer or None, inputs=inputs, progress=progress, input=input, **options
         )
-    if not found.results:
-        reasons = [f", {name} first: {text}" for name, text in found.skipped[:1]]
-        raise InvalidInputError(
-            f"No layer of the model can be measured{reasons[0] if reasons else ''}"
-        )
-    return found
 
 
 def layer_rows(found: Profile) -> list[dict[str, Any]]:

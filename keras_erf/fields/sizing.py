@@ -36,15 +36,20 @@ def is_map(tracing: Tracing, tensor: int) -> bool:
     return tracing.reaches(tensor) and math.prod(tracing.spatial_shape(tensor)) > 1
 
 
-def maps(tracing: Tracing) -> list[int]:
-    """The tensors with more than one position whose field is known, in graph order."""
-    found = []
+def maps(tracing: Tracing) -> tuple[list[int], list[tuple[str, str]]]:
+    """The tensors with more than one position whose field is known, in graph order.
+
+    Also the layers of which that cannot be told, and why.
+    """
+    found, skipped = [], []
     for node in tracing.graph.nodes:
         for tensor in node.outputs:
-            with contextlib.suppress(KerasERFError):
+            try:
                 if is_map(tracing, tensor):
                     found.append(tensor)
-    return found
+            except KerasERFError as error:
+                skipped.append((node.name, str(error)))
+    return found, skipped
 
 
 def _last_map(tracing: Tracing) -> int:

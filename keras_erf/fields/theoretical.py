@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.errors import InvalidInputError, KerasERFError
-from keras_erf.fields.sizing import Rules, default_map, is_map, maps, sized
+from keras_erf.fields.sizing import Rules, default_map, maps, sized
 from keras_erf.fields.tokens import checked_grid, found_grid, given_grid
 from keras_erf.fields.tracing import Tracing
 from keras_erf.fields.units import UnitTracer
@@ -175,14 +175,13 @@ def receptive_fields(
         through_global=through_global,
         rules=rules,
     )
-    fields, skipped = [], []
-    for node in tracing.graph.nodes:
-        for tensor in node.outputs:
-            try:
-                if is_map(tracing, tensor):
-                    fields.append(_field(tracing, tensor, "center", through_global)[0])
-            except KerasERFError as error:
-                skipped.append((node.name, str(error)))
+    fields = []
+    tensors, skipped = maps(tracing)
+    for tensor in tensors:
+        try:
+            fields.append(_field(tracing, tensor, "center", through_global)[0])
+        except KerasERFError as error:
+            skipped.append((tracing.graph.tensors[tensor].name, str(error)))
     return FieldTable(tuple(fields), tuple(skipped))
 
 
@@ -292,7 +291,7 @@ def _field(
             "batch"
         )
     if not axes:
-        names = [graph.tensors[one].name for one in maps(tracing)]
+        names = [graph.tensors[one].name for one in maps(tracing)[0]]
         raise InvalidInputError(
             f"`layer` must have spatial axes. Layers that do: {', '.join(names[-4:]) or 'none'}. "
             f"Received: layer={name!r} of shape {shape} without the batch"

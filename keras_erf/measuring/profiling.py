@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_erf.definitions import Definition
-from keras_erf.errors import GradientError, InvalidInputError, KerasERFError
+from keras_erf.errors import (
+    GradientError,
+    InvalidInputError,
+    KerasERFError,
+    UnknownLayerError,
+)
 from keras_erf.fields.sizing import maps
 from keras_erf.fields.theoretical import Rules, Target, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
@@ -26,7 +32,15 @@ from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = ["Profile", "depths_of", "edges_of", "numbers_of", "profile", "targets_of"]
+__all__ = [
+    "Profile",
+    "depths_of",
+    "edges_of",
+    "nothing_to_measure",
+    "numbers_of",
+    "profile",
+    "targets_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +92,26 @@ class Profile:
             )
         return pd.DataFrame(rows)
 
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[EffectiveReceptiveField]:
+        return iter(self.results)
+
     def __getitem__(self, layer: str) -> EffectiveReceptiveField:
-        """The result of a layer, by its name."""
-        for one in self.results:
-            if one.layer == layer:
-                return one
-        raise KeyError(layer)
+        """The result of a layer, by its name.
+
+        Raises:
+            UnknownLayerError: It was not measured.
+        """
+        names = [one.layer for one in self.results]
+        if layer in names:
+            return self.results[names.index(layer)]
+        near = difflib.get_close_matches(str(layer), names, n=3, cutoff=0.4) or names[:3]
+        raise UnknownLayerError(
+            f"`layer` must be a layer of the profile, such as {', '.join(near)}. "
+            f"Received: layer={layer!r}"
+        )
 
     def __repr__(self) -> str:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
@@ -193,8 +221,8 @@ def profile(
     store = None if path is None else Store(Path(path), tracing.graph, weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
         found, failed = _measured(targets, settings, weights, store, report)
-    if not found and failed:
-        raise next(iter(failed.values()))
+    if not found:
+        raise next(iter(failed.values())) if failed else nothing_to_measure(skipped)
     skipped += [(targets[number].receptive_field.layer, str(failed[number])) for number in failed]
     depths = depths_of(tracing.graph)
     tensors = [targets[number].tensor for number in sorted(found)]
@@ -206,12 +234,20 @@ def profile(
     )
 
 
+def nothing_to_measure(skipped: Sequence[tuple[str, str]]) -> GradientError:
+    """The error of a profile without layers."""
+    name, reason = skipped[0] if skipped else ("", "none has more than one position")
+    first = f"{name} first: " if name else ""
+    return GradientError(f"No layer of the model can be measured, {first}{reason}")
+
+
 def targets_of(
     tracing: Tracing, chosen: Sequence[int] | None, unit: tuple[int, ...] | Literal["center"]
 ) -> tuple[list[Target], list[tuple[str, str]]]:
     """A unit of each of some tensors, or of every map; of maps without one the reason why."""
-    targets, skipped = [], []
-    for tensor in maps(tracing) if chosen is None else chosen:
+    tensors, skipped = maps(tracing) if chosen is None else (chosen, [])
+    targets = []
+    for tensor in tensors:
         try:
             targets.append(target_of(tracing, tensor, unit=unit))
         except KerasERFError as error:
@@ -229,11 +265,11 @@ def _measured(
     report: Progress,
 ) -> tuple[dict[int, EffectiveReceptiveField], dict[int, GradientError]]:
     """Results of units by their places in the list, and why others have none."""
-    places = {id(one): place for place, one in enumerate(targets)}
+    places = {one: place for place, one in enumerate(targets)}
     kept = {place: store.read(one) for place, one in enumerate(targets)} if store else {}
     found = {place: one for place, one in kept.items() if one is not None}
     failed: dict[int, GradientError] = {}
-    groups = grouped([one for one in targets if places[id(one)] not in found], settings)
+    groups = grouped([one for one in targets if places[one] not in found], settings)
     report(len(found), len(targets))
     while groups:
         group = groups.pop(0)
@@ -244,9 +280,9 @@ def _measured(
                 # One of them; the others are not to suffer for it.
                 groups = [[one] for one in group] + groups
                 continue
-            failed[places[id(group[0])]], results = error, []
+            failed[places[group[0]]], results = error, []
         for one, result in zip(group, results, strict=False):
-            found[places[id(one)]] = result
+            found[places[one]] = result
             if store:
                 store.write(one, result)
         report(len(found) + len(failed), len(targets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -88,23 +89,23 @@ def _measured(task: Task, batch_size: int | None) -> bytes:
         return file.read_bytes()
 
 
-def _frozen(model: ModelEntry) -> tuple[Any, ...]:
-    """What a model is known by in this process."""
-    return model.source, model.weights, tuple(sorted(model.options.items())), model.unsafe
+def _frozen(model: ModelEntry) -> str:
+    """What a model is known by in this process: JSON, for options may be lists."""
+    return json.dumps([model.source, model.weights, dict(model.options), model.unsafe])
 
 
 # Tasks of one model come one after the other: the last one is kept.
 @lru_cache(maxsize=1)
-def _model(entry: tuple[Any, ...], content: str) -> tuple[Any, Any]:
+def _model(entry: str, content: str) -> tuple[Any, Any]:
     from keras_erf.loading import load_quietly
 
-    source, weights, options, unsafe = entry
+    source, weights, options, unsafe = json.loads(entry)
     if content_of(source) != content:
         raise InvalidInputError(
             "`source` must be the file that the study was planned with, on each machine; run the "
             f"study again. Received: {source!r}, which is another one or gone"
         )
-    loaded = load_quietly(source, weights, dict(options), unsafe)
+    loaded = load_quietly(source, weights, options, unsafe)
     return loaded.model, loaded.preprocess
 
 
