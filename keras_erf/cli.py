@@ -62,7 +62,7 @@ app.command(rich_help_panel=MODEL)(report)
 @app.command(rich_help_panel=MODEL)
 def trf(
     model: ModelArgument,
-    layer: Annotated[list[str] | None, layer_option("all with spatial axes")] = None,
+    layer: Annotated[list[str] | None, layer_option("all with more than one position")] = None,
     unit: UnitOption = "center",
     size: SizeOption = None,
     grid: GridOption = None,

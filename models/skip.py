@@ -37,7 +37,7 @@ def skip(
     branches, before every convolution but the stem and the first of a branch without one.
     Without its shortcuts (`no_skip` of the zoo) the network has the same convolutions, weights
     and theoretical field; with them the effective field is smaller, since most paths are
-    shorter: with `theory.skip_map` closed form.
+    shorter; `theory.skip_map` is its closed form.
 
     Args:
         blocks: Number of blocks.

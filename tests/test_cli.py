@@ -575,3 +575,15 @@ def test_choices_are_those_of_the_library():
     choices = {options.Noise: NOISE, study.Engine: ENGINES, train.Task: TASKS}
     for enum, known in choices.items():
         assert [one.value for one in enum] == list(known)
+
+
+def test_every_remedy_of_the_command_line_is_for_a_text_of_the_library():
+    from keras_erf.commands.arguments import REMEDIES
+
+    package = Path(keras_erf.__file__).parent
+    told = "".join(
+        re.sub(r'"\s*\n\s*f?"', "", path.read_text(encoding="utf-8"))
+        for path in package.rglob("*.py")
+        if path.name != "arguments.py"
+    )
+    assert [one for one in REMEDIES if one not in told] == []

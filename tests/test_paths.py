@@ -127,7 +127,7 @@ LATE = {
 def test_late_layers_of_vgg16(vgg, size):
     expected = tuple(f"block{name}" for name in LATE[size])
     assert too_late(vgg16(), size) == expected
-    assert unproductive_layers(vgg, size) == expected
+    assert unproductive_layers(vgg, input_shape=size) == expected
 
 
 def test_late_layers_of_a_model_of_its_own_size():
@@ -147,7 +147,7 @@ def test_every_axis_must_have_been_left():
     # Fields of 1, 5, 9, 13 and 17 enter.
     assert unproductive_layers(plain(8)) == ("conv2", "conv3", "conv4")
     assert unproductive_layers(plain((8, 14))) == ("conv4",)
-    assert unproductive_layers(plain(8), (14, 8)) == ("conv4",)
+    assert unproductive_layers(plain(8), input_shape=(14, 8)) == ("conv4",)
     assert unproductive_layers(plain(17)) == ()
 
 

@@ -70,10 +70,10 @@ SIGNATURES = {
         "rules=None)"
     ),
     "tile_overlap": (
-        "(model, output=None, *, erf=None, mass=0.99, input=None, input_shape=None, "
+        "(model, layer=None, *, erf=None, mass=0.99, input=None, input_shape=None, "
         "through_global=True, rules=None)"
     ),
-    "unproductive_layers": "(model, input_shape=None, *, input=None, rules=None)",
+    "unproductive_layers": "(model, *, input=None, input_shape=None, rules=None)",
     "rules.measured": "(call)",
     "rules.views": "(call, kind, own=None)",
     "rules.whole": "(call)",

@@ -109,11 +109,11 @@ def test_a_study_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "`FILE` must be a study in TOML: No such file"),
-        ("seeds = [", "`FILE` must be a study in TOML: "),
-        ("seeds = [0]", "`FILE` must have a table for each model"),
+        (None, "`path` must be a study in TOML: No such file"),
+        ("seeds = [", "`path` must be a study in TOML: "),
+        ("seeds = [0]", "`path` must have a table for each model"),
         ("seed = [0]\n[models.a]\nsource = 'plain'", "Did you mean 'seeds'"),
-        ("[models.a]\nlayer = 'x'", "`layer` is nothing that models.a has"),
+        ("[models.a]\nlayer = 'x'", "`layer` is no key of models.a"),
         ("[models.a]\nlayers = ['x']", "models.a: `source` of a model must be a model's file"),
         ("[models.a]\nsource = 3", "models.a: `source` of a model must be a model's file"),
         ("[models.a]\nsource = 'plain'\nlayers = 'x'", "`layers` of a model must be names"),
@@ -646,7 +646,7 @@ def test_the_commands(tmp_path, counted):
         (["status"], "`--out` must be a folder of `keras-erf study run`"),
         (["export", "t.csv"], "`--out` must be a folder of `keras-erf study run`"),
         (["export", "t.xls"], "`FILE` must end in .csv or .parquet"),
-        (["run", "nowhere.toml"], "`FILE` must be a study in TOML: No such file"),
+        (["run", "nowhere.toml"], "`path` must be a study in TOML: No such file"),
         (
             ["run", "study.toml", "--workers", "0"],
             "`--workers` must be a whole number of at least 1",

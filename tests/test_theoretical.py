@@ -911,7 +911,12 @@ MISTAKES = {
         InvalidInputError,
         "`input_shape` does not fit the model: fixed: .*an earlier layer.*layer='after'",
     ),
-    "no map at all": (vector, {}, InvalidInputError, "`layer` must be a layer with spatial axes"),
+    "no map at all": (
+        vector,
+        {},
+        InvalidInputError,
+        "`layer` must be a layer with more than one position",
+    ),
     "input without axes": (
         vector,
         {"layer": "dense"},

@@ -263,7 +263,7 @@ def test_a_mass_that_is_no_share_is_refused(mass):
 def test_the_result_of_another_layer_is_refused():
     model = chain()
     erf = probe(model, "conv2", samples=1)
-    with pytest.raises(InvalidInputError, match="`erf` must be of the layer `output`, 'conv3'"):
+    with pytest.raises(InvalidInputError, match="`erf` must be of the layer 'conv3'"):
         tile_overlap(model, erf=erf)
     assert tile_overlap(model, "conv2", erf=erf).mass >= 0.99
 

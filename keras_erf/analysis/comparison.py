@@ -17,7 +17,7 @@ from keras_erf.errors import InvalidInputError
 
 __all__ = ["Comparison", "compare", "is_bell"]
 
-# Below, a Gaussian describes a map no better than its noise does.
+# A convention of what is shown: a Gaussian that explains less than half of a map is no summary.
 LEAST_R_SQUARED = 0.5
 
 

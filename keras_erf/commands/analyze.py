@@ -32,7 +32,7 @@ __all__ = ["analyze", "profile"]
 def analyze(
     *,
     model: ModelArgument,
-    layer: Annotated[list[str] | None, layer_option("the last with spatial axes")] = None,
+    layer: Annotated[list[str] | None, layer_option("the last with more than one position")] = None,
     asked: Request,
     grid: GridOption = None,
     out: Annotated[Path, out_option("Folder for pictures and results.")] = OUT,

@@ -40,6 +40,7 @@ OPTIONS = {
     "path": "--out",
     "samples": "--samples",
     "seed": "--seed",
+    "through_global": "--local",
     "tolerance": "--tolerance",
     "unit": "--unit",
     "weights": "--weights",
@@ -56,6 +57,7 @@ OPTIONS = {
 REMEDIES = {
     "Use `build` for fresh weights": "Use --weights none for fresh weights",
     "probe a model that starts behind it": "name another one",
+    "Pass a rule by `rules=": "In Python, pass a rule by `rules=",
 }
 
 

@@ -137,7 +137,7 @@ def progress_bar(doing: str, of: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     console = new_console(stderr=True)
-    # Where nothing can be redrawn a bar would leave but a blank line.
+    # Where nothing can be redrawn a bar would leave only a blank line.
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:

@@ -186,7 +186,7 @@ ToleranceOption = Annotated[
     sampling_option(
         "--tolerance",
         metavar="X",
-        help="Stop when the size is known to this share, e.g. 0.02 for 2 %, by its 95 % interval.",
+        help="Stop once the 95 % interval of the size is within this share of it, e.g. 0.02.",
         show_default="all samples",
     ),
 ]
@@ -203,7 +203,7 @@ BatchSizeOption = Annotated[
 NoConeOption = Annotated[
     bool,
     sampling_option(
-        "--no-cone", help="Run the whole input, not the unit's field alone: slower, the same."
+        "--no-cone", help="Run on the whole input, not the unit's field alone: slower, same result."
     ),
 ]
 

@@ -75,7 +75,10 @@ def run(
         check_writable(out)
         from keras_erf.studies import read_study, run_study
 
-        study = read_study(file)
+        try:
+            study = read_study(file)
+        except InvalidInputError as error:
+            raise InvalidInputError(str(error).replace("`path`", "`FILE`")) from error
         with progress_bar("Measuring", "tasks") as progress:
             store = run_study(
                 study,

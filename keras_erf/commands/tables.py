@@ -162,10 +162,9 @@ def print_profile(
         console.print(f"The {of} not depend on the input: one sample tells all.")
     short = [one for one in results if one.stopped_by not in ("tolerance", "linear")]
     if tolerance is not None and short:
-        have = "layer has" if len(short) == 1 else "layers have"
         console.print(
-            f"{len(short)} {have} not come within {100 * tolerance:g} % of the size, "
-            f"{short[0].layer} first: more samples would."
+            f"{counted(len(short), 'layer')} did not reach the tolerance of {100 * tolerance:g} % "
+            f"(first: {short[0].layer}); raise --samples."
         )
     if profile.skipped:
         name, reason = profile.skipped[0]
@@ -222,14 +221,14 @@ def _print_stop(console: Console, result: EffectiveReceptiveField, tolerance: fl
         )
     elif result.stopped_by != "linear":
         console.print(
-            f"Its size is not known to {100 * tolerance:g} % after "
-            f"{counted(result.count, 'sample')}, which is all there were."
+            f"Its size is not known to {100 * tolerance:g} % with all of "
+            f"{counted(result.count, 'sample')}."
         )
 
 
 def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: bool) -> None:
     field = result.receptive_field
-    chosen = " (the last layer with spatial axes)" if guessed else ""
+    chosen = " (the last layer with more than one position)" if guessed else ""
     console.print(
         f"Unit {field.unit} of {field.layer}{chosen} can see {by(field.size)} px and uses "
         f"about {result.size:.0f} px, {100 * result.ratio:.0f} %."

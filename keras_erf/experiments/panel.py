@@ -214,8 +214,8 @@ def differences(frame: pd.DataFrame, *figures: str) -> str:
     if worst <= SURE:
         return f"noise of the runs: figures are at most {worst:.1f} standard errors off ({where})."
     return (
-        f"not by noise alone: {where} is {worst:.1f} standard errors off. In narrow networks the "
-        "theory of wide ones is no more than near; more filters tell."
+        f"not by noise alone: {where} is {worst:.1f} standard errors off. The theory is of wide "
+        "networks; repeat it with more filters."
     )
 
 

@@ -80,9 +80,9 @@ def path_sizes(
 
 def unproductive_layers(
     model: Any,
-    input_shape: int | Sequence[int] | None = None,
     *,
     input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
     rules: Rules | None = None,
 ) -> tuple[str, ...]:
     """Layers that look at neighbours when every position has seen the whole input already.
@@ -101,8 +101,8 @@ def unproductive_layers(
 
     Args:
         model: A Functional or Sequential Keras model.
-        input_shape: Spatial shape of the input; `None` keeps the model's own.
         input: As in `receptive_field`.
+        input_shape: Spatial shape of the input; `None` keeps the model's own.
         rules: As in `receptive_field`.
 
     Returns:

@@ -53,7 +53,7 @@ def maps(tracing: Tracing) -> tuple[list[int], list[tuple[str, str]]]:
 
 
 def _last_map(tracing: Tracing) -> int:
-    """The last tensor with spatial axes.
+    """The last tensor with more than one position.
 
     Raises:
         UnsupportedLayerError: It may lie behind a layer that no rule knows.
@@ -68,7 +68,7 @@ def _last_map(tracing: Tracing) -> int:
             except InvalidInputError as error:
                 reason = reason or f" ({error})"
     raise InvalidInputError(
-        "`layer` must be a layer with spatial axes and a known field; the model has none"
+        "`layer` must be a layer with more than one position and a known field; the model has none"
         f"{reason}. Received: layer=None for model {tracing.graph.name!r}"
     )
 

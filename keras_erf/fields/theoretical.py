@@ -139,7 +139,7 @@ def receptive_fields(
     through_global: bool = True,
     rules: Rules | None = None,
 ) -> FieldTable:
-    """The theoretical receptive field of every layer with spatial axes.
+    """The theoretical receptive field of every layer with more than one position.
 
     Layers behind one that no rule knows, and layers the chosen size does not
     fit, are listed in the table's `skipped` with the reason.

@@ -43,7 +43,7 @@ class TileOverlap:
 
 def tile_overlap(
     model: Any,
-    output: Any = None,
+    layer: Any = None,
     *,
     erf: EffectiveReceptiveField | None = None,
     mass: float = 0.99,
@@ -67,8 +67,8 @@ def tile_overlap(
 
     Args:
         model: A Functional or Sequential Keras model.
-        output: The layer whose output is put together from tiles; `None` is
-            the last one with spatial axes.
+        layer: The layer whose output is put together from tiles; `None` as in
+            `receptive_field`.
         erf: Result of `probe` for a unit of that layer.
         mass: Share of the effective field wanted, above 0 and at most 1.
         input: As in `receptive_field`.
@@ -82,7 +82,7 @@ def tile_overlap(
     Raises:
         InvalidInputError: The field is the entire input, so no tiles are
             seamless; or an argument does not fit the model.
-        UnknownLayerError: `output` is not in the model.
+        UnknownLayerError: `layer` is not in the model.
         UnsupportedLayerError: No rule knows a layer on the way, and it cannot
             be measured.
     """
@@ -92,7 +92,7 @@ def tile_overlap(
         )
     target = locate(
         model,
-        output,
+        layer,
         input=input,
         input_shape=input_shape,
         through_global=through_global,
@@ -105,14 +105,14 @@ def tile_overlap(
         return _effective(erf, field.layer, field.stride, _steps(target), mass)
     if known is not tracing.known(target.tensor, through_global=False):
         raise InvalidInputError(
-            f"`output` {field.layer!r} sees as much of the input as there is, through a layer that "
+            f"`layer` {field.layer!r} sees as much of the input as there is, through a layer that "
             "gathers it: no tiles are seamless. Give an `erf`, or `through_global=False` for the "
-            f"local paths. Received: output={field.layer!r}"
+            f"local paths. Received: layer={field.layer!r}"
         )
     if len(target.spatial_axes) != len(tracing.input_axes):
         raise InvalidInputError(
-            "`output` must have an axis for each axis of the input; a row of tokens has not. "
-            f"Received: output={field.layer!r} of {field.output_size}"
+            "`layer` must have an axis for each axis of the input; a row of tokens has not. "
+            f"Received: layer={field.layer!r} of {field.output_size}"
         )
     before, after = [], []
     shape = tracing.shape(target.tensor)
@@ -134,7 +134,7 @@ def _ends(reach: Reach, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, n
     axes = reach.axes
     if len(axes) != 1:
         raise InvalidInputError(
-            "`output` must be a layer whose units move along an axis of their own for each axis of "
+            "`layer` must be a layer whose units move along an axis of their own for each axis of "
             f"the input. Received: a layer of shape {tuple(shape)} without the batch"
         )
     return reach.starts.ravel(), reach.stops.ravel(), np.arange(reach.starts.size)
@@ -162,7 +162,7 @@ def _effective(
     """The halo that holds a share of an effective field's map."""
     if erf.layer != layer:
         raise InvalidInputError(
-            f"`erf` must be of the layer `output`, {layer!r}. Received: a result of {erf.layer!r}"
+            f"`erf` must be of the layer {layer!r}. Received: a result of {erf.layer!r}"
         )
     weights = np.abs(erf.map)
     own = [

@@ -76,7 +76,7 @@ class UnitTracer:
         """What a unit of the map sees.
 
         Raises:
-            InvalidInputError: Nothing.
+            InvalidInputError: It sees nothing of the input.
         """
         known = self.known(through_global=self.through_global)
         box = tuple(self._interval(reach, unit) for reach in known.reaches or ())

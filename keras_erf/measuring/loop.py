@@ -62,13 +62,13 @@ def measure(
 
 
 class Measurement:
-    """What measures some units, compiled once, as often as it is asked: of the weights of then.
+    """A measurement of some units, compiled once; each `run` uses the weights of the moment.
 
     Args:
         targets: The units, all of one graph and one input.
         settings: How.
-        inside: Whether the calls inside opened layers may be run, of the weights at hand:
-            not if weights will change.
+        inside: Whether the calls inside opened layers may be run one by one, with today's
+            weights; `False` if weights will change.
 
     Raises:
         InvalidInputError: The settings do not fit the model.

@@ -56,7 +56,7 @@ def probe(
 
     Args:
         model: A Functional or Sequential Keras model, on the TensorFlow backend.
-        layer: As in `receptive_field`: `None` is the last layer with spatial axes.
+        layer: As in `receptive_field`: `None` is the last layer with more than one position.
         unit: Index of the unit, or `"center"`: the unit whose field's centre is
             nearest the input's centre.
         inputs: `"normal"`, `"uniform"` or `"zeros"`; an array of shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -132,7 +132,7 @@ class Profile:
 
 def profile(
     model: Any,
-    layers: Iterable[Any] | None = None,
+    layers: Any = None,
     *,
     path: str | os.PathLike[str] | None = None,
     unit: tuple[int, ...] | Literal["center"] = "center",
@@ -149,7 +149,7 @@ def profile(
     rules: Rules | None = None,
     progress: bool | Progress | None = None,
 ) -> Profile:
-    """Measures the effective receptive field of every layer with spatial axes, or of some.
+    """Measures the effective receptive field of all layers with more than one position, or some.
 
     Layers whose fields overlap enough share the pass forwards, and all see the
     same samples: each layer's result is that of `probe` with the same seed, of as
@@ -289,10 +289,10 @@ def _measured(
     return found, failed
 
 
-def numbers_of(graph: Graph, layers: Iterable[Any]) -> list[int]:
-    """Tensors' numbers of the layers that were asked for, in the order of the graph."""
-    if isinstance(layers, str) or not isinstance(layers, Iterable):
-        raise InvalidInputError(f"`layers` must be a list of layers. Received: layers={layers!r}")
+def numbers_of(graph: Graph, layers: Any) -> list[int]:
+    """Tensors' numbers of the layers that were asked for, one or some, in the graph's order."""
+    if not isinstance(layers, (list, tuple)):
+        layers = [layers]
     numbers = sorted({graph.find(one) for one in layers})
     if not numbers:
         raise InvalidInputError("`layers` must name at least one layer. Received: none")

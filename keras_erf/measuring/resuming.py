@@ -37,7 +37,9 @@ class Store:
         self.folder, self.manifest = folder, folder / MANIFEST
         self.about = _about(graph, weights, settings)
         if folder.exists() and not folder.is_dir():
-            raise InvalidInputError(f"`path` must be a folder. Received: {str(folder)!r}")
+            raise InvalidInputError(
+                f"`path` must be a folder; a file of that name is there. Received: {str(folder)!r}"
+            )
         if self.manifest.exists():
             before = _read_json(self.manifest)
             differ = [name for name in self.about if before.get(name) != self.about[name]]

@@ -26,11 +26,11 @@ FORMAT = "keras-erf effective receptive field 2"
 MEMBERS = {"about.npy", "block_sums.npy", "block_counts.npy"}
 # What a result may take in memory, at most.
 MOST_BYTES = 4 << 30
-# Errors square them.
+# Errors square larger ones beyond what a number can be.
 MOST_IMPACT = 1e150
-# A block without which rounding leaves nothing has no part in an error.
+# Beyond, what leaving out one block changes is lost in rounding.
 MOST_SAMPLES = 1 << 40
-# No axis has more.
+# The largest whole number that float64 holds exactly.
 MOST_PIXELS = 1 << 53
 FIELD_TEXTS = ("layer", "input", "status")
 FIELD_INTEGERS = ("unit", "input_size", "output_size", "size", "padding")

@@ -30,7 +30,7 @@ class ModelEntry:
         source: A `.keras` or `.h5` file, a network of `keras.applications`, or one of the zoo.
         weights: As in `keras-erf analyze --weights`; `None` is the source's default.
         options: Of the zoo's builder.
-        layers: Names of layers; none is the last one with spatial axes.
+        layers: Names of layers; none is the last one with more than one position.
         input_shape: Spatial sizes of the input; `None` is the model's own.
         unsafe: Whether the file may run the Python code it carries.
     """
@@ -73,7 +73,7 @@ class Task:
         name: What the study calls the model.
         model: Where it comes from.
         content: Digest of the model's file; empty for models that are built.
-        layer: Name of the layer; `None` is the last one with spatial axes.
+        layer: Name of the layer; `None` is the last one with more than one position.
         unit: Index of the unit, or `"center"`.
         definition: Name of a definition.
         seed: Of noise.
@@ -227,12 +227,12 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InvalidInputError(
-            f"`FILE` must be a study in TOML: {reason}. Received: {str(path)!r}"
+            f"`path` must be a study in TOML: {reason}. Received: {str(path)!r}"
         ) from error
     tables = held.pop("models", None)
     if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
         raise InvalidInputError(
-            "`FILE` must have a table for each model, such as [models.small] with a `source`. "
+            "`path` must have a table for each model, such as [models.small] with a `source`. "
             f"Received: {str(path)!r}"
         )
     _check_names(held, Study, "the study")
@@ -273,7 +273,7 @@ def _check_names(held: Mapping[str, Any], kind: type, where: str) -> None:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise InvalidInputError(
-                f"`{name}` is nothing that {where} has; it may have {', '.join(known)}.{hint} "
+                f"`{name}` is no key of {where}; these are: {', '.join(known)}.{hint} "
                 f"Received: {name} = {held[name]!r}"
             )
 
