@@ -9,15 +9,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import tensorflow as tf
 
-from keras_erf.definitions import get_definition
+from keras_erf.definitions import DEFINITIONS
 from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules, Target, locate, tracing_of
 from keras_erf.graph import build_graph
 from keras_erf.measuring.gradients import unit_gradients, within
 from keras_erf.measuring.loop import fingerprint, provenance
 from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.preparing import input_parts, input_specs, planned
-from keras_erf.measuring.probing import check_backend
+from keras_erf.measuring.preparing import check_backend, input_parts, input_specs, planned
 from keras_erf.measuring.profiling import (
     Profile,
     depths_of,
@@ -32,7 +31,7 @@ from keras_erf.squaring import Weights, squared
 
 __all__ = ["expected", "growth"]
 
-DEFINITION = "luo2016-squared"
+DEFINITION = DEFINITIONS["luo2016-squared"]
 SETTINGS = Settings(definition=DEFINITION)
 # No sample was taken.
 RUN = {"inputs": "none", "seed": 0, "samples": 1, "stopped_by": "expected", "skipped": []}
@@ -149,7 +148,7 @@ def growth(
 
     Args:
         model: As in `expected`.
-        layers: Layers as in `receptive_field`; `None` is every layer that has
+        layers: One layer as in `receptive_field`, or some; `None` is every layer with
             more than one position.
         weights: As in `expected`.
         unit: As in `expected`, of each layer.
@@ -226,8 +225,7 @@ def _predicted(
     shape = [stop - start for start, stop in part] if part else network.tracing.shape(source)
     # The network is linear: its gradients are the same everywhere.
     values = {source: tf.zeros((1, *shape), tf.float64)}
-    definition = get_definition(DEFINITION)
-    gradients = unit_gradients(units, cone, values, definition)
+    gradients = unit_gradients(units, cone, values, DEFINITION)
     made = provenance(targets[0], mark, replace(SETTINGS, training=training), [RUN])
     made["expected"] = {
         "weights": weights,
@@ -247,7 +245,7 @@ def _predicted(
                 block_counts=np.eye(1, BLOCKS, dtype=np.int64)[0],
                 dead_count=0,
                 receptive_field=target.receptive_field,
-                definition=definition,
+                definition=DEFINITION,
                 provenance=made,
                 part=own,
             )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -572,7 +573,7 @@ def test_choices_are_those_of_the_library():
     from keras_erf.studies.engines import ENGINES
     from keras_erf.training import TASKS
 
-    choices = {options.Noise: NOISE, study.Engine: ENGINES, train.Task: TASKS}
+    choices = {options.Noise: NOISE, study.Engine: ENGINES, train.TaskName: TASKS}
     for enum, known in choices.items():
         assert [one.value for one in enum] == list(known)
 

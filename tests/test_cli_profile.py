@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import keras_erf
+from keras_erf.definitions import DEFINITIONS
 from keras_erf.measuring import profiling
 from tests.test_cli import PNG, images, run  # noqa: F401  (a fixture)
 
@@ -266,7 +267,7 @@ def test_the_options_reach_the_measurement(monkeypatch, tmp_path):
     for told in seen:
         expected = {
             "unit": (5, 5), "samples": 7, "tolerance": 0.1, "seed": 3, "batch_size": 2,
-            "cone": False, "definition": "openerf", "inputs": "uniform", "input": None,
+            "cone": False, "definition": DEFINITIONS["openerf"], "inputs": "uniform", "input": None,
         }  # fmt: skip
         assert expected.items() <= told.items()
     assert len(seen) == 2

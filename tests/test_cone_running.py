@@ -18,7 +18,7 @@ from keras_erf.cone import Cone, cone_of, whole_cone
 from keras_erf.cone.finishing import is_finished_by_position
 from keras_erf.cone.parts import entire
 from keras_erf.cone.pointwise import as_it_stands
-from keras_erf.cone.restricted import Restricted, Site, as_called, shortened
+from keras_erf.cone.restricted import PartSite, Restricted, as_called, shortened
 from keras_erf.cone.table import RESTRICTERS
 from keras_erf.fields.theoretical import Target, locate, tracing_of
 from keras_erf.rules import Call
@@ -259,11 +259,11 @@ def test_measured_views_hold_a_layer_back():
     call = Call("layer", layers.ReLU(), inputs=((7, 2),), outputs=((7, 2),))
     for status, cut in (("exact", True), ("bound", False), ("measured", False)):
         view = replace(SAME, status=status)
-        assert (as_it_stands(Site(None, call, (view,), ((1, 2), (0, 2)))) is not None) == cut
+        assert (as_it_stands(PartSite(None, call, (view,), ((1, 2), (0, 2)))) is not None) == cut
 
 
 def test_one_tensor_in_two_parts_holds_a_layer_back(monkeypatch):
-    def torn(site: Site) -> Restricted:
+    def torn(site: PartSite) -> Restricted:
         first, *_ = site.wanted
         whole = entire(SHAPE)
         return Restricted(((first, *whole[1:]), whole), (first, *whole[1:]), as_called)

@@ -18,6 +18,7 @@ PACKAGE = ROOT / "keras_erf"
 ORDER = (
     "errors",
     "_version",
+    "wording",
     "progress",
     "files",
     "definitions",

@@ -17,7 +17,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.files.writing import check_file
 from keras_erf.reporting.lanes import lanes_of
 from keras_erf.reporting.matching import matched
-from keras_erf.reporting.packing import LEVELS, Panel, packed, steps_of
+from keras_erf.reporting.packing import LEVELS, MapPanel, packed, steps_of
 from keras_erf.reporting.words import change, with_error
 from tests.pages import HOSTILE, SCRIPT, Page, flat, hostile, line, unpacked, volume
 from tests.test_cli import run
@@ -180,9 +180,9 @@ def test_the_page_allows_its_own_script_alone(page):
 # -- how maps are kept --
 
 
-def panel(*shape: int) -> Panel:
+def panel(*shape: int) -> MapPanel:
     values = np.random.default_rng(0).random(shape)
-    return Panel(tuple(range(len(shape))), (0,) * len(shape), values, values > 0.5)
+    return MapPanel(tuple(range(len(shape))), (0,) * len(shape), values, values > 0.5)
 
 
 def test_large_maps_become_coarser_small_ones_do_not(monkeypatch):

@@ -36,7 +36,7 @@ from keras_erf.studies import (
     run_study,
     running,
 )
-from keras_erf.studies.measuring import Outcome, measure
+from keras_erf.studies.measuring import TaskOutcome, measure
 
 SMALL = ModelEntry("plain", options={"depth": 2}, input_shape=(9, 9))
 STUDY = Study({"small": SMALL}, seeds=(0, 1), samples=4)
@@ -318,8 +318,8 @@ def counted(monkeypatch, content):
     def measured(task):
         calls.append(task.seed)
         if task.seed in calls.failing:
-            return Outcome(task.key, reason="asked to")
-        return Outcome(task.key, content)
+            return TaskOutcome(task.key, reason="asked to")
+        return TaskOutcome(task.key, content)
 
     monkeypatch.setattr(running, "measure", measured)
     return calls
@@ -348,7 +348,7 @@ def test_an_interruption_keeps_what_is_there(tmp_path, counted, monkeypatch, con
     def interrupted(task):
         if task.seed == 2:
             raise KeyboardInterrupt
-        return Outcome(task.key, content)
+        return TaskOutcome(task.key, content)
 
     study = Study({"small": SMALL}, seeds=(0, 1, 2, 3))
     with monkeypatch.context() as patched:
@@ -646,7 +646,7 @@ def test_the_commands(tmp_path, counted):
         (["status"], "`--out` must be a folder of `keras-erf study run`"),
         (["export", "t.csv"], "`--out` must be a folder of `keras-erf study run`"),
         (["export", "t.xls"], "`FILE` must end in .csv or .parquet"),
-        (["run", "nowhere.toml"], "`path` must be a study in TOML: No such file"),
+        (["run", "nowhere.toml"], "`FILE` must be a study in TOML: No such file"),
         (
             ["run", "study.toml", "--workers", "0"],
             "`--workers` must be a whole number of at least 1",

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from keras_erf.wording import by
+
 __all__ = [
     "Blocks",
     "Box",
@@ -296,9 +298,9 @@ class ReceptiveField:
         """What notebooks show: a table."""
         rows = {
             "layer, unit": f"{self.layer}, {self.unit}",
-            "sees": f"{_by(self.size)} px of {self.input}, {_by(self.input_size)} px",
-            "stride": f"{_by(self.stride)} px",
-            "map": _by(self.output_size),
+            "sees": f"{by(self.size)} px of {self.input}, {by(self.input_size)} px",
+            "stride": f"{by(self.stride)} px",
+            "map": by(self.output_size),
             "status": self.status,
         }
         cells = "".join(
@@ -322,7 +324,3 @@ class ReceptiveField:
     def support(self, unit: tuple[int, ...] | None = None) -> np.ndarray:
         """Boolean mask of shape `input_size`: the pixels the unit really sees, holes included."""
         return self.tracer.support(self.unit if unit is None else unit)
-
-
-def _by(sizes: tuple[int | Fraction, ...]) -> str:
-    return " × ".join(map(str, sizes))

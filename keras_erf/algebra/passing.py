@@ -12,7 +12,7 @@ from keras_erf.algebra.gathering import Gather
 from keras_erf.algebra.reach import Line, Reach, Table, simplified, table, united
 from keras_erf.algebra.views import AnyView, Shape, Status, View, least_sure
 
-__all__ = ["Known", "Step", "carried", "is_global"]
+__all__ = ["Known", "ViewStep", "carried", "is_global"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Known:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ViewStep:
     """One view on the way, and where it starts.
 
     Args:
@@ -59,7 +59,7 @@ class Step:
         return tuple(self.view.follow(one, self.output, self.shape) for one in reaches)
 
 
-def is_global(step: Step) -> bool:
+def is_global(step: ViewStep) -> bool:
     """Whether a step takes in all of space where it is still spread out."""
     reaches = step.known.reaches
     if reaches is None:
@@ -67,7 +67,7 @@ def is_global(step: Step) -> bool:
     return step.view.gathers or any(map(_gathered, step.path, reaches))
 
 
-def carried(steps: Sequence[Step], output: Shape, channel: int, sizes: Sequence[int]) -> Known:
+def carried(steps: Sequence[ViewStep], output: Shape, channel: int, sizes: Sequence[int]) -> Known:
     """What is known of the units of a tensor that sees others by several steps.
 
     Args:
@@ -90,7 +90,7 @@ def carried(steps: Sequence[Step], output: Shape, channel: int, sizes: Sequence[
     return Known(united(paths, output, sizes), status, uneven, loose)
 
 
-def _path(step: Step) -> tuple[Reach, ...]:
+def _path(step: ViewStep) -> tuple[Reach, ...]:
     """The reach by one step, empty for units that see nothing by it."""
     path, output = step.path, step.output
     if isinstance(step.view, View) and step.view.is_same(output, step.shape):
@@ -132,7 +132,7 @@ def _covers_in_part(view: AnyView, channel: int) -> bool:
     return isinstance(view, View) and any(link.axis == channel and link.clip for link in view.links)
 
 
-def _leaves_out(step: Step) -> bool:
+def _leaves_out(step: ViewStep) -> bool:
     """Whether some of the channels of what is seen are seen by no output."""
     everything = np.ones((1,) * len(step.output), dtype=bool)
     seen = step.view.mask(everything, step.output, step.shape)

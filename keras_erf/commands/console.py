@@ -22,12 +22,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from keras_erf.wording import counted
+
 if TYPE_CHECKING:
     from keras_erf.zoo import Facts
 
 __all__ = [
     "by",
-    "counted",
     "new_console",
     "print_json",
     "print_study",
@@ -42,11 +43,6 @@ __all__ = [
 PIPE_WIDTH = 200
 # Text is broken into lines of this length at most.
 TEXT_WIDTH = 100
-
-
-def counted(number: int, what: str) -> str:
-    """`1 image`, `2 images`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def print_training(epoch: int, figures: Mapping[str, float]) -> None:

@@ -38,6 +38,7 @@ from keras_erf.commands.options import (
     UnsafeOption,
     WeightsOption,
 )
+from keras_erf.definitions import DEFINITIONS
 from keras_erf.loading import LoadedModel, load_quietly
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Request:
         settings: dict[str, Any] = {
             "samples": self.samples,
             "tolerance": self.tolerance,
-            "definition": self.definition.value,
+            "definition": DEFINITIONS[self.definition.value],
             "batch_size": self.batch_size,
             "seed": self.seed,
             "cone": not self.no_cone,

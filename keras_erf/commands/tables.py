@@ -11,7 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from keras_erf.commands.console import by, counted, new_console
+from keras_erf.commands.console import by, new_console
+from keras_erf.wording import counted, counted_samples, size_with_error
 
 if TYPE_CHECKING:
     from keras_erf.algebra.geometry import ReceptiveField
@@ -38,11 +39,6 @@ NONE = "–"
 
 def _point(numbers: Sequence[float]) -> str:
     return ", ".join(f"{number:.1f}" for number in numbers)
-
-
-def _with_error(value: float, error: float, digits: int = 1) -> str:
-    known = "" if math.isnan(error) else f" ± {error:.{digits}f}"
-    return f"{value:.{digits}f}{known}"
 
 
 def field_row(field: ReceptiveField) -> dict[str, Any]:
@@ -181,11 +177,10 @@ def _print_effective(
 ) -> None:
     """What was measured, and the table of it."""
     first = results[0]
-    counts = sorted({result.count for result in results})
-    several = f"{counts[0]} to " if len(counts) > 1 else ""
+    counts = {result.count for result in results}
     console.print(
-        f"{model}, input {by(first.receptive_field.input_size)} px, {several}"
-        f"{counted(counts[-1], 'sample')} of {first.provenance['runs'][0]['inputs']}, "
+        f"{model}, input {by(first.receptive_field.input_size)} px, "
+        f"{counted_samples(counts)} of {first.provenance['runs'][0]['inputs']}, "
         f"definition {first.definition.name}"
     )
     columns = ["layer", "TRF (px)", "ERF (px)", "ERF/TRF", "sigma (px)", "R²"]
@@ -203,7 +198,7 @@ def _effective_cells(result: EffectiveReceptiveField) -> dict[str, str]:
     return {
         "layer": result.layer,
         "TRF (px)": by(field.size),
-        "ERF (px)": _with_error(result.size, math.nan if result.constant else result.size_error),
+        "ERF (px)": size_with_error(result),
         "ERF/TRF": f"{100 * result.ratio:.0f} %",
         "sigma (px)": _point(compared.sigma) if compared.is_bell else NONE,
         "R²": NONE if math.isnan(compared.r_squared) else f"{compared.r_squared:.2f}",

@@ -20,7 +20,7 @@ from keras_erf.loading import import_quietly
 __all__ = ["train"]
 
 
-class Task(str, Enum):
+class TaskName(str, Enum):
     """What a network is trained for."""
 
     cifar10 = "cifar10"
@@ -32,7 +32,7 @@ training_option = in_panel("Training")
 
 def train(
     task: Annotated[
-        Task,
+        TaskName,
         typer.Argument(metavar="TASK", help="Network and images.", show_default=False),
     ],
     data: Annotated[

@@ -8,6 +8,6 @@ others run as they are, on whole tensors.
 """
 
 from keras_erf.cone.cost import multiply_adds
-from keras_erf.cone.planning import Cone, Step, cone_of, whole_cone
+from keras_erf.cone.planning import Cone, ConeStep, cone_of, whole_cone
 
-__all__ = ["Cone", "Step", "cone_of", "multiply_adds", "whole_cone"]
+__all__ = ["Cone", "ConeStep", "cone_of", "multiply_adds", "whole_cone"]

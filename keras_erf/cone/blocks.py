@@ -9,7 +9,7 @@ from typing import Any
 from keras import ops
 
 from keras_erf.cone.parts import padded
-from keras_erf.cone.restricted import Site
+from keras_erf.cone.restricted import PartSite
 
 __all__ = ["in_blocks", "is_better_in_blocks"]
 
@@ -17,7 +17,7 @@ __all__ = ["in_blocks", "is_better_in_blocks"]
 FEW_CHANNELS = 4
 
 
-def is_better_in_blocks(site: Site) -> bool:
+def is_better_in_blocks(site: PartSite) -> bool:
     """Whether a convolution strides over so few channels that its gradient is slow."""
     layer = site.layer
     plain = layer.groups == 1 and layer.data_format == "channels_last"

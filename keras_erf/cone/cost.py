@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone.parts import elements, entire
-from keras_erf.cone.planning import Cone, Step
+from keras_erf.cone.planning import Cone, ConeStep
 from keras_erf.fields.tracing import Tracing
 from keras_erf.rules.call import channel_axis
 from keras_erf.rules.table import by_class, look_up
@@ -39,7 +39,7 @@ def multiply_adds(
     return total
 
 
-def _of_step(step: Step, cone: Cone, tracing: Tracing) -> int:
+def _of_step(step: ConeStep, cone: Cone, tracing: Tracing) -> int:
     count = look_up(step.node.kind, KERNELS)
     if count is None:
         return 0

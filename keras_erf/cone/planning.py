@@ -15,18 +15,18 @@ from typing import Any
 
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone.parts import cut, entire, hull
-from keras_erf.cone.restricted import Run, Site, as_called, shortened
+from keras_erf.cone.restricted import PartSite, Run, as_called, shortened
 from keras_erf.cone.table import RESTRICTERS
 from keras_erf.errors import KerasERFError
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Node, called, stateless
 from keras_erf.rules.table import is_patched, look_up
 
-__all__ = ["Cone", "Step", "cone_of", "whole_cone"]
+__all__ = ["Cone", "ConeStep", "cone_of", "whole_cone"]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ConeStep:
     """One call of a cone.
 
     Args:
@@ -50,7 +50,7 @@ class Cone:
             tensors that are not named all of it.
     """
 
-    steps: tuple[Step, ...] = field(repr=False)
+    steps: tuple[ConeStep, ...] = field(repr=False)
     parts: Mapping[int, Box] = field(repr=False)
 
     def run(
@@ -86,7 +86,7 @@ class Cone:
         stateless(compute, state)
         return known
 
-    def _advance(self, step: Step, known: dict[int, Any], training: bool) -> None:
+    def _advance(self, step: ConeStep, known: dict[int, Any], training: bool) -> None:
         node = step.node
 
         def call(parts: Sequence[Any]) -> list[Any]:
@@ -103,7 +103,7 @@ class Cone:
 def whole_cone(graph: Graph, tensors: Iterable[int]) -> Cone:
     """All calls some tensors depend on, as they stand, on whole tensors."""
     nodes = graph.ancestors(*tensors)
-    return Cone(tuple(Step(node, (None,) * len(node.inputs)) for node in nodes), {})
+    return Cone(tuple(ConeStep(node, (None,) * len(node.inputs)) for node in nodes), {})
 
 
 def cone_of(tracing: Tracing, wanted: Mapping[int, Box], *, inside: bool = True) -> Cone:
@@ -115,7 +115,7 @@ def cone_of(tracing: Tracing, wanted: Mapping[int, Box], *, inside: bool = True)
         inside: Whether the calls inside a layer that was opened may be run in its
             stead. They are those of inference, and of the weights at hand.
     """
-    needs, parts, steps = dict(wanted), dict[int, Box](), list[Step]()
+    needs, parts, steps = dict(wanted), dict[int, Box](), list[ConeStep]()
     for node in reversed(tracing.graph.ancestors(*wanted)):
         found = None
         if any(needs.get(one, whole) != whole for one, whole in _outputs(tracing, node).items()):
@@ -134,7 +134,7 @@ def cone_of(tracing: Tracing, wanted: Mapping[int, Box], *, inside: bool = True)
 class _Made:
     """A step, the parts it takes, and those it makes, by the tensors' numbers."""
 
-    step: Step
+    step: ConeStep
     inputs: Sequence[tuple[int, Box]]
     outputs: Mapping[int, Box]
 
@@ -153,7 +153,7 @@ def _outputs(tracing: Tracing, node: Node) -> dict[int, Box]:
 def _whole(tracing: Tracing, node: Node) -> _Made:
     """A call on whole tensors."""
     inputs = [(number, entire(tracing.shape(number))) for number in node.inputs]
-    step = Step(node, tuple(part for _, part in inputs))
+    step = ConeStep(node, tuple(part for _, part in inputs))
     return _Made(step, inputs, _outputs(tracing, node))
 
 
@@ -173,14 +173,14 @@ def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made
     (output,) = node.outputs
     call = tracing.call(node)
     views = tuple(shortened(view, call) for view in views)
-    found = restricter(Site(node, call, views, needs[output]))
+    found = restricter(PartSite(node, call, views, needs[output]))
     if found is None:
         return None
     inputs = list(zip(node.inputs, found.inputs, strict=True))
     if len(set(inputs)) > len(set(node.inputs)):
         # One tensor twice, in different parts: a call has one value for it.
         return None
-    return _Made(Step(node, found.inputs, found.run), inputs, {output: found.output})
+    return _Made(ConeStep(node, found.inputs, found.run), inputs, {output: found.output})
 
 
 def _restricted_inside(

@@ -11,7 +11,7 @@ import numpy as np
 from keras_erf.algebra.views import Link, View
 from keras_erf.cone.finishing import is_finished_by_position
 from keras_erf.cone.parts import entire
-from keras_erf.cone.restricted import Restricted, Site, as_called
+from keras_erf.cone.restricted import PartSite, Restricted, as_called
 
 __all__ = ["activated", "added", "as_it_stands", "batch_normalization", "dropout", "stretched"]
 
@@ -21,7 +21,7 @@ BATCH = -1
 STRETCHED = ("alpha", "scale", "offset", "mean", "variance")
 
 
-def as_it_stands(site: Site, fixed: Collection[int] = ()) -> Restricted | None:
+def as_it_stands(site: PartSite, fixed: Collection[int] = ()) -> Restricted | None:
     """Any layer along the axes whose every index sees the same index alone; whole along others.
 
     Args:
@@ -74,7 +74,7 @@ def _positioned(shapes: Iterable[Sequence[int]], rank: int) -> set[int]:
     }
 
 
-def _constants(site: Site) -> Iterator[tuple[int, ...]]:
+def _constants(site: PartSite) -> Iterator[tuple[int, ...]]:
     """Shapes of the arrays and variables among a call's arguments and an operation's settings."""
     args, kwargs = site.call.arguments
     settings = {} if isinstance(site.layer, keras.Layer) else vars(site.layer)
@@ -88,7 +88,7 @@ def _shape(value: Any) -> tuple[int, ...]:
     return np.shape(value) if shape is None else tuple(shape)
 
 
-def added(site: Site) -> Restricted | None:
+def added(site: PartSite) -> Restricted | None:
     """Sums; whole where an operand, of a part or of the whole, would be taken for another axis's.
 
     On TensorFlow, Keras adds what is longer than 1 along one axis only as the biases of the last
@@ -116,23 +116,23 @@ def _is_mistaken(one: Sequence[int], other: Sequence[int]) -> bool:
     return taken[:1] not in ([], [axis])
 
 
-def stretched(site: Site) -> Restricted | None:
+def stretched(site: PartSite) -> Restricted | None:
     """Layers whose numbers are stretched over the input: a `PReLU`'s weights, a scale, a mean."""
     numbers = [getattr(site.layer, name, None) for name in STRETCHED]
     return as_it_stands(site, _positioned(map(_shape, numbers), len(site.call.output)))
 
 
-def batch_normalization(site: Site) -> Restricted | None:
+def batch_normalization(site: PartSite) -> Restricted | None:
     """Batch normalisation: each index of its `axis` has numbers of its own."""
     return as_it_stands(site, {site.layer.axis % (len(site.call.output) + 1) - 1})
 
 
-def activated(site: Site) -> Restricted | None:
+def activated(site: PartSite) -> Restricted | None:
     """Layers that end in an activation; one that is unknown, or has weights, runs whole."""
     return as_it_stands(site) if is_finished_by_position(site.layer) else None
 
 
-def dropout(site: Site) -> Restricted | None:
+def dropout(site: PartSite) -> Restricted | None:
     """Dropout; along the axes whose size its `noise_shape` tells, all of them is drawn for."""
     drawn = getattr(site.layer, "noise_shape", None) or ()
     return as_it_stands(

@@ -12,7 +12,7 @@ from keras_erf.graph import Node
 from keras_erf.rules import Call
 from keras_erf.rules.chain import Chain
 
-__all__ = ["Restricted", "Restricter", "Run", "Site", "as_called", "shortened"]
+__all__ = ["PartSite", "Restricted", "Restricter", "Run", "as_called", "shortened"]
 
 # Takes the values of the parts of a call's inputs, and a function that calls the layer as it
 # stands on them; gives the values of the parts of its outputs.
@@ -20,7 +20,7 @@ Run = Callable[[Sequence[Any], Callable[[Sequence[Any]], list[Any]]], list[Any]]
 
 
 @dataclass(frozen=True)
-class Site:
+class PartSite:
     """One call of a layer, and the part of its output that is wanted.
 
     Args:
@@ -78,7 +78,7 @@ class Restricted:
 
 
 # `None` where the layer has to run on whole tensors.
-Restricter = Callable[[Site], Restricted | None]
+Restricter = Callable[[PartSite], Restricted | None]
 
 
 def shortened(view: AnyView, call: Call) -> AnyView:

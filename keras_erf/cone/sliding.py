@@ -18,7 +18,7 @@ from keras_erf.algebra.geometry import Interval, Window
 from keras_erf.cone.blocks import in_blocks, is_better_in_blocks
 from keras_erf.cone.finishing import finished, is_finished_by_position
 from keras_erf.cone.parts import Pads, entire, padded, widened
-from keras_erf.cone.restricted import Restricted, Site
+from keras_erf.cone.restricted import PartSite, Restricted
 from keras_erf.rules.call import spatial_axes
 
 __all__ = [
@@ -39,7 +39,7 @@ def reads(window: Window, wanted: Interval) -> Interval:
 
 
 def _windowed(
-    site: Site, operate: Callable[[Any, Pads], Any], *, finish: bool = False
+    site: PartSite, operate: Callable[[Any, Pads], Any], *, finish: bool = False
 ) -> Restricted | None:
     """A layer of one window per spatial axis.
 
@@ -71,7 +71,7 @@ def _windowed(
     return Restricted((tuple(needed),), tuple(made), run)
 
 
-def convolution(site: Site) -> Restricted | None:
+def convolution(site: PartSite) -> Restricted | None:
     """Plain and grouped convolutions."""
     layer = site.layer
     blocked = is_better_in_blocks(site)
@@ -92,7 +92,7 @@ def convolution(site: Site) -> Restricted | None:
     return _windowed(site, operate, finish=True)
 
 
-def depthwise_convolution(site: Site) -> Restricted | None:
+def depthwise_convolution(site: PartSite) -> Restricted | None:
     """Depthwise convolutions."""
     layer = site.layer
 
@@ -109,7 +109,7 @@ def depthwise_convolution(site: Site) -> Restricted | None:
     return _windowed(site, operate, finish=True)
 
 
-def separable_convolution(site: Site) -> Restricted | None:
+def separable_convolution(site: PartSite) -> Restricted | None:
     """Depthwise convolutions followed by a 1x1 convolution."""
     layer = site.layer
 
@@ -127,7 +127,7 @@ def separable_convolution(site: Site) -> Restricted | None:
     return _windowed(site, operate, finish=True)
 
 
-def max_pooling(site: Site) -> Restricted | None:
+def max_pooling(site: PartSite) -> Restricted | None:
     """Maxima; padding is never one of them."""
     layer = site.layer
 
@@ -145,7 +145,7 @@ def max_pooling(site: Site) -> Restricted | None:
     return _windowed(site, operate)
 
 
-def average_pooling(site: Site) -> Restricted | None:
+def average_pooling(site: PartSite) -> Restricted | None:
     """Means over those pixels of a window that lie inside the input, as TensorFlow takes them."""
     layer = site.layer
     factors = _shares(site)
@@ -165,7 +165,7 @@ def average_pooling(site: Site) -> Restricted | None:
     return _windowed(site, operate)
 
 
-def _shares(site: Site) -> list[np.ndarray]:
+def _shares(site: PartSite) -> list[np.ndarray]:
     """For each axis, pixels of a window over those that count, of the outputs' rank."""
     rank = len(site.call.output)
     axes = spatial_axes(site.layer, rank)
@@ -180,6 +180,6 @@ def _shares(site: Site) -> list[np.ndarray]:
     return factors
 
 
-def shifting(site: Site) -> Restricted | None:
+def shifting(site: PartSite) -> Restricted | None:
     """Zero padding and cropping."""
     return _windowed(site, padded)

@@ -10,7 +10,7 @@ from keras import ops
 from keras_erf.algebra.geometry import Interval, Window
 from keras_erf.cone.finishing import finished, is_finished_by_position
 from keras_erf.cone.parts import cut, entire
-from keras_erf.cone.restricted import Restricted, Site, as_called
+from keras_erf.cone.restricted import PartSite, Restricted, as_called
 from keras_erf.rules.call import spatial_axes
 
 __all__ = ["transposed_convolution", "upsampling"]
@@ -28,7 +28,7 @@ def sources(window: Window, wanted: Interval, size: int) -> Interval | None:
     return (start, stop) if start < stop else None
 
 
-def _needed(site: Site) -> tuple[tuple[int, ...], list[Window], list[Interval]] | None:
+def _needed(site: PartSite) -> tuple[tuple[int, ...], list[Window], list[Interval]] | None:
     """Spatial axes, their windows, and the inputs needed along them."""
     axes = spatial_axes(site.layer, len(site.call.output))
     windows = site.windows(axes)
@@ -42,7 +42,7 @@ def _needed(site: Site) -> tuple[tuple[int, ...], list[Window], list[Interval]] 
     return (axes, windows, known) if len(known) == len(found) else None
 
 
-def transposed_convolution(site: Site) -> Restricted | None:
+def transposed_convolution(site: PartSite) -> Restricted | None:
     """The layer's operation without padding on the inputs needed, cut or filled to what is wanted.
 
     Input `i` reaches outputs `i s - b` to `i s - b + (k - 1) d`, with `b` the
@@ -81,7 +81,7 @@ def transposed_convolution(site: Site) -> Restricted | None:
     return Restricted((tuple(inputs),), tuple(made), run)
 
 
-def upsampling(site: Site) -> Restricted | None:
+def upsampling(site: PartSite) -> Restricted | None:
     """Up-sampling by whole factors, nearest or bilinear: more than is wanted is made, and cut.
 
     Other interpolations weigh pixels beyond any window, and run whole.

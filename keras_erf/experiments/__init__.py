@@ -64,7 +64,7 @@ def run(
             f"`panel` must be one of {', '.join(PANELS)}.{hint} Received: panel={panel!r}"
         )
     from keras_erf.experiments.panel import check_runs
-    from keras_erf.measuring.probing import check_backend
+    from keras_erf.measuring.preparing import check_backend
     from keras_erf.measuring.settings import check_whole
 
     check_runs(runs)

@@ -20,7 +20,7 @@ from keras_erf.fields.units import UnitTracer
 from keras_erf.graph import Graph
 from keras_erf.rules import Rule
 
-__all__ = ["Rules", "default_map", "is_map", "maps", "sized"]
+__all__ = ["Rules", "default_layer", "is_map", "maps", "sized"]
 
 Rules = Mapping[type, Rule]
 
@@ -73,7 +73,7 @@ def _last_map(tracing: Tracing) -> int:
     )
 
 
-def default_map(
+def default_layer(
     graph: Graph, tracing: Tracing, input_shape: int | Sequence[int] | None, rules: Rules | None
 ) -> int:
     """The layer that is meant where none is named: the last one with a map.

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.errors import InvalidInputError, KerasERFError
-from keras_erf.fields.sizing import Rules, default_map, maps, sized
+from keras_erf.fields.sizing import Rules, default_layer, maps, sized
 from keras_erf.fields.tokens import checked_grid, found_grid, given_grid
 from keras_erf.fields.tracing import Tracing
 from keras_erf.fields.units import UnitTracer
@@ -250,7 +250,7 @@ def locate(
     wanted = tensor if layer is None else graph.find(layer)
     tracing = sized(graph, wanted, graph.input_number(input), input_shape, through_global, rules)
     if wanted is None:
-        wanted = default_map(graph, tracing, input_shape, rules)
+        wanted = default_layer(graph, tracing, input_shape, rules)
     return target_of(tracing, wanted, unit=unit, through_global=through_global, grid=grid)
 
 

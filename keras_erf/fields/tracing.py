@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_erf.algebra.passing import Known, Step, carried, is_global
+from keras_erf.algebra.passing import Known, ViewStep, carried, is_global
 from keras_erf.algebra.reach import Line
 from keras_erf.algebra.views import AnyView
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
@@ -284,12 +284,12 @@ class Tracing:
                 source = node.inputs[view.input]
                 local, known = self._local[source], self._entire[source]
                 where = self.shape(source), self._channels[source], shape
-                step = Step(view, local, *where)
+                step = ViewStep(view, local, *where)
                 if is_global(step):
                     self._global.add((node, view))
                 else:
                     steps.append(step)
-                entire.append(step if local is known else Step(view, known, *where))
+                entire.append(step if local is known else ViewStep(view, known, *where))
             self._local[made] = self._entire[made] = carried(steps, shape, channel, sizes)
             if entire != steps:
                 self._entire[made] = carried(entire, shape, channel, sizes)

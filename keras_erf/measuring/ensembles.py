@@ -26,13 +26,14 @@ from keras_erf.measuring.loop import filled, fingerprint, provenance, result_of
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.preparing import (
     check,
+    check_backend,
     chosen_batch_size,
     input_parts,
     input_specs,
     is_linear,
     planned,
+    shape_of_data,
 )
-from keras_erf.measuring.probing import check_backend, shape_of_data
 from keras_erf.measuring.settings import Settings, check_whole
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
@@ -123,7 +124,7 @@ def ensemble(
     settings = Settings(
         inputs=inputs,
         samples=samples,
-        definition=definition,
+        definition=get_definition(definition),
         batch_size=batch_size,
         seed=seed,
         cone=cone,
@@ -144,7 +145,7 @@ def ensemble(
         [target],
         input_parts([target], plan, settings),
         plan,
-        get_definition(settings.definition),
+        settings.definition,
         training=training,
         seed=seed,
         variables=first.weights,

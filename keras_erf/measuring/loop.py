@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_erf._version import __version__
-from keras_erf.definitions import get_definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.graph import Graph
@@ -94,7 +93,7 @@ class Measurement:
             targets,
             input_parts(targets, cone, settings),
             cone,
-            get_definition(settings.definition),
+            settings.definition,
             training=settings.training,
             seed=settings.seed,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,9 +11,9 @@ import tensorflow as tf
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone, cone_of, whole_cone
 from keras_erf.cone.parts import elements, entire
-from keras_erf.definitions import get_definition
-from keras_erf.errors import InvalidInputError
+from keras_erf.errors import BackendError, InvalidInputError
 from keras_erf.fields.theoretical import Target
+from keras_erf.graph import build_graph
 from keras_erf.measuring.linearity import has_constant_gradient
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import BLOCKS
@@ -20,11 +21,13 @@ from keras_erf.samples.sources import InputSpec
 
 __all__ = [
     "check",
+    "check_backend",
     "chosen_batch_size",
     "input_parts",
     "input_specs",
     "is_linear",
     "planned",
+    "shape_of_data",
 ]
 
 # Activations of a batch, forward and backward, are kept below about this many bytes.
@@ -69,7 +72,7 @@ def input_parts(targets: Sequence[Target], cone: Cone, settings: Settings) -> li
 
 def is_linear(target: Target, settings: Settings) -> bool:
     """Whether one sample tells all: the gradient does not depend on the input."""
-    definition = get_definition(settings.definition)
+    definition = settings.definition
     return definition.seed != "relu" and has_constant_gradient(target, training=settings.training)
 
 
@@ -132,3 +135,28 @@ def chosen_batch_size(target: Target, cone: Cone, wanted: int) -> int:
     sample = max(sample, 1)
     fitting = max(min(BATCH, MEMORY // sample), min(LARGE_BATCH, SMALL_MEMORY // sample))
     return max(1, min(fitting, wanted))
+
+
+def check_backend() -> None:
+    """Raises a `BackendError` unless Keras runs on TensorFlow."""
+    if keras.config.backend() != "tensorflow":
+        raise BackendError(
+            "Gradients need Keras on TensorFlow: set the environment variable "
+            f"KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
+        )
+
+
+def shape_of_data(model: Any, input: str | None, inputs: Any) -> tuple[int, ...] | None:
+    """Spatial shape for an input that leaves sizes undefined, from the array meant for it."""
+    graph = build_graph(model)
+    number = graph.input_number(input)
+    name, own = graph.tensors[number].name, graph.tensors[number].shape
+    if isinstance(inputs, Mapping):
+        inputs = inputs.get(name)
+    elif isinstance(inputs, (list, tuple)) and len(inputs) == len(graph.inputs) > 1:
+        inputs = inputs[graph.inputs.index(number)]
+    shape = tuple(getattr(inputs, "shape", ()))
+    if None not in own or len(shape) != len(own) + 1:
+        return None
+    sizes = (own[axis] or shape[axis + 1] for axis in graph.spatial_axes(number))
+    return tuple(int(size) for size in sizes)

@@ -8,17 +8,15 @@ A gradient of 1 is put at one unit, 0 elsewhere, and taken back to the input
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
-import keras
-
-from keras_erf.definitions import Definition
-from keras_erf.errors import BackendError
+from keras_erf.definitions import Definition, get_definition
 from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.graph import build_graph
 from keras_erf.measuring.loop import fingerprint, measure
 from keras_erf.measuring.precision import in_full_precision
+from keras_erf.measuring.preparing import check_backend, shape_of_data
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
@@ -107,7 +105,7 @@ def probe(
         inputs=inputs,
         samples=samples,
         tolerance=tolerance,
-        definition=definition,
+        definition=get_definition(definition),
         batch_size=batch_size,
         seed=seed,
         cone=cone,
@@ -130,28 +128,3 @@ def probe(
     with shown(progress, f"Probing {target.receptive_field.layer}") as report:
         (result,) = measure([target], settings, weights=fingerprint(model), report=report)
     return result
-
-
-def check_backend() -> None:
-    """Raises a `BackendError` unless Keras runs on TensorFlow."""
-    if keras.config.backend() != "tensorflow":
-        raise BackendError(
-            "Probing needs Keras on TensorFlow: set the environment variable "
-            f"KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
-        )
-
-
-def shape_of_data(model: Any, input: str | None, inputs: Any) -> tuple[int, ...] | None:
-    """Spatial shape for an input that leaves sizes undefined, from the array meant for it."""
-    graph = build_graph(model)
-    number = graph.input_number(input)
-    name, own = graph.tensors[number].name, graph.tensors[number].shape
-    if isinstance(inputs, Mapping):
-        inputs = inputs.get(name)
-    elif isinstance(inputs, (list, tuple)) and len(inputs) == len(graph.inputs) > 1:
-        inputs = inputs[graph.inputs.index(number)]
-    shape = tuple(getattr(inputs, "shape", ()))
-    if None not in own or len(shape) != len(own) + 1:
-        return None
-    sizes = (own[axis] or shape[axis + 1] for axis in graph.spatial_axes(number))
-    return tuple(int(size) for size in sizes)

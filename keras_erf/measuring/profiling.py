@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_erf.definitions import Definition
+from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import (
     GradientError,
     InvalidInputError,
@@ -26,7 +26,7 @@ from keras_erf.graph import Graph, build_graph
 from keras_erf.measuring.grouping import grouped
 from keras_erf.measuring.loop import fingerprint, measure
 from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.probing import check_backend, shape_of_data
+from keras_erf.measuring.preparing import check_backend, shape_of_data
 from keras_erf.measuring.resuming import Store
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
@@ -168,7 +168,7 @@ def profile(
 
     Args:
         model: A Functional or Sequential Keras model, on the TensorFlow backend.
-        layers: Layers as in `receptive_field`; `None` is every layer that has
+        layers: One layer as in `receptive_field`, or some; `None` is every layer with
             more than one position.
         path: A folder that keeps the results as they come. Called again with the
             same arguments, after an interruption say, what is there is read and
@@ -204,7 +204,7 @@ def profile(
         inputs=inputs,
         samples=samples,
         tolerance=tolerance,
-        definition=definition,
+        definition=get_definition(definition),
         batch_size=batch_size,
         seed=seed,
         cone=cone,

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.definitions import get_definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.files.writing import written_whole
@@ -87,7 +86,7 @@ def _about(graph: Graph, weights: str, settings: Settings) -> dict[str, Any]:
         "samples": settings.samples,
         "tolerance": settings.tolerance,
         "seed": settings.seed,
-        "definition": asdict(get_definition(settings.definition)),
+        "definition": asdict(settings.definition),
         "training": settings.training,
     }
 

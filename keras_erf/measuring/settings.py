@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.definitions import Definition, get_definition
+from keras_erf.definitions import DEFINITIONS, Definition
 from keras_erf.errors import InvalidInputError
 
 __all__ = ["Settings", "check_whole"]
@@ -24,14 +24,13 @@ class Settings:
     inputs: Any = field(default="normal", repr=False)
     samples: int | None = None
     tolerance: float | None = None
-    definition: str | Definition = "luo2016"
+    definition: Definition = DEFINITIONS["luo2016"]
     batch_size: int | None = None
     seed: int = 0
     cone: bool = True
     training: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "definition", get_definition(self.definition))
         check_whole("seed", self.seed, 0)
         for name in ("samples", "batch_size"):
             number = getattr(self, name)

@@ -17,6 +17,7 @@ from keras_erf.plotting.profiles import plot_profile
 from keras_erf.plotting.small import draw_box, draw_ring, draw_small
 from keras_erf.plotting.style import DASHES, PROFILE, set_limits
 from keras_erf.plotting.texts import samples_told, size_told
+from keras_erf.wording import by
 
 if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
@@ -33,7 +34,7 @@ def result_card(result: EffectiveReceptiveField) -> str:
     figures = {
         "layer, unit": f"{result.layer}, {result.unit}",
         "ERF size": f"{size_told(result)} ({100 * result.ratio:.0f} %)",
-        "theoretical field": f"{_by(result.receptive_field.size)} px, "
+        "theoretical field": f"{by(result.receptive_field.size)} px, "
         f"{result.receptive_field.status}",
         "definition": result.definition.name,
         "samples": samples_told([result]) + (" (linear)" if result.linear else ""),
@@ -103,7 +104,3 @@ def _table(figures: Mapping[str, str]) -> str:
         for name, value in figures.items()
     )
     return f"<table>{rows}</table>"
-
-
-def _by(sizes: tuple[int, ...]) -> str:
-    return " × ".join(map(str, sizes))

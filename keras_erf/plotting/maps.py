@@ -33,7 +33,7 @@ from keras_erf.plotting.style import (
     REGIONS,
     SCALES,
     SLIMMEST,
-    default_map,
+    default_cmap,
     figure_of,
     fit_figure,
     halo,
@@ -155,7 +155,7 @@ def _draw_image(
     outline = float(np.clip(0.4 * pixel * calm, 0.5, 1.2))
     image = ax.imshow(
         content.values,
-        cmap=default_map() if cmap is None else cmap,
+        cmap=default_cmap() if cmap is None else cmap,
         norm=make_norm(scale, peak),
         interpolation="antialiased",
     )

@@ -16,6 +16,7 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.small import draw_box, draw_small
 from keras_erf.plotting.style import BELL, DASHES, FIELD, PROFILE
+from keras_erf.wording import with_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,9 +126,7 @@ def _told(key: str, value: Any) -> str:
 
 
 def _sizes(row: Any) -> str:
-    error = row["erf_size_error"]
-    known = f" ± {error:.1f}" if error > 0 and math.isfinite(error) else ""
-    return f"{row['erf_size']:.1f}{known} of {row['trf_size']:.0f} px"
+    return f"{with_error(row['erf_size'], row['erf_size_error'])} of {row['trf_size']:.0f} px"
 
 
 def _draw_laws(panel: Panel) -> Figure:

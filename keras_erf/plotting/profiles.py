@@ -26,7 +26,8 @@ from keras_erf.plotting.style import (
     new_axes,
     points_of,
 )
-from keras_erf.plotting.texts import counted, hang_caption, samples_told, wrapped
+from keras_erf.plotting.texts import hang_caption, samples_told, wrapped
+from keras_erf.wording import counted
 
 if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile

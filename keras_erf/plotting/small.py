@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from keras_erf.plotting.style import BELL, FIELD, default_map, halo, make_norm
+from keras_erf.plotting.style import BELL, FIELD, default_cmap, halo, make_norm
 
 if TYPE_CHECKING:
     from matplotlib.image import AxesImage
@@ -28,7 +28,7 @@ def draw_small(ax: Axes, values: np.ndarray, *, scale: str = "linear", **options
         **options: Of `imshow`.
     """
     shares = np.abs(values)
-    options = {"cmap": default_map(), "norm": make_norm(scale, 1.0), **options}
+    options = {"cmap": default_cmap(), "norm": make_norm(scale, 1.0), **options}
     image = ax.imshow(shares / shares.max(), **options)
     ax.set(xticks=[], yticks=[])
     sns.despine(ax=ax, left=True, bottom=True)

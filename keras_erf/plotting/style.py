@@ -46,7 +46,7 @@ __all__ = [
     "TIED",
     "TIES",
     "WIDE_ROOM",
-    "default_map",
+    "default_cmap",
     "figure_of",
     "fit_figure",
     "halo",
@@ -114,7 +114,7 @@ def figure_of(ax: Axes) -> Figure:
     return figure.figure
 
 
-def default_map() -> Colormap:
+def default_cmap() -> Colormap:
     """The colour map: light to dark, its lightness falling evenly."""
     return sns.color_palette(MAP, as_cmap=True)
 

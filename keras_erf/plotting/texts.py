@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,13 +22,13 @@ from keras_erf.plotting.style import (
     figure_of,
     points_of,
 )
+from keras_erf.wording import by, counted_samples, size_with_error
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = [
     "add_texts",
-    "counted",
     "field_label",
     "hang_caption",
     "region_label",
@@ -117,14 +116,8 @@ def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
         measured += f" ({100 * result.dead:.2g} % dead)"
     if len(result.receptive_field.input_size) > 2:
         measured += ", map summed over the input's first axis"
-    error = result.size_error
-    size = (
-        f"{result.size:.1f}"
-        + (f" ± {error:.1f}" if math.isfinite(error) and not result.constant else "")
-        + " px"
-    )
-    sides = " × ".join(map(str, result.receptive_field.size)) + " px"
-    found = [f"ERF {size}, {100 * result.ratio:.0f} % of the theoretical {sides}"]
+    share = f"{100 * result.ratio:.0f} % of the theoretical {by(result.receptive_field.size)} px"
+    found = [f"ERF {size_with_error(result)} px, {share}"]
     if content.fit is not None:
         converged = "" if content.fit.converged else " (not converged)"
         found.append(f"Gaussian fit R² = {content.fit.r_squared:.2f}{converged}")
@@ -133,9 +126,7 @@ def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
 
 def size_told(result: EffectiveReceptiveField) -> str:
     """`12.3 ± 0.2 of 71 px`."""
-    error = result.size_error
-    known = f" ± {error:.1f}" if math.isfinite(error) and error > 0 else ""
-    return f"{result.size:.1f}{known} of {result.trf_size:.0f} px"
+    return f"{size_with_error(result)} of {result.trf_size:.0f} px"
 
 
 def wrapped(text: str, inches: float, size: str) -> str:
@@ -145,15 +136,8 @@ def wrapped(text: str, inches: float, size: str) -> str:
     return "\n".join(line.replace("/ ", "/").replace(TIED, " ") for line in lines)
 
 
-def counted(number: int, what: str) -> str:
-    """`1 sample`, `2 samples`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def samples_told(results: Sequence[EffectiveReceptiveField]) -> str:
     """`16 samples`, `1 to 64 samples`, or of which weights fields are expected."""
     if results[0].expected is not None:
         return f"expected of {results[0].expected} weights"
-    counts = sorted({result.count for result in results})
-    told = counted(counts[-1], "sample")
-    return told if len(counts) == 1 else f"{counts[0]} to {told}"
+    return counted_samples(result.count for result in results)

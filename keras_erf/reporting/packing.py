@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = ["LEVELS", "Panel", "packed", "panels_of", "steps_of"]
+__all__ = ["LEVELS", "MapPanel", "packed", "panels_of", "steps_of"]
 
 # Roots of shares of the peak are kept: small values are as exact as a log scale needs them.
 LEVELS = 2**16 - 1
@@ -23,7 +23,7 @@ CELLS = 3_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
+class MapPanel:
     """A map, or its shadow on two axes, as far as the unit sees.
 
     Args:
@@ -39,7 +39,7 @@ class Panel:
     mask: np.ndarray
 
 
-def panels_of(result: EffectiveReceptiveField) -> list[Panel]:
+def panels_of(result: EffectiveReceptiveField) -> list[MapPanel]:
     """The map itself of one or two axes; of more, its shadow on each pair of them."""
     size = result.receptive_field.input_size
     part = result.part or tuple((0, one) for one in size)
@@ -51,7 +51,7 @@ def panels_of(result: EffectiveReceptiveField) -> list[Panel]:
     for axes in combinations(range(len(size)), min(2, len(size))):
         hidden = tuple(axis for axis in range(len(size)) if axis not in axes)
         panels.append(
-            Panel(
+            MapPanel(
                 axes=axes,
                 start=tuple(part[axis][0] for axis in axes),
                 values=values.sum(axis=hidden),
@@ -61,7 +61,7 @@ def panels_of(result: EffectiveReceptiveField) -> list[Panel]:
     return panels
 
 
-def steps_of(panels: Sequence[Panel]) -> list[int]:
+def steps_of(panels: Sequence[MapPanel]) -> list[int]:
     """Pixels per cell along each axis, of each panel, so that all have `CELLS` cells at most.
 
     The largest are made coarser first.
@@ -86,7 +86,7 @@ def _step(shape: Sequence[int], limit: float) -> int:
     return step
 
 
-def packed(panel: Panel, step: int) -> dict[str, Any]:
+def packed(panel: MapPanel, step: int) -> dict[str, Any]:
     """A panel as plain data.
 
     `data` is little-endian unsigned 16-bit numbers in base64, row by row, each the

@@ -18,7 +18,8 @@ from keras_erf.measuring.profiling import Profile
 from keras_erf.reporting.content import contents_of
 from keras_erf.reporting.matching import matched
 from keras_erf.reporting.packing import LEVELS
-from keras_erf.reporting.words import change, compared, facts, summary, with_error
+from keras_erf.reporting.words import change, compared, facts, summary
+from keras_erf.wording import with_error
 
 __all__ = ["report"]
 
@@ -139,7 +140,7 @@ def _digest(text: str) -> str:
 
 def _colors() -> str:
     """The colours of the library's maps, light to dark: 256 triples of bytes, in base64."""
-    from keras_erf.plotting.style import default_map
+    from keras_erf.plotting.style import default_cmap
 
-    table = default_map()(np.linspace(0, 1, 256))[:, :3]
+    table = default_cmap()(np.linspace(0, 1, 256))[:, :3]
     return base64.b64encode(np.rint(255 * table).astype(np.uint8).tobytes()).decode("ascii")

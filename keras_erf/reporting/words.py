@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from statistics import median
 from typing import TYPE_CHECKING
 
+from keras_erf.wording import by, counted_samples, size_with_error
+
 if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
-    from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = ["by", "change", "compared", "facts", "summary", "with_error"]
-
-
-def by(sizes: tuple[int, ...]) -> str:
-    """`25 × 25`."""
-    return " × ".join(map(str, sizes))
-
-
-def with_error(value: float | None, error: float | None, digits: int = 1) -> str:
-    """`12.3 ± 0.2`, with more digits where the error is small; no error where there is none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if not error or not math.isfinite(error):
-        return f"{value:.{digits}f}"
-    digits = min(max(digits, math.ceil(-math.log10(2 * error))), digits + 2)
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+__all__ = ["change", "compared", "facts", "summary"]
 
 
 def change(share: float) -> str:
@@ -45,7 +30,7 @@ def summary(profile: Profile, among: str = "") -> str:
     count = len(profile.results)
     told = (
         f"The unit of {last.layer}{among} can see {by(last.receptive_field.size)} px; in effect "
-        f"it uses {_size(last)} px, {100 * last.ratio:.0f} % of that."
+        f"it uses {size_with_error(last)} px, {100 * last.ratio:.0f} % of that."
     )
     if count == 1:
         return told
@@ -66,8 +51,9 @@ def compared(first: Profile, second: Profile, pairs: list[int | None]) -> str:
     ]
     if not both:
         return "No layer of one has a counterpart in the other."
-    one, other = both[-1]
-    told = f"At {one.layer} the effective size is {_size(one)} px in A and {_size(other)} px in B"
+    one, _ = both[-1]
+    mine, theirs = map(size_with_error, both[-1])
+    told = f"At {one.layer} the effective size is {mine} px in A and {theirs} px in B"
     factors = [theirs.size / mine.size for mine, theirs in both]
     if len(both) == 1:
         return f"{told} ({change(factors[0])})."
@@ -86,15 +72,10 @@ def facts(profile: Profile) -> list[str]:
     if last.expected is not None:
         found.append(f"expected of {last.expected} weights")
     else:
-        counts = sorted({one.count for one in profile.results})
-        many = str(counts[-1]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        many = counted_samples(one.count for one in profile.results)
         kinds = "; ".join(dict.fromkeys(str(run["inputs"]) for run in last.provenance["runs"]))
-        found.append(f"{many} {'sample' if counts[-1] == 1 else 'samples'}: {kinds}")
+        found.append(f"{many}: {kinds}")
     names = dict.fromkeys(one.definition.name for one in profile.results)
     found.append(f"definition {', '.join(names)}")
     found.append(f"keras-erf {last.provenance['versions']['keras_erf']}")
     return found
-
-
-def _size(result: EffectiveReceptiveField) -> str:
-    return with_error(result.size, None if result.constant else result.size_error)

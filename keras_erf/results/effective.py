@@ -19,6 +19,7 @@ from keras_erf.results.estimating import FIGURES, Figures
 from keras_erf.results.framing import clipped_box, hull, reframed, whole_box
 from keras_erf.results.merging import merged_provenance
 from keras_erf.results.storing import plain, read_result, write_result
+from keras_erf.wording import counted, size_with_error
 
 __all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
 
@@ -345,16 +346,13 @@ class EffectiveReceptiveField:
 
     def __repr__(self) -> str:
         field_ = self.receptive_field
-        # One sample tells nothing of its spread, and equal ones have none.
-        known = not (self.constant or math.isnan(self.size_error))
-        error = f" +- {self.size_error:.1f}" if known else ""
-        samples = "1 sample" if self.count == 1 else f"{self.count} samples"
+        samples = counted(self.count, "sample")
         note = " (linear)" if self.linear else ""
         if self.expected is not None:
             samples, note = f"expected of {self.expected} weights", ""
         return (
-            f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size {self.size:.1f}{error} "
-            f"px{note} of {'x'.join(map(str, field_.size))} px "
+            f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size "
+            f"{size_with_error(self, '+-')} px{note} of {'x'.join(map(str, field_.size))} px "
             f"({100 * self.ratio:.0f} %), {self.definition.name}, {samples}>"
         )
 

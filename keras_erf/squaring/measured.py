@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_erf.squaring.recipes import DTYPE, Recipe, Site
+from keras_erf.squaring.recipes import DTYPE, Recipe, SquareSite
 from keras_erf.squaring.signals import Signal, drawn
 
 __all__ = ["MeasuredSquares", "measured"]
@@ -23,7 +23,7 @@ __all__ = ["MeasuredSquares", "measured"]
 DRAWS = 64
 
 
-def measured(site: Site) -> Recipe:
+def measured(site: SquareSite) -> Recipe:
     """Any layer that runs by itself, with the weights it holds."""
     layer = MeasuredSquares(site)
     return Recipe(layer, layer.signals, certainty="measured")
@@ -36,7 +36,7 @@ class MeasuredSquares(keras.Layer):
         site: The call it stands for.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: SquareSite) -> None:
         super().__init__(dtype=DTYPE, name="squared")
         self.site = site
         self.shapes = [tuple(shape) for shape in site.call.outputs]

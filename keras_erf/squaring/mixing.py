@@ -21,7 +21,7 @@ from keras import layers
 from keras_erf.graph import Node
 from keras_erf.squaring.recipes import Recipe
 
-__all__ = ["Step", "mixing"]
+__all__ = ["SquareStep", "mixing"]
 
 POOLS = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
 COPIES = (layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D, layers.Resizing)
@@ -33,7 +33,7 @@ GLOBAL = (
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class SquareStep:
     """A call, what stands for it, and the places of the inputs that are reached."""
 
     node: Node
@@ -41,7 +41,7 @@ class Step:
     places: tuple[int, ...]
 
 
-def mixing(steps: Sequence[Step]) -> list[bool]:
+def mixing(steps: Sequence[SquareStep]) -> list[bool]:
     """Of each call, whether it puts gradients together that are not independent.
 
     Args:
@@ -66,7 +66,7 @@ def mixing(steps: Sequence[Step]) -> list[bool]:
     return found
 
 
-def _spread_behind(steps: Sequence[Step]) -> list[bool]:
+def _spread_behind(steps: Sequence[SquareStep]) -> list[bool]:
     """Of each call, whether one behind it hands a gradient to several neighbours."""
     tainted = set[int]()
     found = []

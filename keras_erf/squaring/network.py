@@ -15,8 +15,8 @@ from keras_erf.rules.everything import whole
 from keras_erf.rules.table import is_patched, look_up
 from keras_erf.squaring.initial import Weights
 from keras_erf.squaring.measured import MeasuredSquares, measured
-from keras_erf.squaring.mixing import Step, mixing
-from keras_erf.squaring.recipes import DTYPE, FIRST, LAST, Recipe, Rule, Site
+from keras_erf.squaring.mixing import SquareStep, mixing
+from keras_erf.squaring.recipes import DTYPE, FIRST, LAST, Recipe, SquareRule, SquareSite
 from keras_erf.squaring.signals import Signal, drawn
 from keras_erf.squaring.spatial import Resampled
 from keras_erf.squaring.table import NARROW, SQUARES
@@ -88,7 +88,7 @@ def _is_alike(tracing: Tracing, node: Node) -> bool:
     return not any(map(tracing.reaches, node.inputs)) or _rule(node, NARROW) is not None
 
 
-def _rule(node: Node, table: Mapping[type | str, Rule]) -> Rule | None:
+def _rule(node: Node, table: Mapping[type | str, SquareRule]) -> SquareRule | None:
     if node.lead or is_patched(node.operation):
         return None
     return look_up(node.kind, table)
@@ -99,10 +99,10 @@ def _built(
 ) -> SquaredNetwork:
     graph = tracing.graph
     signals = {number: drawn(1.0, 0.0, number) for number in graph.inputs}
-    steps = list[Step]()
+    steps = list[SquareStep]()
     for node in nodes:
         places = tuple(p for p, one in enumerate(node.inputs) if tracing.reaches(one))
-        site = Site(
+        site = SquareSite(
             node=node,
             call=tracing.call(node),
             signals=tuple(signals[number] for number in node.inputs),
@@ -117,7 +117,7 @@ def _built(
         made = recipe.signals * (len(node.outputs) if len(recipe.signals) == 1 else 1)
         signals.update(zip(node.outputs, made, strict=True))
         if places:
-            steps.append(Step(node, recipe, places))
+            steps.append(SquareStep(node, recipe, places))
     builder = _Builder(tracing)
     users: dict[int, list[Node]] = {}
     for step in steps:
@@ -137,7 +137,7 @@ def _built(
     )
 
 
-def _recipe(site: Site) -> Recipe:
+def _recipe(site: SquareSite) -> Recipe:
     """By the rule of the table, or else measured."""
     node = site.node
     rule = _rule(node, SQUARES)
@@ -151,8 +151,8 @@ def _recipe(site: Site) -> Recipe:
 
 
 def _aligned(
-    step: Step, users: Mapping[int, Sequence[Node]], signals: Mapping[int, Signal]
-) -> Step:
+    step: SquareStep, users: Mapping[int, Sequence[Node]], signals: Mapping[int, Signal]
+) -> SquareStep:
     """A sum whose gates before and behind it open together, as along a shortcut.
 
     Behind `relu(x + F(x))` with `x` from a ReLU, what that let pass is let pass again more
@@ -182,7 +182,7 @@ class _Builder:
         self.name = tracing.graph.name
         self.nodes: list[Node] = []
 
-    def add(self, step: Step) -> None:
+    def add(self, step: SquareStep) -> None:
         """Adds what stands for a call: factors before it, its layer, a factor behind it."""
         node, recipe = step.node, step.recipe
         before = recipe.before or (1.0,) * len(node.inputs)

@@ -12,7 +12,7 @@ from keras.config import epsilon
 from keras_erf.graph import Argument
 from keras_erf.rules.activations import on_single_elements
 from keras_erf.squaring.initial import second_moment
-from keras_erf.squaring.recipes import Recipe, Site, in_double
+from keras_erf.squaring.recipes import Recipe, SquareSite, in_double
 from keras_erf.squaring.signals import Signal, activated, mixed, product, summed
 
 __all__ = [
@@ -33,25 +33,25 @@ __all__ = [
 ]
 
 
-def unchanged(site: Site) -> Recipe:
+def unchanged(site: SquareSite) -> Recipe:
     """What hands on its input."""
     return Recipe(None, (site.signal,))
 
 
-def elementwise(site: Site) -> Recipe:
+def elementwise(site: SquareSite) -> Recipe:
     """Activations that are layers or operations of their own: the mean square of their slope."""
     made, gate = activated(site.signal, site.layer.call)
     return Recipe(None, (made,), after=gate)
 
 
-def activation(site: Site) -> Recipe | None:
+def activation(site: SquareSite) -> Recipe | None:
     """Layers that are an activation and nothing else."""
     if not on_single_elements(site.layer.activation):
         return None
     return elementwise(site)
 
 
-def batch_normalization(site: Site) -> Recipe:
+def batch_normalization(site: SquareSite) -> Recipe:
     """Batch normalisation: its scale, with the statistics it holds or those its input will show.
 
     Of given weights it is `gamma^2 / (variance + epsilon)`. A random network is taken
@@ -73,7 +73,7 @@ def batch_normalization(site: Site) -> Recipe:
     return Recipe(None, (made,), after=site.along(_axis(site), scale))
 
 
-def centred(site: Site) -> Recipe | None:
+def centred(site: SquareSite) -> Recipe | None:
     """Layer and group normalisation: the scale that makes up for the signal's strength.
 
     What their slope takes off beside it, the mean and what is along the signal itself, is
@@ -90,7 +90,7 @@ def centred(site: Site) -> Recipe | None:
     return Recipe(None, (made,), after=factor, certainty="approximate")
 
 
-def normalization(site: Site) -> Recipe | None:
+def normalization(site: SquareSite) -> Recipe | None:
     """Fixed standardisation: `1 / variance`."""
     if site.layer.invert:
         return None
@@ -100,14 +100,14 @@ def normalization(site: Site) -> Recipe | None:
     return Recipe(None, (site.signal.scaled(float(scale.mean())),), after=factor)
 
 
-def rescaling(site: Site) -> Recipe:
+def rescaling(site: SquareSite) -> Recipe:
     """Fixed scales, squared."""
     scale = np.square(np.asarray(site.layer.scale, np.float64))
     factor = float(scale.mean()) if site.narrow or scale.ndim == 0 else scale
     return Recipe(None, (site.signal.scaled(float(scale.mean())),), after=factor)
 
 
-def dropout(site: Site) -> Recipe:
+def dropout(site: SquareSite) -> Recipe:
     """Dropout: in training a kept unit's square weighs `1 / (1 - p)^2`, and `1 - p` are kept."""
     if not site.training:
         return unchanged(site)
@@ -116,14 +116,14 @@ def dropout(site: Site) -> Recipe:
     return Recipe(None, (Signal(values * kept / (1 - rate)),), after=1 / (1 - rate))
 
 
-def added(site: Site) -> Recipe | None:
+def added(site: SquareSite) -> Recipe | None:
     """Sums and differences of tensors that are independent: their squares add."""
     if not _is_even(site):
         return None
     return Recipe(None, (summed(site.signals),))
 
 
-def averaged(site: Site) -> Recipe | None:
+def averaged(site: SquareSite) -> Recipe | None:
     """The mean of some tensors."""
     if not _is_even(site):
         return None
@@ -132,7 +132,7 @@ def averaged(site: Site) -> Recipe | None:
     return Recipe(None, (made,), before=(share,) * len(site.signals))
 
 
-def largest(site: Site) -> Recipe | None:
+def largest(site: SquareSite) -> Recipe | None:
     """The larger, or smaller, of some tensors: each is it as often."""
     if not _is_even(site):
         return None
@@ -141,7 +141,7 @@ def largest(site: Site) -> Recipe | None:
     return Recipe(None, (made,), before=(share,) * len(site.signals), certainty="approximate")
 
 
-def multiplied(site: Site) -> Recipe | None:
+def multiplied(site: SquareSite) -> Recipe | None:
     """Products: of a tensor with numbers, or of two independent ones (a gate and what it gates)."""
     if len(site.signals) == 1:
         number = _number(site)
@@ -156,7 +156,7 @@ def multiplied(site: Site) -> Recipe | None:
     return Recipe(None, (made,), before=(other.second, one.second), certainty="approximate")
 
 
-def divided(site: Site) -> Recipe | None:
+def divided(site: SquareSite) -> Recipe | None:
     """Quotients by numbers."""
     number = _number(site)
     first = site.call.arguments[0][:1]
@@ -165,7 +165,7 @@ def divided(site: Site) -> Recipe | None:
     return _by_number(site, 1 / np.square(number))
 
 
-def concatenated(site: Site) -> Recipe | None:
+def concatenated(site: SquareSite) -> Recipe | None:
     """Tensors one beside the other; narrow, those beside each other along channels are alike."""
     axis = _axis(site)
     sizes = [shape[axis] for shape in site.call.inputs]
@@ -176,7 +176,7 @@ def concatenated(site: Site) -> Recipe | None:
     return Recipe(in_double(site.layer), (made,), as_called=True)
 
 
-def _is_even(site: Site) -> bool:
+def _is_even(site: SquareSite) -> bool:
     """Whether no tensor is stretched that would have to be summed up in another way.
 
     Stretched over channels, of which narrow there is one; or over the space of a
@@ -190,7 +190,7 @@ def _is_even(site: Site) -> bool:
     return not site.narrow or (ranks and all(shape[site.channels] == size for shape in shapes))
 
 
-def _by_number(site: Site, factor: np.ndarray) -> Recipe | None:
+def _by_number(site: SquareSite, factor: np.ndarray) -> Recipe | None:
     made = site.signal.scaled(float(factor.mean()))
     if factor.size == 1:
         return Recipe(None, (made,), after=float(factor.reshape(())))
@@ -201,7 +201,7 @@ def _by_number(site: Site, factor: np.ndarray) -> Recipe | None:
     return Recipe(None, (made,), after=factor)
 
 
-def _number(site: Site) -> np.ndarray | None:
+def _number(site: SquareSite) -> np.ndarray | None:
     """The number, or array of numbers, among the arguments of an operation of two."""
     args, kwargs = site.call.arguments
     given = [one for one in (*args, *kwargs.values()) if not isinstance(one, Argument)]
@@ -212,7 +212,7 @@ def _number(site: Site) -> np.ndarray | None:
     return number if number.ndim <= len(site.call.output) else None
 
 
-def _axis(site: Site) -> int:
+def _axis(site: SquareSite) -> int:
     """The axis that a layer is told, the batch not counted."""
     return site.layer.axis % (len(site.call.output) + 1) - 1
 

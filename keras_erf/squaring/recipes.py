@@ -21,8 +21,8 @@ __all__ = [
     "LAST",
     "Certainty",
     "Recipe",
-    "Rule",
-    "Site",
+    "SquareRule",
+    "SquareSite",
     "in_double",
     "keras_class",
     "kernel_layer",
@@ -36,7 +36,7 @@ Certainty = Literal["exact", "approximate", "measured"]
 
 
 @dataclass(frozen=True)
-class Site:
+class SquareSite:
     """One call of a layer or operation.
 
     Args:
@@ -104,7 +104,7 @@ class Recipe:
 
 
 # `None` where the call has to be measured.
-Rule = Callable[[Site], Recipe | None]
+SquareRule = Callable[[SquareSite], Recipe | None]
 
 
 def kernel_layer(

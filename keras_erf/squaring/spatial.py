@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_erf.rules.call import spatial_axes
-from keras_erf.squaring.recipes import DTYPE, LAST, Recipe, Site, in_double, keras_class
+from keras_erf.squaring.recipes import DTYPE, LAST, Recipe, SquareSite, in_double, keras_class
 from keras_erf.squaring.signals import averaged, largest_of
 
 __all__ = [
@@ -31,12 +31,12 @@ AVERAGES = {
 }
 
 
-def moved(site: Site) -> Recipe | None:
+def moved(site: SquareSite) -> Recipe | None:
     """Copies of entries, zeros and nothing else: padding, cropping, rearranging."""
     return Recipe(in_double(site.layer), (site.signal,), as_called=True)
 
 
-def average_pooling(site: Site) -> Recipe:
+def average_pooling(site: SquareSite) -> Recipe:
     """Average pools: of `n` entries in a window each weighs `1 / n`, squared `1 / n^2`.
 
     What lies in the padding is not counted, so `n` is smaller at borders.
@@ -46,7 +46,7 @@ def average_pooling(site: Site) -> Recipe:
     return Recipe(_averages(site.layer), (made,), after=_shares(site))
 
 
-def max_pooling(site: Site) -> Recipe:
+def max_pooling(site: SquareSite) -> Recipe:
     """Max pools: the gradient goes to one entry of a window, to each as often.
 
     So it is an average pool of squares. The largest entry behind a ReLU is one that
@@ -57,13 +57,13 @@ def max_pooling(site: Site) -> Recipe:
     return Recipe(_averages(site.layer), (made,), after=share, certainty="approximate")
 
 
-def global_average(site: Site) -> Recipe:
+def global_average(site: SquareSite) -> Recipe:
     """Means over all of space."""
     size = _places(site)
     return Recipe(in_double(site.layer), (averaged(site.signal, size),), after=1 / size)
 
 
-def global_maximum(site: Site) -> Recipe:
+def global_maximum(site: SquareSite) -> Recipe:
     """Maxima over all of space, each place as often."""
     own = keras_class(site.layer)
     kind = getattr(layers, own.__name__.replace("Max", "Average"))
@@ -73,7 +73,7 @@ def global_maximum(site: Site) -> Recipe:
     return Recipe(layer, (made,), after=share, certainty="approximate")
 
 
-def upsampling(site: Site) -> Recipe:
+def upsampling(site: SquareSite) -> Recipe:
     """Enlarged maps: copies as they are; of interpolation the weights along each axis, squared."""
     if getattr(site.layer, "interpolation", "nearest") == "nearest":
         return Recipe(in_double(site.layer), (site.signal,))
@@ -115,7 +115,7 @@ class Resampled(keras.Layer):
         return tuple(shape)
 
 
-def _along(site: Site, axis: int) -> np.ndarray:
+def _along(site: SquareSite, axis: int) -> np.ndarray:
     """The matrix of an interpolation along one axis, by the layer's own run on unit vectors.
 
     Along the other axes the vectors do not change, and the weights there sum to one.
@@ -149,7 +149,7 @@ def _averages(layer: Any) -> Any:
     )
 
 
-def _shares(site: Site) -> Any:
+def _shares(site: SquareSite) -> Any:
     """Of each window `1 / n`: one number, or an array over the output's space."""
     layer, shape = site.layer, site.call.output
     if layer.padding == "valid":
@@ -167,6 +167,6 @@ def _shares(site: Site) -> Any:
     return 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
 
 
-def _places(site: Site) -> int:
+def _places(site: SquareSite) -> int:
     shape = site.call.inputs[0]
     return math.prod(shape[axis] for axis in spatial_axes(site.layer, len(shape)))

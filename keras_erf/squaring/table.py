@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from keras_erf.rules.table import by_class, by_operation
 from keras_erf.squaring import pointwise, spatial, weighted
-from keras_erf.squaring.recipes import Rule
+from keras_erf.squaring.recipes import SquareRule
 
 __all__ = ["NARROW", "SQUARES"]
 
 # One line per rule; of these one channel may stand for all of a tensor's.
-ALIKE: tuple[tuple[Rule, str], ...] = (
+ALIKE: tuple[tuple[SquareRule, str], ...] = (
     (weighted.convolution, "Conv1D Conv2D Conv3D"),
     (weighted.depthwise, "DepthwiseConv1D DepthwiseConv2D"),
     (weighted.separable, "SeparableConv1D SeparableConv2D"),
@@ -47,7 +47,7 @@ ALIKE: tuple[tuple[Rule, str], ...] = (
     (pointwise.multiplied, "Multiply"),
     (pointwise.concatenated, "Concatenate"),
 )
-ALIKE_OPERATIONS: tuple[tuple[Rule, str], ...] = (
+ALIKE_OPERATIONS: tuple[tuple[SquareRule, str], ...] = (
     (
         pointwise.elementwise,
         "Abs Absolute Celu Clip Elu Gelu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu "
@@ -61,10 +61,10 @@ ALIKE_OPERATIONS: tuple[tuple[Rule, str], ...] = (
     (pointwise.concatenated, "Concatenate"),
 )
 # Where entries only change their places, channels may become space, and all have to be there.
-REARRANGING: tuple[tuple[Rule, str], ...] = (
+REARRANGING: tuple[tuple[SquareRule, str], ...] = (
     (spatial.moved, "Flatten Permute Reshape RepeatVector"),
 )
-REARRANGING_OPERATIONS: tuple[tuple[Rule, str], ...] = (
+REARRANGING_OPERATIONS: tuple[tuple[SquareRule, str], ...] = (
     (
         spatial.moved,
         "DepthToSpace ExpandDims Flip GetItem Moveaxis Pad Repeat Reshape Roll SpaceToDepth Split "
@@ -73,7 +73,7 @@ REARRANGING_OPERATIONS: tuple[tuple[Rule, str], ...] = (
 )
 
 
-NARROW: dict[type | str, Rule] = by_class(ALIKE) | by_operation(ALIKE_OPERATIONS)
-SQUARES: dict[type | str, Rule] = (
+NARROW: dict[type | str, SquareRule] = by_class(ALIKE) | by_operation(ALIKE_OPERATIONS)
+SQUARES: dict[type | str, SquareRule] = (
     NARROW | by_class(REARRANGING) | by_operation(REARRANGING_OPERATIONS)
 )

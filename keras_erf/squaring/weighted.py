@@ -18,13 +18,13 @@ from keras import activations, ops
 from keras_erf.rules.activations import ON_SINGLE_ELEMENTS, on_single_elements
 from keras_erf.rules.call import channel_axis
 from keras_erf.squaring.initial import squares
-from keras_erf.squaring.recipes import Recipe, Site, kernel_layer
+from keras_erf.squaring.recipes import Recipe, SquareSite, kernel_layer
 from keras_erf.squaring.signals import Signal, activated, drawn
 
 __all__ = ["convolution", "dense", "depthwise", "separable", "transposed"]
 
 
-def convolution(site: Site) -> Recipe | None:
+def convolution(site: SquareSite) -> Recipe | None:
     """Plain and grouped convolutions."""
     kernel = squares(site.layer, "kernel", site.weights)
     made = _sums(site, kernel.sum() / kernel.shape[-1])
@@ -36,7 +36,7 @@ def convolution(site: Site) -> Recipe | None:
     return _recipe(site, [kernel], made, **changes)
 
 
-def depthwise(site: Site) -> Recipe | None:
+def depthwise(site: SquareSite) -> Recipe | None:
     """Depthwise convolutions."""
     kernel = squares(site.layer, "kernel", site.weights, of="depthwise")
     made = _sums(site, kernel.sum() / math.prod(kernel.shape[-2:]))
@@ -46,7 +46,7 @@ def depthwise(site: Site) -> Recipe | None:
     return _recipe(site, [kernel], made, depth_multiplier=multiplier)
 
 
-def separable(site: Site) -> Recipe | None:
+def separable(site: SquareSite) -> Recipe | None:
     """Depthwise convolutions followed by a 1x1 convolution."""
     layer = site.layer
     first = squares(layer, "depthwise_kernel", site.weights, of="depthwise")
@@ -60,7 +60,7 @@ def separable(site: Site) -> Recipe | None:
     return _recipe(site, [first, second], made, **changes)
 
 
-def transposed(site: Site) -> Recipe | None:
+def transposed(site: SquareSite) -> Recipe | None:
     """Transposed convolutions, whose kernels have their output channels first."""
     kernel = squares(site.layer, "kernel", site.weights)
     # An output is reached by one in so many of the kernel's positions as the stride is long.
@@ -71,7 +71,7 @@ def transposed(site: Site) -> Recipe | None:
     return _recipe(site, [kernel], _sums(site, taps), filters=filters)
 
 
-def dense(site: Site) -> Recipe | None:
+def dense(site: SquareSite) -> Recipe | None:
     """Dense layers."""
     kernel = squares(site.layer, "kernel", site.weights)
     made = _sums(site, kernel.sum() / kernel.shape[-1])
@@ -81,7 +81,7 @@ def dense(site: Site) -> Recipe | None:
     return _recipe(site, [kernel], made, units=units)
 
 
-def _sums(site: Site, energy: float) -> Signal:
+def _sums(site: SquareSite, energy: float) -> Signal:
     """The signal of sums whose weights' squares add up to `energy`, and of their bias."""
     second, shared = (energy * one for one in (site.signal.second, site.signal.shared))
     if site.layer.use_bias and site.weights == "given":
@@ -91,7 +91,7 @@ def _sums(site: Site, energy: float) -> Signal:
 
 
 def _recipe(
-    site: Site, kernels: Sequence[np.ndarray], made: Signal, **changes: Any
+    site: SquareSite, kernels: Sequence[np.ndarray], made: Signal, **changes: Any
 ) -> Recipe | None:
     layer, slope = site.layer, 1.0
     function = layer.activation

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.studies.measuring import Outcome, measure
+from keras_erf.studies.measuring import TaskOutcome, measure
 from keras_erf.studies.plan import Task
 
 __all__ = ["DEATHS", "ENGINES", "parallel", "started"]
@@ -79,7 +79,9 @@ def _new_client() -> Any:
     return Client()
 
 
-def parallel(tasks: Sequence[Task], engine: str, workers: int, folder: str) -> Iterator[Outcome]:
+def parallel(
+    tasks: Sequence[Task], engine: str, workers: int, folder: str
+) -> Iterator[TaskOutcome]:
     """Outcomes of several processes, in the order they come in.
 
     Args:

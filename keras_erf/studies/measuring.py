@@ -13,14 +13,14 @@ from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.studies.devices import take_share
 from keras_erf.studies.plan import ModelEntry, Task, content_of
 
-__all__ = ["Outcome", "measure"]
+__all__ = ["TaskOutcome", "measure"]
 
 # Samples of a step after memory ran out.
 SMALL_BATCH = 2
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskOutcome:
     """What became of a task.
 
     Args:
@@ -34,7 +34,7 @@ class Outcome:
     reason: str | None = None
 
 
-def measure(task: Task, cores: int | None = None, folder: str | None = None) -> Outcome:
+def measure(task: Task, cores: int | None = None, folder: str | None = None) -> TaskOutcome:
     """Measures a task; whatever goes wrong with it is told, not raised.
 
     Args:
@@ -48,18 +48,18 @@ def measure(task: Task, cores: int | None = None, folder: str | None = None) -> 
         if mark is not None:
             mark.touch()
         try:
-            return Outcome(task.key, _measured(task, None))
+            return TaskOutcome(task.key, _measured(task, None))
         except Exception as error:
             if not _out_of_memory(error):
                 raise
-        return Outcome(task.key, _measured(task, SMALL_BATCH))
+        return TaskOutcome(task.key, _measured(task, SMALL_BATCH))
     except Exception as error:  # A study goes on: models and layers fail in any way they like.
         text = " ".join(str(error).split())
         known = isinstance(error, (KerasERFError, OSError))
         told = text if known and text else f"{type(error).__name__}: {text}"
         if _out_of_memory(error):
             told = f"out of memory, with {SMALL_BATCH} samples at a time too: {told}"
-        return Outcome(task.key, reason=told[:500])
+        return TaskOutcome(task.key, reason=told[:500])
     finally:
         if mark is not None:
             mark.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from keras_erf.definitions import get_definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.settings import Settings
 from keras_erf.samples.sources import NOISE
@@ -149,7 +150,7 @@ class Study:
         for definition, seed in itertools.product(self.definitions, self.seeds):
             # By name only: a definition of one's own could not be sent anywhere.
             Settings(
-                definition=str(definition),
+                definition=get_definition(str(definition)),
                 seed=seed,
                 samples=self.samples,
                 tolerance=self.tolerance,

@@ -14,7 +14,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.settings import check_whole
 from keras_erf.progress import Progress, shown
 from keras_erf.studies.engines import DEATHS, ENGINES, parallel, started
-from keras_erf.studies.measuring import Outcome, measure
+from keras_erf.studies.measuring import TaskOutcome, measure
 from keras_erf.studies.plan import Study, Task
 from keras_erf.studies.store import DONE, FAILED, StudyStore
 
@@ -114,7 +114,7 @@ def _claim(
     return claimed
 
 
-def _keep(store: StudyStore, task: Task, outcome: Outcome) -> None:
+def _keep(store: StudyStore, task: Task, outcome: TaskOutcome) -> None:
     """Keeps an outcome; a result that finds no room has failed, if there is room to say so."""
     reason = outcome.reason or "no reason was given"
     if outcome.content is not None:
@@ -128,7 +128,7 @@ def _keep(store: StudyStore, task: Task, outcome: Outcome) -> None:
 
 def _work(
     tasks: Sequence[Task], engine: str, workers: int, deaths: Counter[str]
-) -> Iterator[tuple[Task, Outcome]]:
+) -> Iterator[tuple[Task, TaskOutcome]]:
     """Outcomes as they come; tasks that a dead worker took with it are left out."""
     if engine == "local" and workers == 1:
         for task in tasks:
@@ -151,4 +151,4 @@ def _work(
         for task in [*left.values()]:
             if deaths[task.key] >= GUILTY and len(group) == 1:
                 reason = f"the process that measured it died {GUILTY} times: out of memory?"
-                yield left.pop(task.key), Outcome(task.key, reason=reason)
+                yield left.pop(task.key), TaskOutcome(task.key, reason=reason)

@@ -14,13 +14,13 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_erf.definitions import Definition
+from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules, Target, locate
 from keras_erf.graph import build_graph
 from keras_erf.measuring.loop import Measurement, fingerprint
 from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.probing import check_backend, shape_of_data
+from keras_erf.measuring.preparing import check_backend, shape_of_data
 from keras_erf.measuring.settings import Settings, check_whole
 from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.training.logbook import Logbook, Point
@@ -115,7 +115,7 @@ class ERFLogger(keras.callbacks.Callback):
             inputs=inputs,
             samples=samples,
             tolerance=tolerance,
-            definition=definition,
+            definition=get_definition(definition),
             batch_size=batch_size,
             seed=seed,
         )

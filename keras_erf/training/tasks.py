@@ -21,7 +21,7 @@ from keras_erf.training.callbacks import ERFLogger
 from keras_erf.training.datasets import IGNORED, Scenes, cifar10, scenes
 from keras_erf.training.loop import Options, Outcome, run
 
-__all__ = ["TASKS", "Task", "train"]
+__all__ = ["TASKS", "TrainingTask", "train"]
 
 # Images that the field is probed with.
 PROBED = 256
@@ -32,7 +32,7 @@ EXAMPLE_LAYER, SCENE_LAYER = "block17_add", "stage5_block4_add"
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """A task.
 
     Args:
@@ -244,12 +244,12 @@ def _finish(
         temporary.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
-TASKS: Mapping[str, Task] = {
-    "cifar10": Task(
+TASKS: Mapping[str, TrainingTask] = {
+    "cifar10": TrainingTask(
         _train_cifar10,
         Options(epochs=10, batch_size=128, learning_rate=0.1, weight_decay=5e-4, width=16),
     ),
-    "camvid": Task(
+    "camvid": TrainingTask(
         _train_camvid,
         Options(epochs=60, batch_size=4, learning_rate=0.05, weight_decay=1e-3, width=8),
     ),

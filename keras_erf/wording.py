@@ -1,0 +1,41 @@
+"""Numbers in words, the same in tables, pictures, pages and notebooks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["by", "counted", "counted_samples", "size_with_error", "with_error"]
+
+
+def by(sizes: Iterable[Any]) -> str:
+    """`25 × 25`."""
+    return " × ".join(map(str, sizes))
+
+
+def counted(number: int, what: str) -> str:
+    """`1 sample`, `2 samples`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def counted_samples(counts: Iterable[int]) -> str:
+    """`16 samples` of several results that all have as many, or `1 to 64 samples`."""
+    different = sorted({*counts})
+    told = counted(different[-1], "sample")
+    return told if len(different) == 1 else f"{different[0]} to {told}"
+
+
+def with_error(value: float | None, error: float | None, digits: int = 1, sign: str = "±") -> str:
+    """`12.3 ± 0.2`, with more digits where the error is small; no error where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if not error or not math.isfinite(error):
+        return f"{value:.{digits}f}"
+    digits = min(max(digits, math.ceil(-math.log10(2 * error))), digits + 2)
+    return f"{value:.{digits}f} {sign} {error:.{digits}f}"
+
+
+def size_with_error(result: Any, sign: str = "±") -> str:
+    """The size of a measured field; equal samples and single ones tell no error."""
+    return with_error(result.size, 0.0 if result.constant else result.size_error, sign=sign)
