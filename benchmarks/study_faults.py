@@ -31,7 +31,7 @@ MODELS = {
     for depth in range(2, 7)
     for activation in ("relu", "tanh")
 }
-STUDY = Study(MODELS, seeds=tuple(range(20)), samples=8)
+STUDY = Study(MODELS, seeds=tuple(range(20)), samples=1024)
 
 
 def main() -> int:

@@ -435,7 +435,7 @@ def test_title_legend_and_caption():
     share = 100 * size / np.sqrt(19 * 22)
     assert caption(ax) == (
         "definition luo2016-squared, 3 samples (33 % dead)\n"
-        f"ERF {size:.1f} ± 0.0 px, {share:.0f} % of the theoretical 19 × 22 px; "
+        f"ERF {size:.1f} px, {share:.0f} % of the theoretical 19 × 22 px; "
         "Gaussian fit R² = 1.00"
     )
 

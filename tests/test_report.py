@@ -18,7 +18,8 @@ from keras_erf.files.writing import check_file
 from keras_erf.reporting.lanes import lanes_of
 from keras_erf.reporting.matching import matched
 from keras_erf.reporting.packing import LEVELS, MapPanel, packed, steps_of
-from keras_erf.reporting.words import change, with_error
+from keras_erf.reporting.words import change
+from keras_erf.wording import with_error
 from tests.pages import HOSTILE, SCRIPT, Page, flat, hostile, line, unpacked, volume
 from tests.test_cli import run
 
@@ -125,18 +126,6 @@ def test_layers_that_were_left_out_are_told(found, tmp_path):
     assert "1 layer left out" in made.texts["summary"]
     assert not [tag for tag, _ in made.elements if tag == "i" and tag in made.texts.get("li", [])]
     assert "&lt;i&gt;gradient" in made.text
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "told"),
-    [
-        (12.34, 0.26, "12.3 ± 0.3"), (12.34, 0.04, "12.34 ± 0.04"), (5.0, 0.0, "5.0"),
-        (5.0, None, "5.0"), (5.0, float("nan"), "5.0"), (float("nan"), 1.0, "–"), (None, None, "–"),
-        (5.0, 1e-9, "5.000 ± 0.000"),
-    ],
-)  # fmt: skip
-def test_errors_have_the_digits_they_need(value, error, told):
-    assert with_error(value, error) == told
 
 
 def test_changes():

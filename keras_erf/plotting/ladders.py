@@ -88,7 +88,9 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
             text.set_rotation_mode("anchor")
         ax.set_ylabel("input px")
         ax.set_title(
-            f"{results[0].provenance['model']}: box = theoretical, disc = effective",
+            f"{results[0].provenance.get('model', '')}: box = theoretical, disc = effective".lstrip(
+                ": "
+            ),
             size="medium",
             pad=14,
         )
