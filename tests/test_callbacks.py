@@ -68,8 +68,8 @@ def test_points_are_those_of_a_probe():
     assert list(frame["layer"])[:2] == ["first", "last"]
     last = frame[frame["layer"] == "last"]
     for row, wanted in ((last.iloc[0], before), (last.iloc[-1], after)):
-        assert row["size"] == pytest.approx(wanted.size, rel=1e-6)
-        assert row["size_error"] == pytest.approx(wanted.size_error, rel=1e-4)
+        assert row["erf_size"] == pytest.approx(wanted.size, rel=1e-6)
+        assert row["erf_size_error"] == pytest.approx(wanted.size_error, rel=1e-4)
         assert row["ratio"] == pytest.approx(wanted.ratio, rel=1e-6)
         assert row["r_squared"] == pytest.approx(wanted.compare().r_squared, rel=1e-4)
         assert row["sigma"] == pytest.approx(math.sqrt(np.prod(wanted.sigma)), rel=1e-4)
@@ -213,7 +213,7 @@ def test_no_gradient_is_told_and_no_end():
     log = erf.ERFLogger("dead", inputs=X[:16, :9, :9])
     with pytest.warns(UserWarning, match="ERFLogger: The gradient of unit .* is zero"):
         model.fit(X[:, :9, :9], Y, epochs=1, verbose=0, callbacks=[log])
-    assert log.frame["size"].isna().all()
+    assert log.frame["erf_size"].isna().all()
     assert list(log.frame["dead"]) == [1.0, 1.0]
     assert not log.results
 
@@ -233,7 +233,7 @@ def test_it_draws_its_history():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["first", "last"]
     assert ax.get_xlabel() == "epochs"
     np.testing.assert_allclose(ax.lines[1].get_xdata(), [0, 1, 2, 3])
-    sizes = log.frame[log.frame["layer"] == "last"]["size"]
+    sizes = log.frame[log.frame["layer"] == "last"]["erf_size"]
     np.testing.assert_allclose(ax.lines[1].get_ydata(), sizes)
 
 
@@ -277,8 +277,9 @@ def test_tensorboard_has_every_point_and_picture(tmp_path):
             kind = scalars if held.ndim == 0 else pictures
             kind[event.step, value.tag] = held
     for _, row in log.frame.iterrows():
-        for name in ("size", "ratio", "sigma", "r_squared", "dead"):
-            assert scalars[row["step"], f"erf_{name}/last"] == pytest.approx(row[name], rel=1e-6)
+        for name in ("erf_size", "ratio", "sigma", "r_squared", "dead"):
+            tag = f"erf_{name.removeprefix('erf_')}/last"
+            assert scalars[row["step"], tag] == pytest.approx(row[name], rel=1e-6)
     assert len(scalars) == 4 * 5
     assert [step for step, _ in pictures] == [0, 3, 6, 9]
     # Width, height, and the picture itself.

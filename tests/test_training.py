@@ -348,7 +348,7 @@ def finished(folder, depths) -> None:
     # One run takes as many steps in an epoch as its field is deep before training.
     pace = depths["before"]
     rows = "\n".join(f"{at * pace},{at},last,{size},0.1,0.5,0.01" for at, size in enumerate(sizes))
-    head = "step,epoch,layer,size,size_error,ratio,ratio_error"
+    head = "step,epoch,layer,erf_size,erf_size_error,ratio,ratio_error"
     (folder / "erf" / "erf.csv").write_text(f"{head}\n{rows}\n")
     (folder / "result.json").write_text(json.dumps({"test_accuracy": 0.5}))
 

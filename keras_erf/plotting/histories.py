@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_history"]
 
 FIGURES = {
-    "size": "ERF size (px)",
+    "erf_size": "ERF size (px)",
     "ratio": "ERF size / theoretical size",
     "sigma": "sigma of the Gaussian (px)",
     "r_squared": "R² of the Gaussian",
@@ -33,7 +33,7 @@ FIGURES = {
 
 
 def plot_history(
-    frame: pd.DataFrame, ax: Axes | None = None, *, figure: str = "size", trf: bool = False
+    frame: pd.DataFrame, ax: Axes | None = None, *, figure: str = "erf_size", trf: bool = False
 ) -> Axes:
     """Draws a figure of the effective field over the epochs of a training.
 
@@ -42,7 +42,7 @@ def plot_history(
     Examples:
         >>> import pandas as pd
         >>> frame = pd.DataFrame(
-        ...     {"epoch": [0, 1], "step": [0, 100], "layer": "add", "size": [9.0, 9.8]}
+        ...     {"epoch": [0, 1], "step": [0, 100], "layer": "add", "erf_size": [9.0, 9.8]}
         ... )
         >>> keras_erf.plotting.plot_history(frame).get_xlabel()
         'epochs'
@@ -50,8 +50,8 @@ def plot_history(
     Args:
         frame: As `ERFLogger.frame` is: `epoch`, `layer` and the figure with its error.
         ax: Axes to draw on; a new figure if `None`.
-        figure: `"size"`, `"ratio"`, `"sigma"` or `"r_squared"`.
-        trf: Whether to draw the theoretical sizes too, beside `"size"`.
+        figure: `"erf_size"`, `"ratio"`, `"sigma"` or `"r_squared"`.
+        trf: Whether to draw the theoretical sizes too, beside `"erf_size"`.
 
     Returns:
         The matplotlib `Axes`; x is epochs done.
@@ -83,9 +83,9 @@ def plot_history(
                 ax.fill_between(
                     at, values - error, values + error, color=colour, alpha=0.25, linewidth=0
                 )
-            if trf and figure == "size":
+            if trf and figure == "erf_size":
                 ax.plot(at, rows["trf_size"], color=colour, linestyle=DASHES, linewidth=1)
-        if trf and figure == "size":
+        if trf and figure == "erf_size":
             ax.plot([], [], color=FIELD, linestyle=DASHES, linewidth=1, label="theoretical")
         ax.set_xlabel("training steps" if across == "step" else "epochs")
         ax.set_ylabel(FIGURES[figure])

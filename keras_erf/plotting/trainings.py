@@ -65,8 +65,8 @@ def plot_training(summary: Summary) -> Figure:
         left_ax, right_ax = below.subplots(1, 2)
         # One line for each run.
         lines = summary.history.assign(layer=summary.history["run"])
-        plot_history(lines, left_ax, figure="size")
-        sizes = lines["size"].dropna()
+        plot_history(lines, left_ax, figure="erf_size")
+        sizes = lines["erf_size"].dropna()
         if len(sizes) and sizes.max() > WIDE * sizes.min():
             left_ax.set_yscale("log")
             left_ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

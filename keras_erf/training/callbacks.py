@@ -27,8 +27,14 @@ from keras_erf.training.logbook import Logbook, Point
 
 __all__ = ["ERFLogger"]
 
-# Figures that go into the logs of an epoch, by the names of a point's entries.
-LOGGED = ("size", "ratio", "sigma", "r_squared", "dead")
+# Figures that go into the logs of an epoch, by the names they have there.
+LOGGED = {
+    "erf_size": "erf_size",
+    "erf_ratio": "ratio",
+    "erf_sigma": "sigma",
+    "erf_r_squared": "r_squared",
+    "erf_dead": "dead",
+}
 
 
 class ERFLogger(keras.callbacks.Callback):
@@ -142,9 +148,9 @@ class ERFLogger(keras.callbacks.Callback):
     def frame(self) -> Any:
         """A `pandas.DataFrame` with a row per point and layer; lengths in input pixels.
 
-        Its columns are `step` (training steps done), `epoch` (epochs done), `layer`, `size`,
-        `size_error`, `ratio`, `ratio_error`, `sigma`, `sigma_error`, `r_squared`, `dead`,
-        `samples` and `trf_size`.
+        Its columns are `step` (training steps done), `epoch` (epochs done), `layer`,
+        `erf_size`, `erf_size_error`, `ratio`, `ratio_error`, `sigma`, `sigma_error`,
+        `r_squared`, `dead`, `samples` and `trf_size`.
         """
         return self.logbook.frame
 
@@ -198,7 +204,7 @@ class ERFLogger(keras.callbacks.Callback):
             several = len(self._measurements) > 1
             for point in points:
                 start = f"{point.layer}/" if several else ""
-                logs.update({f"{start}erf_{name}": getattr(point, name) for name in LOGGED})
+                logs.update({f"{start}{name}": getattr(point, own) for name, own in LOGGED.items()})
 
     def on_train_end(self, logs: Any = None) -> None:
         """The point at the end, if it is not there."""
@@ -276,8 +282,8 @@ class ERFLogger(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(str(self.tensorboard))
         with self._writer.as_default(step=step):
             for point, result in zip(points, results, strict=True):
-                for name in LOGGED:
-                    tf.summary.scalar(f"erf_{name}/{point.layer}", getattr(point, name))
+                for name, own in LOGGED.items():
+                    tf.summary.scalar(f"{name}/{point.layer}", getattr(point, own))
                 if result is not None and result.map.ndim == 2:
                     values = np.abs(result.map) / np.abs(result.map).max()
                     picture = (255 * values).astype(np.uint8)[None, :, :, None]

@@ -30,8 +30,8 @@ class Point:
         step: Training steps done.
         epoch: Epochs done, the one that runs not counted.
         layer: Name of the layer.
-        size: ERF size by the paper's rule.
-        size_error: Its standard error.
+        erf_size: ERF size by the paper's rule.
+        erf_size_error: Its standard error.
         ratio: Size over the theoretical one.
         ratio_error: Its standard error.
         sigma: Spread of the fitted Gaussian, the geometric mean over the axes.
@@ -45,8 +45,8 @@ class Point:
     step: int
     epoch: int
     layer: str
-    size: float
-    size_error: float
+    erf_size: float
+    erf_size_error: float
     ratio: float
     ratio_error: float
     sigma: float
@@ -181,8 +181,8 @@ def _point(
         step=step,
         epoch=epoch,
         layer=field.layer,
-        size=result.size,
-        size_error=result.size_error,
+        erf_size=result.size,
+        erf_size_error=result.size_error,
         ratio=result.ratio,
         ratio_error=result.ratio_error,
         sigma=mean,

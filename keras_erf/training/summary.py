@@ -127,12 +127,12 @@ def _verdict(frame: pd.DataFrame, history: pd.DataFrame) -> str:
             f"{run}: the field {', and '.join(told)} to {after['erf_size']:.1f} ± "
             f"{after['erf_size_error']:.1f} px of {after['trf_size']:.0f} px."
         )
-        points = history[(history["run"] == run) & history["size"].notna()]
-        least = points.loc[points["size"].idxmin()]
+        points = history[(history["run"] == run) & history["erf_size"].notna()]
+        least = points.loc[points["erf_size"].idxmin()]
         if points["epoch"].min() < least["epoch"] < points["epoch"].max():
             line += (
                 f" On the way it was smallest after epoch {least['epoch']:.0f}: "
-                f"{least['size']:.1f} ± {least['size_error']:.1f} px."
+                f"{least['erf_size']:.1f} ± {least['erf_size_error']:.1f} px."
             )
         lines.append(line)
     return "\n".join(lines)
