@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_erf import report
-from keras_erf.reporting.words import with_error
+from keras_erf.wording import with_error
 from tests.pages import HOSTILE, flat, hostile, line, volume
 
 playwright = pytest.importorskip(
