@@ -24,8 +24,25 @@ from tests import cones, graphs, jacobian
 TOLERANCE = 1e-12
 
 
+def misread(part: object) -> bool:
+    """Whether TensorFlow itself reads other pixels than it should.
+
+    In double precision its 3-D convolution with SAME padding does, of strides beyond the kernel.
+    """
+    if isinstance(part, tuple) and len(part) == 2 and part[0] == "Conv3D":
+        options = part[1]
+        strides = options.get("strides", (1, 1, 1))
+        beyond = zip(strides, options["kernel_size"], strict=True)
+        return options.get("padding") == "same" and any(step > size for step, size in beyond)
+    parts = part.values() if isinstance(part, dict) else part if isinstance(part, tuple) else ()
+    return any(map(misread, parts))
+
+
 def compare(description: graphs.Description, counts: Counter[str]) -> None:
     """Asserts that the cone of some units of a graph has the model's gradients."""
+    if misread(description.steps):
+        counts["misread by TensorFlow"] += 1
+        return
     with jacobian.precision():
         # Keras's adaptive maxima pool windows longer than the axis, whose gradient is whatever
         # happens to lie in memory.
@@ -79,3 +96,13 @@ def test_cones_have_the_models_gradients(part, record_property):
     check()
     record_property("fuzz", {f"cones: {what}": number for what, number in counts.items()})
     assert counts["narrow"] > counts["units"] / 4
+
+
+def test_what_tensorflow_misreads_is_known():
+    options = {"kernel_size": (1, 1, 1), "strides": (3, 1, 1), "padding": "same"}
+    assert misread((("shared", {"step": ("Conv3D", options), "shift": 0}),))
+    assert not misread((("shared", {"step": ("Conv3D", {**options, "padding": "valid"})}),))
+    values = np.random.default_rng(0).uniform(size=(1, 6, 2, 2, 1))
+    taken = tf.nn.conv3d(values, np.ones((1, 1, 1, 1, 1)), [1, 3, 1, 1, 1], "SAME").numpy()
+    if np.allclose(taken, values[:, ::3]):
+        pytest.skip("this TensorFlow reads them right: `misread` can go")
