@@ -10,6 +10,7 @@ their probes.
 from __future__ import annotations
 
 import argparse
+import sys
 from itertools import product
 
 import numpy as np
@@ -23,8 +24,8 @@ LEAST, MOST = 0.92, 0.98
 TOLERANCES = ((0.1, 64), (0.05, 256), (0.03, 512), (0.02, 1280))
 
 
-def main() -> None:
-    """Prints the table, and what it says."""
+def main() -> int:
+    """Prints the table and what it says; 1 if a net covers too seldom."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--probes", type=int, default=200, help="of each net")
     options = parser.parse_args()
@@ -54,7 +55,8 @@ def main() -> None:
             f"{tolerance:.0%}: {len(counts)} runs of {min(counts)} to {max(counts)} samples; "
             f"{np.mean(covered):.0%} hold the size, {np.mean(near):.0%} are within the tolerance"
         )
+    return int(min(map(min, shares.values())) < LEAST)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,9 +9,9 @@ from typing import Any
 __all__ = ["by", "counted", "counted_samples", "size_with_error", "with_error"]
 
 
-def by(sizes: Iterable[Any]) -> str:
-    """`25 × 25`."""
-    return " × ".join(map(str, sizes))
+def by(sizes: Iterable[Any], sign: str = " × ") -> str:
+    """`25 × 25`; terminals and names of files take `x`."""
+    return sign.join(map(str, sizes))
 
 
 def counted(number: int, what: str) -> str:

@@ -632,3 +632,15 @@ def test_free_places_that_hdf5_would_follow_for_ever_are_refused(models, tmp_pat
         (tmp_path / name).unlink()
     cut = content[: heap + 8] + (10**12).to_bytes(8, "little") + content[heap + 16 :]
     assert "free places that do not end" in refusal(tmp_path, "larger.h5", cut)
+
+
+def test_places_that_are_counted_from_elsewhere_are_refused():
+    # Behind a block of the user's, what looks like free places may be bait.
+    made = io.BytesIO()
+    with h5py.File(made, "w", userblock_size=512) as file:
+        file["kernel"] = np.zeros(4)
+    with (
+        h5py.File(made, "r") as file,
+        pytest.raises(ValueError, match="in eight bytes from its beginning"),
+    ):
+        count_stored(file, made.getvalue())

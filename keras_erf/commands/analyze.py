@@ -24,6 +24,7 @@ from keras_erf.commands.options import (
 from keras_erf.commands.request import Request, layer_rows, profile_of, takes_request
 from keras_erf.commands.saving import free_stem, save_profile, save_result
 from keras_erf.commands.tables import print_profile, print_results
+from keras_erf.wording import by
 
 __all__ = ["analyze", "profile"]
 
@@ -70,7 +71,7 @@ def analyze(
             if asked.unit != "center":
                 parts.append("unit" + "_".join(map(str, result.unit)))
             if asked.size is not None:
-                parts.append("x".join(map(str, result.receptive_field.input_size)))
+                parts.append(by(result.receptive_field.input_size, "x"))
             if asked.input is not None:
                 parts.append(asked.input)
             if asked.definition != DEFAULT_DEFINITION:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from keras_erf.wording import counted
+from keras_erf.wording import by, counted
 
 if TYPE_CHECKING:
     from keras_erf.zoo import Facts
 
 __all__ = [
-    "by",
     "new_console",
     "print_json",
     "print_study",
@@ -86,14 +85,9 @@ def print_zoo(models: Mapping[str, Facts]) -> None:
         left = name in (names[0], names[-1])
         table.add_column(name, justify="left" if left else "right", no_wrap=name != names[-1])
     for name, one in models.items():
-        numbers = (by(one.trf), by(one.stride), f"{one.parameters:,}")
+        numbers = (by(one.trf, "x"), by(one.stride, "x"), f"{one.parameters:,}")
         table.add_row(name, *numbers, f"{one.description}\n{one.source}")
     new_console().print(table)
-
-
-def by(numbers: Sequence[Any]) -> str:
-    """`99x99`, `4x1/2`."""
-    return "x".join(str(number) for number in numbers)
 
 
 def print_json(value: Any) -> None:

@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from keras_erf.commands.console import by, new_console
-from keras_erf.wording import counted, counted_samples, size_with_error
+from keras_erf.commands.console import new_console
+from keras_erf.wording import by, counted, counted_samples, size_with_error
 
 if TYPE_CHECKING:
     from keras_erf.algebra.geometry import ReceptiveField
@@ -90,16 +90,16 @@ def print_fields(
 ) -> None:
     """The table of theoretical fields."""
     console = new_console()
-    size = f", input {by(fields[0].input_size)} px" if fields else ""
+    size = f", input {by(fields[0].input_size, 'x')} px" if fields else ""
     title = f"Theoretical receptive fields of {model}{size}"
     columns = ("layer", "map", "TRF (px)", "stride", "padding", "centre (px)", "status")
     rows = [
         (
             one.layer,
-            by(one.output_size),
-            by(one.size),
-            by(one.stride),
-            by(one.padding),
+            by(one.output_size, "x"),
+            by(one.size, "x"),
+            by(one.stride, "x"),
+            by(one.padding, "x"),
             _point(one.center()),
             one.status,
         )
@@ -179,7 +179,7 @@ def _print_effective(
     first = results[0]
     counts = {result.count for result in results}
     console.print(
-        f"{model}, input {by(first.receptive_field.input_size)} px, "
+        f"{model}, input {by(first.receptive_field.input_size, 'x')} px, "
         f"{counted_samples(counts)} of {first.provenance['runs'][0]['inputs']}, "
         f"definition {first.definition.name}"
     )
@@ -197,7 +197,7 @@ def _effective_cells(result: EffectiveReceptiveField) -> dict[str, str]:
     compared, field = result.compare(), result.receptive_field
     return {
         "layer": result.layer,
-        "TRF (px)": by(field.size),
+        "TRF (px)": by(field.size, "x"),
         "ERF (px)": size_with_error(result),
         "ERF/TRF": f"{100 * result.ratio:.0f} %",
         "sigma (px)": _point(compared.sigma) if compared.is_bell else NONE,
@@ -225,7 +225,7 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
     field = result.receptive_field
     chosen = " (the last layer with more than one position)" if guessed else ""
     console.print(
-        f"Unit {field.unit} of {field.layer}{chosen} can see {by(field.size)} px and uses "
+        f"Unit {field.unit} of {field.layer}{chosen} can see {by(field.size, 'x')} px and uses "
         f"about {result.size:.0f} px, {100 * result.ratio:.0f} %."
     )
     if field.status != "exact":

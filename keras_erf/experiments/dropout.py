@@ -12,6 +12,7 @@ from keras_erf.experiments.panel import (
     differences,
     frame_of,
     maps_of,
+    told,
 )
 from keras_erf.progress import Progress
 
@@ -58,11 +59,10 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20, rate: float 
     verdict = (
         "The poster: dropout is one of the influences that it analyses; the paper: it does not "
         "change the field's shape.\n"
-        f"Measured, g², {depth} layers: sigma {plain['sigma']:.2f} ± {plain['sigma_error']:.2f} px "
-        f"without and {dropped['sigma']:.2f} ± {dropped['sigma_error']:.2f} px with dropout, "
-        f"{sure['sigma']:.1f} standard errors apart; sizes {plain['erf_size']:.1f} ± "
-        f"{plain['erf_size_error']:.1f} and {dropped['erf_size']:.1f} ± "
-        f"{dropped['erf_size_error']:.1f} px, {sure['erf_size']:.1f} apart.\n"
+        f"Measured, g², {depth} layers: sigma {told(plain, 'sigma', 2)} px without and "
+        f"{told(dropped, 'sigma', 2)} px with dropout, {sure['sigma']:.1f} standard errors apart; "
+        f"sizes {told(plain, 'erf_size')} and {told(dropped, 'erf_size')} px, "
+        f"{sure['erf_size']:.1f} apart.\n"
         f"Theory: sigma {plain['predicted_sigma']:.2f} px for both. Squared gradients grow by "
         f"1/(1-p) a layer, {dropped['predicted_energy']:.3g} times in all, everywhere alike; "
         f"measured {dropped['energy']:.3g} times.\n"

@@ -15,6 +15,7 @@ from keras_erf.experiments.panel import (
     differences,
     frame_of,
     maps_of,
+    told,
 )
 from keras_erf.progress import Progress
 
@@ -50,9 +51,9 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 15) -> Panel:
     frame["gain"] = frame["sigma"] / frame["sigma"].iloc[0]
     frame["predicted_gain"] = frame["predicted_sigma"] / frame["predicted_sigma"].iloc[0]
     lines = "; ".join(
-        f"{one.kernels} sigma {one.sigma:.2f} ± {one.sigma_error:.2f} px, gain {one.gain:.3f} "
-        f"({one.predicted_gain:.3f})"
-        for one in frame.itertuples()
+        f"{one['kernels']} sigma {told(one, 'sigma', 2)} px, gain {one['gain']:.3f} "
+        f"({one['predicted_gain']:.3f})"
+        for _, one in frame.iterrows()
     )
     verdict = (
         "The paper: kernels with less weight in their centre make the effective field larger; best "

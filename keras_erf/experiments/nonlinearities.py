@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keras_erf import theory
-from keras_erf.experiments.panel import ABS, Measured, Panel, Runs, apart, frame_of, maps_of
+from keras_erf.experiments.panel import ABS, Measured, Panel, Runs, apart, frame_of, maps_of, told
 from keras_erf.progress import Progress
 
 __all__ = ["run"]
@@ -35,8 +35,8 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
         measured.append(Measured({"activation": kind, "depth": depth}, result, predicted))
     frame = frame_of(measured)
     sizes = "; ".join(
-        f"{one.activation} {one.erf_size:.1f} ± {one.erf_size_error:.1f} px, R² {one.r_squared:.3f}"
-        for one in frame.itertuples()
+        f"{one['activation']} {told(one, 'erf_size')} px, R² {one['r_squared']:.3f}"
+        for _, one in frame.iterrows()
     )
     widest, slimmest = frame.loc[frame["sigma"].idxmax()], frame.loc[frame["sigma"].idxmin()]
     sure = apart(widest["sigma"], widest["sigma_error"], slimmest["sigma"], slimmest["sigma_error"])

@@ -14,6 +14,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.ensembles import ensemble
 from keras_erf.measuring.probing import probe
 from keras_erf.progress import Progress
+from keras_erf.wording import with_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,7 @@ __all__ = [
     "differences",
     "frame_of",
     "maps_of",
+    "told",
 ]
 
 # Standard errors that noise may well be off by, of some figures together.
@@ -248,3 +250,8 @@ def check_runs(runs: Any, least: int = 2) -> int:
             f"Received: runs={runs!r}"
         )
     return int(runs)
+
+
+def told(row: Mapping[str, Any], figure: str, digits: int = 1) -> str:
+    """A figure of a frame's row with its error."""
+    return with_error(row[figure], row[f"{figure}_error"], digits)

@@ -14,8 +14,10 @@ from keras_erf.experiments.panel import (
     differences,
     frame_of,
     maps_of,
+    told,
 )
 from keras_erf.progress import Progress
+from keras_erf.wording import with_error
 
 __all__ = ["run"]
 
@@ -78,9 +80,9 @@ def run(
         "The poster: skip connections are one of the influences that it analyses; the paper: they "
         "make the effective field smaller.\n"
         f"Measured, g², {blocks} blocks of {layers} convolutions, both with a theoretical field of "
-        f"{plain['trf_size']:.0f} px: size {short['erf_size']:.1f} ± {short['erf_size_error']:.1f} "
-        f"px with skips, {plain['erf_size']:.1f} ± {plain['erf_size_error']:.1f} px without: a "
-        f"ratio of {sizes:.3f} ± {size_error:.3f}; of sigmas {quotient:.3f} ± {error:.3f}.\n"
+        f"{plain['trf_size']:.0f} px: size {told(short, 'erf_size')} px with skips, "
+        f"{told(plain, 'erf_size')} px without: a ratio of {with_error(sizes, size_error, 3)}; of "
+        f"sigmas {with_error(quotient, error, 3)}.\n"
         f"Theory: ratios of {predicted_sizes:.3f} and {predicted_quotient:.3f}. A path takes the "
         f"branch of a block with probability v/(1+v) = {energy / (1 + energy):.2f}, so that most "
         "are about so much shorter.\n"

@@ -15,6 +15,7 @@ from keras_erf.experiments.panel import (
     differences,
     frame_of,
     maps_of,
+    told,
 )
 from keras_erf.progress import Progress
 
@@ -70,11 +71,10 @@ def run(
         measured.append(Measured({"structure": kind, "depth": depth}, result, predicted))
     frame = frame_of(measured)
     lines = "; ".join(
-        f"{one.structure} TRF {one.trf_size:.0f} px, size {one.erf_size:.1f} ± "
-        f"{one.erf_size_error:.1f}, sigma {one.sigma:.2f} ± {one.sigma_error:.2f} "
-        f"({one.predicted_sigma:.2f}), excess kurtosis {one.kurtosis:.2f} ± "
-        f"{one.kurtosis_error:.2f} ({one.predicted_kurtosis:.2f})"
-        for one in frame.itertuples()
+        f"{one['structure']} TRF {one['trf_size']:.0f} px, size {told(one, 'erf_size')}, "
+        f"sigma {told(one, 'sigma', 2)} ({one['predicted_sigma']:.2f}), "
+        f"excess kurtosis {told(one, 'kurtosis', 2)} ({one['predicted_kurtosis']:.2f})"
+        for _, one in frame.iterrows()
     )
     verdict = (
         "The poster: sub-sampling and dilation make the effective field larger; it shows a "

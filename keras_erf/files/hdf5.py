@@ -35,8 +35,9 @@ def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
     """
     import h5py
 
-    if file.id.get_create_plist().get_sizes() != (8, 8):
-        raise ValueError("its places and lengths are not of eight bytes")
+    how = file.id.get_create_plist()
+    if how.get_sizes() != (8, 8) or how.get_userblock():
+        raise ValueError("its places are not counted in eight bytes from its beginning")
     _check_texts(content)
     _check_names(content)
     size = len(content)

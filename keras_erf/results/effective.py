@@ -19,7 +19,7 @@ from keras_erf.results.estimating import FIGURES, Figures
 from keras_erf.results.framing import clipped_box, hull, reframed, whole_box
 from keras_erf.results.merging import merged_provenance
 from keras_erf.results.storing import plain, read_result, write_result
-from keras_erf.wording import counted, size_with_error
+from keras_erf.wording import by, counted, size_with_error
 
 __all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
 
@@ -345,14 +345,13 @@ class EffectiveReceptiveField:
         write_result(path, **{one.name: getattr(self, one.name) for one in fields(self)})
 
     def __repr__(self) -> str:
-        field_ = self.receptive_field
         samples = counted(self.count, "sample")
         note = " (linear)" if self.linear else ""
         if self.expected is not None:
             samples, note = f"expected of {self.expected} weights", ""
         return (
             f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size "
-            f"{size_with_error(self, '+-')} px{note} of {'x'.join(map(str, field_.size))} px "
+            f"{size_with_error(self, '+-')} px{note} of {by(self.receptive_field.size, 'x')} px "
             f"({100 * self.ratio:.0f} %), {self.definition.name}, {samples}>"
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.results.effective import EffectiveReceptiveField, load
+from keras_erf.wording import with_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,18 +122,19 @@ def _verdict(frame: pd.DataFrame, history: pd.DataFrame) -> str:
                 "grew" if change > SURE * both else "shrank" if change < -SURE * both else "stayed"
             )
             told.append(
-                f"{verb} from {one['erf_size']:.1f} ± {one['erf_size_error']:.1f} px ({when})"
+                f"{verb} from {with_error(one['erf_size'], one['erf_size_error'])} px ({when})"
             )
         line = (
-            f"{run}: the field {', and '.join(told)} to {after['erf_size']:.1f} ± "
-            f"{after['erf_size_error']:.1f} px of {after['trf_size']:.0f} px."
+            f"{run}: the field {', and '.join(told)} to "
+            f"{with_error(after['erf_size'], after['erf_size_error'])} px of "
+            f"{after['trf_size']:.0f} px."
         )
         points = history[(history["run"] == run) & history["erf_size"].notna()]
         least = points.loc[points["erf_size"].idxmin()]
         if points["epoch"].min() < least["epoch"] < points["epoch"].max():
             line += (
                 f" On the way it was smallest after epoch {least['epoch']:.0f}: "
-                f"{least['erf_size']:.1f} ± {least['erf_size_error']:.1f} px."
+                f"{with_error(least['erf_size'], least['erf_size_error'])} px."
             )
         lines.append(line)
     return "\n".join(lines)
