@@ -67,7 +67,7 @@ SIGNATURES = {
     "path_sizes": "(model, layer=None, *, input=None, input_shape=None, rules=None)",
     "projective_field": (
         "(model, layer=None, *, pixel, input=None, input_shape=None, through_global=True, "
-        "rules=None)"
+        "grid=None, rules=None)"
     ),
     "tile_overlap": (
         "(model, layer=None, *, erf=None, mass=0.99, input=None, input_shape=None, "
@@ -90,7 +90,7 @@ SIGNATURES = {
     "ensemble": (
         "(build, layer=None, *, runs=20, samples=1, unit='center', inputs='normal', "
         "definition='luo2016', batch_size=None, seed=0, input=None, input_shape=None, "
-        "cone=True, training=False, rules=None, progress=None)"
+        "cone=True, training=False, grid=None, rules=None, progress=None)"
     ),
     "expected": (
         "(model, layer=None, *, weights='random', unit='center', input=None, input_shape=None, "
@@ -104,7 +104,7 @@ SIGNATURES = {
     "ERFLogger": (
         "(layers=None, *, inputs='normal', samples=None, tolerance=None, every=1, per='epoch', "
         "unit='center', definition='luo2016', batch_size=None, seed=0, input=None, "
-        "input_shape=None, rules=None, path=None, tensorboard=None, verbose=False)"
+        "input_shape=None, grid=None, rules=None, path=None, tensorboard=None, verbose=False)"
     ),
     "Profile.plot": "(self, ax=None, **options)",
     "calibrate_batch_norm": (

@@ -156,7 +156,7 @@ def test_a_result_is_kept_as_it_was(tmp_path, content):
     assert again.counts() == {"done": 1, "failed": 1}
     ((failed, reason),) = again.failures()
     assert (failed["seed"], reason) == (1, "because")
-    (row,) = again.frame().to_dict("records")
+    (row,) = again.to_frame().to_dict("records")
     assert row["erf_size"] == pytest.approx(wanted.size)
     assert (row["model"], row["seed"], row["layer"]) == ("small", 0, "conv2")
     assert (row["trf_size_0"], row["trf_size_1"]) == (5, 5)
@@ -231,13 +231,13 @@ def test_the_table_in_files(tmp_path, content):
         store.put(task, content)
     assert store.export(tmp_path / "t.csv") == 2
     read = pd.read_csv(tmp_path / "t.csv")
-    pd.testing.assert_frame_equal(read, store.frame(), check_dtype=False)
+    pd.testing.assert_frame_equal(read, store.to_frame(), check_dtype=False)
     with pytest.raises(InvalidInputError, match=r"`path` must end in \.csv or \.parquet"):
         store.export(tmp_path / "t.xlsx")
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     assert store.export(tmp_path / "t.parquet") == 2
     again = pd.read_parquet(tmp_path / "t.parquet")
-    pd.testing.assert_frame_equal(again, store.frame(), check_dtype=False)
+    pd.testing.assert_frame_equal(again, store.to_frame(), check_dtype=False)
 
 
 def test_seeds_are_shards_of_one_probe(tmp_path):

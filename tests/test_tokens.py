@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_erf import receptive_field, rules
+from keras_erf import ERFLogger, ensemble, probe, projective_field, receptive_field, rules
+from keras_erf.algebra.geometry import bounding_box
 from keras_erf.errors import InvalidInputError
 
 
@@ -198,3 +199,38 @@ def test_volumes_have_grids_of_three_axes():
     assert field.output_size == (2, 3, 4)
     assert field.box() == ((2, 4), (4, 6), (0, 2))
     assert field.stride == (2, 2, 2)
+
+
+@pytest.mark.parametrize("prefix", [0, 2])
+def test_a_pixel_is_seen_by_the_token_of_its_patch(prefix):
+    model = transformer(3, 4, prefix=prefix, blocks=0)
+    found = projective_field(model, model.output, pixel=(5, 15))
+    assert found.mask.shape == (3, 4)
+    assert found.box == ((1, 2), (3, 4))
+    # Of tokens without places every one sees all pixels.
+    blind = square(7)
+    assert projective_field(blind, blind.output, pixel=(0, 0)).mask.shape == (7,)
+    assert projective_field(blind, blind.output, pixel=(0, 0), grid=(2, 3)).mask.shape == (2, 3)
+
+
+def test_a_grid_is_stated_to_whatever_measures():
+    own = {layers.Reshape: rules.whole}
+    options = {"unit": (1, 0), "grid": (2, 6), "rules": own, "inputs": "normal", "samples": 2}
+
+    def build(seed: int) -> keras.Model:
+        keras.utils.set_random_seed(seed)
+        return transformer(3, 4, prefix=1, blocks=0)
+
+    seen = patch_of(1, 2)  # the seventh of the twelve tokens
+    for result in (
+        probe(build(0), "prefixed", **options),
+        ensemble(build, "prefixed", runs=2, **options),
+    ):
+        assert (result.unit, result.receptive_field.output_size) == ((1, 0), (2, 6))
+        assert bounding_box(result.map > 0) == seen
+    model = build(0)
+    model.compile("sgd", "mse")
+    logger = ERFLogger("prefixed", **options)
+    model.fit(np.zeros((2, 12, 16, 3)), np.zeros((2, 13, 4)), verbose=0, callbacks=[logger])
+    assert [layer for _, layer in logger.results] == ["prefixed", "prefixed"]
+    assert all(bounding_box(one.map > 0) == seen for one in logger.results.values())

@@ -24,7 +24,8 @@ class ProjectiveField:
         layer: Name of the layer.
         input: Name of the input.
         pixel: Index of the pixel, one entry per spatial axis of the input.
-        mask: Boolean array over the layer's map: the units that see the pixel.
+        mask: Boolean array over the layer's units, by the indices `receptive_field` names
+            them by (tokens by row and column): those that see the pixel.
         status: How sure that is, as in `ReceptiveField`; of a `"bound"`, no
             other unit sees the pixel.
     """
@@ -49,6 +50,7 @@ def projective_field(
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
     through_global: bool = True,
+    grid: Sequence[int] | None = None,
     rules: Rules | None = None,
 ) -> ProjectiveField:
     """Which units of a layer see a pixel of the input: the receptive field read backwards.
@@ -65,6 +67,7 @@ def projective_field(
         input: As in `receptive_field`.
         input_shape: As in `receptive_field`.
         through_global: As in `receptive_field`.
+        grid: As in `receptive_field`.
         rules: As in `receptive_field`.
 
     Returns:
@@ -82,6 +85,7 @@ def projective_field(
         input=input,
         input_shape=input_shape,
         through_global=through_global,
+        grid=grid,
         rules=rules,
     )
     field = target.receptive_field
@@ -94,6 +98,8 @@ def projective_field(
         )
     tracing = target.tracing
     mask = tracing.spread(target.tensor, chosen, through_global=through_global)
+    if target.grid is not None:
+        mask = mask[target.grid.position(tuple(np.indices(target.grid.shape)))]
     # Of a measured layer that sees no box it is not known forwards which units see a pixel.
     loose = any(
         isinstance(view, Probed)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.sizing import Rules, default_layer, maps, sized
-from keras_erf.fields.tokens import checked_grid, found_grid, given_grid
+from keras_erf.fields.tokens import TokenGrid, checked_grid, found_grid, given_grid
 from keras_erf.fields.tracing import Tracing
 from keras_erf.fields.units import UnitTracer
 from keras_erf.graph import Graph, build_graph
@@ -210,6 +210,7 @@ class Target:
         position: The unit's index along each of them; of a unit on a grid of
             tokens, that of its token.
         receptive_field: Theoretical field of the unit.
+        grid: Rows and columns of the layer's tokens, if units are named by them.
     """
 
     tracing: Tracing
@@ -217,6 +218,7 @@ class Target:
     spatial_axes: tuple[int, ...]
     position: Unit
     receptive_field: ReceptiveField
+    grid: TokenGrid | None = None
 
     @property
     def graph(self) -> Graph:
@@ -263,8 +265,9 @@ def target_of(
     grid: Sequence[int] | None = None,
 ) -> Target:
     """A unit of a tensor whose number is known; arguments as `receptive_field`."""
-    field, position = _field(tracing, tensor, unit, through_global, grid)
-    return Target(tracing, tensor, tracing.spatial_axes(tensor), position, field)
+    field, tracer = _field(tracing, tensor, unit, through_global, grid)
+    axes, position = tracing.spatial_axes(tensor), tracer.position(field.unit)
+    return Target(tracing, tensor, axes, position, field, tracer.grid)
 
 
 def _field(
@@ -273,8 +276,8 @@ def _field(
     unit: Unit | Literal["center"],
     through_global: bool,
     grid: Sequence[int] | None = None,
-) -> tuple[ReceptiveField, Unit]:
-    """The field of a unit of a tensor, and the unit's position along the tensor's axes."""
+) -> tuple[ReceptiveField, UnitTracer]:
+    """The field of a unit of a tensor, and what traces the tensor's units."""
     graph = tracing.graph
     name, input_name = graph.tensors[tensor].name, graph.tensors[tracing.input].name
     if not tracing.reaches(tensor):
@@ -319,7 +322,7 @@ def _field(
         status=trace.status,
         tracer=tracer,
     )
-    return field, tracer.position(chosen)
+    return field, tracer
 
 
 def _tracer(

@@ -61,6 +61,7 @@ def ensemble(
     input_shape: int | Sequence[int] | None = None,
     cone: bool = True,
     training: bool = False,
+    grid: Sequence[int] | None = None,
     rules: Rules | None = None,
     progress: bool | Progress | None = None,
 ) -> EffectiveReceptiveField:
@@ -94,6 +95,7 @@ def ensemble(
         input_shape: As in `probe`.
         cone: As in `probe`.
         training: As in `probe`.
+        grid: As in `probe`.
         rules: As in `probe`.
         progress: `True` shows a bar; a function is called with the number of runs
             done and wanted.
@@ -133,7 +135,9 @@ def ensemble(
     first = in_full_precision(build(seed))
     if input_shape is None:
         input_shape = shape_of_data(first, input, inputs)
-    target = locate(first, layer, unit=unit, input=input, input_shape=input_shape, rules=rules)
+    target = locate(
+        first, layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
+    )
     check(target, settings)
     # What was seen inside a layer may hold on to the first network's weights.
     plan = planned([target], settings, inside=False)

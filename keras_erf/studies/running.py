@@ -47,7 +47,7 @@ def run_study(
         >>> models = {"plain": keras_erf.studies.ModelEntry("plain", options={"depth": 3})}
         >>> study = keras_erf.studies.Study(models, seeds=(0, 1))
         >>> store = keras_erf.studies.run_study(study, "results")
-        >>> len(store.frame())
+        >>> len(store.to_frame())
         2
 
     Args:

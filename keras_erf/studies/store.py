@@ -227,7 +227,7 @@ class StudyStore:
                 )
         return broken
 
-    def frame(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
+    def to_frame(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
         """A `pandas.DataFrame` with a row for each finished task; lengths in input pixels.
 
         Args:
@@ -253,7 +253,7 @@ class StudyStore:
         Raises:
             InvalidInputError: The file has another suffix, or pyarrow is not there for Parquet.
         """
-        target, frame = Path(path), self.frame()
+        target, frame = Path(path), self.to_frame()
         suffix = target.suffix.lower()
         if suffix not in (".csv", ".parquet"):
             raise InvalidInputError(f"`path` must end in .csv or .parquet. Received: {str(path)!r}")

@@ -76,6 +76,7 @@ class ERFLogger(keras.callbacks.Callback):
         seed: As in `probe`.
         input: As in `probe`.
         input_shape: As in `probe`.
+        grid: As in `probe`, of each layer.
         rules: As in `probe`.
         path: A folder that keeps the points (`erf.csv`), and each result (`.npz`); points
             that are there are those of a run that goes on.
@@ -104,6 +105,7 @@ class ERFLogger(keras.callbacks.Callback):
         seed: int = 0,
         input: str | None = None,
         input_shape: int | Sequence[int] | None = None,
+        grid: Sequence[int] | None = None,
         rules: Rules | None = None,
         path: str | os.PathLike[str] | None = None,
         tensorboard: str | os.PathLike[str] | None = None,
@@ -125,8 +127,9 @@ class ERFLogger(keras.callbacks.Callback):
             batch_size=batch_size,
             seed=seed,
         )
-        self.every, self.per, self.unit = every, per, unit
-        self.input, self.input_shape, self.rules = input, input_shape, rules
+        self.every, self.per = every, per
+        self.unit, self.grid, self.rules = unit, grid, rules
+        self.input, self.input_shape = input, input_shape
         self.path = None if path is None else Path(path)
         self.tensorboard = None if tensorboard is None else Path(tensorboard)
         if self.tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
@@ -240,6 +243,7 @@ class ERFLogger(keras.callbacks.Callback):
                 unit=self.unit,
                 input=self.input,
                 input_shape=shape,
+                grid=self.grid,
                 rules=self.rules,
             )
             for tensor in tensors
