@@ -215,18 +215,18 @@ def test_a_pixel_is_seen_by_the_token_of_its_patch(prefix):
 
 def test_a_grid_is_stated_to_whatever_measures():
     own = {layers.Reshape: rules.whole}
-    options = {"unit": (1, 0), "grid": (2, 6), "rules": own, "inputs": "normal", "samples": 2}
+    options = {"unit": (1, 4), "grid": (2, 6), "rules": own, "inputs": "normal", "samples": 2}
 
     def build(seed: int) -> keras.Model:
         keras.utils.set_random_seed(seed)
         return transformer(3, 4, prefix=1, blocks=0)
 
-    seen = patch_of(1, 2)  # the seventh of the twelve tokens
+    seen = patch_of(2, 2)  # the eleventh of the twelve tokens
     for result in (
         probe(build(0), "prefixed", **options),
         ensemble(build, "prefixed", runs=2, **options),
     ):
-        assert (result.unit, result.receptive_field.output_size) == ((1, 0), (2, 6))
+        assert (result.unit, result.receptive_field.output_size) == ((1, 4), (2, 6))
         assert bounding_box(result.map > 0) == seen
     model = build(0)
     model.compile("sgd", "mse")
