@@ -7,7 +7,9 @@ fault of this program (a traceback).
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -137,6 +139,10 @@ def main() -> None:
     # TensorFlow's start-up messages would drown the table; a user's own setting stays.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.showwarning = show_warning
+    for stream in (sys.stdout, sys.stderr):
+        # A sign that a terminal lacks is no reason to lose what was measured.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()
 
 

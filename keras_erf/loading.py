@@ -70,16 +70,21 @@ def load_model(
     """
     keras = _keras()
     path = Path(name)
-    if path.suffix.lower() in FILE_SUFFIXES or path.exists():
+    applications = [one for one in dir(keras.applications) if one[:1].isupper()]
+    known = [*zoo.available(), *applications]
+    # A folder may be called like a model: the one an earlier call left its pictures in.
+    if (
+        path.suffix.lower() in FILE_SUFFIXES
+        or path.is_file()
+        or (name not in known and path.exists())
+    ):
         _refuse(f"a model file ({path.name})", options=options, weights=weights)
         return LoadedModel(path.stem, _read(keras, path, unsafe), None)
     if name in zoo.available():
         return _from_zoo(name, weights, dict(options or {}))
-    applications = [one for one in dir(keras.applications) if one[:1].isupper()]
     if name in applications:
         _refuse(f"a keras.applications network ({name})", options=options)
         return _from_applications(keras, name, weights or ("imagenet" if need_weights else "none"))
-    known = [*zoo.available(), *applications]
     lower = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
     hint = f" Nearest: {', '.join(lower[one] for one in near)}." if near else ""

@@ -79,7 +79,6 @@ class Convolutions:
         stride: int = 1,
         dilation: int = 1,
         padding: str = "same",
-        filters: int | None = None,
         gain: float | None = None,
     ) -> Any:
         """A convolution; a strided one is padded by half a kernel on every side.
@@ -96,7 +95,7 @@ class Convolutions:
             padding = "valid"
         gain = self.gain if gain is None else gain
         return CONVOLUTIONS[self.dims](
-            filters or self.filters,
+            self.filters,
             self.kernel,
             strides=stride,
             dilation_rate=dilation,

@@ -33,10 +33,9 @@ def subsample(
     """Builds the poster's "Subsample": 15 convolutions, three of them with stride 2.
 
     Its "ConvOnly" is `plain` of 15 layers (`conv_only` of the zoo); see there for weights and the
-    names of layers. The poster does not say which layers have stride 2.
-
-    The poster does not tell which. Of early ones the map is a comb: where windows of stride 2
-    meet, some pixels are seen by twice as many paths as their neighbours.
+    names of layers. The poster does not say which layers have stride 2. Of early ones the map is
+    a comb: where windows of stride 2 meet, some pixels are seen by twice as many paths as their
+    neighbours.
 
     Args:
         positions: Numbers of the layers of stride 2, counted from 1.

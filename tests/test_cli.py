@@ -588,3 +588,15 @@ def test_every_remedy_of_the_command_line_is_for_a_text_of_the_library():
         if path.name != "arguments.py"
     )
     assert [one for one in REMEDIES if one not in told] == []
+
+
+def test_signs_that_a_terminal_lacks_lose_nothing(tmp_path):
+    command = [sys.executable, "-m", "keras_erf.cli", "analyze", "plain", "--option", "depth=3"]
+    run = subprocess.run(
+        [*command, "--samples", "2", "--out", str(tmp_path)],
+        capture_output=True, timeout=300, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert b"?" in run.stdout
+    assert list(tmp_path.glob("*.npz"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -839,7 +840,7 @@ def test_two_half_runs_merged_equal_the_whole(model, definition):
 
 @pytest.mark.parametrize("parts", list(itertools.combinations([None, "seen", "more", "other"], 2)))
 def test_parts_that_differ_are_merged_over_both(model, parts):
-    one, two = (probe(model, "second", unit=(3, 4), samples=20, seed=seed) for seed in (1, 2))
+    one, two = (probe(model, "second", unit=(3, 4), samples=32, seed=seed) for seed in (1, 2))
     wholes = [
         dataclasses.replace(each, block_sums=probe_sums(each), part=None) for each in (one, two)
     ]
@@ -869,14 +870,16 @@ def test_a_merged_result_is_linear_if_both_are(model):
     assert not straight[0].merge(two).linear
 
 
-def test_blocks_that_do_not_line_up_change_errors_only(model):
-    whole = probe(model, "second", inputs=IMAGES)
-    merged = probe(model, "second", inputs=IMAGES[:21]).merge(
-        probe(model, "second", inputs=IMAGES[21:])
-    )
-    np.testing.assert_allclose(merged.map, whole.map, rtol=1e-4, atol=1e-7)
-    assert merged.count == 48
-    assert merged.size_error == pytest.approx(whole.size_error, rel=1)
+@pytest.mark.parametrize("cuts", [(21,), (1, 2, 3, 4, 30), tuple(range(1, 48))])
+def test_pieces_of_any_length_are_dealt_to_blocks_as_the_whole(model, cuts):
+    whole = probe(model, "second", inputs=IMAGES, batch_size=1)
+    pieces = [
+        probe(model, "second", inputs=images, batch_size=1) for images in np.split(IMAGES, cuts)
+    ]
+    merged = functools.reduce(lambda one, other: one.merge(other), pieces)
+    np.testing.assert_allclose(merged.block_sums, whole.block_sums, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(merged.block_counts, whole.block_counts)
+    assert merged.size_error == pytest.approx(whole.size_error, rel=1e-3)
 
 
 def test_normalized_results_are_merged_before_they_are_normalized(model):

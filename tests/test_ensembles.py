@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from keras_erf import ensemble, probe
@@ -134,3 +135,42 @@ def test_arguments_that_make_no_sense(options, says):
 def test_a_model_for_a_function_is_refused():
     with pytest.raises(InvalidInputError, match="`build` must be a function"):
         ensemble(build(0))
+
+
+def folder_of(path, *, whole: int, broken: int = 0):
+    rng = np.random.default_rng(0)
+    for number in range(whole):
+        keras.utils.save_img(path / f"{number}.png", rng.integers(0, 255, (16, 16, 1)))
+    for number in range(broken):
+        (path / f"broken{number}.png").touch()
+    return str(path)
+
+
+def grey(seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    x = keras.Input((16, 16, 1))
+    return keras.Model(x, layers.Conv2D(8, 3, activation="relu", name="end")(x))
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be read")
+def test_images_that_cannot_be_read_are_not_counted(tmp_path):
+    folder = folder_of(tmp_path, whole=4, broken=2)
+    together = ensemble(grey, runs=4, inputs=folder)
+    assert together.count == 4
+    told = [name for run in together.provenance["runs"] for name in run["skipped"]]
+    # Those behind the last image that was needed were not looked at.
+    assert set(told) <= {"broken0.png", "broken1.png"}
+    with pytest.raises(
+        InvalidInputError, match=r"must hold 5 samples.*Received: 4.*'broken\d.png'"
+    ):
+        ensemble(grey, runs=5, inputs=folder)
+    with pytest.raises(InvalidInputError, match=r"must hold 7 samples.*Received: 6"):
+        ensemble(grey, runs=7, inputs=folder)
+
+
+def test_a_dataset_that_ends_too_early_is_told():
+    images = np.random.default_rng(0).standard_normal((5, 16, 16, 1)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices(images)
+    assert ensemble(grey, runs=2, samples=2, inputs=data).count == 4
+    with pytest.raises(InvalidInputError, match=r"must hold 6 samples, 2 for each.*Received: 5"):
+        ensemble(grey, runs=3, samples=2, inputs=data)

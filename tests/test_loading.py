@@ -173,6 +173,15 @@ def test_zoo_comes_trained_where_weights_ship():
     np.testing.assert_array_equal(initial[0], fresh[0])
 
 
+def test_a_folder_does_not_hide_the_model_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("plain", "mine"):
+        (tmp_path / name).mkdir()
+    assert load_model("plain", options={"depth": 3}).model.count_params() > 0
+    with pytest.raises(ModelLoadError, match="whole model"):
+        load_model("mine")
+
+
 def test_zoo_options_reach_the_builder():
     assert load_model("plain", options={"depth": 3}).model.count_params() > 0
     assert (

@@ -7,6 +7,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from keras_erf import ImageFolder, growth, load, probe, profile, receptive_fields
@@ -226,6 +227,24 @@ def test_fields_over_other_inputs_are_kept_apart(tmp_path):
     np.testing.assert_array_equal(maps["b"], again["end"].map)
     assert not np.array_equal(maps["a"], maps["b"])
     assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
+@pytest.mark.parametrize("wrap", [tf.constant, np.ndarray.tolist], ids=["tensor", "list"])
+def test_a_folder_of_other_arrays_is_not_mixed_in(tmp_path, wrap):
+    x = keras.Input((8, 8, 1))
+    model = keras.Model(x, layers.Conv2D(2, 3, activation="relu", name="end")(x))
+    one, other = np.random.default_rng(0).standard_normal((2, 3, 8, 8, 1))
+    kept = profile(model, inputs=wrap(one), path=tmp_path)["end"]
+    again = profile(model, inputs=wrap(one), path=tmp_path)["end"]
+    np.testing.assert_array_equal(again.map, kept.map)
+    with pytest.raises(InvalidInputError, match="`path` holds a profile of another inputs"):
+        profile(model, inputs=wrap(other), path=tmp_path)
+
+
+def test_numbers_of_numpy_are_kept_as_any(model, tmp_path):
+    found = profile(model, ["stem"], samples=np.int64(3), seed=np.int32(1), path=tmp_path)
+    assert profile(model, ["stem"], samples=3, seed=1, path=tmp_path)["stem"].count == 3
+    assert found["stem"].count == 3
 
 
 def test_nothing_is_kept_of_what_fails(model, tmp_path):

@@ -535,6 +535,26 @@ def test_inputs_may_each_have_a_source_of_their_own(broken, size):
     np.testing.assert_array_equal(b, again)
 
 
+@pytest.mark.parametrize(("first", "second"), ["ab", ("array_in", "b")])
+def test_arrays_are_taken_whole_whatever_inputs_are_called(first, second):
+    specs = [dataclasses.replace(IMAGE, name=name) for name in (first, second)]
+    many = np.zeros((100, *IMAGE.shape), "float32")
+    assert make_source(many, [IMAGE], seed=0).samples == 100
+    assert make_source({first: many, second: "normal"}, specs, seed=0).samples == 100
+    assert make_source({first: "normal", second: "zeros"}, specs, seed=0).samples == 64
+
+
+def test_filters_of_warnings_are_left_to_other_threads(folder, monkeypatch):
+    """Reading enters no `catch_warnings`, whose end would undo what other threads have set."""
+
+    def never(*args, **options):
+        raise AssertionError("the filters of all threads are changed")
+
+    monkeypatch.setattr(warnings, "catch_warnings", never)
+    (images,) = draw(make_source(str(folder), [IMAGE], seed=0))
+    assert len(images)
+
+
 @pytest.mark.parametrize("specs", [PAIR, PARTS], ids=["whole", "parts"])
 def test_noise_of_an_input_is_that_of_its_number(specs):
     both = draw(make_source("normal", specs, seed=3))

@@ -247,6 +247,15 @@ def test_the_effective_overlap_is_the_least_that_holds_the_mass(unit, mass):
     assert (found.step, found.status) == ((2, 2), "exact")
 
 
+def test_the_field_of_a_token_by_number_has_no_tiles_of_rows_and_columns():
+    x = keras.Input((8, 8, 1))
+    tokens = layers.Reshape((4, 2))(layers.Conv2D(2, 4, 4)(x))
+    model = keras.Model(x, layers.Dense(2, name="end")(tokens))
+    by_number = probe(model, "end", unit=(1,), samples=2)
+    with pytest.raises(InvalidInputError, match=r"`erf`|`layer`"):
+        tile_overlap(model, "end", erf=by_number)
+
+
 def test_most_of_a_field_lies_nearer_than_its_edge():
     model = chain()
     erf = probe(model, samples=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.files.naming import file_name
 from keras_erf.files.writing import written_whole
 
 
@@ -151,3 +153,25 @@ def test_a_full_disk_is_told_with_the_path(tmp_path):
     with pytest.raises(InvalidInputError, match=r"No space left on device.*map\.npz"):
         write()
     assert names(tmp_path) == []
+
+
+def test_names_may_be_as_long_as_files_may_have(tmp_path):
+    target = tmp_path / ("n" * 251 + ".npz")
+    with written_whole(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+
+
+def test_the_mask_of_new_files_is_never_lifted(tmp_path, monkeypatch):
+    """It is the whole process's: another thread's file would be open to everybody."""
+    monkeypatch.setattr(os, "umask", None)
+    with written_whole(tmp_path / "map.npz") as temporary:
+        temporary.write_text("new")
+
+
+def test_layers_that_differ_get_files_that_differ():
+    names = ["a/c", "a_c", "A_c", "a c"]
+    assert len({file_name(one).casefold() for one in names}) == len(names)
+    assert all(re.fullmatch(r"[\w.-]+", file_name(one)) for one in names)
+    assert file_name("a", "x") != file_name("a", "y")
+    assert file_name("a_c").startswith("a_c-")

@@ -92,7 +92,7 @@ def print_zoo(models: Mapping[str, Facts]) -> None:
 
 def print_json(value: Any) -> None:
     """Plain JSON on standard output; what is not a number is `null`."""
-    print(json.dumps(_without_nan(value), indent=2, ensure_ascii=False))
+    print(json.dumps(_without_nan(value), indent=2))
 
 
 def _without_nan(value: Any) -> Any:

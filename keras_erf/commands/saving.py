@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_erf.files.naming import plain_name
 from keras_erf.files.writing import written_whole
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ __all__ = ["free_stem", "save_panel", "save_profile", "save_result", "save_train
 
 def free_stem(parts: Sequence[str], taken: set[str]) -> str:
     """A file name of these parts that no other result of this run has."""
-    plain = re.sub(r"[^\w.-]+", "_", "-".join(parts))
+    plain = plain_name("-".join(parts))
     stem, number = plain, 1
     while stem.casefold() in taken:
         number += 1

@@ -63,11 +63,10 @@ def run(
         raise InvalidInputError(
             f"`panel` must be one of {', '.join(PANELS)}.{hint} Received: panel={panel!r}"
         )
-    from keras_erf.experiments.panel import check_runs
     from keras_erf.measuring.preparing import check_backend
     from keras_erf.measuring.settings import check_whole
 
-    check_runs(runs)
+    check_whole("runs", runs, 2)  # or there are no errors
     check_whole("seed", seed, 0)
     check_backend()
     measured = import_module(f"{__name__}.{panel.replace('-', '_')}").run

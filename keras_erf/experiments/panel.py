@@ -28,7 +28,6 @@ __all__ = [
     "Panel",
     "Runs",
     "apart",
-    "check_runs",
     "checked_depths",
     "differences",
     "frame_of",
@@ -235,21 +234,6 @@ def checked_depths(depths: Any, least: int = 1) -> tuple[int, ...]:
             f"Received: depths={depths!r}"
         )
     return numbers
-
-
-def check_runs(runs: Any, least: int = 2) -> int:
-    """The number of runs.
-
-    Raises:
-        InvalidInputError: It is no whole number, or too small to have errors.
-    """
-    whole = isinstance(runs, (int, np.integer)) and not isinstance(runs, bool)
-    if not whole or runs < least:
-        raise InvalidInputError(
-            f"`runs` must be a whole number of at least {least}, or there are no errors. "
-            f"Received: runs={runs!r}"
-        )
-    return int(runs)
 
 
 def told(row: Mapping[str, Any], figure: str, digits: int = 1) -> str:

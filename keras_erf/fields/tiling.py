@@ -164,6 +164,11 @@ def _effective(
         raise InvalidInputError(
             f"`erf` must be of the layer {layer!r}. Received: a result of {erf.layer!r}"
         )
+    if len(erf.unit) != len(strides):
+        raise InvalidInputError(
+            f"`erf` must be of a unit with an index for each of {len(strides)} axes. "
+            f"Received: unit {erf.unit}"
+        )
     weights = np.abs(erf.map)
     own = [
         (math.floor(unit * stride), math.ceil((unit + 1) * stride))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -32,19 +33,18 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix
-        )
-        os.close(handle)
+        temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+        # `mkstemp` would make a file that nobody else may read.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise InvalidInputError(
             f"`path` must lie in a folder that can be written: {error.strerror or error}. "
             f"Received: {str(target)!r}"
         ) from error
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(_permissions(target))
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
     except OSError as error:
         raise InvalidInputError(
@@ -84,12 +84,3 @@ def check_file(path: str | os.PathLike[str]) -> Path:
             f"Received: {str(target)!r}"
         ) from error
     return target
-
-
-def _permissions(target: Path) -> int:
-    """What a plain `open()` would give the file; `mkstemp` makes files private."""
-    if target.exists():
-        return stat.S_IMODE(target.stat().st_mode)
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask

@@ -20,7 +20,7 @@ from keras_erf.errors import InvalidInputError, KerasERFError, reason_of
 from keras_erf.fields.sizing import sized
 from keras_erf.graph import Graph, build_graph, cloned, computing_layers
 from keras_erf.measuring.settings import check_whole
-from keras_erf.samples.sampling import DEFAULT_SAMPLES, InputSpec, Source, make_source
+from keras_erf.samples.sampling import InputSpec, Source, make_source
 
 __all__ = ["calibrate_batch_norm"]
 
@@ -97,9 +97,7 @@ def calibrate_batch_norm(
     copy = cloned(model, remedy="Calibrate a model of layers with a `get_config`")
     graph = _sized(build_graph(copy), inputs, input_shape)
     source = make_source(inputs, _input_specs(graph), seed=seed)
-    if samples is None:
-        entire = source.description.startswith("array")
-        samples = source.count if entire and source.count else DEFAULT_SAMPLES
+    samples = source.samples if samples is None else samples
     wanted = min(samples, source.count or samples)
     size = _batch_size(graph, wanted, batch_size)
     found = _measured(graph, _norms(copy), _batches(graph, source, size, wanted))

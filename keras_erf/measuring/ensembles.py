@@ -22,6 +22,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.graph import Graph, architecture, build_graph
 from keras_erf.measuring.accumulating import Accumulator
+from keras_erf.measuring.cancelling import check_sum
 from keras_erf.measuring.loop import filled, fingerprint, provenance, result_of
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.preparing import (
@@ -139,6 +140,7 @@ def ensemble(
         first, layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
     )
     check(target, settings)
+    check_sum(target, settings.definition)
     # What was seen inside a layer may hold on to the first network's weights.
     plan = planned([target], settings, inside=False)
     specs = input_specs(target, plan)
@@ -170,13 +172,17 @@ def ensemble(
                     f"{seed + number}"
                 )
             weights = [tf.convert_to_tensor(one.value) for one in model.weights]
+            missing = each
             for tensors in batches.of(seed + number):
                 batch, valid = filled(target.graph, tensors, target.graph.batch)
+                missing -= valid
                 blocks = np.full(len(batch[target.input]), (seed + number) % BLOCKS)
                 run.feed(batch, valid, blocks=blocks, weights=weights)
+            if missing:
+                raise InvalidInputError(batches.too_few((number + 1) * each - missing))
             about.append(
                 {
-                    "inputs": batches.description,
+                    "inputs": batches.source.description,
                     "seed": seed + number,
                     "samples": each,
                     "weights": mark,
@@ -186,6 +192,7 @@ def ensemble(
             )
             report(number + 1, runs)
     run.finish(batch)
+    about[-1]["skipped"] = batches.skipped()
     made = provenance(target, "one per run", settings, about)
     made["model"] = _uncounted(made["model"], "Functional", "Sequential")
     result = result_of(run, run.sums[0], made)
@@ -208,19 +215,31 @@ class _Batches:
     def __init__(
         self, settings: Settings, specs: Sequence[InputSpec], size: int, each: int, runs: int
     ) -> None:
-        self.inputs, self.specs, self.each = settings.inputs, specs, each
+        self.inputs, self.specs = settings.inputs, specs
+        self.each, self.runs = each, runs
         # Batches end where runs do.
         self.size = max(n for n in range(1, min(size, each) + 1) if each % n == 0)
-        source = make_source(settings.inputs, specs, seed=settings.seed)
-        self.description = source.description
+        self.source = source = make_source(settings.inputs, specs, seed=settings.seed)
         needed = runs * each
         if source.count is not None and source.count < needed:
-            raise InvalidInputError(
-                f"`inputs` must hold {needed} samples, {each} for each of {runs} runs. "
-                f"Received: {source.count}"
-            )
+            raise InvalidInputError(self.too_few(source.count))
         noise = isinstance(settings.inputs, str) and source.count is None
         self.shared = None if noise else streamed(source, specs, self.size, samples=needed)
+
+    def too_few(self, count: int) -> str:
+        """What is said of a source that holds no more samples than that."""
+        skipped = self.source.skipped
+        more = f", and {len(skipped)} that cannot be read, {skipped[0]!r} first" if skipped else ""
+        return (
+            f"`inputs` must hold {self.runs * self.each} samples, {self.each} for each of "
+            f"{self.runs} runs. Received: {count}{more}"
+        )
+
+    def skipped(self) -> list[str]:
+        """What the runs together could not read."""
+        if self.shared is not None:
+            self.shared.close()
+        return list(self.source.skipped)
 
     def of(self, seed: int) -> Iterator[list[Any]]:
         """The batches of the run of a seed."""

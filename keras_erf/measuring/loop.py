@@ -16,6 +16,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.graph import Graph
 from keras_erf.measuring.accumulating import Accumulator, Sums
+from keras_erf.measuring.cancelling import check_sum
 from keras_erf.measuring.preparing import (
     check,
     chosen_batch_size,
@@ -27,7 +28,7 @@ from keras_erf.measuring.preparing import (
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.samples.sampling import DEFAULT_SAMPLES, InputSpec, Source, make_source
+from keras_erf.samples.sampling import InputSpec, Source, make_source
 from keras_erf.samples.streaming import streamed
 
 __all__ = ["Measurement", "filled", "fingerprint", "measure", "provenance", "result_of"]
@@ -79,6 +80,8 @@ class Measurement:
         self.targets, self.settings = tuple(targets), settings
         first = self.targets[0]
         check(first, settings)
+        for one in self.targets:
+            check_sum(one, settings.definition)
         cone = planned(targets, settings, inside=inside)
         self.specs = input_specs(first, cone)
         self.linear = [is_linear(one, settings) for one in targets]
@@ -169,8 +172,7 @@ def _asked(source: Source, settings: Settings) -> int:
         return settings.samples
     if settings.tolerance is not None:
         return MOST_SAMPLES
-    entire_array = source.description.startswith("array")
-    return source.count if entire_array and source.count else DEFAULT_SAMPLES
+    return source.samples
 
 
 def _feed(

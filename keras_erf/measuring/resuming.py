@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
+from keras_erf.files.naming import file_name
 from keras_erf.files.writing import written_whole
 from keras_erf.graph import Graph, architecture
 from keras_erf.measuring.settings import Settings
@@ -52,12 +52,9 @@ class Store:
         """Where a unit's result is kept."""
         field = target.receptive_field
         unit = "-".join(map(str, field.unit))
-        # Letters that differ must not lead to one name, nor inputs that differ to one file.
-        both = f"{field.layer}\0{field.input}".encode()
-        tag = hashlib.blake2b(both, digest_size=3).hexdigest()
-        plain = re.sub(r"[^\w.-]+", "_", field.layer)
+        name = file_name(field.layer, field.input)
         size = "x".join(map(str, field.input_size))
-        return self.folder / f"{plain}-{tag}-unit-{unit}-of-{size}.npz"
+        return self.folder / f"{name}-unit-{unit}-of-{size}.npz"
 
     def read(self, target: Target) -> EffectiveReceptiveField | None:
         """The result of a unit, if it is there."""
@@ -100,14 +97,15 @@ def _told(inputs: Any) -> str:
         files = sorted(one for one in folder.rglob("*") if one.is_file())
         sizes = [(one.relative_to(folder).as_posix(), one.stat().st_size) for one in files]
         return f"{folder.name} {_digest(repr(sizes).encode())}" if files else str(inputs)
-    if isinstance(inputs, np.ndarray):
-        shape = "x".join(map(str, inputs.shape))
-        return f"array {shape} {inputs.dtype} {_digest(np.ascontiguousarray(inputs).data)}"
     if isinstance(inputs, Mapping):
         return "; ".join(f"{name}: {_told(one)}" for name, one in inputs.items())
+    if hasattr(inputs, "element_spec"):
+        return type(inputs).__name__
     if isinstance(inputs, (list, tuple)):
         return "; ".join(map(_told, inputs))
-    return type(inputs).__name__
+    array = np.asarray(inputs)
+    shape = "x".join(map(str, array.shape))
+    return f"array {shape} {array.dtype} {_digest(np.ascontiguousarray(array).data)}"
 
 
 def _name(function: Any) -> str:

@@ -31,11 +31,11 @@ class Settings:
     training: bool = False
 
     def __post_init__(self) -> None:
-        check_whole("seed", self.seed, 0)
-        for name in ("samples", "batch_size"):
+        for name, least in (("seed", 0), ("samples", 1), ("batch_size", 1)):
             number = getattr(self, name)
-            if number is not None:
-                check_whole(name, number, 1)
+            if number is not None or name == "seed":
+                # NumPy's would not go into a file of JSON.
+                object.__setattr__(self, name, check_whole(name, number, least))
         for name in ("cone", "training"):
             value = getattr(self, name)
             if not isinstance(value, bool):
@@ -51,10 +51,11 @@ class Settings:
             )
 
 
-def check_whole(name: str, number: Any, least: int) -> None:
-    """Raises unless an argument is a whole number that is large enough."""
+def check_whole(name: str, number: Any, least: int) -> int:
+    """A plain whole number; raises unless the argument is one that is large enough."""
     whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
     if not whole or number < least:
         raise InvalidInputError(
             f"`{name}` must be a whole number of at least {least}. Received: {name}={number!r}"
         )
+    return int(number)

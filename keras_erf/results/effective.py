@@ -323,9 +323,11 @@ class EffectiveReceptiveField:
         )
         part = hull(self._part, other._part)
         mine, theirs = (reframed(one.block_sums, one._part, part) for one in (self, other))
+        # Samples are dealt on from where these ended; runs of networks keep the blocks they have.
+        ended = 0 if provenance["weights"] == "one per run" else self.count % len(mine)
         return EffectiveReceptiveField(
-            block_sums=mine + theirs,
-            block_counts=self.block_counts + other.block_counts,
+            block_sums=mine + np.roll(theirs, ended, axis=0),
+            block_counts=self.block_counts + np.roll(other.block_counts, ended),
             dead_count=self.dead_count + other.dead_count,
             receptive_field=self.receptive_field,
             definition=self.definition,

@@ -52,7 +52,7 @@ def arrays(inputs: Any, specs: Sequence[InputSpec]) -> Source:
             ]
 
     shapes = ", ".join(str(array.shape) for array in ready)
-    return Source(f"array of shape {shapes}", counts.pop(), batches, [])
+    return Source(f"array of shape {shapes}", counts.pop(), batches, [], entire=True)
 
 
 def _checked(array: Any, spec: InputSpec) -> np.ndarray:

@@ -11,9 +11,7 @@ from keras_erf.samples.images import ImageFolder, images
 from keras_erf.samples.noise import noise
 from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
 
-__all__ = ["DEFAULT_SAMPLES", "make_source"]
-
-DEFAULT_SAMPLES = 64
+__all__ = ["make_source"]
 
 
 def make_source(inputs: Any, specs: Sequence[InputSpec], *, seed: int) -> Source:
@@ -77,4 +75,5 @@ def _mixed(inputs: Mapping[str, Any], specs: Sequence[InputSpec], seed: int) -> 
     descriptions = (
         f"{spec.name}: {part.description}" for spec, part in zip(specs, parts, strict=True)
     )
-    return Source("; ".join(descriptions), min(counts, default=None), batches, skipped)
+    entire = any(part.entire for part in parts)
+    return Source("; ".join(descriptions), min(counts, default=None), batches, skipped, entire)

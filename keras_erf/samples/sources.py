@@ -13,10 +13,12 @@ import numpy as np
 
 from keras_erf.algebra.geometry import Box
 
-__all__ = ["NOISE", "Batches", "InputSpec", "Source"]
+__all__ = ["DEFAULT_SAMPLES", "NOISE", "Batches", "InputSpec", "Source"]
 
 # The kinds of noise, by the names that ask for them.
 NOISE = ("normal", "uniform", "zeros")
+# How many samples are taken of what has no end, or is not meant as a whole.
+DEFAULT_SAMPLES = 64
 
 Batches = Generator[list[np.ndarray], None, None]
 
@@ -74,9 +76,16 @@ class Source:
         batches: Function from the batch size to a generator of batches, whose
             arrays have the shape `(samples, *part of the input)`.
         skipped: Names of what could not be read, filled while it is read.
+        entire: Whether all of it is meant where no number of samples is asked for.
     """
 
     description: str
     count: int | None
     batches: Callable[[int], Batches]
     skipped: list[str]
+    entire: bool = False
+
+    @property
+    def samples(self) -> int:
+        """How many samples are taken where no number is asked for."""
+        return self.count if self.entire and self.count else DEFAULT_SAMPLES

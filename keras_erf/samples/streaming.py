@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
@@ -26,7 +26,7 @@ Ready = tuple[list[tf.Tensor] | None, list[str]]
 
 def streamed(
     source: Source, specs: Sequence[InputSpec], size: int, *, samples: int | None = None
-) -> Iterator[list[tf.Tensor]]:
+) -> Generator[list[tf.Tensor], None, None]:
     """The batches of a source as tensors, made in a thread of its own.
 
     What the source raises is raised here as it is, after the batches before
