@@ -25,15 +25,15 @@ from keras_erf.commands.ending import OneLineGroup, one_line_errors
 from keras_erf.commands.options import (
     BuilderOption,
     GridOption,
-    InputOption,
     JsonOption,
     ModelArgument,
     SizeOption,
     UnitOption,
     UnsafeOption,
-    WeightsOption,
     layer_option,
+    named_input_option,
     unit_option,
+    weights_option,
 )
 from keras_erf.commands.report import report
 from keras_erf.commands.reproduce import reproduce
@@ -68,12 +68,12 @@ def trf(
     unit: UnitOption = "center",
     size: SizeOption = None,
     grid: GridOption = None,
-    input: InputOption = None,
+    input: Annotated[str | None, named_input_option("Input, of several, to look at.")] = None,
     local: Annotated[
         bool,
         unit_option("--local", help="Leave out layers that gather the whole space."),
     ] = False,
-    weights: WeightsOption = None,
+    weights: Annotated[str | None, weights_option("none or trained")] = None,
     option: BuilderOption = None,
     unsafe: UnsafeOption = False,
     as_json: JsonOption = False,
@@ -121,7 +121,7 @@ def trf(
 
 @app.command("zoo", rich_help_panel=PAPER)
 def list_zoo(as_json: JsonOption = False) -> None:
-    """List the models of the zoo, with their default options."""
+    """List the models of the zoo; the figures are those of their default options."""
     models = {name: zoo_index.facts(name) for name in zoo_index.available()}
     if as_json:
         print_json({name: asdict(one) for name, one in models.items()})

@@ -6,11 +6,12 @@ import difflib
 import importlib
 import io
 import os
+import random
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,11 +234,31 @@ class _Downloads(io.TextIOBase):
 
 
 def _from_zoo(name: str, weights: str | None, options: dict[str, Any]) -> LoadedModel:
-    if weights == "none" or (weights is None and not zoo.weights(name)):
+    shipped = zoo.weights(name)
+    if weights not in (None, "none", *shipped):
+        raise InvalidInputError(
+            f"`weights` of {name!r} must be {' or '.join(map(repr, ('none', *shipped)))}. "
+            f"Received: weights={weights!r}"
+        )
+    if weights == "none" or (weights is None and not shipped):
         model = zoo.build(name, **options)
     else:
         model = zoo.load(name, weights=weights or "trained", **options)
     return LoadedModel(name, model, zoo.preprocess_input(name))
+
+
+@contextmanager
+def _drawn_alike() -> Iterator[None]:
+    """Weights that Keras draws inside are the same each time: it seeds them by Python's `random`.
+
+    So what was measured of an untrained network can be gone on with, and repeated.
+    """
+    before = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 def _from_applications(keras: Any, name: str, weights: str) -> LoadedModel:
@@ -247,7 +268,7 @@ def _from_applications(keras: Any, name: str, weights: str) -> LoadedModel:
         if chosen is not None and Path(chosen).is_file():
             vetted_weights(Path(chosen))
         # Announced, a download that fails would take two lines of the user's.
-        with redirect_stdout(_Downloads()):
+        with redirect_stdout(_Downloads()), _drawn_alike():
             model = build(weights=chosen)
     except Exception as error:
         if chosen is None:

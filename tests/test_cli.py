@@ -41,7 +41,10 @@ def test_analyze_writes_picture_and_result(tmp_path):
     curved = ["plain", "-o", "depth=5", "-o", "activation=relu"]
     result = run("analyze", *curved, "--samples", 4, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    picture, file = tmp_path / "out" / "plain-conv5.png", tmp_path / "out" / "plain-conv5.npz"
+    picture, file = (
+        tmp_path / "out" / f"plain-depth_5-activation_relu-conv5{suffix}"
+        for suffix in (".png", ".npz")
+    )
     assert picture.read_bytes().startswith(PNG)
     loaded = keras_erf.load(file)
     assert loaded.receptive_field.size == (11, 11)
@@ -69,7 +72,9 @@ def test_analyze_json_is_the_only_output(tmp_path):
         tmp_path,
         "--json",
     )
-    rows = json.loads(result.stdout)
+    told = json.loads(result.stdout)
+    assert (told["model"], told["skipped"]) == ("plain", [])
+    rows = told["layers"]
     assert [row["layer"] for row in rows] == ["conv2", "conv3"]
     assert [row["trf_size"] for row in rows] == [[5, 5], [7, 7]]
     assert rows[0]["samples"] == 2
@@ -78,7 +83,7 @@ def test_analyze_json_is_the_only_output(tmp_path):
 def test_json_has_null_where_there_is_no_number(tmp_path):
     curved = ["plain", "-o", "depth=3", "-o", "activation=relu"]
     result = run("analyze", *curved, "--samples", 1, "--out", tmp_path, "--json")
-    assert json.loads(result.stdout)[0]["erf_size_error"] is None
+    assert json.loads(result.stdout)["layers"][0]["erf_size_error"] is None
 
 
 def test_analyze_takes_images_with_the_options_arithmetic(tmp_path, images, monkeypatch):
@@ -124,7 +129,7 @@ def test_analyze_with_the_familys_own_preprocessing(tmp_path, images):
         "--json",
     )
     assert result.exit_code == 0, result.output
-    row = json.loads(result.stdout)[0]
+    (row,) = json.loads(result.stdout)["layers"]
     assert row["samples"] == 4
     expected = keras_erf.probe(
         keras_erf.zoo.load("cifar_resnet14"),
@@ -194,7 +199,7 @@ MISTAKES = {
     "input of trf": (["trf", "plain", "--input", "nowhere"], "`--input`"),
     "layers, the last": (["analyze", "plain", "-l", "conv1", "-l", "convv"], "`--layer`"),
     "unit of the last layer": (["analyze", "plain", "--unit", "99,0"], "`--unit`"),
-    "weights": (["trf", "plain", "--weights", "trained"], "Use --weights none"),
+    "weights": (["trf", "plain", "--weights", "trained"], "`--weights` of 'plain' must be 'none'"),
     "zoo option": (["trf", "plain", "-o", "dept=3"], "dept"),
     "no option": (["trf", "plain", "-o", "depth"], "NAME=VALUE"),
     "no images": (["analyze", "plain", "--images", "no-folder"], "`--images`"),
@@ -257,13 +262,16 @@ def test_mistakes_are_found_before_the_work(monkeypatch, tmp_path, before, fails
     assert run("analyze", "plain", *fails, "--out", tmp_path / "out").exit_code == 2
 
 
+DEFINED = "plain-depth_3-input_shape_12_14_-conv3"
 NAMES = {
-    "plain": ([], ["plain-conv3"]),
-    "unit": (["--unit", "3,4"], ["plain-conv3-unit3_4"]),
-    "size": (["--size", "20x30"], ["plain-conv3-20x30"]),
-    "definition": (["--definition", "openerf"], ["plain-conv3-openerf"]),
-    "default": (["--definition", "luo2016"], ["plain-conv3"]),
-    "twice": (["-l", "conv2", "-l", "conv2"], ["plain-conv2", "plain-conv2-2"]),
+    "plain": ([], [DEFINED]),
+    "unit": (["--unit", "3,4"], [f"{DEFINED}-unit3_4"]),
+    "size": (["--size", "20x30"], [f"{DEFINED}-20x30"]),
+    "definition": (["--definition", "openerf"], [f"{DEFINED}-openerf"]),
+    "default": (["--definition", "luo2016"], [DEFINED]),
+    "noise": (["--noise", "zeros"], [f"{DEFINED}-zeros"]),
+    "weights": (["--weights", "none"], ["plain-depth_3-input_shape_12_14_-none-conv3"]),
+    "twice": (["-l", "conv3", "-l", "conv3"], [DEFINED, f"{DEFINED}-2"]),
 }
 
 
@@ -275,6 +283,16 @@ def test_files_are_named_after_what_was_asked(case, tmp_path):
     assert result.exit_code == 0, result.output
     expected = {f"{stem}{suffix}" for stem in stems for suffix in (".npz", ".png")}
     assert {one.name for one in (tmp_path / "out").iterdir()} == expected
+
+
+def test_results_of_other_images_and_weights_stand_side_by_side(tmp_path, images):
+    for weights in ("initial", "trained"):
+        asked = ["-l", "stem_conv", "--weights", weights, "--samples", 1, "--images", images]
+        assert run("analyze", "cifar_resnet14", *asked, "--out", tmp_path / "out").exit_code == 0
+    assert {one.name for one in (tmp_path / "out").glob("*.npz")} == {
+        "cifar_resnet14-initial-stem_conv-images.npz",
+        "cifar_resnet14-trained-stem_conv-images.npz",
+    }
 
 
 def test_layers_whose_names_clash_as_files_do_not_overwrite(tmp_path):
@@ -600,3 +618,33 @@ def test_signs_that_a_terminal_lacks_lose_nothing(tmp_path):
     assert run.returncode == 0, run.stderr
     assert b"?" in run.stdout
     assert list(tmp_path.glob("*.npz"))
+
+
+def test_what_cannot_be_measured_costs_the_others_nothing(tmp_path):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((16, 16, 1))
+    y = keras.layers.Conv2D(3, 3, name="logits")(x)
+    y = keras.layers.Softmax(name="shares")(y)
+    keras.Model(x, keras.layers.Conv2D(2, 3, name="end")(y)).save(tmp_path / "m.keras")
+    call = ["analyze", tmp_path / "m.keras", "--samples", 2, "--out", tmp_path]
+    layers = ["-l", "logits", "-l", "shares", "-l", "end"]
+    told = json.loads(run(*call, *layers, "--json").stdout)
+    assert [row["layer"] for row in told["layers"]] == ["logits", "end"]
+    ((skipped),) = told["skipped"]
+    assert skipped["layer"] == "shares"
+    assert "sum to a constant" in skipped["reason"]
+    shown = run(*call, *layers).stdout
+    assert "1 layer was left out: shares: The gradient of" in shown
+    alone = run(*call, "-l", "shares")
+    assert alone.exit_code == 2
+    assert "Choose the layer before it, 'logits'" in alone.stderr
+
+
+def test_images_that_are_not_there_are_not_taken_for_noise(tmp_path, images):
+    for more, says in (
+        (["--images", "normal"], "`--images` must be an existing folder of images; noise is"),
+        (["--images", images, "--noise", "zeros"], "`--noise` must be left out beside --images"),
+    ):
+        result = run("analyze", "plain", "-o", "channels=3", *more, "--out", tmp_path / "out")
+        assert result.exit_code == 2
+        assert says in result.stderr

@@ -180,7 +180,7 @@ def test_layers_left_out_are_named(tmp_path):
     keras.Model(x, [y, dead]).save(tmp_path / "m.keras")
     result = run("profile", tmp_path / "m.keras", "--samples", 2, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert "1 layer was left out, dead first: " in result.output
+    assert "1 layer was left out: dead: " in result.output
 
 
 # -- what stopped it --
@@ -210,7 +210,7 @@ def test_it_is_told_what_stopped_a_measurement(case, tmp_path):
     assert (says is None) == ("Its size is" not in words)
     assert says is None or says in words
     told = json.loads(run("analyze", *wide, *options, "--out", tmp_path, "--json").stdout)
-    assert told[0]["stopped_by"] == stopped_by
+    assert told["layers"][0]["stopped_by"] == stopped_by
     both = run("profile", *wide, "-l", "conv5", *options, "--out", tmp_path / "out")
     assert both.exit_code == 0, both.output
     assert ("did not reach the tolerance" in both.output) == (case == "not reached")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import sys
 import urllib.error
@@ -165,6 +166,16 @@ def test_weights_that_nobody_needs_are_not_downloaded(monkeypatch):
     assert load_model("MobileNet", need_weights=False).name == "MobileNet"
 
 
+def test_untrained_networks_are_drawn_alike_and_draw_on_nothing_of_the_users():
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+    first, second = (load_model("MobileNet", weights="none").model.get_weights() for _ in range(2))
+    assert random.random() == expected
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_zoo_comes_trained_where_weights_ship():
     trained = load_model("cifar_resnet14").model.get_weights()
     initial = load_model("cifar_resnet14", weights="initial").model.get_weights()
@@ -202,7 +213,8 @@ def test_zoo_options_reach_the_builder():
         ("Resnet50", {}, "Nearest: ResNet50"),
         ("plane", {}, "Nearest: plain"),
         ("MobileNet", {"options": {"depth": 3}}, "`options` is not for"),
-        ("plain", {"weights": "trained"}, "shipped weights"),
+        ("plain", {"weights": "trained"}, "`weights` of 'plain' must be 'none'"),
+        ("cifar_resnet14", {"weights": "best"}, "must be 'none' or 'initial' or 'trained'"),
         ("plain", {"options": {"dept": 3}}, "dept"),
     ],
 )

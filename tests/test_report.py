@@ -329,6 +329,31 @@ def test_the_command_compares(tmp_path):
     ]
 
 
+def test_a_title_tells_which_model_is_which(tmp_path):
+    out = tmp_path / "page.html"
+    asked = ["--weights", "initial", "--compare", "cifar_resnet14", "-l", "stem_conv"]
+    result = run("report", "cifar_resnet14", *asked, "--samples", 1, "--out", out, "--json")
+    assert Page(out).texts["title"] == ["A: cifar_resnet14 (initial) and B: cifar_resnet14"]
+    told = json.loads(result.stdout)
+    assert (told["skipped"], told["compare"]["skipped"]) == ([], [])
+    assert [one["layer"] for one in told["compare"]["layers"]] == ["stem_conv"]
+
+
+def test_a_mistake_about_the_second_model_costs_no_measurement(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "keras_erf.measuring.profiling.profile", lambda *a, **k: pytest.fail("late")
+    )
+    for options, says in (
+        (["-l", "stem_conv"], "`--layer` must be a layer"),
+        (["--compare-weights", "best"], "`--compare-weights` of 'plain' must be 'none'"),
+    ):
+        call = ["cifar_resnet14", "--compare", "plain", *options, "--out", tmp_path / "a.html"]
+        result = run("report", *call)
+        assert result.exit_code == 2
+        assert says in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
 def test_options_of_the_first_model_are_not_given_to_another(tmp_path):
     x = keras.Input((16, 16, 3))
     keras.Model(x, layers.Conv2D(1, 3, name="only")(x)).save(tmp_path / "m.keras")

@@ -26,12 +26,14 @@ from typer.testing import CliRunner
 import keras_erf as erf
 from keras_erf import cli, zoo
 from keras_erf.errors import InvalidInputError
+from keras_erf.measuring.accumulating import Accumulator
 from keras_erf.studies import (
     ModelEntry,
     Study,
     StudyStore,
     devices,
     engines,
+    measuring,
     read_study,
     run_study,
     running,
@@ -83,6 +85,114 @@ def test_a_task_is_known_by_what_its_result_depends_on(tmp_path):
     assert Study({"m": ModelEntry(str(tmp_path / "two.keras"))}).tasks()[0].key != one
 
 
+@pytest.mark.parametrize(
+    ("entry", "options", "key"),
+    [
+        (SMALL, {"samples": 4}, "d745f54a6daf8bcd5e9513839d139756"),
+        (
+            ModelEntry("cifar_resnet14", weights="initial", layers=("a",)),
+            {"units": ((1, 2),), "seeds": (3,), "tolerance": 0.02, "definitions": ("replknet",)},
+            "11047814ad519a84121c3bf2986ff414",
+        ),
+        (ModelEntry("net.keras"), {}, "47b550c32a75f27a22099183cce4077d"),
+    ],
+)
+def test_keys_are_those_of_version_0_1_0(entry, options, key, tmp_path, monkeypatch):
+    # Printed by that version, of names and a model's file: stores of it go on.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.keras").write_text("model")
+    (task,) = Study({"m": entry}, **options).tasks()
+    assert task.key == key
+
+
+def study_with_files(folder):
+    """A study of a network with a file of weights, over a folder of images."""
+    (folder / "photos" / "cats").mkdir(parents=True)
+    (folder / "photos" / "cats" / "a.png").write_bytes(b"picture")
+    (folder / "w.weights.h5").write_bytes(b"weights")
+    (folder / "study.toml").write_text(
+        "inputs = 'photos'\n[models.a]\nsource = 'MobileNet'\nweights = 'w.weights.h5'\n"
+    )
+    return folder / "study.toml"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "same"),
+    [
+        ("w.weights.h5", b"WEIGHTS", False),
+        ("photos/cats/a.png", b"another", True),  # Of the same size: told by names and sizes.
+        ("photos/cats/a.png", b"larger picture", False),
+        ("photos/b.JPG", b"picture", False),
+        ("photos/notes.txt", b"no picture", True),
+    ],
+)
+def test_weights_and_images_are_what_they_hold(name, content, same, tmp_path):
+    study = study_with_files(tmp_path)
+    (before,) = read_study(study).tasks()
+    (tmp_path / name).write_bytes(content)
+    (after,) = read_study(study).tasks()
+    assert (after.key == before.key) is same
+
+
+def test_a_study_has_its_keys_anywhere(tmp_path, monkeypatch):
+    study = study_with_files(tmp_path / "one")
+    other = study_with_files(tmp_path / "two")
+    monkeypatch.chdir(tmp_path / "one")
+    tasks = [read_study(one).tasks()[0] for one in (study, other, "study.toml")]
+    assert len({task.key for task in tasks}) == 1
+    assert {task.model.weights for task in tasks} == {
+        str(tmp_path / name / "w.weights.h5") for name in ("one", "two")
+    }
+
+
+def test_names_come_before_files(tmp_path, monkeypatch):
+    study = tmp_path / "study.toml"
+    text = "inputs = 'normal'\n[models.a]\nsource = 'cifar_resnet14'\nweights = 'trained'\n"
+    study.write_text(text)
+    (task,) = read_study(study).tasks()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trained").write_text("no weights")
+    (tmp_path / "normal").mkdir()
+    assert read_study(study).tasks() == [task]
+    assert measure(STUDY.tasks()[0]).reason is None
+    # That folder is meant by its path.
+    study.write_text(text.replace("'normal'", "'./normal'"))
+    for path in (study, "study.toml"):
+        (other,) = read_study(path).tasks()
+        assert Path(other.inputs) == tmp_path / "normal"
+        assert "`inputs` must be a folder that holds images" in str(measure(other).reason)
+
+
+def test_numbers_of_numpy_are_plain_ones(tmp_path):
+    numbers = np.arange(8)
+    models = {"m": ModelEntry("plain", options={"depth": numbers[2], "sizes": numbers[:2]})}
+    study = Study(models, units=((numbers[1], 2),), seeds=tuple(numbers[:2]), samples=numbers[4])
+    plain = {"m": ModelEntry("plain", options={"depth": 2, "sizes": [0, 1]})}
+    wanted = Study(plain, units=((1, 2),), seeds=(0, 1), samples=4)
+    assert [task.key for task in study.tasks()] == [task.key for task in wanted.tasks()]
+    assert ModelEntry("plain", input_shape=(numbers[7],)) == ModelEntry("plain", input_shape=(7,))
+    folder = Study(plain, inputs=tmp_path)
+    assert folder.tasks() == Study(plain, inputs=str(tmp_path)).tasks()
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: Study({"m": "plain"}), "`models` must name at least one model, each a"),
+        (lambda: Study([SMALL]), "`models` must name at least one model, each a"),
+        (lambda: Study({"m": SMALL}, units=(np.array([1, 2]),)), "`units` must be 'center' or"),
+        (lambda: Study({"m": SMALL}, units=((),)), "`units` must be 'center' or"),
+        (lambda: Study({"m": SMALL}, units=((True, 1),)), "`units` must be 'center' or"),
+        (lambda: Study({"m": SMALL}, inputs=np.zeros(3)), "`inputs` must be one of normal"),
+        (lambda: ModelEntry("plain", options={"depth": {2}}), "`options` of a model must be"),
+    ],
+)
+def test_values_that_cannot_be_sent_are_told(made, message):
+    with pytest.raises(InvalidInputError, match=message) as told:
+        made()
+    assert "\n" not in str(told.value)
+
+
 def test_a_study_of_a_file(tmp_path):
     zoo.build("plain", depth=1).save(tmp_path / "mine.keras")
     (tmp_path / "study.toml").write_text(
@@ -119,6 +229,10 @@ def test_a_study_of_a_file(tmp_path):
         ("[models.a]\nsource = 'plain'\nlayers = 'x'", "`layers` of a model must be names"),
         ("[models.a]\nsource = 'plain'\nlayers = [3]", "`layers` of a model must be names"),
         ("[models.a]\nsource = 'plain'\noptions = 3", "`options` of a model must be a table"),
+        (
+            "[models.a]\nsource = 'plain'\noptions = {depth = 2024-01-01}",
+            "`options` of a model must be a table of texts, numbers",
+        ),
         ("[models.a]\nsource = 'plain'\nweights = 3", "`weights` of a model must be a text"),
         ("[models.a]\nsource = 'plain'\nunsafe = 3", "`unsafe` of a model must be true"),
         ("[models.a]\nsource = 'plain'\ninput_shape = [0]", "`input_shape` of a model must be"),
@@ -134,6 +248,7 @@ def test_a_study_of_a_file(tmp_path):
         ("definitions = ['luo']\n[models.a]\nsource = 'plain'", "`definition` must be"),
         ("units = ['top']\n[models.a]\nsource = 'plain'", "`units` must be 'center' or indices"),
         ("inputs = 'photos'\n[models.a]\nsource = 'plain'", "`inputs` must be one of normal"),
+        ("inputs = 5\n[models.a]\nsource = 'plain'", "`inputs` must be one of normal"),
     ],
 )
 def test_mistakes_in_a_file_are_told(text, message, tmp_path):
@@ -181,11 +296,17 @@ def test_a_result_that_was_harmed_is_found_and_measured_again(harm, tmp_path, co
     assert store.states() == {}
 
 
-def test_what_is_no_result_is_not_kept(tmp_path):
+def test_what_is_no_result_is_not_kept(tmp_path, content):
     store, (task, _) = StudyStore(tmp_path), STUDY.tasks()
     with pytest.raises(InvalidInputError, match=r"`path` must be an \.npz file"):
         store.put(task, b"rubbish")
     assert store.states() == {}
+    # Nor does it take the place of a result.
+    store.put(task, content)
+    with pytest.raises(InvalidInputError, match=r"`path` must be an \.npz file"):
+        store.put(task, b"rubbish")
+    assert store.file(task.key).read_bytes() == content
+    assert store.check() == []
 
 
 def test_folders_that_do_not_fit(tmp_path):
@@ -266,6 +387,21 @@ def test_a_model_that_changed_since_is_not_measured(tmp_path):
     outcome = measure(task)
     assert outcome.content is None
     assert "`source` must be the file that the study was planned with" in str(outcome.reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("w.weights.h5", "`weights` must be the file that the study was planned with"),
+        ("photos/b.png", "`inputs` must be the folder that the study was planned with"),
+    ],
+)
+def test_weights_and_images_that_changed_since_are_not_measured(name, told, tmp_path):
+    (task,) = read_study(study_with_files(tmp_path)).tasks()
+    (tmp_path / name).write_bytes(b"something else")
+    outcome = measure(task)
+    assert outcome.content is None
+    assert told in str(outcome.reason)
 
 
 def test_an_image_that_cannot_be_read_fails_alone(tmp_path):
@@ -378,6 +514,48 @@ def test_what_another_process_works_on_is_waited_for(tmp_path, counted, content,
     assert len(slept) == 1
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_what_another_process_settles_meanwhile_is_settled(again, tmp_path, counted, monkeypatch):
+    study = Study({"small": SMALL}, seeds=(0, 1))
+    first, second = study.tasks()
+    look, other = StudyStore.states, StudyStore(tmp_path)
+    other.fail(second, "broken")
+
+    def states(self, keys=None):
+        found = look(self, keys)
+        if keys is None:
+            # After the look at what is missing, before any of it is claimed.
+            other.fail(first, "broken")
+        return found
+
+    monkeypatch.setattr(StudyStore, "states", states)
+    store = run_study(study, tmp_path, retry_failed=again)
+    assert counted == ([0, 1] if again else [])
+    assert store.counts() == ({"done": 2} if again else {"failed": 2})
+
+
+CLAIMING = """
+import contextlib, resource, sys
+from keras_erf.studies import ModelEntry, Study, StudyStore, running
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+store = StudyStore(sys.argv[1])
+tasks = Study({"m": ModelEntry("plain")}, seeds=range(600)).tasks()
+for workers in (1, 100):
+    with contextlib.ExitStack() as claims:
+        claimed = running._claim(store, tasks, running._window(workers), claims)
+        print(len(claimed), len(store.states()))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are Unix's")
+def test_claims_leave_files_to_open(tmp_path):
+    """As on macOS, where a process may have 256 files open."""
+    call = [sys.executable, "-c", CLAIMING, tmp_path]
+    ran = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert ran.stdout.split("\n")[:2] == ["8 0", "128 0"], ran.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -390,22 +568,76 @@ def test_mistakes_are_told(options, text, tmp_path):
         run_study(STUDY, tmp_path, **options)
 
 
-def test_memory_that_runs_out_is_tried_again_with_less(monkeypatch, content):
-    tried = []
+@pytest.mark.parametrize(
+    "error", [tf.errors.ResourceExhaustedError(None, None, "OOM"), MemoryError("no room")]
+)
+@pytest.mark.parametrize("room", [2, 0])
+def test_memory_that_runs_out_is_tried_again_with_less(room, error, monkeypatch, tmp_path):
+    """A step of a probe finds no room for more than so many samples."""
+    begin, sizes = Accumulator.__init__, []
 
-    def hungry(task, batch_size):
-        tried.append(batch_size)
-        if batch_size is None or task.seed == 1:
-            raise MemoryError("no room")
-        return content
+    def hungry(self, *arguments, **options):
+        begin(self, *arguments, **options)
+        add = self.add
 
-    monkeypatch.setattr("keras_erf.studies.measuring._measured", hungry)
-    first, second = STUDY.tasks()
-    assert measure(first).content == content
-    assert tried == [None, 2]
-    reason = measure(second).reason
-    assert reason is not None
-    assert reason.startswith("out of memory, with 2 samples at a time too: MemoryError")
+        def limited(batch, *others):
+            sizes.append(len(next(iter(batch.values()))))
+            if sizes[-1] > room:
+                raise error
+            return add(batch, *others)
+
+        self.add = limited
+
+    curved = replace(SMALL, options={"depth": 2, "activation": "relu"})
+    (task,) = Study({"curved": curved}, samples=4).tasks()
+    with monkeypatch.context() as patched:
+        patched.setattr(Accumulator, "__init__", hungry)
+        outcome = measure(task)
+    if room:
+        assert sizes == [4, 2, 2]
+        (tmp_path / "result.npz").write_bytes(outcome.content)
+        net = zoo.build("plain", depth=2, activation="relu")
+        wanted = erf.probe(net, samples=4, input_shape=(9, 9))
+        np.testing.assert_allclose(erf.load(tmp_path / "result.npz").map, wanted.map, rtol=1e-6)
+    else:
+        assert sizes == [4, 2]
+        assert str(outcome.reason).startswith("out of memory, with 2 samples at a time too: ")
+
+
+def test_a_task_is_marked_before_tensorflow_starts(monkeypatch, tmp_path):
+    """Where a worker dies with TensorFlow's first import, the mark tells of what it did."""
+    marked = []
+
+    def broken(cores):
+        marked.extend(one.name for one in tmp_path.iterdir())
+        raise ImportError("not for this processor")
+
+    monkeypatch.setattr(measuring, "take_share", broken)
+    (task, _) = STUDY.tasks()
+    outcome = measure(task, 1, str(tmp_path))
+    assert marked == [task.key]
+    assert outcome.reason == "ImportError: not for this processor"
+    assert not [*tmp_path.iterdir()]
+
+
+def test_workers_that_die_before_they_begin_are_given_up(monkeypatch, tmp_path):
+    class TerminatedWorkerError(Exception):
+        """As joblib's."""
+
+    rounds = []
+
+    def dead(tasks, *others):
+        if tasks:
+            rounds.append(len(tasks))
+            assert len(rounds) < 50
+            raise TerminatedWorkerError
+        yield from ()
+
+    monkeypatch.setattr(running, "parallel", dead)
+    store = run_study(Study({"small": SMALL}, seeds=(0, 1, 2)), tmp_path, workers=2)
+    assert store.counts() == {"failed": 3}
+    # Twice together, then each alone, until each has had its five.
+    assert rounds == [3, 3, *[1] * 9]
 
 
 FULL = """
@@ -583,16 +815,11 @@ from keras_erf.studies import engines, measuring, read_study, run_study
 
 def deadly(task, *share):
     if task.seed == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+        measuring.take_share = lambda cores: os.kill(os.getpid(), signal.SIGKILL)
     return measuring.measure(task, *share)
 
-def start(task, cores, folder):
-    from pathlib import Path
-    (Path(folder) / task.key).touch()
-    return deadly(task, cores, folder)
-
 if __name__ == "__main__":
-    engines.measure = start
+    engines.measure = deadly
     run_study(read_study(sys.argv[1]), sys.argv[2], workers=2)
 """
 
@@ -662,7 +889,39 @@ def test_mistakes_of_the_commands_are_told_in_one_line(arguments, text, tmp_path
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("inputs = 'photos'", "Error: `inputs` must be one of normal, uniform, zeros, or a folder"),
+        ("seeds = [-1]", "Error: `seed` must be a whole number of at least 0. Received: seed=-1"),
+        ("models.a.weights = 3", "Error: models.a: `weights` of a model must be a text"),
+        ("seed = [0]", "Error: `seed` is no key of the study"),
+        ("seeds = [", "Error: `FILE` must be a study in TOML"),
+    ],
+)
+def test_keys_of_a_study_are_not_told_as_options(text, told, tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text(f"models.a.source = 'plain'\n{text}\n")
+    result = invoke("run", study, "--out", tmp_path / "out")
+    assert result.stderr.startswith(told)
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_commands_tell_which_file_cannot_be_written(tmp_path, counted):
+    study = small_study(tmp_path, 1)
+    assert invoke("run", study, "--out", tmp_path / "out").exit_code == 0
+    # A file stands where the table's folder should.
+    told = invoke("export", study / "t.csv", "--out", tmp_path / "out").stderr
+    assert told.startswith("Error: `FILE` must lie in a folder that can be written: ")
+    told = invoke("run", study, "--out", study).stderr
+    assert told.startswith("Error: `--out` must be a folder")
+
+
 # --- Machines of several accelerators ------------------------------------------------------------
+
+
+# Of the files that tell who has which accelerator.
+USER = "" if sys.platform == "win32" else f"{os.getuid()}-"
 
 
 @pytest.fixture
@@ -682,22 +941,68 @@ def machine(monkeypatch, tmp_path):
 
 
 def test_each_worker_takes_an_accelerator_of_its_own(machine, tmp_path):
-    with FileLock(tmp_path / "keras-erf-gpu-0.lock"):
+    with FileLock(tmp_path / f"keras-erf-{USER}gpu-0.lock"):
         devices.take_share(4)
         assert machine == [4, "b"]
         # It keeps what it has.
         devices.take_share(4)
         assert machine == [4, "b"]
         with pytest.raises(Timeout):
-            FileLock(tmp_path / "keras-erf-gpu-1.lock", timeout=0).acquire()
+            FileLock(tmp_path / f"keras-erf-{USER}gpu-1.lock", timeout=0).acquire()
 
 
 def test_more_workers_than_accelerators_share_them(machine, tmp_path):
     with contextlib.ExitStack() as taken:
         for place in range(3):
-            taken.enter_context(FileLock(tmp_path / f"keras-erf-gpu-{place}.lock"))
+            taken.enter_context(FileLock(tmp_path / f"keras-erf-{USER}gpu-{place}.lock"))
         devices.take_share(1)
     assert machine == [1, "abc"[os.getpid() % 3]]
+
+
+def test_files_that_cannot_be_opened_are_left_alone(machine, tmp_path):
+    # A folder cannot be locked, by root neither.
+    (tmp_path / f"keras-erf-{USER}gpu-0.lock").mkdir()
+    devices.take_share(1)
+    assert machine == [1, "b"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there users have folders of their own")
+def test_users_do_not_share_files(machine, tmp_path, monkeypatch):
+    for user in (7, 8):
+        monkeypatch.setattr(os, "getuid", lambda user=user: user)
+        assert devices._free(3) == 0
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+@pytest.fixture
+def shares(monkeypatch):
+    """Cores that tasks would be handed out with, which none is."""
+    given: list[int] = []
+
+    def pool(calls):
+        given.extend(arguments[1] for _, arguments, _ in calls)
+        return iter(())
+
+    monkeypatch.setattr("joblib.Parallel", lambda **options: pool)
+    return given
+
+
+@pytest.mark.parametrize(("workers", "share"), [(1, 8), (3, 2), (9, 1)])
+def test_workers_share_the_cores(workers, share, shares, monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
+    list(engines.parallel(STUDY.tasks(), "local", workers, ""))
+    assert shares == [share, share]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux ties processes to cores")
+def test_cores_that_others_have_are_not_shared(shares):
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        list(engines.parallel(STUDY.tasks(), "local", 1, ""))
+    finally:
+        os.sched_setaffinity(0, before)
+    assert shares == [1, 1]
 
 
 def test_a_process_by_itself_has_all_of_the_machine(machine):

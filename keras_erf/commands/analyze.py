@@ -7,7 +7,7 @@ before it measures one.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from keras_erf.commands.arguments import check_writable, read_grid
 from keras_erf.commands.console import print_json, progress_bar
@@ -18,13 +18,24 @@ from keras_erf.commands.options import (
     GridOption,
     JsonOption,
     ModelArgument,
+    Noise,
     layer_option,
     out_option,
 )
-from keras_erf.commands.request import Request, layer_rows, profile_of, takes_request
+from keras_erf.commands.request import (
+    Request,
+    layer_rows,
+    profile_of,
+    skipped_rows,
+    takes_request,
+)
 from keras_erf.commands.saving import free_stem, save_profile, save_result
 from keras_erf.commands.tables import print_profile, print_results
+from keras_erf.errors import GradientError
 from keras_erf.wording import by
+
+if TYPE_CHECKING:
+    from keras_erf.results.effective import EffectiveReceptiveField
 
 __all__ = ["analyze", "profile"]
 
@@ -63,25 +74,26 @@ def analyze(
         targets = [locate(loaded.model, one, **where) for one in chosen]
         inputs = asked.inputs(targets[0].graph, targets[0].input, loaded)
         results = []
+        failed: dict[str, GradientError] = {}
         taken: set[str] = set()
         for one, target in zip(chosen, targets, strict=True):
-            with progress_bar(f"Probing {target.receptive_field.layer}", "samples") as progress:
-                result = probe(loaded.model, one, inputs=inputs, progress=progress, **where, **how)
-            parts = [loaded.name, result.layer]
-            if asked.unit != "center":
-                parts.append("unit" + "_".join(map(str, result.unit)))
-            if asked.size is not None:
-                parts.append(by(result.receptive_field.input_size, "x"))
-            if asked.input is not None:
-                parts.append(asked.input)
-            if asked.definition != DEFAULT_DEFINITION:
-                parts.append(asked.definition.value)
-            results.append((result, *save_result(result, out, free_stem(parts, taken))))
+            name = target.receptive_field.layer
+            try:
+                with progress_bar(f"Probing {name}", "samples") as bar:
+                    result = probe(loaded.model, one, inputs=inputs, progress=bar, **where, **how)
+            except GradientError as error:
+                # The others are not to suffer for it.
+                failed[name] = error
+                continue
+            stem = free_stem(_parts(loaded.name, result, asked), taken)
+            results.append((result, *save_result(result, out, stem)))
+        if not results:
+            raise next(iter(failed.values()))
+        skipped = [(name, str(error)) for name, error in failed.items()]
 
         if as_json:
             rows = [
                 {
-                    "model": loaded.name,
                     **result.summary(),
                     "stopped_by": result.stopped_by,
                     "picture": str(picture),
@@ -89,9 +101,32 @@ def analyze(
                 }
                 for result, picture, file in results
             ]
-            print_json(rows)
+            print_json({"model": loaded.name, "layers": rows, "skipped": skipped_rows(skipped)})
         else:
-            print_results(loaded.name, results, guessed=layer is None, tolerance=asked.tolerance)
+            print_results(
+                loaded.name, results, skipped, guessed=layer is None, tolerance=asked.tolerance
+            )
+
+
+def _parts(model: str, result: EffectiveReceptiveField, asked: Request) -> list[str]:
+    """What a result's files are named after: all that was asked for beside how exactly."""
+    parts = [model, *(asked.option or ())]
+    if asked.weights is not None:
+        parts.append(Path(asked.weights).stem)
+    parts.append(result.layer)
+    if asked.unit != "center":
+        parts.append("unit" + "_".join(map(str, result.unit)))
+    if asked.size is not None:
+        parts.append(by(result.receptive_field.input_size, "x"))
+    if asked.input is not None:
+        parts.append(asked.input)
+    if asked.definition != DEFAULT_DEFINITION:
+        parts.append(asked.definition.value)
+    if asked.images is not None:
+        parts.append(asked.images.resolve().name)
+    if asked.noise != Noise.normal:
+        parts.append(asked.noise.value)
+    return parts
 
 
 @takes_request
@@ -129,7 +164,7 @@ def profile(
                 {
                     "model": loaded.name,
                     "layers": layer_rows(found),
-                    "skipped": [{"layer": name, "reason": text} for name, text in found.skipped],
+                    "skipped": skipped_rows(found.skipped),
                     "picture": str(picture),
                     "table": str(table),
                     "results": str(folder),

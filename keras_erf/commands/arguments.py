@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,11 +61,11 @@ REMEDIES = {
 }
 
 
-def in_options(message: str) -> str:
+def in_options(message: str, options: Mapping[str, str] = OPTIONS) -> str:
     """A message of the library in the words of the command line."""
     for python, remedy in REMEDIES.items():
         message = message.replace(python, remedy)
-    for name, option in OPTIONS.items():
+    for name, option in options.items():
         message = message.replace(f"`{name}`", f"`{option}`")
         message = message.replace(f"Received: {name}=", f"Received: {option} ")
     return message
@@ -204,11 +204,21 @@ def read_inputs(
     """
     if images is None:
         return noise
+    if len(graph.inputs) == 1 and noise != "normal":
+        raise InvalidInputError(
+            "`--noise` must be left out beside --images, where no other input takes it. "
+            f"Received: {noise!r}"
+        )
     from keras_erf.samples.images import ImageFolder
 
     if isinstance(preprocess, Preprocess):
         channels = graph.tensors[looked_at].shape[graph.channel_axes[looked_at]]
         preprocess.check(int(channels or 0))
+    if not images.is_dir():
+        raise InvalidInputError(
+            "`--images` must be an existing folder of images; noise is named by --noise. "
+            f"Received: {str(images)!r}"
+        )
     folder = ImageFolder(images, preprocess)
     if len(graph.inputs) == 1:
         return folder

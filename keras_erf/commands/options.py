@@ -44,10 +44,12 @@ __all__ = [
     "WeightsOption",
     "in_panel",
     "layer_option",
+    "named_input_option",
     "out_option",
     "output_option",
     "sampling_option",
     "unit_option",
+    "weights_option",
 ]
 
 OUT = Path("keras-erf-output")
@@ -81,6 +83,21 @@ def layer_option(default: str) -> Any:
         help="Layer, or path in nested models; repeatable.",
         show_default=default,
     )
+
+
+def weights_option(default: str) -> Any:
+    """`--weights`; theoretical fields need none."""
+    return model_option(
+        "--weights",
+        metavar="NAME",
+        help="keras.applications: imagenet, none or a file; zoo: trained, initial or none.",
+        show_default=default,
+    )
+
+
+def named_input_option(help: str) -> Any:
+    """`--input`; where something is measured it also says what takes the images."""
+    return unit_option("--input", metavar="NAME", help=help, show_default="the first")
 
 
 def out_option(help: str, default: str | bool = True) -> Any:
@@ -123,11 +140,8 @@ SizeOption = Annotated[
 ]
 InputOption = Annotated[
     str | None,
-    unit_option(
-        "--input",
-        metavar="NAME",
-        help="Input, of several, that is looked at and takes the images; noise for others.",
-        show_default="the first",
+    named_input_option(
+        "Input, of several, that is looked at and takes the images; noise for others."
     ),
 ]
 GridOption = Annotated[
@@ -208,15 +222,7 @@ NoConeOption = Annotated[
 ]
 
 # The model.
-WeightsOption = Annotated[
-    str | None,
-    model_option(
-        "--weights",
-        metavar="NAME",
-        help="keras.applications: imagenet, none or a file; zoo: trained, initial or none.",
-        show_default="imagenet or trained",
-    ),
-]
+WeightsOption = Annotated[str | None, weights_option("imagenet or trained")]
 BuilderOption = Annotated[
     list[str] | None,
     model_option("--option", "-o", metavar="NAME=VALUE", help="Option of a zoo model; repeatable."),

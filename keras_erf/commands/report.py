@@ -17,8 +17,14 @@ from keras_erf.commands.options import (
     layer_option,
     output_option,
 )
-from keras_erf.commands.request import Request, layer_rows, profile_of, takes_request
-from keras_erf.errors import InvalidInputError
+from keras_erf.commands.request import (
+    Request,
+    layer_rows,
+    profile_of,
+    skipped_rows,
+    takes_request,
+)
+from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.files.writing import check_file
 
 __all__ = ["report"]
@@ -78,17 +84,38 @@ def report(
             # Options are of the model they were given for.
             option = asked.option if compare == model else None
             second = replace(asked, weights=compare_weights, option=option)
-            loaded.append(second.load(compare))
+            try:
+                loaded.append(second.load(compare))
+            except KerasERFError as error:
+                said = str(error).replace("`weights`", "`--compare-weights`")
+                raise type(error)(said.replace("weights=", "--compare-weights ")) from error
         from keras_erf import reporting
+        from keras_erf.graph import build_graph
 
+        # A layer that the second model lacks shall not cost the measurement of the first.
+        for one in loaded:
+            for name in layer or ():
+                build_graph(one.model).find(name)
         found = [profile_of(one, layer, asked, **how) for one in loaded]
+        if compare is not None and title is None:
+            names = ((model, asked.weights), (compare, compare_weights))
+            title = " and ".join(
+                f"{letter}: {Path(one).stem}" + (f" ({weights})" if weights else "")
+                for letter, (one, weights) in zip("AB", names, strict=True)
+            )
         reporting.report(
             found[0], out, compare=found[1] if compare is not None else None, title=title
         )
 
         if as_json:
-            print_json(
-                {"model": loaded[0].name, "layers": layer_rows(found[0]), "report": str(out)}
-            )
+            told = [
+                {
+                    "model": one.name,
+                    "layers": layer_rows(each),
+                    "skipped": skipped_rows(each.skipped),
+                }
+                for one, each in zip(loaded, found, strict=True)
+            ]
+            print_json({**told[0], "compare": told[1] if told[1:] else None, "report": str(out)})
         else:
             typer.echo(f"Report: {out}")

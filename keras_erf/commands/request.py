@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from keras_erf.graph import Graph
     from keras_erf.measuring.profiling import Profile
 
-__all__ = ["Request", "layer_rows", "profile_of", "takes_request"]
+__all__ = ["Request", "layer_rows", "profile_of", "skipped_rows", "takes_request"]
 
 
 @dataclass(frozen=True)
@@ -169,3 +169,8 @@ def layer_rows(found: Profile) -> list[dict[str, Any]]:
         {**one.summary(), "depth": depth, "stopped_by": one.stopped_by}
         for one, depth in zip(found.results, found.depths, strict=True)
     ]
+
+
+def skipped_rows(skipped: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    """Layers that were left out, and why, as JSON."""
+    return [{"layer": name, "reason": reason} for name, reason in skipped]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_erf.commands.arguments import check_writable
+from keras_erf.commands.arguments import check_writable, in_options
 from keras_erf.commands.console import print_json, print_study, progress_bar
 from keras_erf.commands.ending import OneLineGroup, one_line_errors
 from keras_erf.commands.options import OUT, JsonOption, out_option
-from keras_erf.errors import InvalidInputError
+from keras_erf.errors import InvalidInputError, KerasERFError
 
 if TYPE_CHECKING:
     from keras_erf.studies import StudyStore
@@ -21,6 +23,8 @@ __all__ = ["app"]
 
 FOLDER = OUT / "study"
 SUFFIXES = (".csv", ".parquet")
+# What these commands call arguments of the library; the others are keys of the study's file.
+OPTIONS = {"path": "--out", "workers": "--workers"}
 
 app = typer.Typer(
     cls=OneLineGroup,
@@ -71,14 +75,13 @@ def run(
 
     keras-erf study export results.csv --out results
     """
-    with one_line_errors("What was measured is kept; the same call goes on from there."):
+    says = "What was measured is kept; the same call goes on from there."
+    with one_line_errors(says), _own_options():
         check_writable(out)
         from keras_erf.studies import read_study, run_study
 
-        try:
+        with _about_file():
             study = read_study(file)
-        except InvalidInputError as error:
-            raise InvalidInputError(str(error).replace("`path`", "`FILE`")) from error
         with progress_bar("Measuring", "tasks") as progress:
             store = run_study(
                 study,
@@ -94,7 +97,7 @@ def run(
 @app.command()
 def status(out: FolderOption = FOLDER, as_json: JsonOption = False) -> None:
     """Tell how many tasks are done, and which failed and why."""
-    with one_line_errors():
+    with one_line_errors(), _own_options():
         _show(_there(out), as_json)
 
 
@@ -113,16 +116,37 @@ def export(
 
     keras-erf study export results.parquet --out results
     """
-    with one_line_errors():
+    with one_line_errors(), _own_options():
         if file.suffix.lower() not in SUFFIXES:
             raise InvalidInputError(
                 f"`FILE` must end in {' or '.join(SUFFIXES)}. Received: {str(file)!r}"
             )
-        rows = _there(out).export(file)
+        store = _there(out)
+        with _about_file():
+            rows = store.export(file)
         if as_json:
             print_json({"rows": rows, "file": str(file)})
         else:
             typer.echo(f"{rows} rows are in {file}")
+
+
+@contextmanager
+def _own_options() -> Iterator[None]:
+    """Errors inside name options that there are: keys of the study's file keep their names."""
+    try:
+        yield
+    except KerasERFError as error:
+        typer.echo(f"Error: {in_options(str(error), OPTIONS)}", err=True)
+        raise typer.Exit(2) from error
+
+
+@contextmanager
+def _about_file() -> Iterator[None]:
+    """Errors inside name the command's FILE."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise InvalidInputError(str(error).replace("`path`", "`FILE`")) from error
 
 
 def _there(out: Path) -> StudyStore:

@@ -108,15 +108,13 @@ def print_fields(
     console.print(title)
     if rows:
         _print_table(console, columns, rows)
-    if skipped:
-        name, reason = skipped[0]
-        have = "layer has" if len(skipped) == 1 else "layers have"
-        console.print(f"{len(skipped)} {have} no field here, {name} first: {reason}")
+    _print_skipped(console, skipped, "has no field here", "have no field here")
 
 
 def print_results(
     model: str,
     results: Sequence[tuple[EffectiveReceptiveField, Path, Path]],
+    skipped: Sequence[tuple[str, str]] = (),
     *,
     guessed: bool,
     tolerance: float | None = None,
@@ -126,6 +124,7 @@ def print_results(
     Args:
         model: Name of the model.
         results: Results with the paths of picture and `.npz`.
+        skipped: Layers that were left out, and why.
         guessed: Whether the layer was chosen by the program.
         tolerance: The share of the size at which to stop, if one was asked for.
     """
@@ -136,6 +135,7 @@ def print_results(
         if tolerance is not None:
             _print_stop(console, result, tolerance)
         console.print(f"Picture: {picture}\nResult:  {file}", soft_wrap=True)
+    _print_skipped(console, skipped)
 
 
 def print_profile(
@@ -162,10 +162,7 @@ def print_profile(
             f"{counted(len(short), 'layer')} did not reach the tolerance of {100 * tolerance:g} % "
             f"(first: {short[0].layer}); raise --samples."
         )
-    if profile.skipped:
-        name, reason = profile.skipped[0]
-        was = "layer was" if len(profile.skipped) == 1 else "layers were"
-        console.print(f"{len(profile.skipped)} {was} left out, {name} first: {reason}")
+    _print_skipped(console, profile.skipped)
     _print_left_out(console, results[-1:])
     console.print(
         f"Picture: {picture}\nTable:   {table}\nResults: {picture.parent}", soft_wrap=True
@@ -250,6 +247,19 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
     if outside and field.status != "whole":
         console.print("The field reaches over the input's edge; a larger --size shows all of it.")
     _print_left_out(console, [result])
+
+
+def _print_skipped(
+    console: Console,
+    skipped: Sequence[tuple[str, str]],
+    one: str = "was left out",
+    more: str = "were left out",
+) -> None:
+    """Layers that are not in the table, and the reason of the first."""
+    if skipped:
+        name, reason = skipped[0]
+        what = f"1 layer {one}" if len(skipped) == 1 else f"{len(skipped)} layers {more}, the first"
+        console.print(f"{what}: {name}: {reason}")
 
 
 def _print_left_out(console: Console, results: Sequence[EffectiveReceptiveField]) -> None:

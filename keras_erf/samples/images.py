@@ -16,7 +16,7 @@ import numpy as np
 from keras_erf.errors import InvalidInputError
 from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
 
-__all__ = ["ImageFolder", "check_pixels", "images"]
+__all__ = ["IMAGE_SUFFIXES", "ImageFolder", "check_pixels", "images"]
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 __all__ = ["take_share"]
 
@@ -35,12 +36,15 @@ def take_share(cores: int | None) -> None:
 
 
 def _free(number: int) -> int:
-    """An accelerator that no other worker of this machine has; of taken ones any."""
+    """An accelerator that no other worker of this user has; of taken ones any."""
+    # Another user's file could not be opened; on Windows each has a folder of their own.
+    user = "" if sys.platform == "win32" else f"{os.getuid()}-"
+    folder = Path(tempfile.gettempdir())
     for place in range(number):
-        lock = FileLock(Path(tempfile.gettempdir()) / f"keras-erf-gpu-{place}.lock", timeout=0)
+        lock = FileLock(folder / f"keras-erf-{user}gpu-{place}.lock", timeout=0)
         try:
             lock.acquire()
-        except Timeout:
+        except OSError:  # Taken, or no file can be made there.
             continue
         _held.append(lock)
         return place

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -94,7 +93,8 @@ def parallel(
 
     if not tasks:
         return
-    share = (max((os.cpu_count() or 1) // workers, 1), folder) if engine == "local" else ()
+    # Of the cores this process may use: the machine, or a container, may have more.
+    share = (max(joblib.cpu_count() // workers, 1), folder) if engine == "local" else ()
     # One process would be this one, which must outlive its workers.
     processes = max(workers, 2) if engine == "local" else workers
     backend = joblib.parallel_config(backend=ENGINES[engine], n_jobs=processes, **_wanted(engine))

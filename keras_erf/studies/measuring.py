@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_erf.errors import InvalidInputError, KerasERFError
+from keras_erf.samples.sources import NOISE
 from keras_erf.studies.devices import take_share
-from keras_erf.studies.plan import ModelEntry, Task, content_of
+from keras_erf.studies.plan import WEIGHTS, ModelEntry, Task, content_of, images_of
 
 __all__ = ["TaskOutcome", "measure"]
 
@@ -42,11 +43,12 @@ def measure(task: Task, cores: int | None = None, folder: str | None = None) -> 
         cores: As in `take_share`.
         folder: Where a file tells of the task while it is at work: one stays if the process dies.
     """
-    take_share(cores)
     mark = None if folder is None else Path(folder) / task.key
     try:
         if mark is not None:
             mark.touch()
+        # After the mark: TensorFlow may end the process as early as here.
+        take_share(cores)
         try:
             return TaskOutcome(task.key, _measured(task, None))
         except Exception as error:
@@ -69,8 +71,9 @@ def _measured(task: Task, batch_size: int | None) -> bytes:
     from keras_erf.measuring.probing import probe
     from keras_erf.samples.images import ImageFolder
 
-    model, preprocess = _model(_frozen(task.model), task.content)
-    noise = not Path(task.inputs).is_dir()
+    _check("inputs", "folder", task.inputs, images_of(task.inputs), task.inputs_content)
+    model, preprocess = _model(_frozen(task.model), task.content, task.weights_content)
+    noise = task.inputs in NOISE
     result = probe(
         model,
         task.layer,
@@ -96,18 +99,29 @@ def _frozen(model: ModelEntry) -> str:
 
 # Tasks of one model come one after the other: the last one is kept.
 @lru_cache(maxsize=1)
-def _model(entry: str, content: str) -> tuple[Any, Any]:
+def _model(entry: str, content: str, weights_content: str) -> tuple[Any, Any]:
     from keras_erf.loading import load_quietly
 
     source, weights, options, unsafe = json.loads(entry)
-    if content_of(source) != content:
-        raise InvalidInputError(
-            "`source` must be the file that the study was planned with, on each machine; run the "
-            f"study again. Received: {source!r}, which is another one or gone"
-        )
+    _check("source", "file", source, content_of(source), content)
+    _check("weights", "file", weights, content_of(weights, WEIGHTS), weights_content)
     loaded = load_quietly(source, weights, options, unsafe)
     return loaded.model, loaded.preprocess
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+def _check(name: str, what: str, path: str, found: str, planned: str) -> None:
+    """Raises unless this machine has what the study was planned with."""
+    if found != planned:
+        raise InvalidInputError(
+            f"`{name}` must be the {what} that the study was planned with, on each machine; run "
+            f"the study again. Received: {path!r}, which is another one or gone"
+        )
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    # A probe tells of it by an error of its own, whose cause it is.
+    return error is not None and (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"
+        or _out_of_memory(error.__cause__)
+    )

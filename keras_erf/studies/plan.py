@@ -13,14 +13,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from keras_erf.definitions import get_definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.settings import Settings
+from keras_erf.samples.images import IMAGE_SUFFIXES
 from keras_erf.samples.sources import NOISE
 
-__all__ = ["ModelEntry", "Study", "Task", "content_of", "read_study"]
+__all__ = ["WEIGHTS", "ModelEntry", "Study", "Task", "content_of", "images_of", "read_study"]
 
 Unit = tuple[int, ...] | Literal["center"]
+
+# Names of weights, which come before files; see `load_model`.
+WEIGHTS = ("imagenet", "initial", "none", "trained")
 
 
 @dataclass(frozen=True)
@@ -44,18 +50,22 @@ class ModelEntry:
     unsafe: bool = False
 
     def __post_init__(self) -> None:
-        shape = self.input_shape
+        shape, options = self.input_shape, _plain(self.options)
         wanted = {
             "source": ("a model's file or name", isinstance(self.source, str) and self.source),
             "weights": ("a text", self.weights is None or isinstance(self.weights, str)),
-            "options": ("a table of options", isinstance(self.options, Mapping)),
+            "options": (
+                "a table of texts, numbers, true or false, lists and tables",
+                isinstance(options, dict),
+            ),
             "layers": (
                 "names of layers",
                 isinstance(self.layers, tuple) and all(isinstance(one, str) for one in self.layers),
             ),
             "input_shape": (
                 "sizes such as [224, 224]",
-                shape is None or (isinstance(shape, tuple) and all(map(_is_size, shape))),
+                shape is None
+                or (isinstance(shape, tuple) and all(_is_whole(one, 1) for one in shape)),
             ),
             "unsafe": ("true or false", isinstance(self.unsafe, bool)),
         }
@@ -64,6 +74,9 @@ class ModelEntry:
                 raise InvalidInputError(
                     f"`{name}` of a model must be {what}. Received: {getattr(self, name)!r}"
                 )
+        object.__setattr__(self, "options", options)
+        if shape is not None:
+            object.__setattr__(self, "input_shape", tuple(map(int, shape)))
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,8 @@ class Task:
         inputs: A kind of noise, or a folder of images.
         samples: Number of samples; `None` is the default.
         tolerance: As in `probe`.
+        weights_content: Digest of the file of weights; empty for weights by name.
+        inputs_content: Digest of the folder of images; empty for noise.
     """
 
     name: str
@@ -93,19 +108,29 @@ class Task:
     inputs: str
     samples: int | None
     tolerance: float | None
+    weights_content: str = ""
+    inputs_content: str = ""
 
     @cached_property
     def key(self) -> str:
         """Digest of all that the result depends on: the name is not among it."""
-        about = {key: value for key, value in asdict(self).items() if key != "name"}
-        about["model"] = {key: about["model"][key] for key in self._decisive()}
-        text = json.dumps(about, sort_keys=True, default=list)
+        about = asdict(self)
+        model = about["model"]
+        # A task has its own layer.
+        del about["name"], model["layers"], model["unsafe"]
+        # A file is what it holds, wherever it lies.
+        if self.content:
+            del model["source"]
+        if self.weights_content:
+            del model["weights"]
+        if self.inputs_content:
+            del about["inputs"]
+        # Stores from before there were these digests have keys without them.
+        for name in ("weights_content", "inputs_content"):
+            if not about[name]:
+                del about[name]
+        text = json.dumps(about, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-    def _decisive(self) -> list[str]:
-        # A file is what it holds, wherever it lies; a task has its own layer.
-        gone = {"layers", "unsafe"} | ({"source"} if self.content else set())
-        return [one.name for one in fields(self.model) if one.name not in gone]
 
 
 @dataclass(frozen=True)
@@ -139,8 +164,13 @@ class Study:
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.models:
-            raise InvalidInputError("`models` must name at least one model. Received: none")
+        models = self.models
+        named = isinstance(models, Mapping) and models
+        if not (named and all(isinstance(one, ModelEntry) for one in models.values())):
+            raise InvalidInputError(
+                "`models` must name at least one model, each a `ModelEntry`. "
+                f"Received: models={models!r}"
+            )
         for name in ("units", "definitions", "seeds"):
             values = getattr(self, name)
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
@@ -156,24 +186,36 @@ class Study:
                 tolerance=self.tolerance,
             )
         for unit in self.units:
-            indices = isinstance(unit, (list, tuple)) and all(
-                isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in unit
-            )
-            if unit != "center" and not (indices and unit):
+            indices = isinstance(unit, (list, tuple)) and all(_is_whole(one, 0) for one in unit)
+            if not (unit if indices else isinstance(unit, str) and unit == "center"):
                 raise InvalidInputError(
                     f"`units` must be 'center' or indices such as [7, 7]. Received: {unit!r}"
                 )
-        if self.inputs not in NOISE and not Path(self.inputs).is_dir():
+        text = isinstance(self.inputs, (str, os.PathLike))
+        if not text or (self.inputs not in NOISE and not Path(self.inputs).is_dir()):
             raise InvalidInputError(
                 f"`inputs` must be one of {', '.join(NOISE)}, or a folder of images. "
                 f"Received: inputs={self.inputs!r}"
             )
+        # Plain values: those of NumPy would not go into a task's key.
+        plain = {
+            "units": tuple(
+                unit if isinstance(unit, str) else tuple(map(int, unit)) for unit in self.units
+            ),
+            "definitions": tuple(map(str, self.definitions)),
+            "seeds": tuple(map(int, self.seeds)),
+            "inputs": os.fspath(self.inputs),
+            "samples": None if self.samples is None else int(self.samples),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     def tasks(self) -> list[Task]:
         """All probes, those of one model together, each once."""
         found: dict[str, Task] = {}
+        images = images_of(self.inputs)
         for name, model in self.models.items():
-            content = content_of(model.source)
+            content, weights = content_of(model.source), content_of(model.weights, WEIGHTS)
             layers: tuple[str | None, ...] = model.layers or (None,)
             for layer, unit, definition, seed in itertools.product(
                 layers, self.units, self.definitions, self.seeds
@@ -183,12 +225,14 @@ class Study:
                     model,
                     content,
                     layer,
-                    unit if isinstance(unit, str) else tuple(unit),
+                    unit,
                     definition,
                     seed,
                     self.inputs,
                     self.samples,
                     self.tolerance,
+                    weights,
+                    images,
                 )
                 found.setdefault(task.key, task)
         return list(found.values())
@@ -211,7 +255,8 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     source = "mine.keras"
     ```
 
-    Paths are relative to the file.
+    Paths are relative to the file. Names of models come after files, those of noise and weights
+    before them.
 
     Examples:
         >>> from pathlib import Path
@@ -237,6 +282,8 @@ def read_study(path: str | os.PathLike[str]) -> Study:
             f"Received: {str(path)!r}"
         )
     _check_names(held, Study, "the study")
+    # Absolute: of `./normal`, a folder, nothing else would tell that it is no noise.
+    folder = file.parent.absolute()
     models = {}
     for name, table in tables.items():
         _check_names(table, ModelEntry, f"models.{name}")
@@ -244,19 +291,35 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         for key in ("layers", "input_shape"):
             if isinstance(given.get(key), list):
                 given[key] = tuple(given[key])
-        if isinstance(given["source"], str) and given["source"]:
-            given["source"] = _placed(given["source"], file.parent)
+        for key, known in (("source", ()), ("weights", WEIGHTS)):
+            if isinstance(given.get(key), str) and given[key] not in known:
+                given[key] = _placed(given[key], folder)
         try:
             models[name] = ModelEntry(**given)
         except InvalidInputError as error:
             raise InvalidInputError(f"models.{name}: {error}") from error
     if isinstance(held.get("inputs"), str) and held["inputs"] not in NOISE:
-        held["inputs"] = str(file.parent / held["inputs"])
+        held["inputs"] = str(folder / held["inputs"])
     return Study(models, **held)
 
 
-def _is_size(number: Any) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and number > 0
+def _is_whole(number: Any, least: int) -> bool:
+    whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+    return bool(whole and number >= least)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it, NumPy's as Python's own; `None` of what JSON does not know."""
+
+    def told(one: Any) -> Any:
+        if isinstance(one, (np.generic, np.ndarray)):
+            return one.tolist()
+        raise TypeError
+
+    try:
+        return json.loads(json.dumps(value, default=told))
+    except (TypeError, ValueError):
+        return None
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -284,12 +347,26 @@ def _placed(source: str, folder: Path) -> str:
     return str(folder / source) if (folder / source).is_file() else source
 
 
-def content_of(source: str) -> str:
-    """Digest of a model's file; empty if it is none."""
-    if not Path(source).is_file():
+def content_of(path: str | None, names: Sequence[str] = ()) -> str:
+    """Digest of a file; empty if it is none, or one of the names that come before files."""
+    if path is None or path in names or not Path(path).is_file():
         return ""
     digest = hashlib.blake2b(digest_size=16)
-    with open(source, "rb") as file:
+    with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def images_of(inputs: str) -> str:
+    """Digest of a folder of images, of their names and sizes; empty for noise."""
+    if inputs in NOISE:
+        return ""
+    folder = Path(inputs)
+    # Not of their content: a probe reads some of them, and a folder may hold millions.
+    files = sorted(
+        (one.relative_to(folder).as_posix(), one.stat().st_size)
+        for one in folder.rglob("*")
+        if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file()
+    )
+    return hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()

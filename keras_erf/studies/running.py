@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -81,11 +82,11 @@ def run_study(
         tell(len(tasks) - len(waiting), len(tasks))
         while waiting:
             with contextlib.ExitStack() as claims:
-                claimed = _claim(store, waiting.values(), WINDOW * workers, claims)
-                # What another process finished meanwhile is done.
+                claimed = _claim(store, waiting.values(), _window(workers), claims)
+                # What another process settled meanwhile is settled.
                 states = store.states([task.key for task in claimed])
                 for task in claimed:
-                    if states.get(task.key) == DONE:
+                    if states.get(task.key) in settled:
                         del waiting[task.key]
                 fresh = [task for task in claimed if task.key in waiting]
                 for task, outcome in _work(fresh, engine, workers, deaths):
@@ -99,6 +100,18 @@ def run_study(
                     key: task for key, task in waiting.items() if states.get(key) not in settled
                 }
     return store
+
+
+def _window(workers: int) -> int:
+    """How many tasks to claim at a time: a claim is an open file, of which macOS allows 256."""
+    wanted = WINDOW * workers
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    # The other half is for the index, results and what leads to the workers.
+    return wanted if allowed == resource.RLIM_INFINITY else min(wanted, allowed // 2)
 
 
 def _claim(
@@ -145,9 +158,10 @@ def _work(
             except Exception as error:
                 if type(error).__name__ not in DEATHS:
                     raise
-                # On other machines nothing tells which of them were at work.
-                begun = {one.name for one in Path(folder).iterdir()} if engine == "local" else left
-                deaths.update([key for key in left if key in begun])
+                begun = {one.name for one in Path(folder).iterdir()} & left.keys()
+                # Nothing tells which of them were at work on other machines, or in a process
+                # that died before it began.
+                deaths.update(begun or set(left))
         for task in [*left.values()]:
             if deaths[task.key] >= GUILTY and len(group) == 1:
                 reason = f"the process that measured it died {GUILTY} times: out of memory?"

@@ -92,8 +92,8 @@ class StudyStore:
         file = self.file(task.key)
         with written_whole(file) as temporary:
             temporary.write_bytes(content)
-        # Read as any file would be: what cannot be read is no result.
-        figures = load(file).summary()
+            # Read as any file would be, before it takes the place of an earlier result.
+            figures = load(temporary).summary()
         self._write(task, DONE, figures=figures, digest=_digest(content))
 
     def fail(self, task: Task, reason: str) -> None:
