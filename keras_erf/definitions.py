@@ -94,9 +94,14 @@ def get_definition(definition: str | Definition) -> Definition:
     """The definition of that name, or the one given.
 
     Raises:
-        InvalidInputError: There is none of that name.
+        InvalidInputError: There is none of that name, or the one given has that of another.
     """
     if isinstance(definition, Definition):
+        if DEFINITIONS.get(definition.name, definition) != definition:
+            raise InvalidInputError(
+                f"`definition` must have a name of its own: {definition.name!r} is that of other "
+                f"options. Received: definition={definition!r}"
+            )
         return definition
     if isinstance(definition, str) and definition in DEFINITIONS:
         return DEFINITIONS[definition]

@@ -91,6 +91,19 @@ def test_figures_are_in_logs_and_files(tmp_path):
     assert {"first/erf_size", "last/erf_ratio", "last/erf_dead"} < set(both)
 
 
+def test_an_epoch_without_a_point_logs_nan(tmp_path):
+    log, table = logger(every=2), keras.callbacks.CSVLogger(tmp_path / "fit.csv")
+    history = fit(build(), log, table, epochs=4).history
+    sigmas = {row["epoch"]: row["sigma"] for _, row in log.frame.iterrows()}
+    wanted = [math.nan, sigmas[2], math.nan, sigmas[4]]
+    np.testing.assert_array_equal(history["erf_sigma"], wanted)
+    # Keras' logger takes its columns from the first epoch.
+    read = pd.read_csv(tmp_path / "fit.csv")
+    assert read["erf_sigma"].tolist() == pytest.approx(wanted, nan_ok=True)
+    both = fit(build(), logger("first", "last", every=2), epochs=2).history
+    assert [math.isnan(one) for one in both["last/erf_dead"]] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("options", "steps"),
     [
@@ -162,8 +175,181 @@ def test_points_ahead_of_where_a_run_goes_on_are_dropped(tmp_path):
     # Nothing was saved of the model: training starts at step 0 once more.
     fit(build(), logger(path=tmp_path), epochs=1)
     assert pd.read_csv(tmp_path / "erf.csv")["step"].tolist() == [0, 3]
-    kept = [path.name for path in sorted(tmp_path.glob("*.npz"))]
-    assert kept == ["last-step-0000000.npz", "last-step-0000003.npz"]
+    kept = sorted(path.name for path in tmp_path.glob("*.npz"))
+    assert [name.partition("-step-")[2] for name in kept] == ["0000000.npz", "0000003.npz"]
+
+
+def named(*names: str) -> keras.Model:
+    """A stack of convolutions of these names; `a/b` is layer `b` of a model `a`."""
+    y = x = keras.Input((12, 12, 2))
+    for size, name in enumerate(names, start=2):
+        outer, _, inner = name.rpartition("/")
+        layer = layers.Conv2D(2, size, padding="same", name=inner)
+        if outer:
+            layer = keras.Sequential([keras.Input((12, 12, 2)), layer], name=outer)
+        y = layer(y)
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling2D()(y)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+@pytest.mark.parametrize("names", [("a/c", "a_c"), ("Conv", "conv")])
+def test_each_layer_has_a_file_of_its_own(tmp_path, names):
+    log = logger(*names, samples=16, path=tmp_path)
+    fit(named(*names), log, epochs=1)
+    files = [path.name.casefold() for path in tmp_path.glob("*.npz")]
+    assert len(set(files)) == 4
+    again = logger(*names, path=tmp_path)
+    again.logbook.read()
+    assert {key: one.layer for key, one in again.results.items()} == {
+        (step, name): name for step in (0, 3) for name in names
+    }
+
+
+def sigma_of(model: keras.Model) -> float:
+    """What a probe by itself finds; the size, which is a count, is the same for most weights."""
+    return math.sqrt(np.prod(erf.probe(model, "last", inputs=X[:16], samples=16).sigma))
+
+
+def other() -> keras.Model:
+    """The same architecture with other weights."""
+    model = build()
+    for variable in model.trainable_weights:
+        variable.assign(variable + 0.1 * RANDOM.standard_normal(variable.shape))
+    return model
+
+
+def test_points_of_another_network_are_refused_and_kept(tmp_path):
+    fit(build(), logger(path=tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for model, log, text in (
+        (other(), logger(path=tmp_path), "of other weights at step 0"),
+        (build(), logger("first", path=tmp_path), "of last in place of first"),
+        (build(), logger("first", "last", path=tmp_path), "of last in place of first, last"),
+    ):
+        told = f"`path` holds another run's points, {text}: give another folder, or empty it. Rec"
+        # The second call is refused like the first.
+        for _ in range(2):
+            with pytest.raises(InvalidInputError, match=told):
+                fit(model, log)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_points_of_other_weights_at_the_step_a_run_starts_from_are_refused(tmp_path):
+    model = build()
+    fit(model, logger(path=tmp_path))
+    model.save(tmp_path / "model.keras")
+    strange = keras.models.load_model(tmp_path / "model.keras")
+    strange.layers[1].bias.assign_add(np.ones(4))
+    with pytest.raises(InvalidInputError, match="of other weights at step 9"):
+        fit(strange, logger(path=tmp_path))
+    goes_on, log = keras.models.load_model(tmp_path / "model.keras"), logger(path=tmp_path)
+    fit(goes_on, log, epochs=1)
+    assert log.logbook.steps == [0, 3, 6, 9, 12]
+
+
+def test_a_logger_begins_anew_with_another_model(tmp_path):
+    log = logger(samples=16)
+    for model in (build(), other()):
+        wanted = sigma_of(model)
+        fit(model, log, epochs=1)
+        assert log.logbook.steps == [0, 3]
+        sigmas = log.frame["sigma"].tolist()
+        assert sigmas == pytest.approx([wanted, sigma_of(model)], rel=1e-6)
+    assert len(log.results) == 2
+
+
+def test_weights_given_between_two_trainings_are_measured(tmp_path):
+    model, log = build(), logger(samples=16, path=tmp_path)
+    fit(model, log, epochs=1)
+    model.set_weights(other().get_weights())
+    wanted = sigma_of(model)
+    fit(model, log, epochs=1)
+    frame = log.frame.set_index("step")
+    assert list(frame.index) == [0, 3, 6]
+    assert frame["sigma"][3] == pytest.approx(wanted, rel=1e-6)
+    assert math.sqrt(np.prod(log.results[3, "last"].sigma)) == pytest.approx(wanted, rel=1e-6)
+
+
+class Restored(keras.callbacks.Callback):
+    """Gives the model its first weights back at the end, as `EarlyStopping` may."""
+
+    def on_train_begin(self, logs=None):
+        self.first = self.model.get_weights()
+
+    def on_train_end(self, logs=None):
+        self.model.set_weights(self.first)
+
+
+def test_the_last_point_is_of_the_weights_that_are_left():
+    model, log = build(), logger(samples=16)
+    wanted = sigma_of(model)
+    fit(model, Restored(), log, epochs=2)
+    sigmas = log.frame["sigma"].tolist()
+    assert len(sigmas) == 3
+    assert [sigmas[0], sigmas[2]] == pytest.approx([wanted, wanted], rel=1e-6)
+    assert sigmas[1] != pytest.approx(wanted, rel=1e-6)
+
+
+def test_rows_tell_the_weights_they_are_of():
+    log = logger("first", "last", samples=16)
+    fit(build(), log, epochs=1)
+    for _, row in log.frame.iterrows():
+        assert row["weights"] == log.results[row["step"], row["layer"]].provenance["weights"]
+    assert log.frame["weights"].nunique() == 2
+
+
+class Own(keras.Model):
+    """Trained by an optimizer that `compile` knows nothing of, as adversarial networks are."""
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            logits = self(x, training=True)
+            loss = keras.ops.mean(
+                keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
+            )
+        weights = self.trainable_variables
+        self.own.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
+def own(**options) -> keras.Model:
+    model = build()
+    model = Own(model.inputs, model.outputs)
+    model.own = keras.optimizers.SGD(0.5)
+    model.compile(**options)
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": None}])
+def test_batches_count_where_the_models_optimizer_is_left_alone(options):
+    model, log = own(**options), logger(samples=16)
+    sigmas = [sigma_of(model)]
+    for _ in range(2):
+        fit(model, log, epochs=1)
+        sigmas.append(sigma_of(model))
+    assert log.frame["step"].tolist() == [0, 3, 6]
+    assert log.frame["sigma"].tolist() == pytest.approx(sigmas, rel=1e-6)
+    assert len({round(one, 6) for one in sigmas}) == 3
+    often = logger(samples=16, per="batch", every=2)
+    fit(own(**options), often, epochs=2)
+    assert often.logbook.steps == [0, 2, 3, 4, 6]
+
+
+def test_steps_are_the_optimizers_where_it_gathers_gradients():
+    model, log = build(), logger(samples=16, per="batch")
+    model.compile(keras.optimizers.SGD(0.05, gradient_accumulation_steps=4), loss=model.loss)
+    fit(model, log)
+    # Nine batches.
+    assert log.logbook.steps == [0, 1, 2]
+    assert int(model.optimizer.iterations) == 2
+
+
+def test_no_epoch_leaves_no_point(tmp_path):
+    log = logger(path=tmp_path)
+    build().fit(X, Y, epochs=1, initial_epoch=1, verbose=0, callbacks=[log])
+    assert log.frame.empty
 
 
 class Gained(layers.Layer):

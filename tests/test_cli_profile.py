@@ -96,7 +96,7 @@ def test_a_folder_of_something_else_is_not_mixed_in(tmp_path):
     ):
         result = run(*other, "--out", tmp_path)
         assert result.exit_code == 2
-        assert result.stderr.startswith(f"Error: `--out` holds a profile of another {says}")
+        assert result.stderr.startswith(f"Error: `--out` holds a profile with other {says}")
         assert result.stderr.count("\n") == 1
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.training.datasets import Examples, cifar10, scenes
+from keras_erf.training.datasets import Examples, Scenes, cifar10, content, scenes
 
 
 @pytest.fixture
@@ -54,6 +54,29 @@ def test_a_part_of_them_is_drawn_once_and_for_all(tree):
     assert train.first(99) is train
 
 
+def test_a_part_of_scenes_keeps_their_labels(street):
+    one = scenes(street)["train"].first(1)
+    assert isinstance(one, Scenes)
+    assert (one.images[..., 0] == one.labels).all()
+    assert len(one.images) == len(one.labels) == 1
+
+
+def test_data_are_known_by_their_content():
+    images, labels = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3), np.array([0, 1])
+    train, test = Examples(images, labels), Examples(images[:1], labels[:1])
+    told = content(train, test)
+    assert told.startswith("3 images, ")
+    assert told == content(Examples(images.copy(), labels.copy()), test)
+    changed = images.copy()
+    changed[1, 1, 1, 2] += 1
+    others = [
+        content(Examples(changed, labels), test),
+        content(Examples(images, labels[::-1]), test),
+        content(train, Examples(images[1:], labels[:1])),
+    ]
+    assert len({told, *others}) == 4
+
+
 def test_keras_own_data_set(monkeypatch):
     images = np.zeros((2, 32, 32, 3), np.uint8)
     labels = np.array([[3], [4]], np.uint8)
@@ -79,6 +102,30 @@ def test_missing_and_broken_images_are_named(tree, tmp_path):
         cifar10(tmp_path / "nowhere")
     (tree / "train" / "dog" / "1.png").write_bytes(b"no picture")
     with pytest.raises(InvalidInputError, match=r"dog/1\.png"):
+        cifar10(tree)
+
+
+def test_classes_that_differ_are_refused(tree):
+    # Labels are places in the order of names: `dog` would be 1 here and 2 there.
+    (tree / "train" / "cow").mkdir()
+    with pytest.raises(InvalidInputError, match=r"same classes in .* 'cow' in train/ only, of "):
+        cifar10(tree)
+    (tree / "train" / "cow").rename(tree / "test" / "ant")
+    with pytest.raises(InvalidInputError, match=r"Received: 'ant' in test/ only, of "):
+        cifar10(tree)
+    # Keras' reader takes no hidden folder for a class.
+    (tree / "test" / "ant").rename(tree / "test" / ".cache")
+    assert len(cifar10(tree)[1].images) == 4
+
+
+def test_files_that_are_no_images_are_left_alone(street, tree):
+    for folder in ("train", "train/dog"):
+        (tree / folder / ".DS_Store").write_bytes(b"of a file manager")
+        (tree / folder / "Thumbs.db").write_bytes(b"of another")
+    assert len(scenes(street)["train"].images) == 2
+    assert len(cifar10(tree)[0].images) == 6
+    (tree / "train" / "dog" / "1.png").write_bytes(b"no picture")
+    with pytest.raises(InvalidInputError, match=r"Received: '[^']*dog/1\.png'"):
         cifar10(tree)
 
 

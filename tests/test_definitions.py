@@ -144,3 +144,11 @@ def test_an_option_that_is_none_is_refused(option):
 def test_a_definition_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         DEFINITIONS["luo2016"].measure = "square"
+
+
+def test_no_definition_takes_the_name_of_another(net):
+    assert get_definition(dataclasses.replace(DEFINITIONS["openerf"])) == DEFINITIONS["openerf"]
+    own = dataclasses.replace(DEFINITIONS["luo2016"], measure="square")
+    with pytest.raises(InvalidInputError, match="a name of its own: 'luo2016' is that of other"):
+        probe(net, definition=own)
+    assert probe(net, definition=dataclasses.replace(own, name="own"), samples=1).definition.name

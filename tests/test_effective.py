@@ -218,6 +218,17 @@ def test_summary_and_frame(measured):
     assert frame.iloc[0].to_dict() == summary
 
 
+def test_a_gaussian_that_says_nothing_is_not_told_of():
+    stack = zoo.build("plain", depth=3, activation="relu", input_shape=(16, 16))
+    told = {layer: probe(stack, layer, samples=8) for layer in ("conv1", "conv3")}
+    # A field of 3 pixels has none; the fit itself may be looked at.
+    assert np.isnan(told["conv1"].summary()["sigma"]).all()
+    assert np.isnan(told["conv1"].summary()["sigma_error"]).all()
+    assert np.isfinite(told["conv1"].sigma).all()
+    assert not told["conv1"].compare().is_bell
+    assert np.isfinite(told["conv3"].summary()["sigma"]).all()
+
+
 def test_a_map_too_flat_for_a_gaussian_has_all_other_figures():
     stack = zoo.build("plain", depth=1, weights="uniform", input_shape=(9, 9), dtype="float64")
     result = probe(stack, samples=1)

@@ -361,9 +361,9 @@ def test_an_unknown_layer_lists_the_nearest_names():
     graph = build_graph(model)
     with pytest.raises(UnknownLayerError, match=r"`layer`.*Nearest names: mid/out.*'mid/outt'"):
         graph.find("mid/outt")
-    with pytest.raises(UnknownLayerError, match=r"`layer`.*Nearest names: .*layer='stranger'"):
-        graph.find(layers.ReLU(name="stranger"))
-    with pytest.raises(UnknownLayerError, match="`layer`"):
+    with pytest.raises(UnknownLayerError, match=r"`layer`.*The last: .*layer='qqq'"):
+        graph.find(layers.ReLU(name="qqq"))
+    with pytest.raises(UnknownLayerError, match=r"`layer`.*Received: layer='3'"):
         graph.find(3)
 
 

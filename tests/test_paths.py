@@ -191,3 +191,10 @@ def test_a_layer_that_cannot_be_measured_hides_only_what_is_behind():
     own = {layers.Lambda: rules.measured}
     assert unproductive_layers(keras.Model(x, z), rules=own) == ("late",)
     assert unproductive_layers(keras.Model(x, z)) == ("late", "behind")
+
+
+def test_a_model_of_open_size_has_to_be_told_one():
+    x = keras.Input((None, None, 1))
+    model = keras.Model(x, layers.Conv2D(1, 3)(layers.Conv2D(1, 3)(x)))
+    with pytest.raises(InvalidInputError, match="`input_shape` must be given"):
+        unproductive_layers(model)

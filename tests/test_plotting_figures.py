@@ -186,6 +186,13 @@ def test_a_ladder_is_of_one_scale(profile):
     for disc, one in zip(discs, profile.results, strict=True):
         assert math.pi * disc.radius**2 == pytest.approx(one.size**2)
         assert disc.center[1] == 0
+        # Of a region that nearly fills its field the circle's edge is cut off.
+        clip = disc.get_clip_box()
+        half = one.trf_size / 2
+        box = ax.transData.transform(
+            [(disc.center[0] - half, -half), (disc.center[0] + half, half)]
+        )
+        np.testing.assert_allclose(clip.get_points(), box)
     assert [text.get_text() for text in ax.get_xticklabels()] == ["conv1.0", "conv2.0", "conv3.0"]
     assert ax.get_aspect() == 1
     # Rungs stand apart.

@@ -160,21 +160,21 @@ def test_an_interrupted_profile_goes_on_where_it_was(model, found, tmp_path, mon
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"samples": 5}, "another samples"),
-        ({"seed": 3}, "another seed"),
-        ({"definition": "raghu2021"}, "another definition"),
-        ({"inputs": "uniform"}, "another inputs"),
+        ({"samples": 5}, "other samples"),
+        ({"seed": 3}, "other seed"),
+        ({"definition": "raghu2021"}, "other definition"),
+        ({"inputs": "uniform"}, "other inputs"),
     ],
 )
 def test_a_folder_of_other_results_is_not_mixed_in(model, tmp_path, changed, says):
     profile(model, ["stem"], samples=4, path=tmp_path)
-    with pytest.raises(InvalidInputError, match=f"`path` holds a profile of {says}"):
+    with pytest.raises(InvalidInputError, match=f"`path` holds a profile with {says}"):
         profile(model, ["stem"], path=tmp_path, **{"samples": 4, **changed})
 
 
 def test_a_folder_of_another_model_is_not_mixed_in(model, tmp_path):
     profile(model, ["stem"], samples=4, path=tmp_path)
-    with pytest.raises(InvalidInputError, match="`path` holds a profile of another weights"):
+    with pytest.raises(InvalidInputError, match="`path` holds a profile with other weights"):
         profile(net(seed=1), ["stem"], samples=4, path=tmp_path)
 
 
@@ -191,7 +191,7 @@ def test_a_folder_of_another_architecture_is_not_mixed_in(tmp_path):
     other = same_weights("tanh")
     other.set_weights(first.get_weights())
     assert profile(again, samples=2, path=tmp_path).results
-    with pytest.raises(InvalidInputError, match="`path` holds a profile of another model"):
+    with pytest.raises(InvalidInputError, match="`path` holds a profile with other model"):
         profile(other, samples=2, path=tmp_path)
 
 
@@ -211,7 +211,7 @@ def test_a_folder_of_other_images_is_not_mixed_in(tmp_path):
 
     assert with_images("one")["end"].count == with_images("one")["end"].count == 2
     for other in (("two",), ("one", np.log1p), ("two", None, True)):
-        with pytest.raises(InvalidInputError, match="`path` holds a profile of another inputs"):
+        with pytest.raises(InvalidInputError, match="`path` holds a profile with other inputs"):
             with_images(*other)
 
 
@@ -237,7 +237,7 @@ def test_a_folder_of_other_arrays_is_not_mixed_in(tmp_path, wrap):
     kept = profile(model, inputs=wrap(one), path=tmp_path)["end"]
     again = profile(model, inputs=wrap(one), path=tmp_path)["end"]
     np.testing.assert_array_equal(again.map, kept.map)
-    with pytest.raises(InvalidInputError, match="`path` holds a profile of another inputs"):
+    with pytest.raises(InvalidInputError, match="`path` holds a profile with other inputs"):
         profile(model, inputs=wrap(other), path=tmp_path)
 
 

@@ -858,7 +858,7 @@ def test_the_commands(tmp_path, counted):
     assert (told["done"], told["failed"]) == (1, 1)
     assert told["failures"][0]["reason"] == "asked to"
     exported = invoke("export", tmp_path / "table.csv", "--out", out)
-    assert exported.stdout.startswith("1 rows are in ")
+    assert exported.stdout.startswith("1 row written to ")
     told = invoke("export", tmp_path / "table.csv", "--out", out, "--json")
     assert json.loads(told.stdout) == {"rows": 1, "file": str(tmp_path / "table.csv")}
     assert len(pd.read_csv(tmp_path / "table.csv")) == 1

@@ -857,7 +857,7 @@ MISTAKES = {
         headed,
         {"layer": layers.ReLU(name="foreign")},
         UnknownLayerError,
-        r"`layer`.*Nearest names: .*'foreign'",
+        r"`layer`.*The last: .*'foreign'",
     ),
     "layer without axes": (
         headed,

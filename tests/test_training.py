@@ -24,7 +24,7 @@ from keras_erf.training import TASKS, Options, summarise, train
 from keras_erf.training.batches import ExampleBatches, SceneBatches
 from keras_erf.training.datasets import Examples, Scenes
 from keras_erf.training.loop import run
-from keras_erf.training.tasks import mean_iou
+from keras_erf.training.tasks import FIRST, SCENE_LAYER, STRIDE, mean_iou
 
 OWN = ("seed", "tolerance")
 RANDOM = np.random.default_rng(0)
@@ -118,7 +118,7 @@ def tiny() -> keras.Model:
     return keras.Model(x, keras.layers.Dense(3)(y))
 
 
-def trained(folder, *, kill=None, epochs=4, **options):
+def trained(folder, *, kill=None, epochs=4, data="noise", build=tiny, **options):
     def batches(epoch):
         made = ExampleBatches(EXAMPLES, 8, seed=0, epoch=epoch, preprocess=plainly)
         if kill is not None and epoch == kill[0]:
@@ -134,11 +134,12 @@ def trained(folder, *, kill=None, epochs=4, **options):
         return made
 
     return run(
-        tiny,
+        build,
         batches,
         Options(epochs=epochs, batch_size=8, learning_rate=0.05, weight_decay=1e-3, **options),
         erf.ERFLogger("last", inputs=plainly(EXAMPLES.images[:16]), path=folder / "erf"),
         folder,
+        data=data,
         compiled={"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
     )
 
@@ -168,6 +169,48 @@ def test_another_training_in_the_folder_is_refused(tmp_path):
     trained(tmp_path, epochs=1)
     with pytest.raises(InvalidInputError, match="`path` holds a training with other epochs, seed"):
         trained(tmp_path, epochs=2, seed=1)
+    told = "other data: give another folder, or empty it. Received: data='cats' beside 'noise'"
+    with pytest.raises(InvalidInputError, match=told):
+        trained(tmp_path, epochs=1, data="cats")
+
+
+def test_a_call_that_is_refused_does_not_stand_in_the_way_of_the_next(tmp_path):
+    def refuse():
+        raise InvalidInputError("`softness` must be a number from 0 to 1. Received: softness=10")
+
+    with pytest.raises(InvalidInputError, match="`softness`"):
+        trained(tmp_path / "out", build=refuse, epochs=1, softness=10)
+    assert not (tmp_path / "out").exists()
+    assert len(trained(tmp_path / "out", epochs=1, softness=0.1).history) == 1
+
+
+def soft() -> keras.Model:
+    # Not above: the process that goes on must not have it from here.
+    from keras_erf.models.weak_centre import WeakCentre
+
+    model = tiny()
+    model.get_layer("last").kernel_initializer = WeakCentre(0.25)
+    return model
+
+
+RESUMED = """
+import sys
+from pathlib import Path
+from tests.test_training import trained
+outcome = trained(Path(sys.argv[1]), epochs=1)
+print(len(outcome.history), outcome.model.get_layer("last").kernel_initializer.softness)
+"""
+
+
+def test_another_process_reads_the_checkpoint_of_a_weaker_centre(tmp_path):
+    trained(tmp_path, epochs=1, build=soft)
+    told = subprocess.run(
+        [sys.executable, "-c", RESUMED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert told.stdout.split() == ["1", "0.25"], told.stderr
 
 
 KILLABLE = """
@@ -270,7 +313,54 @@ def test_the_cifar10_task_from_end_to_end(images, tmp_path, monkeypatch):
         assert erf.load(out / f"{name}.npz").size == figures[f"erf_size_{name}"]
     assert list(outcome.logger.frame["epoch"]) == [0, 1, 2]
     assert {"loss", "accuracy", "val_accuracy", "erf_size", "epoch"} <= set(outcome.history[0])
+    # One image more, in the same folder.
+    shutil.copy(images / "test" / "a" / "0.png", images / "test" / "b" / "12.png")
+    with pytest.raises(
+        InvalidInputError, match=r"with other data: .* data='73 images, .* beside '72 images, "
+    ):
+        train(
+            "cifar10", data=images, path=out, epochs=2, batch_size=16, width=4, learning_rate=0.01
+        )
     shutil.rmtree(out)
+
+
+def test_labels_are_taken_where_the_units_are_centred():
+    model = erf.zoo.build("camvid_resnet", widths=(1,) * 5, input_shape=(None, None))
+    for layer in (SCENE_LAYER, "logits"):
+        field = erf.receptive_field(model, layer)
+        assert (field.stride, field.center((0, 0))) == ((STRIDE,) * 2, (FIRST,) * 2)
+
+
+def test_the_camvid_task_from_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_erf.models.camvid_resnet.BLOCKS", (1,) * 5)
+    monkeypatch.setattr("keras_erf.training.tasks.SCENE_LAYER", "stage5_block1_add")
+    monkeypatch.setattr("keras_erf.training.tasks.CROP", (32, 48))
+    random = np.random.default_rng(0)
+    for part in ("train", "val", "test"):
+        for folder, shape, most in ((part, (48, 64, 3), 256), (f"{part}annot", (48, 64), 12)):
+            (tmp_path / "images" / folder).mkdir(parents=True)
+            for number in range(4):
+                values = random.integers(0, most, shape, dtype=np.uint8)
+                Image.fromarray(values).save(tmp_path / "images" / folder / f"{number}.png")
+    out = tmp_path / "out"
+    outcome = train(
+        "camvid", data=tmp_path / "images", path=out, epochs=1, batch_size=1, width=1, subset=3
+    )
+    # A step for each image that is used.
+    assert outcome.logger.logbook.steps == [0, 3]
+    assert [one["epoch"] for one in outcome.history] == [1]
+    assert {"loss", "accuracy", "erf_size"} <= set(outcome.history[0])
+    figures = json.loads((out / "result.json").read_text())
+    assert 0 <= figures["test_mean_iou"] <= 1
+    # The stem; two convolutions in each of five blocks; four between them of half the stride.
+    strides = (1, 2, 4, 8, 16)
+    assert figures["trf_size"] == 3 + 2 * 2 * sum(strides) + 2 * sum(strides[:4])
+    for name in ("before", "before-calibrated", "after"):
+        result = erf.load(out / f"{name}.npz")
+        assert result.size == figures[f"erf_size_{name}"]
+        assert result.layer == "stage5_block1_add"
+    summary = summarise({"camvid": out})
+    assert summary.frame["test_mean_iou"].tolist() == [figures["test_mean_iou"]] * 3
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,11 @@ ScaleOption = Annotated[
 ]
 MeanOption = Annotated[
     str | None,
-    input_option("--mean", metavar="X,..", help="Taken off next; one value or one per channel."),
+    input_option(
+        "--mean",
+        metavar="X,..",
+        help="Mean, subtracted after --scale; one value or one per channel.",
+    ),
 ]
 StdOption = Annotated[
     str | None,

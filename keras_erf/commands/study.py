@@ -15,6 +15,7 @@ from keras_erf.commands.console import print_json, print_study, progress_bar
 from keras_erf.commands.ending import OneLineGroup, one_line_errors
 from keras_erf.commands.options import OUT, JsonOption, out_option
 from keras_erf.errors import InvalidInputError, KerasERFError
+from keras_erf.wording import counted
 
 if TYPE_CHECKING:
     from keras_erf.studies import StudyStore
@@ -127,7 +128,7 @@ def export(
         if as_json:
             print_json({"rows": rows, "file": str(file)})
         else:
-            typer.echo(f"{rows} rows are in {file}")
+            typer.echo(f"{counted(rows, 'row')} written to {file}")
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def train(
         training_option(
             "--weight-decay",
             metavar="X",
-            help="Share of the weights taken off, times the rate.",
+            help="Decoupled weight decay, multiplied by the learning rate.",
             show_default="0.0005; camvid 0.001",
         ),
     ] = None,
@@ -85,7 +85,7 @@ def train(
         training_option("--subset", metavar="N", help="Use so many images.", show_default="all"),
     ] = None,
     seed: Annotated[
-        int, training_option("--seed", metavar="N", help="Of weights, order, augmentation.")
+        int, training_option("--seed", metavar="N", help="Seed of weights, order and augmentation.")
     ] = 0,
     softness: Annotated[
         float | None,
@@ -98,7 +98,11 @@ def train(
     ] = None,
     tolerance: Annotated[
         float,
-        training_option("--tolerance", metavar="T", help="Of the effective size, at each epoch."),
+        training_option(
+            "--tolerance",
+            metavar="T",
+            help="Relative tolerance of the effective size, at each epoch.",
+        ),
     ] = 0.05,
     out: Annotated[Path | None, out_option("Folder of all that is kept.", f"{OUT}/TASK")] = None,
     as_json: JsonOption = False,
@@ -130,6 +134,7 @@ def train(
         options = {name: value for name, value in given.items() if value is not None}
         import_quietly()
         from keras_erf import training
+        from keras_erf.training.summary import OUTCOME
 
         def report(epoch: int, figures: Mapping[str, float]) -> None:
             if not as_json:
@@ -144,7 +149,7 @@ def train(
             tolerance=tolerance,
             **options,
         )
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        result = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
         summary = training.summarise({task.value: folder})
         save_training(summary, folder)
         if as_json:

@@ -84,8 +84,8 @@ def run(
         f"{told(plain, 'erf_size')} px without: a ratio of {with_error(sizes, size_error, 3)}; of "
         f"sigmas {with_error(quotient, error, 3)}.\n"
         f"Theory: ratios of {predicted_sizes:.3f} and {predicted_quotient:.3f}. A path takes the "
-        f"branch of a block with probability v/(1+v) = {energy / (1 + energy):.2f}, so that most "
-        "are about so much shorter.\n"
+        f"branch of a block with probability v/(1+v) = {energy / (1 + energy):.2f}, so that a "
+        "typical one passes through about that share of the layers.\n"
         f"Why they differ: {differences(frame, 'sigma')}"
     )
     return Panel("skip", "Skip connections", frame, maps_of(measured), verdict)

@@ -20,6 +20,7 @@ from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Node
 from keras_erf.rules.alone import seen_alone
+from keras_erf.wording import counted
 
 __all__ = ["Check", "Difference", "check"]
 
@@ -61,7 +62,8 @@ class Check:
     def __str__(self) -> str:
         """The verdict in a sentence."""
         field = self.receptive_field
-        text = f"{self.verdict}: unit {field.unit} of {field.layer}, {self.checked} layers compared"
+        many = counted(self.checked, "layer")
+        text = f"{self.verdict}: unit {field.unit} of {field.layer}, {many} compared"
         if self.differences:
             names = ", ".join(
                 f"{one.layer} ({one.missing} missing, {one.surplus} too many)"

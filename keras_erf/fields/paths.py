@@ -13,7 +13,7 @@ from keras_erf.algebra.reach import Reach
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.theoretical import Rules, locate, tracing_of
 from keras_erf.fields.tracing import Tracing
-from keras_erf.graph import Node
+from keras_erf.graph import Node, build_graph
 
 __all__ = ["PathSizes", "path_sizes", "unproductive_layers"]
 
@@ -102,7 +102,7 @@ def unproductive_layers(
     Args:
         model: A Functional or Sequential Keras model.
         input: As in `receptive_field`.
-        input_shape: Spatial shape of the input; `None` keeps the model's own.
+        input_shape: Spatial shape of the input; `None` keeps the model's own, if it has one.
         rules: As in `receptive_field`.
 
     Returns:
@@ -112,6 +112,12 @@ def unproductive_layers(
     Raises:
         InvalidInputError: An argument does not fit the model.
     """
+    graph = build_graph(model)
+    if input_shape is None and None in graph.tensors[graph.input_number(input)].shape:
+        raise InvalidInputError(
+            "`input_shape` must be given where the model leaves it open: what has been seen "
+            "already depends on it. Received: input_shape=None"
+        )
     tracing = tracing_of(model, input=input, input_shape=input_shape, rules=rules)
     sizes = tracing.spatial_shape(tracing.input)
     paths = _paths(tracing)

@@ -289,7 +289,8 @@ def _field(
     if not tracing.input_axes:
         raise InvalidInputError(
             "`input` must have spatial axes beside the one of its channels. Name another input, or "
-            "give a wave form a channel axis: keras.Input((length, 1)). "
+            "give a wave form a channel axis, keras.Input((length, 1)), and take of token ids a "
+            "model that starts behind their embedding. "
             f"Received: input={input_name!r} of shape {tracing.shape(tracing.input)} without the "
             "batch"
         )

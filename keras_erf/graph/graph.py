@@ -56,7 +56,7 @@ class Graph:
         found = self.layers.get(layer if isinstance(layer, str) else id(layer), ())
         if len(found) == 1:
             return found[0]
-        given = layer if isinstance(layer, str) else str(getattr(layer, "name", type(layer)))
+        given = layer if isinstance(layer, str) else str(getattr(layer, "name", repr(layer)))
         names = [name for name in self.layers if isinstance(name, str)]
         calls = [self.tensors[number].name for number in found] or [
             name for name in names if ":" in name and _without_calls(name) == given
@@ -66,10 +66,11 @@ class Graph:
                 f"`layer` {given!r} is called {len(calls)} times: name one of "
                 f"{', '.join(calls)}. Received: layer={given!r} for model {self.name!r}"
             )
-        near = difflib.get_close_matches(given, names, n=5, cutoff=0.4) or names[-5:]
+        near = difflib.get_close_matches(given, names, n=5, cutoff=0.4)
+        hint = f"Nearest names: {', '.join(near)}" if near else f"The last: {', '.join(names[-5:])}"
         raise UnknownLayerError(
             "`layer` must be a layer of the model: a name, a path such as 'backbone/conv1', a "
-            f"layer or a symbolic tensor. Nearest names: {', '.join(near)}. "
+            f"layer or a symbolic tensor. {hint}. "
             f"Received: layer={given!r} for model {self.name!r}"
         )
 

@@ -83,7 +83,7 @@ def ensemble(
             normalisation of an untrained network does nothing yet: return
             `calibrate_batch_norm(model)` where it should.
         layer: Name or path of the layer in the first model; `None` is the last one
-            with spatial axes.
+            with more than one position.
         runs: Number of networks.
         samples: Number of samples of each.
         unit: As in `probe`.

@@ -31,6 +31,7 @@ from keras_erf.measuring.resuming import Store
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
+from keras_erf.wording import counted
 
 __all__ = [
     "Profile",
@@ -115,7 +116,7 @@ class Profile:
 
     def __repr__(self) -> str:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"<Profile of {len(self.results)} layers{skipped}>"
+        return f"<Profile of {counted(len(self.results), 'layer')}{skipped}>"
 
     def _repr_html_(self) -> str:
         """What notebooks show: sizes over depth, and the table."""

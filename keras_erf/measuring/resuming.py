@@ -44,7 +44,7 @@ class Store:
             differ = [name for name in self.about if before.get(name) != self.about[name]]
             if differ:
                 raise InvalidInputError(
-                    f"`path` holds a profile of another {', '.join(differ)}: give another folder, "
+                    f"`path` holds a profile with other {', '.join(differ)}: give another folder, "
                     f"or empty it. Received: path={str(folder)!r}"
                 )
 

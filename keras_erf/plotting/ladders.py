@@ -64,13 +64,15 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
         height = WIDTH * sides.max() / room.sum()
         ax = new_axes(WIDTH, min(height * 1.1, 4.5)) if ax is None else ax
         for one, x, side in zip(chosen, at, sides, strict=True):
-            ax.add_patch(
-                Rectangle(
-                    (x - side / 2, -side / 2), side, side, fill=False, edgecolor=FIELD, linewidth=1
-                )
+            box = Rectangle(
+                (x - side / 2, -side / 2), side, side, fill=False, edgecolor=FIELD, linewidth=1
             )
+            ax.add_patch(box)
             # A square of `size` pixels a side has as many as this circle.
-            ax.add_patch(Circle((x, 0), one.size / np.sqrt(np.pi), color=PROFILE, alpha=0.75))
+            disc = Circle((x, 0), one.size / np.sqrt(np.pi), color=PROFILE, alpha=0.75)
+            ax.add_patch(disc)
+            # Nearly all of a square is more than a circle in it has: a field has no pixel outside.
+            disc.set_clip_path(box)
             told = f"{one.size:.0f} of {side:.0f}"
             ax.annotate(
                 told,

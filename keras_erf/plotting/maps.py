@@ -56,8 +56,8 @@ __all__ = [
 
 def plot_map(
     result: EffectiveReceptiveField,
-    *,
     ax: Axes | None = None,
+    *,
     scale: str = "linear",
     region: str = "threshold",
     margin: float | None = 0.25,

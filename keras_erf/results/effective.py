@@ -168,7 +168,7 @@ class EffectiveReceptiveField:
         centre the figure less its bias by the jackknife: noise lowers R², by
         more than its error. Sizes are counts of pixels, which move in steps:
         theirs come from balanced replicates, and the centre of `size` and
-        `ratio` lets for the peak, a largest value, being too high.
+        `ratio` allows for the peak, a largest value, being too high.
 
         Intervals of sizes cover less often where, within its noise, the map of
         the long run has many pixels just above the threshold and few below, or
@@ -271,13 +271,19 @@ class EffectiveReceptiveField:
         return plotting.plot_map(self, ax=ax, **options)
 
     def summary(self) -> dict[str, Any]:
-        """All figures and their errors by name, as plain numbers, strings and lists."""
+        """All figures and their errors by name, as plain numbers, strings and lists.
+
+        `sigma` is NaN where the fitted Gaussian says nothing of the map (`analysis.is_bell`).
+        """
         compared, field_ = self.compare(), self.receptive_field
         figures = {}
         for figure in ("size", "mass_size", "ratio", "sigma", "r_squared", "centroid", "offset"):
             name = "erf_size" if figure == "size" else figure
             figures[name] = _listed(getattr(compared, name))
             figures[f"{name}_error"] = _listed(self._figures.error(figure))
+        if not compared.is_bell:
+            nothing = [math.nan] * len(compared.sigma)
+            figures |= {"sigma": nothing, "sigma_error": nothing}
         return {
             "layer": self.layer,
             "unit": list(self.unit),

@@ -25,7 +25,7 @@ def merged_provenance(
     """
     if "expected" in mine or "expected" in theirs:
         raise InvalidInputError(
-            "`other` must be a measured result, of a measured one: an expected field has no "
+            "`other` must be a measured result, and so must this one: an expected field has no "
             f"samples to add. Received: {(theirs if 'expected' in theirs else mine)['expected']}"
         )
     for what, one, other in (

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_erf.errors import InvalidInputError, KerasERFError
+from keras_erf.loading import import_quietly
 from keras_erf.samples.sources import NOISE
 from keras_erf.studies.devices import take_share
 from keras_erf.studies.plan import WEIGHTS, ModelEntry, Task, content_of, images_of
@@ -48,6 +49,7 @@ def measure(task: Task, cores: int | None = None, folder: str | None = None) -> 
         if mark is not None:
             mark.touch()
         # After the mark: TensorFlow may end the process as early as here.
+        import_quietly()
         take_share(cores)
         try:
             return TaskOutcome(task.key, _measured(task, None))

