@@ -134,6 +134,7 @@ def growth(
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
     training: bool = False,
+    grid: Sequence[int] | None = None,
     rules: Rules | None = None,
 ) -> Profile:
     """How the expected field of an architecture grows over depth, before it is trained.
@@ -156,6 +157,7 @@ def growth(
         input: As in `expected`.
         input_shape: As in `expected`; one size for all layers.
         training: As in `expected`.
+        grid: As in `expected`, of its layers of tokens.
         rules: As in `expected`.
 
     Returns:
@@ -171,7 +173,7 @@ def growth(
     chosen = None if layers is None else numbers_of(graph, layers)
     ready = in_full_precision(model)
     tracing = tracing_of(ready, input=input, input_shape=input_shape, rules=rules)
-    targets, skipped = targets_of(tracing, chosen, unit)
+    targets, skipped = targets_of(tracing, chosen, unit, grid)
     mark = fingerprint(model)
     try:
         found = dict(enumerate(_predicted(targets, weights, training, mark) if targets else []))

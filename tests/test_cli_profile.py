@@ -110,7 +110,7 @@ MISTAKES = {
     "input": (["--input", "nowhere"], "`--input`"),
     "images": (["--images", "no-folder"], "`--images`"),
     "scale of noise": (["--scale", "2"], "--images"),
-    "grid": (["--grid", "2x2"], "--grid"),
+    "grid": (["--grid", "2x2"], "`--grid` is for layers of tokens"),
     "size": (["--size", "a"], "`--size`"),
 }
 

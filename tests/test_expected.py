@@ -190,6 +190,27 @@ def test_a_layer_of_ones_own_is_looked_into(weights):
     np.testing.assert_allclose(found.map, wanted, rtol=1e-12)
 
 
+@keras.saving.register_keras_serializable("tests")
+class Led(layers.Layer):
+    """A token of its own in front of the others."""
+
+    def build(self, shape):
+        self.token = self.add_weight(shape=(1, 1, shape[-1]), initializer="zeros")
+
+    def call(self, x):
+        token = ops.broadcast_to(self.token, (ops.shape(x)[0], 1, x.shape[-1]))
+        return ops.concatenate([token, x], axis=1)
+
+
+def test_tokens_that_a_layer_puts_in_front_are_no_part_of_the_field():
+    model = built(lambda x: layers.Conv1D(2, 3, name="end")(Led()(x)), (8, 2))
+    for unit in ((0,), (4,)):
+        found = erf.expected(model, "end", weights="given", unit=unit)
+        wanted = squares_of_jacobian(model, found.unit)
+        np.testing.assert_allclose(found.map, wanted, rtol=1e-12)
+    assert [one.layer for one in erf.growth(model)] == [model.layers[1].name, "end"]
+
+
 class Flips:
     """The mean squared gradient of a small model over every choice of its weights' signs."""
 

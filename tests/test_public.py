@@ -85,7 +85,7 @@ SIGNATURES = {
     "profile": (
         "(model, layers=None, *, path=None, unit='center', inputs='normal', samples=None, "
         "tolerance=None, definition='luo2016', batch_size=None, seed=0, input=None, "
-        "input_shape=None, cone=True, training=False, rules=None, progress=None)"
+        "input_shape=None, cone=True, training=False, grid=None, rules=None, progress=None)"
     ),
     "ensemble": (
         "(build, layer=None, *, runs=20, samples=1, unit='center', inputs='normal', "
@@ -98,7 +98,7 @@ SIGNATURES = {
     ),
     "growth": (
         "(model, layers=None, *, weights='random', unit='center', input=None, input_shape=None, "
-        "training=False, rules=None)"
+        "training=False, grid=None, rules=None)"
     ),
     "report": "(profile, path, *, compare=None, title=None)",
     "ERFLogger": (

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_erf import ERFLogger, ensemble, probe, projective_field, receptive_field, rules
+from keras_erf import (
+    ERFLogger,
+    ensemble,
+    growth,
+    probe,
+    profile,
+    projective_field,
+    receptive_field,
+    rules,
+)
 from keras_erf.algebra.geometry import bounding_box
 from keras_erf.errors import InvalidInputError
 
@@ -228,9 +237,25 @@ def test_a_grid_is_stated_to_whatever_measures():
     ):
         assert (result.unit, result.receptive_field.output_size) == ((1, 4), (2, 6))
         assert bounding_box(result.map > 0) == seen
-    model = build(0)
+    model, where = build(0), {one: options[one] for one in ("unit", "grid", "rules")}
+    for found in (profile(model, "prefixed", samples=2, **where), growth(model, **where)):
+        assert found["prefixed"].receptive_field.output_size == (2, 6)
+        assert bounding_box(found["prefixed"].map > 0) == seen
     model.compile("sgd", "mse")
     logger = ERFLogger("prefixed", **options)
     model.fit(np.zeros((2, 12, 16, 3)), np.zeros((2, 13, 4)), verbose=0, callbacks=[logger])
     assert [layer for _, layer in logger.results] == ["prefixed", "prefixed"]
     assert all(bounding_box(one.map > 0) == seen for one in logger.results.values())
+
+
+def test_a_folder_keeps_units_of_other_grids_apart(tmp_path):
+    model = transformer(3, 4, prefix=1, blocks=0)
+    options = {"unit": (1, 0), "samples": 2, "rules": {layers.Reshape: rules.whole}}
+    for grid, seen in (
+        ((2, 6), patch_of(1, 2)),
+        ((3, 4), patch_of(1, 0)),
+        ((2, 6), patch_of(1, 2)),
+    ):
+        found = profile(model, "prefixed", grid=grid, path=tmp_path, **options)
+        assert bounding_box(found["prefixed"].map > 0) == seen
+    assert len(list(tmp_path.glob("*.npz"))) == 2

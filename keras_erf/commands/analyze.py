@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from keras_erf.commands.arguments import check_writable, read_grid
+from keras_erf.commands.arguments import check_writable
 from keras_erf.commands.console import print_json, progress_bar
 from keras_erf.commands.ending import one_line_errors
 from keras_erf.commands.options import (
     DEFAULT_DEFINITION,
     OUT,
-    GridOption,
     JsonOption,
     ModelArgument,
     Noise,
@@ -46,7 +45,6 @@ def analyze(
     model: ModelArgument,
     layer: Annotated[list[str] | None, layer_option("the last with more than one position")] = None,
     asked: Request,
-    grid: GridOption = None,
     out: Annotated[Path, out_option("Folder for pictures and results.")] = OUT,
     as_json: JsonOption = False,
 ) -> None:
@@ -63,7 +61,7 @@ def analyze(
     keras-erf analyze my.keras --images photos --scale 1/255 --mean .5 --std .5
     """
     with one_line_errors():
-        where, how = {**asked.where(), "grid": read_grid(grid)}, asked.how()
+        where, how = asked.where(), asked.how()
         check_writable(out)
         loaded = asked.load(model)
         from keras_erf.fields.theoretical import locate
@@ -120,6 +118,8 @@ def _parts(model: str, result: EffectiveReceptiveField, asked: Request) -> list[
         parts.append(by(result.receptive_field.input_size, "x"))
     if asked.input is not None:
         parts.append(asked.input)
+    if asked.grid is not None:
+        parts.append(by(result.receptive_field.output_size, "x"))
     if asked.definition != DEFAULT_DEFINITION:
         parts.append(asked.definition.value)
     if asked.images is not None:

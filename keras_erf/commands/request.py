@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from keras_erf.commands.arguments import (
+    read_grid,
     read_inputs,
     read_options,
     read_preprocess,
@@ -22,6 +23,7 @@ from keras_erf.commands.options import (
     BgrOption,
     BuilderOption,
     DefinitionOption,
+    GridOption,
     ImagesOption,
     InputOption,
     MeanOption,
@@ -55,6 +57,7 @@ class Request:
     unit: UnitOption = "center"
     size: SizeOption = None
     input: InputOption = None
+    grid: GridOption = None
     definition: DefinitionOption = DEFAULT_DEFINITION
     images: ImagesOption = None
     noise: NoiseOption = Noise.normal
@@ -77,6 +80,7 @@ class Request:
             "unit": read_unit(self.unit),
             "input_shape": read_size(self.size),
             "input": self.input,
+            "grid": read_grid(self.grid),
         }
 
     def how(self) -> dict[str, Any]:

@@ -147,6 +147,7 @@ def profile(
     input_shape: int | Sequence[int] | None = None,
     cone: bool = True,
     training: bool = False,
+    grid: Sequence[int] | None = None,
     rules: Rules | None = None,
     progress: bool | Progress | None = None,
 ) -> Profile:
@@ -185,6 +186,7 @@ def profile(
         input_shape: As in `probe`; one size for all layers.
         cone: As in `probe`.
         training: As in `probe`.
+        grid: As in `probe`, of its layers of tokens.
         rules: As in `probe`.
         progress: `True` shows a bar; a function is called with the number of
             layers done and wanted.
@@ -217,7 +219,7 @@ def profile(
     if input_shape is None:
         input_shape = shape_of_data(ready, input, inputs)
     tracing = tracing_of(ready, input=input, input_shape=input_shape, rules=rules)
-    targets, skipped = targets_of(tracing, chosen, unit)
+    targets, skipped = targets_of(tracing, chosen, unit, grid)
     weights = fingerprint(model)
     store = None if path is None else Store(Path(path), tracing.graph, weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
@@ -243,14 +245,25 @@ def nothing_to_measure(skipped: Sequence[tuple[str, str]]) -> GradientError:
 
 
 def targets_of(
-    tracing: Tracing, chosen: Sequence[int] | None, unit: tuple[int, ...] | Literal["center"]
+    tracing: Tracing,
+    chosen: Sequence[int] | None,
+    unit: tuple[int, ...] | Literal["center"],
+    grid: Sequence[int] | None,
 ) -> tuple[list[Target], list[tuple[str, str]]]:
     """A unit of each of some tensors, or of every map; of maps without one the reason why."""
     tensors, skipped = maps(tracing) if chosen is None else (chosen, [])
+    one_axis = {one for one in tensors if len(tracing.spatial_axes(one)) == 1}
+    tokens = one_axis if len(tracing.input_axes) > 1 else set()
+    if grid is not None and not tokens:
+        raise InvalidInputError(
+            f"`grid` is for layers of tokens, with one spatial axis. Received: grid={grid!r} for a "
+            "model that has none"
+        )
     targets = []
     for tensor in tensors:
         try:
-            targets.append(target_of(tracing, tensor, unit=unit))
+            shape = grid if tensor in tokens else None
+            targets.append(target_of(tracing, tensor, unit=unit, grid=shape))
         except KerasERFError as error:
             if chosen is not None:
                 raise

@@ -52,7 +52,7 @@ class Store:
         """Where a unit's result is kept."""
         field = target.receptive_field
         unit = "-".join(map(str, field.unit))
-        name = file_name(field.layer, field.input)
+        name = file_name(field.layer, field.input, str(field.output_size))
         size = "x".join(map(str, field.input_size))
         return self.folder / f"{name}-unit-{unit}-of-{size}.npz"
 

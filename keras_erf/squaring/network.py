@@ -13,6 +13,7 @@ from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Node, Tensor, plain_call
 from keras_erf.rules.everything import whole
 from keras_erf.rules.table import is_patched, look_up
+from keras_erf.squaring import pointwise, spatial
 from keras_erf.squaring.initial import Weights
 from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.mixing import SquareStep, mixing
@@ -77,7 +78,19 @@ def squared(
 def _calls(tracing: Tracing, node: Node) -> list[Node]:
     """A call, or those inside a layer that was opened if the squares of all of them are known."""
     inside = tracing.inside(node)
-    return inside if all(_rule(one, SQUARES) is not None for one in inside) else [node]
+    known = all(_rule(one, SQUARES) is not None and not _holds_tensors(one) for one in inside)
+    return inside if known else [node]
+
+
+def _holds_tensors(node: Node) -> bool:
+    """Whether a call puts tensors that no call makes, weights say, beside those it is given.
+
+    They are of the batch, and the dtype, that the layer around it was opened with.
+    """
+    if _rule(node, SQUARES) not in (pointwise.concatenated, spatial.moved):
+        return False
+    args, kwargs = node.filled_arguments()
+    return any(getattr(one, "shape", ()) for one in keras.tree.flatten((args, kwargs)))
 
 
 class _NotAlike(Exception):
