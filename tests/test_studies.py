@@ -421,7 +421,7 @@ def test_results_are_those_of_a_probe_and_failures_do_not_stop_it(tmp_path):
     (tmp_path / "broken.keras").write_bytes(b"PK rubbish")
     models = {
         "broken": ModelEntry(str(tmp_path / "broken.keras")),
-        "small": replace(SMALL, layers=("conv1", "nowhere")),
+        "small": replace(SMALL, layers=("conv1", "conv11")),
         "unknown": ModelEntry("Resnet5000"),
     }
     told = []
