@@ -359,6 +359,14 @@ def test_the_camvid_task_from_end_to_end(tmp_path, monkeypatch):
         result = erf.load(out / f"{name}.npz")
         assert result.size == figures[f"erf_size_{name}"]
         assert result.layer == "stage5_block1_add"
+    # Finished, it is not trained again, and its cost is that of then.
+    options = {"epochs": 1, "batch_size": 1, "width": 1, "subset": 3}
+    train("camvid", data=tmp_path / "images", path=out, **options)
+    assert json.loads((out / "result.json").read_text()) == figures
+    assert figures["probing_share_of_training"] > 0
+    monkeypatch.setattr("keras_erf.training.tasks.CROP", (32, 72))
+    with pytest.raises(InvalidInputError, match=r"at least 32 × 72 px.*Received: 48 × 64 px"):
+        train("camvid", data=tmp_path / "images", path=tmp_path / "other", **options)
     summary = summarise({"camvid": out})
     assert summary.frame["test_mean_iou"].tolist() == [figures["test_mean_iou"]] * 3
 

