@@ -403,12 +403,14 @@ def _read_image(file: Path) -> None:
         assert np.isfinite(batch).all()
         assert batch.min() >= 0
         assert batch.max() <= 255
+        # Pillow has warnings of its own, of margins it can do without.
+        own = [text for text in (str(one.message) for one in told) if text.startswith("Left out")]
         if len(batch) == 1:
             assert source.skipped == [file.name]
-            (message,) = (str(one.message) for one in told)
+            (message,) = own
             assert str(file) in message
             raise _refused(message)
-        assert not told, str(told[0].message)
+        assert not own, own[0]
     finally:
         calm.unlink()
 
