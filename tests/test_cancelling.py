@@ -52,7 +52,24 @@ def test_a_sum_that_is_constant_is_no_unit_to_probe(name):
     assert np.abs(tape.gradient(part, inputs)).max() > 1e-3
 
 
+class Softmax(layers.Layer):
+    """Of another's name, without an axis."""
+
+    def call(self, x):
+        return ops.sigmoid(x)
+
+
+class Gated(layers.Conv2D):
+    """With a softmax that is not the last."""
+
+    def call(self, x):
+        return ops.square(super().call(x))
+
+
 SOUND = {
+    "name": Softmax(),
+    "subclass": Gated(4, 3, activation="softmax"),
+    "states": layers.ConvLSTM1D(4, 3, activation="softmax", return_sequences=True),
     "factors": layers.LayerNormalization(gamma_initializer="random_uniform"),
     "rows": layers.Softmax(axis=1),
     "sigmoid": layers.Activation("sigmoid"),

@@ -204,6 +204,10 @@ class Tracing:
             run=self.graph.runner(node),
         )
 
+    def maker(self, tensor: int) -> Node | None:
+        """The call that makes a tensor; `None` for an input."""
+        return self._makers.get(tensor)
+
     def _learn(self, tensor: int) -> None:
         """Carries reaches and channel axes as far as `tensor`."""
         pending = [] if tensor in self._local else [tensor]

@@ -15,6 +15,14 @@ from keras_erf.graph import Node
 
 __all__ = ["check_sum"]
 
+SOFTMAX = (layers.Softmax, "ops.Softmax")
+# Their activation is the last that is done; of subclasses and of layers with states it need not be.
+ACTIVATED = (
+    layers.Activation, layers.Dense, layers.EinsumDense, layers.Conv1D, layers.Conv2D,
+    layers.Conv3D, layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose,
+    layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.SeparableConv1D,
+    layers.SeparableConv2D,
+)  # fmt: skip
 # They do the same to every channel: a sum that was constant stays so.
 ALIKE = (
     layers.Identity, layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D,
@@ -33,22 +41,23 @@ def check_sum(target: Target, definition: Definition) -> None:
     Raises:
         GradientError: It is; the layer to blame is named, and one to take in its place.
     """
-    graph, number = target.graph, target.tensor
-    makers = {output: node for node in graph.nodes for output in node.outputs}
-    while number in makers and isinstance(makers[number].operation, ALIKE):
-        number = makers[number].inputs[0]
-    if number not in makers:
+    tracing, number = target.tracing, target.tensor
+    node = tracing.maker(number)
+    while node is not None and node.kind in ALIKE:
+        number = node.inputs[0]
+        node = tracing.maker(number)
+    if node is None:
         return
-    node, rank = makers[number], len(graph.tensors[number].shape) + 1
+    rank = len(tracing.shape(number)) + 1
     softmax = _softmax_axes(node)
     constant = softmax or (() if definition.seed == "relu" else _normalised_axes(node))
     # Of those that a unit has all of; the batch is the first.
-    channels = set(range(1, rank)) - {one + 1 for one in target.tracing.spatial_axes(number)}
+    channels = set(range(1, rank)) - {one + 1 for one in tracing.spatial_axes(number)}
     if not constant or not channels.issuperset(one % rank for one in constant):
         return
-    before = graph.tensors[node.inputs[0]].name
+    before = target.graph.tensors[node.inputs[0]].name
     remedy = f"Choose the layer before it, {before!r}"
-    if softmax and type(node.operation).__name__ != "Softmax":
+    if softmax and node.kind not in SOFTMAX:
         remedy += ", or give the softmax a layer of its own and choose the one before that"
     raise GradientError(
         f"The gradient of unit {target.receptive_field.unit} of layer "
@@ -61,15 +70,16 @@ def check_sum(target: Target, definition: Definition) -> None:
 def _softmax_axes(node: Node) -> tuple[int, ...]:
     """Axes over which the call of a layer or operation is a softmax."""
     operation: Any = node.operation
-    if getattr(operation, "activation", None) is keras.activations.softmax:
-        return (-1,)
-    return _axes(operation) if type(operation).__name__ == "Softmax" else ()
+    if node.kind in SOFTMAX:
+        return _axes(operation)
+    last = node.kind in ACTIVATED and operation.activation is keras.activations.softmax
+    return (-1,) if last else ()
 
 
 def _normalised_axes(node: Node) -> tuple[int, ...]:
     """Axes over which the mean of a call of a layer is the same for every input."""
     layer: Any = node.operation
-    if not isinstance(layer, layers.LayerNormalization) or getattr(layer, "rms_scaling", False):
+    if node.kind is not layers.LayerNormalization or getattr(layer, "rms_scaling", False):
         return ()
     factors = None if layer.gamma is None else np.ptp(keras.ops.convert_to_numpy(layer.gamma))
     return () if factors else _axes(layer)
