@@ -37,6 +37,7 @@ from keras_erf.commands.options import (
 )
 from keras_erf.commands.report import report
 from keras_erf.commands.reproduce import reproduce
+from keras_erf.commands.request import skipped_rows
 from keras_erf.commands.study import app as study
 from keras_erf.commands.tables import field_row, print_fields
 from keras_erf.commands.train import train
@@ -112,7 +113,7 @@ def trf(
                 {
                     "model": loaded.name,
                     "layers": [field_row(field) for field in fields],
-                    "skipped": [{"layer": name, "reason": reason} for name, reason in skipped],
+                    "skipped": skipped_rows(skipped),
                 }
             )
         else:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_erf import ensemble, probe
+from keras_erf import ensemble, load, probe
 from keras_erf.errors import InvalidInputError
 from keras_erf.results.effective import BLOCKS
 
@@ -56,6 +56,12 @@ def test_two_halves_merged_are_the_whole():
     merged, whole = halves[0].merge(halves[1]), ensemble(build, runs=16)
     np.testing.assert_allclose(merged.block_sums, whole.block_sums, rtol=1e-12, atol=0)
     assert merged.size_error == pytest.approx(whole.size_error)
+
+
+def test_numbers_of_numpy_are_kept_as_any(tmp_path):
+    options = {"runs": np.int64(2), "samples": np.int32(1), "seed": np.int64(3)}
+    ensemble(build, **options).save(tmp_path / "a.npz")
+    assert [run["seed"] for run in load(tmp_path / "a.npz").provenance["runs"]] == [3, 4]
 
 
 def test_half_of_the_runs_twice_is_refused():

@@ -85,26 +85,6 @@ def test_a_task_is_known_by_what_its_result_depends_on(tmp_path):
     assert Study({"m": ModelEntry(str(tmp_path / "two.keras"))}).tasks()[0].key != one
 
 
-@pytest.mark.parametrize(
-    ("entry", "options", "key"),
-    [
-        (SMALL, {"samples": 4}, "d745f54a6daf8bcd5e9513839d139756"),
-        (
-            ModelEntry("cifar_resnet14", weights="initial", layers=("a",)),
-            {"units": ((1, 2),), "seeds": (3,), "tolerance": 0.02, "definitions": ("replknet",)},
-            "11047814ad519a84121c3bf2986ff414",
-        ),
-        (ModelEntry("net.keras"), {}, "47b550c32a75f27a22099183cce4077d"),
-    ],
-)
-def test_keys_are_those_of_version_0_1_0(entry, options, key, tmp_path, monkeypatch):
-    # Printed by that version, of names and a model's file: stores of it go on.
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.keras").write_text("model")
-    (task,) = Study({"m": entry}, **options).tasks()
-    assert task.key == key
-
-
 def study_with_files(folder):
     """A study of a network with a file of weights, over a folder of images."""
     (folder / "photos" / "cats").mkdir(parents=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keras_erf.graph import Graph
 
 __all__ = [
+    "OPTIONS",
     "Preprocess",
     "check_writable",
     "in_options",
@@ -61,7 +62,7 @@ REMEDIES = {
 }
 
 
-def in_options(message: str, options: Mapping[str, str] = OPTIONS) -> str:
+def in_options(message: str, options: Mapping[str, str]) -> str:
     """A message of the library in the words of the command line."""
     for python, remedy in REMEDIES.items():
         message = message.replace(python, remedy)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from keras_erf.commands.arguments import in_options
+from keras_erf.commands.arguments import OPTIONS, in_options
 from keras_erf.errors import KerasERFError
 
 __all__ = ["OneLineGroup", "one_line_errors"]
@@ -42,16 +42,19 @@ class OneLineGroup(TyperGroup):
 
 
 @contextmanager
-def one_line_errors(interrupted: str = UNHARMED) -> Iterator[None]:
+def one_line_errors(
+    interrupted: str = UNHARMED, *, options: Mapping[str, str] = OPTIONS
+) -> Iterator[None]:
     """Turns a user's mistake into one line and status 2, an interruption into 130.
 
     Args:
         interrupted: What is told of an interruption.
+        options: What the command calls the arguments that errors name.
     """
     try:
         yield
     except KerasERFError as error:
-        typer.echo(f"Error: {in_options(str(error))}", err=True)
+        typer.echo(f"Error: {in_options(str(error), options)}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
         raise typer.Exit(_interrupted(interrupted)) from None

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_erf.commands.arguments import check_writable, in_options
+from keras_erf.commands.arguments import check_writable
 from keras_erf.commands.console import print_json, print_study, progress_bar
 from keras_erf.commands.ending import OneLineGroup, one_line_errors
 from keras_erf.commands.options import OUT, JsonOption, out_option
-from keras_erf.errors import InvalidInputError, KerasERFError
+from keras_erf.errors import InvalidInputError
 from keras_erf.wording import counted
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def run(
     keras-erf study export results.csv --out results
     """
     says = "What was measured is kept; the same call goes on from there."
-    with one_line_errors(says), _own_options():
+    with one_line_errors(says, options=OPTIONS):
         check_writable(out)
         from keras_erf.studies import read_study, run_study
 
@@ -98,7 +98,7 @@ def run(
 @app.command()
 def status(out: FolderOption = FOLDER, as_json: JsonOption = False) -> None:
     """Tell how many tasks are done, and which failed and why."""
-    with one_line_errors(), _own_options():
+    with one_line_errors(options=OPTIONS):
         _show(_there(out), as_json)
 
 
@@ -117,7 +117,7 @@ def export(
 
     keras-erf study export results.parquet --out results
     """
-    with one_line_errors(), _own_options():
+    with one_line_errors(options=OPTIONS):
         if file.suffix.lower() not in SUFFIXES:
             raise InvalidInputError(
                 f"`FILE` must end in {' or '.join(SUFFIXES)}. Received: {str(file)!r}"
@@ -129,16 +129,6 @@ def export(
             print_json({"rows": rows, "file": str(file)})
         else:
             typer.echo(f"{counted(rows, 'row')} written to {file}")
-
-
-@contextmanager
-def _own_options() -> Iterator[None]:
-    """Errors inside name options that there are: keys of the study's file keep their names."""
-    try:
-        yield
-    except KerasERFError as error:
-        typer.echo(f"Error: {in_options(str(error), OPTIONS)}", err=True)
-        raise typer.Exit(2) from error
 
 
 @contextmanager

@@ -38,6 +38,7 @@ from keras_erf.measuring.preparing import (
 from keras_erf.measuring.settings import Settings, check_whole
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
+from keras_erf.results.merging import ONE_PER_RUN
 from keras_erf.samples.sampling import make_source
 from keras_erf.samples.sources import InputSpec
 from keras_erf.samples.streaming import streamed
@@ -122,8 +123,8 @@ def ensemble(
             "`layer` must be a name or a path: each run has layers of its own. "
             f"Received: layer={layer!r}"
         )
-    check_whole("runs", runs, 1)
-    check_whole("samples", samples, 1)
+    runs, samples = check_whole("runs", runs, 1), check_whole("samples", samples, 1)
+    seed = check_whole("seed", seed, 0)
     settings = Settings(
         inputs=inputs,
         samples=samples,
@@ -193,7 +194,7 @@ def ensemble(
             report(number + 1, runs)
     run.finish(batch)
     about[-1]["skipped"] = batches.skipped()
-    made = provenance(target, "one per run", settings, about)
+    made = provenance(target, ONE_PER_RUN, settings, about)
     made["model"] = _uncounted(made["model"], "Functional", "Sequential")
     result = result_of(run, run.sums[0], made)
     field = result.receptive_field

@@ -19,7 +19,8 @@ from keras_erf.files.writing import written_whole
 from keras_erf.graph import Graph, architecture
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import EffectiveReceptiveField, load
-from keras_erf.samples.images import ImageFolder
+from keras_erf.samples.images import ImageFolder, folder_digest
+from keras_erf.samples.sources import NOISE
 
 __all__ = ["Store"]
 
@@ -92,11 +93,11 @@ def _told(inputs: Any) -> str:
     """What samples are of; of a `tf.data.Dataset` no more than that it is one."""
     if isinstance(inputs, ImageFolder):
         return f"{_told(inputs.path)}, {_name(inputs.preprocess)}"
+    if isinstance(inputs, str) and inputs in NOISE:
+        return inputs
     if isinstance(inputs, (str, os.PathLike)):
         folder = Path(inputs)
-        files = sorted(one for one in folder.rglob("*") if one.is_file())
-        sizes = [(one.relative_to(folder).as_posix(), one.stat().st_size) for one in files]
-        return f"{folder.name} {_digest(repr(sizes).encode())}" if files else str(inputs)
+        return f"images {folder_digest(folder)}" if folder.is_dir() else str(inputs)
     if isinstance(inputs, Mapping):
         return "; ".join(f"{name}: {_told(one)}" for name, one in inputs.items())
     if hasattr(inputs, "element_spec"):

@@ -17,7 +17,7 @@ from keras_erf.definitions import Definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.results.estimating import FIGURES, Figures
 from keras_erf.results.framing import clipped_box, hull, reframed, whole_box
-from keras_erf.results.merging import merged_provenance
+from keras_erf.results.merging import first_block, merged_provenance
 from keras_erf.results.storing import plain, read_result, write_result
 from keras_erf.wording import by, counted, size_with_error
 
@@ -329,14 +329,12 @@ class EffectiveReceptiveField:
         )
         part = hull(self._part, other._part)
         mine, theirs = (reframed(one.block_sums, one._part, part) for one in (self, other))
-        # Samples are dealt on from where these ended; runs of networks keep the blocks they have.
-        ended = 0 if provenance["weights"] == "one per run" else self.count % len(mine)
-        return EffectiveReceptiveField(
-            block_sums=mine + np.roll(theirs, ended, axis=0),
-            block_counts=self.block_counts + np.roll(other.block_counts, ended),
+        first = first_block(provenance, self.count, len(mine))
+        return replace(
+            self,
+            block_sums=mine + np.roll(theirs, first, axis=0),
+            block_counts=self.block_counts + np.roll(other.block_counts, first),
             dead_count=self.dead_count + other.dead_count,
-            receptive_field=self.receptive_field,
-            definition=self.definition,
             provenance=provenance,
             part=None if part == self._whole else part,
             linear=self.linear and other.linear,

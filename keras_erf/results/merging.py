@@ -7,7 +7,10 @@ from typing import Any
 
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["merged_provenance"]
+__all__ = ["ONE_PER_RUN", "first_block", "merged_provenance"]
+
+# What stands for the weights of an ensemble, whose blocks hold runs and not samples.
+ONE_PER_RUN = "one per run"
 
 
 def merged_provenance(
@@ -44,3 +47,14 @@ def merged_provenance(
             f"Received: the same noise, seed={theirs['runs'][0]['seed']}"
         )
     return {**mine, "runs": runs}
+
+
+def first_block(provenance: Mapping[str, Any], count: int, blocks: int) -> int:
+    """The block that the other result's first sample goes to, as if all were of one probe.
+
+    Args:
+        provenance: Of the result that the other one is merged into.
+        count: How many samples that one has.
+        blocks: Number of blocks, to which samples are dealt in turn, and runs by their seeds.
+    """
+    return 0 if provenance["weights"] == ONE_PER_RUN else count % blocks

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 from keras_erf.errors import InvalidInputError
 from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFolder", "check_pixels", "images"]
+__all__ = ["ImageFolder", "check_pixels", "folder_digest", "image_files", "images"]
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}
@@ -40,6 +42,23 @@ class ImageFolder:
 
     path: str | os.PathLike[str]
     preprocess: Callable[[np.ndarray], Any] | None = None
+
+
+def image_files(files: Iterable[Path]) -> list[Path]:
+    """Those that are images by their names, sorted: systems leave files of their own in folders."""
+    return sorted(one for one in files if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file())
+
+
+def folder_digest(folder: Path) -> str:
+    """What tells a folder of images from another, wherever it lies: their names and sizes.
+
+    Not their content: a probe reads some of them, and a folder may hold millions.
+    """
+    about = [
+        (one.relative_to(folder).as_posix(), one.stat().st_size)
+        for one in image_files(folder.rglob("*"))
+    ]
+    return hashlib.blake2b(json.dumps(about).encode(), digest_size=16).hexdigest()
 
 
 def check_pixels(file: Path) -> None:
@@ -77,9 +96,7 @@ def images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Source
             "`inputs` can be an image folder for two-dimensional inputs of 1, 3 or 4 channels "
             f"only. Received: an input of shape {spec.shape}"
         )
-    files = sorted(
-        one for one in path.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file()
-    )
+    files = image_files(path.rglob("*"))
     if not files:
         raise InvalidInputError(
             f"`inputs` must be a folder that holds images ({', '.join(sorted(IMAGE_SUFFIXES))}), "

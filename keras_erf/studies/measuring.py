@@ -73,7 +73,7 @@ def _measured(task: Task, batch_size: int | None) -> bytes:
     from keras_erf.measuring.probing import probe
     from keras_erf.samples.images import ImageFolder
 
-    _check("inputs", "folder", task.inputs, images_of(task.inputs), task.inputs_content)
+    _check_images(task.inputs, task.inputs_content)
     model, preprocess = _model(_frozen(task.model), task.content, task.weights_content)
     noise = task.inputs in NOISE
     result = probe(
@@ -109,6 +109,12 @@ def _model(entry: str, content: str, weights_content: str) -> tuple[Any, Any]:
     _check("weights", "file", weights, content_of(weights, WEIGHTS), weights_content)
     loaded = load_quietly(source, weights, options, unsafe)
     return loaded.model, loaded.preprocess
+
+
+# Once in a process, not for each task: a folder may hold many. What differs is looked at again.
+@lru_cache(maxsize=1)
+def _check_images(inputs: str, content: str) -> None:
+    _check("inputs", "folder", inputs, images_of(inputs), content)
 
 
 def _check(name: str, what: str, path: str, found: str, planned: str) -> None:

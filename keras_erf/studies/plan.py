@@ -18,7 +18,7 @@ import numpy as np
 from keras_erf.definitions import get_definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.settings import Settings
-from keras_erf.samples.images import IMAGE_SUFFIXES
+from keras_erf.samples.images import folder_digest
 from keras_erf.samples.sources import NOISE
 
 __all__ = ["WEIGHTS", "ModelEntry", "Study", "Task", "content_of", "images_of", "read_study"]
@@ -125,10 +125,6 @@ class Task:
             del model["weights"]
         if self.inputs_content:
             del about["inputs"]
-        # Stores from before there were these digests have keys without them.
-        for name in ("weights_content", "inputs_content"):
-            if not about[name]:
-                del about[name]
         text = json.dumps(about, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -359,14 +355,5 @@ def content_of(path: str | None, names: Sequence[str] = ()) -> str:
 
 
 def images_of(inputs: str) -> str:
-    """Digest of a folder of images, of their names and sizes; empty for noise."""
-    if inputs in NOISE:
-        return ""
-    folder = Path(inputs)
-    # Not of their content: a probe reads some of them, and a folder may hold millions.
-    files = sorted(
-        (one.relative_to(folder).as_posix(), one.stat().st_size)
-        for one in folder.rglob("*")
-        if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file()
-    )
-    return hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()
+    """Digest of a folder of images; empty for noise."""
+    return "" if inputs in NOISE else folder_digest(Path(inputs))

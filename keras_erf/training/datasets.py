@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_erf.errors import InvalidInputError, reason_of
-from keras_erf.samples.images import IMAGE_SUFFIXES, check_pixels
+from keras_erf.samples.images import check_pixels, image_files
 
 __all__ = ["Examples", "Scenes", "cifar10", "content", "scenes"]
 
@@ -126,7 +125,7 @@ def _broken(folder: Path) -> str:
     """The first file that is no image."""
     from PIL import Image
 
-    for file in _images(folder.rglob("*")):
+    for file in image_files(folder.rglob("*")):
         try:
             with Image.open(file) as image:
                 image.load()
@@ -163,7 +162,7 @@ PARTS = ("train", "val", "test")
 
 
 def _scenes(images: Path, labels: Path) -> Scenes:
-    files = _images(images.iterdir())
+    files = image_files(images.iterdir())
     if not files:
         raise InvalidInputError(f"`data` must hold images. Received: none in {str(images)!r}")
     read, marked = [], []
@@ -186,11 +185,6 @@ def _scenes(images: Path, labels: Path) -> Scenes:
                 f"{read[-1].shape}, {str(files[0])!r} of {read[0].shape}"
             )
     return Scenes(np.stack(read), np.stack(marked))
-
-
-def _images(files: Iterable[Path]) -> list[Path]:
-    """Those that are images by their names: systems leave files of their own in folders."""
-    return sorted(one for one in files if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file())
 
 
 def _array(file: Path, mode: str | None) -> np.ndarray:
