@@ -59,7 +59,7 @@ class ModelEntry:
                 isinstance(options, dict),
             ),
             "layers": (
-                "names of layers",
+                "a list of names of layers",
                 isinstance(self.layers, tuple) and all(isinstance(one, str) for one in self.layers),
             ),
             "input_shape": (
