@@ -206,8 +206,14 @@ def test_a_study_of_a_file(tmp_path):
         ("[models.a]\nlayer = 'x'", "`layer` is no key of models.a"),
         ("[models.a]\nlayers = ['x']", "models.a: `source` of a model must be a model's file"),
         ("[models.a]\nsource = 3", "models.a: `source` of a model must be a model's file"),
-        ("[models.a]\nsource = 'plain'\nlayers = 'x'", "`layers` of a model must be a list of names"),
-        ("[models.a]\nsource = 'plain'\nlayers = [3]", "`layers` of a model must be a list of names"),
+        (
+            "[models.a]\nsource = 'plain'\nlayers = 'x'",
+            "`layers` of a model must be a list of names",
+        ),
+        (
+            "[models.a]\nsource = 'plain'\nlayers = [3]",
+            "`layers` of a model must be a list of names",
+        ),
         ("[models.a]\nsource = 'plain'\noptions = 3", "`options` of a model must be a table"),
         (
             "[models.a]\nsource = 'plain'\noptions = {depth = 2024-01-01}",
