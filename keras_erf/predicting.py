@@ -13,7 +13,7 @@ from keras_erf.definitions import DEFINITIONS
 from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules, Target, locate, tracing_of
 from keras_erf.graph import build_graph
-from keras_erf.measuring.cancelling import check_sum
+from keras_erf.measuring.cancelling import check_expected
 from keras_erf.measuring.gradients import unit_gradients, within
 from keras_erf.measuring.loop import fingerprint, provenance
 from keras_erf.measuring.precision import in_full_precision
@@ -216,8 +216,7 @@ def _predicted(
     targets: Sequence[Target], weights: Weights, training: bool, mark: str
 ) -> list[EffectiveReceptiveField]:
     """The expected fields of some units of one graph, from one pass forwards."""
-    for one in targets:
-        check_sum(one, DEFINITION)
+    check_expected(targets, replace(SETTINGS, training=training), random=weights == "random")
     network = squared(
         targets[0].tracing, [one.tensor for one in targets], weights=weights, training=training
     )

@@ -12,7 +12,7 @@ from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
 from keras_erf.fields.theoretical import Target
 
-__all__ = ["MEASURES", "sample_maps", "seed_value", "unit_gradients", "within"]
+__all__ = ["MEASURES", "sample_maps", "seed_value", "unit_channels", "unit_gradients", "within"]
 
 # What a definition's `measure` makes of each entry of a gradient, in double precision.
 MEASURES: dict[str, Callable[[Any], Any]] = {
@@ -23,8 +23,8 @@ MEASURES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def seed_value(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
-    """The number that is differentiated, summed over the batch.
+def unit_channels(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
+    """What a definition seeds at a unit, one number per channel, shape `(samples, channels)`.
 
     Args:
         output: The part of the layer's tensor that the cone holds, with a batch axis.
@@ -37,8 +37,12 @@ def seed_value(output: Any, target: Target, definition: Definition, cone: Cone) 
     for axis, position in zip(target.spatial_axes, target.position, strict=True):
         index[axis + 1] = position - (part[axis][0] if part else 0)
     channels = output[tuple(index)]
-    if definition.seed == "relu":
-        channels = tf.nn.relu(channels)
+    return tf.nn.relu(channels) if definition.seed == "relu" else channels
+
+
+def seed_value(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
+    """The number that is differentiated, summed over the batch; arguments as `unit_channels`."""
+    channels = unit_channels(output, target, definition, cone)
     if definition.seed == "mean":
         return tf.reduce_sum(tf.reduce_mean(channels, axis=-1))
     return tf.reduce_sum(channels)
