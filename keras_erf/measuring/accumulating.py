@@ -20,7 +20,7 @@ from keras_erf.definitions import Definition
 from keras_erf.errors import GradientError, reason_of
 from keras_erf.fields.theoretical import Target
 from keras_erf.measuring.diagnosing import explain_gradient, failing_layer
-from keras_erf.measuring.gradients import sample_maps, unit_gradients, within
+from keras_erf.measuring.gradients import channels_and_gradients, sample_maps, within
 from keras_erf.results.effective import BLOCKS
 
 __all__ = ["Accumulator", "Sums"]
@@ -28,6 +28,9 @@ __all__ = ["Accumulator", "Sums"]
 # Gradients whose peak is this much above the smallest normal number of their dtype are kept:
 # below, what is left of their tails is rounded to zero.
 HEADROOM = 2.0**20
+# A gradient that explains less than this share of how the unit's channels vary is a suspect; so
+# is that of channels that vary by less than this share of their size. Of squares, both.
+EXPLAINED, CONSTANT = 1e-4, 1e-9
 
 
 class Sums:
@@ -83,6 +86,8 @@ class Accumulator:
         self.training, self.variables = training, tuple(variables)
         self.sums = [Sums(one, part) for one, part in zip(targets, parts, strict=True)]
         self.done = 0
+        # Units whose gradient in the first batch may be rounding.
+        self.suspects: list[Target] = []
         self.counts = np.zeros(BLOCKS, dtype=np.int64)
         # Dropout and its kin draw from states that stay the user's: fresh ones stand in for them.
         self.states = targets[0].graph.random_states() if training else []
@@ -138,9 +143,13 @@ class Accumulator:
                 f"The model cannot be run: layer {name!r} fails: {reason_of(error)}. Mend it, or "
                 "choose a layer before it"
             ) from error
+        if not self.done:
+            self.suspects = [
+                one for one, (*_, explains) in zip(self.targets, sound, strict=True) if not explains
+            ]
         self.counts += np.bincount(blocks[:valid], minlength=BLOCKS)
         self.done += valid
-        for target, (finite, strong) in zip(self.targets, sound, strict=True):
+        for target, (finite, strong, _) in zip(self.targets, sound, strict=True):
             if not finite:
                 raise GradientError(self._explanation(target, batch, weights))
             if not strong:
@@ -172,18 +181,20 @@ class Accumulator:
     def _add(
         self, batch: Mapping[int, Any], blocks: Any, seeds: Sequence[Any], weights: Sequence[Any]
     ) -> Any:
-        """Adds a batch; returns for each unit whether it is finite, and above underflow."""
+        """Adds a batch; returns for each unit whether its gradient is finite, above underflow, and
+        explains how the unit varies.
+        """
         state = [
             *zip(self.states, seeds, strict=True),
             *zip(self.variables, weights, strict=True),
         ]
         first = self.targets[0]
-        gradients = unit_gradients(
+        every, gradients = channels_and_gradients(
             self.targets, self.cone, batch, self.definition, training=self.training, state=state
         )
         whole = self.cone.parts.get(first.input)
         sound = []
-        for one, gradient in zip(self.sums, gradients, strict=True):
+        for one, channels, gradient in zip(self.sums, every, gradients, strict=True):
             if gradient is None:
                 gradient = tf.zeros_like(batch[first.input])
             gradient = tf.convert_to_tensor(gradient)
@@ -199,8 +210,26 @@ class Accumulator:
             faint = (peak > 0) & (peak < HEADROOM * _tiny(gradient))
             # Not of the maps: there a ReLU turns minus infinity into an innocent zero.
             finite = tf.reduce_all(tf.math.is_finite(gradient))
-            sound.append(tf.stack([finite, ~tf.reduce_any(faint & (blocks >= 0))]))
+            strong = ~tf.reduce_any(faint & (blocks >= 0))
+            if self.definition.seed == "mean":
+                channels /= channels.shape[-1]
+            explains = _explains(gradient, batch[first.input], channels)
+            sound.append(tf.stack([finite, strong, explains]))
         return tf.stack(sound)
+
+
+def _explains(gradient: Any, values: Any, channels: Any) -> Any:
+    """Whether gradients of a sum of channels are of the size that the channels' variance asks for.
+
+    Over the samples of a batch, to first order, a sum varies by its gradient times what the
+    inputs vary by. That is far less than its terms do only where they cancel.
+    """
+    gradient, values, channels = (tf.cast(one, tf.float64) for one in (gradient, values, channels))
+    spread = tf.math.reduce_variance(values, axis=0)
+    by_gradient = tf.reduce_sum(tf.reduce_mean(tf.square(gradient), axis=0) * spread)
+    by_channels = tf.reduce_sum(tf.math.reduce_variance(channels, axis=0))
+    size = tf.reduce_sum(tf.reduce_mean(tf.square(channels), axis=0))
+    return (by_gradient > EXPLAINED * by_channels) & (by_channels > CONSTANT * size)
 
 
 def _tiny(tensor: Any) -> float:

@@ -5,8 +5,8 @@ comes out of it in single precision is of size 1e-7. No list of layers says wher
 happens. It is measured, on a few samples, in three steps of which each is for the units
 that the one before leaves in doubt:
 
-1. `is_suspect`: the gradient explains next to nothing of how the unit's channels vary from
-   sample to sample. It comes from what a batch computes anyway.
+1. The gradient explains next to nothing of how the unit's channels vary from sample to
+   sample. `accumulating` sees it in the first batch, at no cost.
 2. The gradient of the seeded unit next to that of its channels under random weights, and
    next to the gradients it came from, layer by layer: has it fallen to a small share?
 3. The same in another precision, on a copy: rounding falls with the precision, a gradient
@@ -86,6 +86,8 @@ def check_sums(
     Raises:
         GradientError: It is; the layer to blame is named, and one to take in its place.
     """
+    if not targets:
+        return
     for finding in _cancelled(targets, cone, batch, settings, valid=valid, state=state):
         raise GradientError(_refusal(finding, settings, state))
 
@@ -407,13 +409,11 @@ def _refusal(finding: _Finding, settings: Settings, state: State) -> str:
 
 
 def _blamed(finding: _Finding) -> Node:
-    """The last call that a gradient comes to, and does not leave."""
-    lost = finding.lost
-    nodes = [step.node for step in finding.cone.steps]
-    known = {node.outputs: node for node in finding.target.graph.nodes}
-    for node in reversed(nodes):
-        if lost.issuperset(node.inputs) and not lost.issuperset(node.outputs):
-            return known.get(node.outputs, node)
+    """The last call that a gradient comes to, and does not leave by all of its inputs."""
+    target, lost = finding.target, finding.lost
+    for node in reversed(target.graph.ancestors(target.tensor)):
+        if not lost.isdisjoint(node.inputs) and not lost.issuperset(node.outputs):
+            return node
     maker = finding.target.tracing.maker(finding.target.tensor)
     assert maker is not None
     return maker

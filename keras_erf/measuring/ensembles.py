@@ -176,10 +176,11 @@ def ensemble(
             for tensors in batches.of(seed + number):
                 batch, valid = filled(target.graph, tensors, target.graph.batch)
                 missing -= valid
-                if not run.done:
-                    check_sums([target], plan, batch, settings, valid=valid)
+                is_first = not run.done
                 blocks = np.full(len(batch[target.input]), (seed + number) % BLOCKS)
                 run.feed(batch, valid, blocks=blocks, weights=weights)
+                if is_first:
+                    check_sums(run.suspects, plan, batch, settings, valid=valid)
             if missing:
                 raise InvalidInputError(batches.too_few((number + 1) * each - missing))
             about.append(

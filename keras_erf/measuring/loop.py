@@ -129,7 +129,8 @@ class Measurement:
     def _check_sums(self, batch: Mapping[int, Any], valid: int) -> None:
         """Refuses units whose channels sum to a constant, once for all runs."""
         if not self._checked:
-            check_sums(self.targets, self._accumulator.cone, batch, self.settings, valid=valid)
+            run = self._accumulator
+            check_sums(run.suspects, run.cone, batch, self.settings, valid=valid)
             self._checked = True
 
 
@@ -204,8 +205,10 @@ def _feed(
     for tensors in streamed(source, specs, size, samples=wanted):
         fill = size if run.done else graph.batch
         batch, valid = filled(graph, tensors, fill, most=wanted - run.done)
-        check_batch(batch, valid)
+        is_first = not run.done
         run.feed(batch, valid)
+        if is_first:
+            check_batch(batch, valid)
         report(run.done, wanted)
         if tolerance is not None and run.done >= look:
             look = math.ceil(run.done * (1 + BETWEEN_LOOKS))
