@@ -41,6 +41,8 @@ __all__ = ["check_expected", "check_sums"]
 
 # Samples that are tried; each must show rounding alone for a unit to be refused.
 SAMPLES = 4
+# Samples of noise, of which some may be dead.
+NOISE = 16
 # Rows of one pass: each is a unit, its channels summed or under random weights.
 ROWS = 16
 # A summed gradient below this share of one under random weights is in doubt.
@@ -103,7 +105,20 @@ def check_expected(targets: Sequence[Target], settings: Settings, *, random: boo
     plan = planned(targets, settings)
     batch = _noise(targets[0], plan, settings)
     state = _drawn(targets) if random else ()
-    check_sums(targets, plan, batch, settings, valid=SAMPLES, state=state)
+    some = {key: one[:SAMPLES] for key, one in batch.items()}
+    for number in set(some) - {targets[0].input}:
+        some[number] = tf.repeat(some[number][:1], len(some[number]), axis=0)
+    keep = {one.tensor for one in targets}
+    known = plan.run(some, training=settings.training, state=state, keep=keep)
+    suspects = [one for one in targets if _hardly_varies(known[one.tensor], one, settings, plan)]
+    check_sums(suspects, plan, batch, settings, valid=NOISE, state=state)
+
+
+def _hardly_varies(output: Any, target: Target, settings: Settings, cone: Cone) -> bool:
+    """Whether a unit's sum varies from sample to sample by far less than its channels do."""
+    channels = np.asarray(unit_channels(output, target, settings.definition, cone), np.float64)
+    spread, size = channels.var(axis=0).sum(), np.square(channels).mean(axis=0).sum()
+    return not (channels.sum(axis=-1).var() > CANCELLED**2 * spread > 1e-9 * size)
 
 
 # --- Gradients of a few rows ---------------------------------------------------------------------
@@ -228,22 +243,26 @@ def _cancelled(
 ) -> Iterator[_Finding]:
     """The units of which every sample that is tried shows rounding alone."""
     other = _Other(targets, settings, state)
-    open_, findings = list(targets), dict[Target, _Finding]()
-    for number in range(min(valid, SAMPLES)):
+    pending, findings = list(targets), {one: list[_Finding]() for one in targets}
+    for number in range(valid):
+        if not pending:
+            break
         sample = {key: one[number : number + 1] for key, one in batch.items()}
-        wanted = [(one, signed) for one in open_ for signed in (False, True)]
-        rows = _rows(wanted, cone, sample, settings, state) if wanted else []
-        for target, summed, signed in zip(list(open_), rows[::2], rows[1::2], strict=True):
+        wanted = [(one, signed) for one in pending for signed in (False, True)]
+        rows = _rows(wanted, cone, sample, settings, state)
+        for target, summed, signed in zip(list(pending), rows[::2], rows[1::2], strict=True):
             if summed.peak == signed.peak == 0 or not np.isfinite([summed.peak, signed.peak]).all():
                 # A dead unit, say: other samples may show more.
                 continue
             found = _finding(target, cone, sample, (summed, signed), other)
             if found is None:
-                open_.remove(target)
-                findings.pop(target, None)
+                del findings[target]
             else:
-                findings[target] = found
-    yield from findings.values()
+                findings[target].append(found)
+            if found is None or len(findings[target]) == SAMPLES:
+                pending.remove(target)
+    for some in findings.values():
+        yield from some[:1]
 
 
 def _finding(
@@ -456,28 +475,28 @@ def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:
             batch = _noise(one, plan, settings)
         except KerasERFError:
             continue
-        dead = all(
-            row.peak == 0
-            for number in range(SAMPLES)
-            for row in _rows(
-                [(one, False)],
-                plan,
-                {key: value[number : number + 1] for key, value in batch.items()},
-                settings,
-                state,
-            )
-        )
-        cancelled = _cancelled([one], plan, batch, settings, valid=SAMPLES, state=state)
-        if not dead and next(cancelled, None) is None:
+        if _is_alive(one, plan, batch, settings, state) and not any(
+            _cancelled([one], plan, batch, settings, valid=NOISE, state=state)
+        ):
             return tensor
     return None
+
+
+def _is_alive(
+    target: Target, cone: Cone, batch: Mapping[int, Any], settings: Settings, state: State
+) -> bool:
+    """Whether any sample of a batch has a gradient."""
+    samples = (
+        {key: one[number : number + 1] for key, one in batch.items()} for number in range(NOISE)
+    )
+    return any(_rows([(target, False)], cone, one, settings, state)[0].peak for one in samples)
 
 
 def _noise(target: Target, cone: Cone, settings: Settings) -> dict[int, Any]:
     """Samples of noise, of the parts of the inputs that a cone takes."""
     specs = input_specs(target, cone)
     source = make_source("normal", specs, seed=settings.seed)
-    (tensors,) = streamed(source, specs, SAMPLES, samples=SAMPLES)
+    (tensors,) = streamed(source, specs, NOISE, samples=NOISE)
     return dict(zip(target.graph.inputs, tensors, strict=True))
 
 
