@@ -20,6 +20,7 @@ from keras_erf.definitions import Definition
 from keras_erf.errors import GradientError, reason_of
 from keras_erf.fields.theoretical import Target
 from keras_erf.measuring.diagnosing import explain_gradient, failing_layer
+from keras_erf.measuring.enclosing import SPILLED, beyond_field, spilled
 from keras_erf.measuring.gradients import channels_and_gradients, sample_maps, within
 from keras_erf.results.effective import BLOCKS
 
@@ -89,6 +90,7 @@ class Accumulator:
         # Units whose gradient in the first batch may be rounding.
         self.suspects: list[Target] = []
         self.counts = np.zeros(BLOCKS, dtype=np.int64)
+        self.beyond = [beyond_field(one, cone.parts.get(one.input)) for one in self.targets]
         # Dropout and its kin draw from states that stay the user's: fresh ones stand in for them.
         self.states = targets[0].graph.random_states() if training else []
         # A stream apart from those of noise.
@@ -125,6 +127,8 @@ class Accumulator:
         Raises:
             GradientError: A gradient is not finite, or too small for its dtype; or
                 the model cannot be run. The layer that is to blame is named.
+            InvalidInputError: A gradient reaches beyond its field, by a rule of the user's say.
+            InternalError: It does so by a fault of this library.
         """
         count = len(batch[self.targets[0].input])
         if blocks is None:
@@ -149,11 +153,13 @@ class Accumulator:
             ]
         self.counts += np.bincount(blocks[:valid], minlength=BLOCKS)
         self.done += valid
-        for target, (finite, strong, _) in zip(self.targets, sound, strict=True):
+        for target, (finite, strong, enclosed, _) in zip(self.targets, sound, strict=True):
             if not finite:
                 raise GradientError(self._explanation(target, batch, weights))
             if not strong:
                 raise GradientError(_underflow(target))
+            if not enclosed:
+                raise spilled(target, training=self.training)
 
     def finish(self, batch: Mapping[int, Any]) -> None:
         """Checks that something was measured of each unit; `batch` is any of those fed.
@@ -181,8 +187,8 @@ class Accumulator:
     def _add(
         self, batch: Mapping[int, Any], blocks: Any, seeds: Sequence[Any], weights: Sequence[Any]
     ) -> Any:
-        """Adds a batch; returns for each unit whether its gradient is finite, above underflow, and
-        explains how the unit varies.
+        """Adds a batch; returns for each unit whether its gradient is finite, above underflow,
+        within the field, and explains how the unit varies.
         """
         state = [
             *zip(self.states, seeds, strict=True),
@@ -194,7 +200,8 @@ class Accumulator:
         )
         whole = self.cone.parts.get(first.input)
         sound = []
-        for one, channels, gradient in zip(self.sums, every, gradients, strict=True):
+        units = zip(self.sums, self.beyond, every, gradients, strict=True)
+        for one, beyond, channels, gradient in units:
             if gradient is None:
                 gradient = tf.zeros_like(batch[first.input])
             gradient = tf.convert_to_tensor(gradient)
@@ -214,7 +221,11 @@ class Accumulator:
             if self.definition.seed == "mean":
                 channels /= channels.shape[-1]
             explains = _explains(gradient, batch[first.input], channels)
-            sound.append(tf.stack([finite, strong, explains]))
+            enclosed = True
+            if beyond is not None:
+                outside = tf.reduce_max(tf.abs(tf.where(beyond, gradient, 0)))
+                enclosed = outside <= SPILLED * tf.reduce_max(peak)
+            sound.append(tf.stack([finite, strong, enclosed, explains]))
         return tf.stack(sound)
 
 

@@ -31,8 +31,8 @@ from keras_erf.definitions import Definition
 from keras_erf.errors import GradientError, InvalidInputError, KerasERFError
 from keras_erf.fields.theoretical import Target, target_of
 from keras_erf.graph import Graph, Node, copied
-from keras_erf.measuring.gradients import unit_channels
-from keras_erf.measuring.preparing import input_specs, planned
+from keras_erf.measuring.gradients import sample_maps, unit_channels
+from keras_erf.measuring.preparing import check, input_specs, planned
 from keras_erf.measuring.settings import Settings
 from keras_erf.samples.sampling import make_source
 from keras_erf.samples.streaming import streamed
@@ -95,13 +95,14 @@ def check_sums(
 
 
 def check_expected(targets: Sequence[Target], settings: Settings, *, random: bool) -> None:
-    """As `check_sums`, of units that are not sampled: on noise.
+    """As `check_sums`, and `check`, of units that are not sampled: on noise.
 
     Args:
         targets: Units of one graph and one input.
         settings: Definition and mode.
         random: Whether weights are as their initialisers draw them, not those of the model.
     """
+    check(targets[0], settings)
     plan = planned(targets, settings)
     batch = _noise(targets[0], plan, settings)
     state = _drawn(targets) if random else ()
@@ -485,11 +486,13 @@ def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:
 def _is_alive(
     target: Target, cone: Cone, batch: Mapping[int, Any], settings: Settings, state: State
 ) -> bool:
-    """Whether any sample of a batch has a gradient."""
-    samples = (
-        {key: one[number : number + 1] for key, one in batch.items()} for number in range(NOISE)
-    )
-    return any(_rows([(target, False)], cone, one, settings, state)[0].peak for one in samples)
+    """Whether any sample of a batch has a map."""
+    for number in range(NOISE):
+        sample = {key: one[number : number + 1] for key, one in batch.items()}
+        (row,) = _rows([(target, False)], cone, sample, settings, state)
+        if np.any(sample_maps(row.gradient[None], target, settings.definition)):
+            return True
+    return False
 
 
 def _noise(target: Target, cone: Cone, settings: Settings) -> dict[int, Any]:

@@ -24,6 +24,7 @@ from keras_erf.graph import Graph, architecture, build_graph
 from keras_erf.measuring.accumulating import Accumulator
 from keras_erf.measuring.cancelling import check_sums
 from keras_erf.measuring.loop import filled, fingerprint, provenance, result_of
+from keras_erf.measuring.mixing import check_mixing
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.preparing import (
     check,
@@ -177,6 +178,8 @@ def ensemble(
                 batch, valid = filled(target.graph, tensors, target.graph.batch)
                 missing -= valid
                 is_first = not run.done
+                if is_first and training:
+                    check_mixing([target], plan, batch)
                 blocks = np.full(len(batch[target.input]), (seed + number) % BLOCKS)
                 run.feed(batch, valid, blocks=blocks, weights=weights)
                 if is_first:

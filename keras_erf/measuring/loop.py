@@ -17,6 +17,7 @@ from keras_erf.fields.theoretical import Target
 from keras_erf.graph import Graph
 from keras_erf.measuring.accumulating import Accumulator, Sums
 from keras_erf.measuring.cancelling import check_sums
+from keras_erf.measuring.mixing import check_mixing
 from keras_erf.measuring.preparing import (
     check,
     chosen_batch_size,
@@ -109,7 +110,15 @@ class Measurement:
         one_tells_all = all(self.linear)
         tolerance = None if one_tells_all else settings.tolerance
         reached = _feed(
-            run, source, self.specs, self.size, self.wanted, tolerance, report, self._check_sums
+            run,
+            source,
+            self.specs,
+            self.size,
+            self.wanted,
+            tolerance,
+            report,
+            before=self._check_mixing,
+            after=self._check_sums,
         )
         ends = "tolerance" if reached else "samples" if run.done >= self.asked else "inputs"
         made = {
@@ -125,6 +134,11 @@ class Measurement:
             for one, linear in zip(run.sums, self.linear, strict=True)
         ]
 
+
+    def _check_mixing(self, batch: Mapping[int, Any]) -> None:
+        """Refuses layers that mix samples in training mode."""
+        if self.settings.training and not self._checked:
+            check_mixing(self.targets, self._accumulator.cone, batch)
 
     def _check_sums(self, batch: Mapping[int, Any], valid: int) -> None:
         """Refuses units whose channels sum to a constant, once for all runs."""
@@ -192,9 +206,13 @@ def _feed(
     wanted: int,
     tolerance: float | None,
     report: Progress,
-    check_batch: Callable[[Mapping[int, Any], int], None],
+    *,
+    before: Callable[[Mapping[int, Any]], None],
+    after: Callable[[Mapping[int, Any], int], None],
 ) -> bool:
     """Runs batches of `size` samples until `wanted` are done or the source ends.
+
+    `before` and `after` are called with the first batch, and how many of it count.
 
     Returns:
         Whether the sizes' tolerance was reached.
@@ -206,9 +224,11 @@ def _feed(
         fill = size if run.done else graph.batch
         batch, valid = filled(graph, tensors, fill, most=wanted - run.done)
         is_first = not run.done
+        if is_first:
+            before(batch)
         run.feed(batch, valid)
         if is_first:
-            check_batch(batch, valid)
+            after(batch, valid)
         report(run.done, wanted)
         if tolerance is not None and run.done >= look:
             look = math.ceil(run.done * (1 + BETWEEN_LOOKS))
