@@ -1,8 +1,8 @@
 """Errors raised by keras-erf.
 
 Every error names the argument, what was expected, what was received and the
-remedy. `InvalidInputError` and its kin are the caller's to mend; anything else
-that escapes is a defect of this library.
+remedy. `InvalidInputError` and similar errors are the caller's to fix; an
+`InternalError`, and anything else that escapes, is a defect of this library.
 """
 
 import re
@@ -10,6 +10,7 @@ import re
 __all__ = [
     "BackendError",
     "GradientError",
+    "InternalError",
     "InvalidInputError",
     "KerasERFError",
     "ModelLoadError",
@@ -36,6 +37,10 @@ class UnsupportedLayerError(KerasERFError, NotImplementedError):
 
 class GradientError(KerasERFError, ArithmeticError):
     """The gradient of the unit is zero, missing or not finite."""
+
+
+class InternalError(KerasERFError, AssertionError):
+    """A result contradicts itself: a defect of this library, which is better reported than used."""
 
 
 class ModelLoadError(KerasERFError, ValueError):

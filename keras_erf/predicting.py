@@ -13,7 +13,9 @@ from keras_erf.definitions import DEFINITIONS
 from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules, Target, locate, tracing_of
 from keras_erf.graph import build_graph
-from keras_erf.measuring.cancelling import check_sum
+from keras_erf.measuring.cancelling import check_expected
+from keras_erf.measuring.diagnosing import padding_alone
+from keras_erf.measuring.enclosing import check_enclosed
 from keras_erf.measuring.gradients import unit_gradients, within
 from keras_erf.measuring.loop import fingerprint, provenance
 from keras_erf.measuring.precision import in_full_precision
@@ -216,8 +218,7 @@ def _predicted(
     targets: Sequence[Target], weights: Weights, training: bool, mark: str
 ) -> list[EffectiveReceptiveField]:
     """The expected fields of some units of one graph, from one pass forwards."""
-    for one in targets:
-        check_sum(one, DEFINITION)
+    check_expected(targets, replace(SETTINGS, training=training), random=weights == "random")
     network = squared(
         targets[0].tracing, [one.tensor for one in targets], weights=weights, training=training
     )
@@ -240,6 +241,8 @@ def _predicted(
     axis = network.tracing.graph.channel_axes[source] + 1
     results = []
     for target, unit, gradient, own in zip(targets, units, gradients, parts, strict=True):
+        if gradient is not None:
+            check_enclosed(gradient, target, part)
         found = tf.zeros(()) if gradient is None else within(gradient, unit, own, part)
         _check_gradient(np.asarray(found), target)
         mean = np.asarray(tf.reduce_mean(found, axis=axis))[0]
@@ -265,6 +268,8 @@ def _check_gradient(gradient: np.ndarray, target: Target) -> None:
         return
     field = target.receptive_field
     where = f"The expected gradient of unit {field.unit} of layer {field.layer!r}"
+    if finite and not field.support().any():
+        raise GradientError(f"{where} is zero: {padding_alone(target)}")
     if finite:
         raise GradientError(
             f"{where} is zero everywhere: no path with weights other than zero leads to it from "

@@ -9,6 +9,7 @@ The walker knows no layer: the rules do.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -57,6 +58,14 @@ class Tracing:
         for node in graph.nodes:
             if self._reached.intersection(node.inputs):
                 self._reached.update(node.outputs)
+
+    def over(self, graph: Graph) -> Tracing:
+        """The same fields over the same calls, made by other layers of the same kinds."""
+        other = copy.copy(self)
+        other.graph = graph
+        other._makers = {tensor: node for node in graph.nodes for tensor in node.outputs}
+        other._inside, other._inner, other._views = {}, set(), {}
+        return other
 
     def reaches(self, tensor: int) -> bool:
         """Whether the input leads to the tensor."""

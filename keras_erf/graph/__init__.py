@@ -12,7 +12,7 @@ scope: no node is added to a layer, no variable is written, no loss recorded.
 
 from keras_erf.graph.building import build_graph
 from keras_erf.graph.calls import Argument, Node, Tensor, plain_call
-from keras_erf.graph.cloning import cloned, computing_layers
+from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.describing import architecture
 from keras_erf.graph.graph import PAIR, Graph
 from keras_erf.graph.running import called, learned_weights, stateless
@@ -29,6 +29,7 @@ __all__ = [
     "called",
     "cloned",
     "computing_layers",
+    "copied",
     "count_weights",
     "learned_weights",
     "plain_call",

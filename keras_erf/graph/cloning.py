@@ -10,8 +10,9 @@ import inspect
 import random
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -19,9 +20,10 @@ import keras
 from keras_erf.errors import InvalidInputError, reason_of
 from keras_erf.graph.building import build_graph
 from keras_erf.graph.graph import Graph
+from keras_erf.graph.running import enter
 from keras_erf.graph.unrolling import functional
 
-__all__ = ["cloned", "computing_layers"]
+__all__ = ["cloned", "computing_layers", "copied"]
 
 # What `get_config` tells of every layer.
 _COMMON = ("name", "trainable", "dtype")
@@ -58,7 +60,7 @@ def cloned(model: Any, *, remedy: str, dtypes: Mapping[str, str] | None = None) 
     graph = build_graph(model)
     copier = _Copier(dtypes or {})
     try:
-        with _surroundings(model, copier.dtypes):
+        with _surroundings(computing_layers(model), copier.dtypes):
             copy = copier.copy(model)
             copier.finish()
         again = build_graph(copy)
@@ -71,6 +73,54 @@ def cloned(model: Any, *, remedy: str, dtypes: Mapping[str, str] | None = None) 
             f"Received: model={model.name!r}"
         ) from error
     return copy
+
+
+def copied(graph: Graph, *tensors: int, dtypes: Mapping[str, str]) -> Graph:
+    """The calls that some tensors depend on, made by copies of their layers.
+
+    Tensors have the same numbers; there is no model of it.
+
+    Args:
+        graph: A graph whose tensors have definite shapes.
+        *tensors: Numbers of the tensors.
+        dtypes: As in `cloned`.
+
+    Raises:
+        InvalidInputError: A layer cannot be made again, or not in these dtypes.
+    """
+    nodes = graph.ancestors(*tensors)
+    layers = [node.operation for node in nodes if isinstance(node.operation, keras.Layer)]
+    every = [inner for layer in layers for inner in layer._flatten_layers()]
+    copier, made = _Copier(dtypes), list[Any]()
+    known = {
+        number: keras.KerasTensor(
+            (graph.batch, *tensor.shape), dtype=dtypes.get(tensor.dtype, tensor.dtype)
+        )
+        for number in graph.inputs
+        for tensor in [graph.tensors[number]]
+    }
+
+    def make() -> None:
+        for node in nodes:
+            # Layers are built by being called.
+            made.append(copier.copy(node.operation))
+            known.update(zip(node.outputs, node.call(known, made[-1]), strict=True))
+
+    try:
+        if any("call" in vars(layer) for layer in every):
+            raise _Refused("a layer has a `call` that is not its class's")
+        with _surroundings(every, dtypes):
+            enter(make)
+            copier.finish()
+    except Exception as error:  # Layers are the user's, and raise what they like.
+        raise InvalidInputError(f"`model` cannot be copied: {reason_of(error)}") from error
+    return replace(
+        graph,
+        nodes=tuple(replace(node, operation=one) for node, one in zip(nodes, made, strict=True)),
+        tensors=tuple(
+            replace(one, dtype=dtypes.get(one.dtype, one.dtype)) for one in graph.tensors
+        ),
+    )
 
 
 def _names(graph: Graph) -> list[list[str]]:
@@ -227,10 +277,10 @@ def _load(layer: keras.Layer, copy: keras.Layer) -> None:
 
 
 @contextmanager
-def _surroundings(model: keras.Model, dtypes: Mapping[str, str]) -> Iterator[None]:
+def _surroundings(layers: Sequence[Any], dtypes: Mapping[str, str]) -> Iterator[None]:
     """What layers are made in; afterwards all is as it was."""
     named: dict[str, Any] = {}
-    for layer in computing_layers(model):
+    for layer in layers:
         named[type(layer).__name__] = type(layer)
         if isinstance(_function_of(layer), types.FunctionType):
             named[layer.activation.__name__] = layer.activation

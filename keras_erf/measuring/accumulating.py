@@ -20,7 +20,8 @@ from keras_erf.definitions import Definition
 from keras_erf.errors import GradientError, reason_of
 from keras_erf.fields.theoretical import Target
 from keras_erf.measuring.diagnosing import explain_gradient, failing_layer
-from keras_erf.measuring.gradients import sample_maps, unit_gradients, within
+from keras_erf.measuring.enclosing import SPILLED, beyond_field, spilled
+from keras_erf.measuring.gradients import channels_and_gradients, sample_maps, within
 from keras_erf.results.effective import BLOCKS
 
 __all__ = ["Accumulator", "Sums"]
@@ -28,6 +29,9 @@ __all__ = ["Accumulator", "Sums"]
 # Gradients whose peak is this much above the smallest normal number of their dtype are kept:
 # below, what is left of their tails is rounded to zero.
 HEADROOM = 2.0**20
+# A gradient that explains less than this share of how the unit's channels vary is a suspect; so
+# is that of channels that vary by less than this share of their size. Of squares, both.
+EXPLAINED, CONSTANT = 1e-4, 1e-9
 
 
 class Sums:
@@ -83,7 +87,10 @@ class Accumulator:
         self.training, self.variables = training, tuple(variables)
         self.sums = [Sums(one, part) for one, part in zip(targets, parts, strict=True)]
         self.done = 0
+        # Units whose gradient in the first batch may be rounding.
+        self.suspects: list[Target] = []
         self.counts = np.zeros(BLOCKS, dtype=np.int64)
+        self.beyond = [beyond_field(one, cone.parts.get(one.input)) for one in self.targets]
         # Dropout and its kin draw from states that stay the user's: fresh ones stand in for them.
         self.states = targets[0].graph.random_states() if training else []
         # A stream apart from those of noise.
@@ -120,6 +127,8 @@ class Accumulator:
         Raises:
             GradientError: A gradient is not finite, or too small for its dtype; or
                 the model cannot be run. The layer that is to blame is named.
+            InvalidInputError: A gradient reaches beyond its field, by a rule of the user's say.
+            InternalError: It does so by a fault of this library.
         """
         count = len(batch[self.targets[0].input])
         if blocks is None:
@@ -138,13 +147,19 @@ class Accumulator:
                 f"The model cannot be run: layer {name!r} fails: {reason_of(error)}. Mend it, or "
                 "choose a layer before it"
             ) from error
+        if not self.done:
+            self.suspects = [
+                one for one, (*_, explains) in zip(self.targets, sound, strict=True) if not explains
+            ]
         self.counts += np.bincount(blocks[:valid], minlength=BLOCKS)
         self.done += valid
-        for target, (finite, strong) in zip(self.targets, sound, strict=True):
+        for target, (finite, strong, enclosed, _) in zip(self.targets, sound, strict=True):
             if not finite:
                 raise GradientError(self._explanation(target, batch, weights))
             if not strong:
                 raise GradientError(_underflow(target))
+            if not enclosed:
+                raise spilled(target, training=self.training)
 
     def finish(self, batch: Mapping[int, Any]) -> None:
         """Checks that something was measured of each unit; `batch` is any of those fed.
@@ -172,18 +187,21 @@ class Accumulator:
     def _add(
         self, batch: Mapping[int, Any], blocks: Any, seeds: Sequence[Any], weights: Sequence[Any]
     ) -> Any:
-        """Adds a batch; returns for each unit whether it is finite, and above underflow."""
+        """Adds a batch; returns for each unit whether its gradient is finite, above underflow,
+        within the field, and explains how the unit varies.
+        """
         state = [
             *zip(self.states, seeds, strict=True),
             *zip(self.variables, weights, strict=True),
         ]
         first = self.targets[0]
-        gradients = unit_gradients(
+        every, gradients = channels_and_gradients(
             self.targets, self.cone, batch, self.definition, training=self.training, state=state
         )
         whole = self.cone.parts.get(first.input)
         sound = []
-        for one, gradient in zip(self.sums, gradients, strict=True):
+        units = zip(self.sums, self.beyond, every, gradients, strict=True)
+        for one, beyond, channels, gradient in units:
             if gradient is None:
                 gradient = tf.zeros_like(batch[first.input])
             gradient = tf.convert_to_tensor(gradient)
@@ -199,8 +217,30 @@ class Accumulator:
             faint = (peak > 0) & (peak < HEADROOM * _tiny(gradient))
             # Not of the maps: there a ReLU turns minus infinity into an innocent zero.
             finite = tf.reduce_all(tf.math.is_finite(gradient))
-            sound.append(tf.stack([finite, ~tf.reduce_any(faint & (blocks >= 0))]))
+            strong = ~tf.reduce_any(faint & (blocks >= 0))
+            if self.definition.seed == "mean":
+                channels /= channels.shape[-1]
+            explains = _explains(gradient, batch[first.input], channels)
+            enclosed = True
+            if beyond is not None:
+                outside = tf.reduce_max(tf.abs(tf.where(beyond, gradient, 0)))
+                enclosed = outside <= SPILLED * tf.reduce_max(peak)
+            sound.append(tf.stack([finite, strong, enclosed, explains]))
         return tf.stack(sound)
+
+
+def _explains(gradient: Any, values: Any, channels: Any) -> Any:
+    """Whether gradients of a sum of channels are of the size that the channels' variance asks for.
+
+    Over the samples of a batch, to first order, a sum varies by its gradient times what the
+    inputs vary by. That is far less than its terms do only where they cancel.
+    """
+    gradient, values, channels = (tf.cast(one, tf.float64) for one in (gradient, values, channels))
+    spread = tf.math.reduce_variance(values, axis=0)
+    by_gradient = tf.reduce_sum(tf.reduce_mean(tf.square(gradient), axis=0) * spread)
+    by_channels = tf.reduce_sum(tf.math.reduce_variance(channels, axis=0))
+    size = tf.reduce_sum(tf.reduce_mean(tf.square(channels), axis=0))
+    return (by_gradient > EXPLAINED * by_channels) & (by_channels > CONSTANT * size)
 
 
 def _tiny(tensor: Any) -> float:

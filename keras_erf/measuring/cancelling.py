@@ -1,90 +1,528 @@
-"""Units whose channels sum to a constant: the gradient of their sum is zero, or rounding."""
+"""Gradients that cancel: a unit whose channels sum to a constant has nothing but rounding to show.
+
+The sum of a softmax's channels is 1 whatever the input; its gradient is zero, and what
+comes out of it in single precision is of size 1e-7. No list of layers says where that
+happens. It is measured, on a few samples, in three steps of which each is for the units
+that the one before leaves in doubt:
+
+1. The gradient explains next to nothing of how the unit's channels vary from sample to
+   sample. `accumulating` sees it in the first batch, at no cost.
+2. The gradient of the seeded unit next to that of its channels under random weights, and
+   next to the gradients it came from, layer by layer: has it fallen to a small share?
+3. The same in another precision, on a copy: rounding falls with the precision, a gradient
+   does not.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+import tensorflow as tf
 
+from keras_erf.algebra.geometry import Box
+from keras_erf.cone import Cone
+from keras_erf.cone.parts import entire
 from keras_erf.definitions import Definition
-from keras_erf.errors import GradientError
-from keras_erf.fields.theoretical import Target
-from keras_erf.graph import Node
+from keras_erf.errors import GradientError, InvalidInputError, KerasERFError
+from keras_erf.fields.theoretical import Target, target_of
+from keras_erf.graph import Graph, Node, copied
+from keras_erf.measuring.gradients import sample_maps, unit_channels
+from keras_erf.measuring.preparing import check, input_specs, planned
+from keras_erf.measuring.settings import Settings
+from keras_erf.samples.sampling import make_source
+from keras_erf.samples.streaming import streamed
 
-__all__ = ["check_sum"]
+__all__ = ["check_expected", "check_sums"]
 
-SOFTMAX = (layers.Softmax, "ops.Softmax")
-# Their activation is the last that is done; of subclasses and of layers with states it need not be.
-ACTIVATED = (
-    layers.Activation, layers.Dense, layers.EinsumDense, layers.Conv1D, layers.Conv2D,
-    layers.Conv3D, layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose,
-    layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.SeparableConv1D,
-    layers.SeparableConv2D,
-)  # fmt: skip
-# They do the same to every channel: a sum that was constant stays so.
-ALIKE = (
-    layers.Identity, layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D,
-    layers.SpatialDropout3D, layers.AveragePooling1D, layers.AveragePooling2D,
-    layers.AveragePooling3D, layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D,
-    layers.Cropping1D, layers.Cropping2D, layers.Cropping3D,
-)  # fmt: skip
+# Samples that are tried; each must show rounding alone for a unit to be refused.
+SAMPLES = 4
+# Samples of noise, of which some may be dead.
+NOISE = 16
+# Rows of one pass: each is a unit, its channels summed or under random weights.
+ROWS = 16
+# A summed gradient below this share of one under random weights is in doubt.
+CANCELLED = 0.03
+# So is one that has fallen below this share of those it came from on every path.
+FALLEN = 1e-4
+# Rounding falls by 1e-9 from single to double precision: a gradient that keeps this share is one.
+KEPT = {"float32": 1e-3, "float64": 1e-5}
+# A gradient that differs by more than this share of its peak is lost in rounding.
+LOST = 0.5
+# Without a copy in another precision: units in the last place that rounding adds up to.
+ROUNDING = 30
+# Layers tried before one is named to take instead.
+CANDIDATES = 12
+
+OTHER = {
+    "float32": {"float32": "float64", "float16": "float64", "bfloat16": "float64"},
+    "float64": {"float64": "float32"},
+}
+
+State = Sequence[tuple[Any, Any]]
 
 
-def check_sum(target: Target, definition: Definition) -> None:
+def check_sums(
+    targets: Sequence[Target],
+    cone: Cone,
+    batch: Mapping[int, Any],
+    settings: Settings,
+    *,
+    valid: int = 1,
+    state: State = (),
+) -> None:
     """Raises if what a definition seeds at a unit is the same for every input.
 
-    The channels of a softmax sum to 1, those of a layer normalisation to that of its offsets if
-    its factors are all alike.
+    Args:
+        targets: Units of one graph and one input.
+        cone: What computes them.
+        batch: Samples of the parts of the inputs that the cone takes, by tensor number.
+        settings: Definition and mode.
+        valid: How many of the samples count, the first ones.
+        state: Pairs of a variable and the value to read in its place.
 
     Raises:
         GradientError: It is; the layer to blame is named, and one to take in its place.
     """
-    tracing, number = target.tracing, target.tensor
-    node = tracing.maker(number)
-    while node is not None and node.kind in ALIKE:
-        number = node.inputs[0]
-        node = tracing.maker(number)
-    if node is None:
+    if not targets:
         return
-    rank = len(tracing.shape(number)) + 1
-    softmax = _softmax_axes(node)
-    constant = softmax or (() if definition.seed == "relu" else _normalised_axes(node))
-    # Of those that a unit has all of; the batch is the first.
-    channels = set(range(1, rank)) - {one + 1 for one in tracing.spatial_axes(number)}
-    if not constant or not channels.issuperset(one % rank for one in constant):
-        return
-    before = target.graph.tensors[node.inputs[0]].name
-    remedy = f"Choose the layer before it, {before!r}"
-    if softmax and node.kind not in SOFTMAX:
-        remedy += ", or give the softmax a layer of its own and choose the one before that"
-    raise GradientError(
-        f"The gradient of unit {target.receptive_field.unit} of layer "
-        f"{target.receptive_field.layer!r} is zero for every input: the channels of "
-        f"{node.name!r} sum to a constant, and definition {definition.name!r} takes the "
-        f"gradient of their sum. {remedy}"
+    for finding in _cancelled(targets, cone, batch, settings, valid=valid, state=state):
+        raise GradientError(_refusal(finding, settings, state))
+
+
+def check_expected(targets: Sequence[Target], settings: Settings, *, random: bool) -> None:
+    """As `check_sums`, and `check`, of units that are not sampled: on noise.
+
+    Args:
+        targets: Units of one graph and one input.
+        settings: Definition and mode.
+        random: Whether weights are as their initialisers draw them, not those of the model.
+    """
+    check(targets[0], settings)
+    plan = planned(targets, settings)
+    batch = _noise(targets[0], plan, settings)
+    state = _drawn(targets) if random else ()
+    some = {key: one[:SAMPLES] for key, one in batch.items()}
+    for number in set(some) - {targets[0].input}:
+        some[number] = tf.repeat(some[number][:1], len(some[number]), axis=0)
+    keep = {one.tensor for one in targets}
+    known = plan.run(some, training=settings.training, state=state, keep=keep)
+    suspects = [one for one in targets if _hardly_varies(known[one.tensor], one, settings, plan)]
+    check_sums(suspects, plan, batch, settings, valid=NOISE, state=state)
+
+
+def _hardly_varies(output: Any, target: Target, settings: Settings, cone: Cone) -> bool:
+    """Whether a unit's sum varies from sample to sample by far less than its channels do."""
+    channels = np.asarray(unit_channels(output, target, settings.definition, cone), np.float64)
+    spread, size = channels.var(axis=0).sum(), np.square(channels).mean(axis=0).sum()
+    return not (channels.sum(axis=-1).var() > CANCELLED**2 * spread > 1e-9 * size)
+
+
+# --- Gradients of a few rows ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """Gradients of one unit for one sample.
+
+    Args:
+        gradient: Over the part of the input that was there.
+        peaks: Largest absolute value of the gradient of each tensor on the path, by number.
+    """
+
+    gradient: np.ndarray
+    peaks: Mapping[int, float]
+
+    @property
+    def peak(self) -> float:
+        """The largest absolute value at the input."""
+        return float(np.abs(self.gradient).max(initial=0))
+
+
+def _rows(
+    wanted: Sequence[tuple[Target, bool]],
+    cone: Cone,
+    sample: Mapping[int, Any],
+    settings: Settings,
+    state: State,
+) -> list[_Row]:
+    """Gradients of units for one sample, several in one pass: each has a row of a batch.
+
+    Args:
+        wanted: Units, and whether their channels have random weights in place of those of
+            the definition.
+        cone: What computes them.
+        sample: One sample of each input.
+        settings: Definition and mode.
+        state: Pairs of a variable and the value to read in its place.
+    """
+    size = wanted[0][0].graph.batch or min(len(wanted), ROWS)
+    rows = []
+    for start in range(0, len(wanted), size):
+        some = wanted[start : start + size]
+        values = {number: tf.repeat(one, size, axis=0) for number, one in sample.items()}
+        rows += _pass(some, cone, values, settings, state)
+    return rows
+
+
+def _pass(
+    wanted: Sequence[tuple[Target, bool]],
+    cone: Cone,
+    values: Mapping[int, Any],
+    settings: Settings,
+    state: State,
+) -> list[_Row]:
+    first = wanted[0][0]
+    watched = values[first.input]
+    with (
+        tf.name_scope("probe"),
+        tf.GradientTape(watch_accessed_variables=False) as tape,
+    ):
+        tape.watch(watched)
+        known = cone.run(values, training=settings.training, state=state)
+        seeded = 0.0
+        for row, (target, signed) in enumerate(wanted):
+            channels = unit_channels(known[target.tensor], target, settings.definition, cone)[row]
+            weights = _weights(channels.shape[-1]) if signed else np.ones(channels.shape[-1])
+            if settings.definition.seed == "mean":
+                weights = weights / len(weights)
+            seeded += tf.reduce_sum(channels * tf.constant(weights, channels.dtype))
+    path = [number for number, value in known.items() if value.dtype.is_floating]
+    found = tape.gradient(seeded, [watched, *(known[number] for number in path)])
+    rows = []
+    for row in range(len(wanted)):
+        peaks = {
+            number: float(np.abs(np.asarray(one[row], np.float64)).max(initial=0))
+            for number, one in zip(path, found[1:], strict=True)
+            if one is not None and len(one) == len(watched)
+        }
+        gradient = np.zeros(watched.shape[1:]) if found[0] is None else np.asarray(found[0][row])
+        rows.append(_Row(gradient.astype(np.float64), peaks))
+    return rows
+
+
+def _weights(count: int) -> np.ndarray:
+    """Random weights of channels, of one mean square; the same in each call."""
+    weights = np.random.default_rng(count).normal(size=count)
+    return np.asarray(weights / np.sqrt(np.mean(weights**2)))
+
+
+# --- Verdicts ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Finding:
+    """A unit whose gradient cancels.
+
+    Args:
+        target: The unit.
+        cone: What computes it.
+        lost: Tensors on the path that nothing but rounding comes to.
+        constant: Whether the true gradient is zero; else it is there, and drowned.
+        signed: Whether channels under random weights have a gradient.
+    """
+
+    target: Target
+    cone: Cone
+    lost: frozenset[int]
+    constant: bool
+    signed: bool
+
+
+def _cancelled(
+    targets: Sequence[Target],
+    cone: Cone,
+    batch: Mapping[int, Any],
+    settings: Settings,
+    *,
+    valid: int,
+    state: State,
+) -> Iterator[_Finding]:
+    """The units of which every sample that is tried shows rounding alone."""
+    other = _Other(targets, settings, state)
+    pending, findings = list(targets), {one: list[_Finding]() for one in targets}
+    for number in range(valid):
+        if not pending:
+            break
+        sample = {key: one[number : number + 1] for key, one in batch.items()}
+        wanted = [(one, signed) for one in pending for signed in (False, True)]
+        rows = _rows(wanted, cone, sample, settings, state)
+        for target, summed, signed in zip(list(pending), rows[::2], rows[1::2], strict=True):
+            if summed.peak == signed.peak == 0 or not np.isfinite([summed.peak, signed.peak]).all():
+                # A dead unit, say: other samples may show more.
+                continue
+            found = _finding(target, cone, sample, (summed, signed), other)
+            if found is None:
+                del findings[target]
+            else:
+                findings[target].append(found)
+            if found is None or len(findings[target]) == SAMPLES:
+                pending.remove(target)
+    for some in findings.values():
+        yield from some[:1]
+
+
+def _finding(
+    target: Target,
+    cone: Cone,
+    sample: Mapping[int, Any],
+    rows: tuple[_Row, _Row],
+    other: _Other,
+) -> _Finding | None:
+    """What one sample shows of a unit; `None` for a gradient that can be trusted."""
+    summed, signed = rows
+    if summed.peak == 0:
+        lost = frozenset(key for key, peak in summed.peaks.items() if peak == 0)
+        return _Finding(target, cone, lost, True, True)
+    if summed.peak > CANCELLED * signed.peak and not _has_fallen(target, cone, summed.peaks):
+        return None
+    dtype = other.dtype
+    again = other.row(target, cone, sample)
+    # Where its own rounding is all there is, a gradient under random weights falls as well.
+    genuine = signed.peak > ROUNDING * np.finfo(dtype).eps * max(summed.peaks.values())
+    if again is None:
+        tiny = ROUNDING * np.finfo(dtype).eps
+        if summed.peak > tiny * signed.peak and not _has_fallen(
+            target, cone, summed.peaks, share=tiny
+        ):
+            return None
+        lost = frozenset(
+            key
+            for key, peak in summed.peaks.items()
+            if peak <= tiny * max(signed.peaks.get(key, 0.0), summed.peaks[target.tensor])
+        )
+        return _Finding(target, cone, lost, True, genuine)
+    exact, rounded = (summed, again) if dtype == "float64" else (again, summed)
+    lost = frozenset(
+        key
+        for key, peak in exact.peaks.items()
+        if peak <= KEPT[dtype] * rounded.peaks.get(key, 0.0) or peak == 0
+    )
+    if exact.peak <= KEPT[dtype] * rounded.peak:
+        return _Finding(target, cone, lost, True, genuine)
+    if dtype == "float64" or other.is_random:
+        return None
+    error = np.abs(summed.gradient - again.gradient).max()
+    if error <= LOST * again.peak:
+        return None
+    return _Finding(target, cone, lost, False, genuine)
+
+
+def _has_fallen(
+    target: Target, cone: Cone, peaks: Mapping[int, float], *, share: float = FALLEN
+) -> bool:
+    """Whether on every path from the unit to the input the gradient falls at one tensor."""
+    needed = {target.tensor: 0.0}
+
+    def is_alive(tensor: int) -> bool:
+        peak = peaks.get(tensor)
+        return peak is None or peak > share * needed[tensor]
+
+    for step in reversed(cone.steps):
+        alive = [one for one in step.node.outputs if one in needed and is_alive(one)]
+        after = max((peaks.get(one, 0.0) for one in alive), default=None)
+        if after is not None:
+            for tensor in step.node.inputs:
+                needed[tensor] = max(needed.get(tensor, 0.0), after)
+    return target.input not in needed or not is_alive(target.input)
+
+
+# --- The other precision -------------------------------------------------------------------------
+
+
+class _Other:
+    """The same units in another precision, on a copy that is made when it is needed.
+
+    Args:
+        targets: Units of one graph.
+        settings: Definition and mode.
+        state: Pairs of a variable and the value to read in its place.
+    """
+
+    def __init__(self, targets: Sequence[Target], settings: Settings, state: State) -> None:
+        self.targets, self.settings, self.state = targets, settings, state
+        graph, first = targets[0].graph, targets[0]
+        self.dtype = "float64" if graph.tensors[first.tensor].dtype == "float64" else "float32"
+        self.is_random = settings.training and bool(graph.random_states())
+
+    @cached_property
+    def graph(self) -> Graph | None:
+        """The copy; `None` where there can be none."""
+        tensors = [one.tensor for one in self.targets]
+        try:
+            return copied(self.targets[0].graph, *tensors, dtypes=OTHER[self.dtype])
+        except InvalidInputError:
+            return None
+
+    @cached_property
+    def values(self) -> State:
+        """The `state`, of the copy's variables."""
+        assert self.graph is not None
+        own = {id(variable): value for variable, value in self.state}
+        mine = {tuple(node.outputs): node.operation for node in self.targets[0].graph.nodes}
+        pairs = {}
+        for node in self.graph.nodes:
+            before = mine[tuple(node.outputs)]
+            if isinstance(before, keras.Layer):
+                for one, two in zip(before.weights, node.operation.weights, strict=True):
+                    if id(one) in own:
+                        pairs[id(two)] = (two, tf.cast(own[id(one)], two.dtype))
+        return list(pairs.values())
+
+    def row(self, target: Target, cone: Cone, sample: Mapping[int, Any]) -> _Row | None:
+        """Gradients of a unit for one sample, over the input's part that `cone` has."""
+        if self.graph is None:
+            return None
+        tracing = target.tracing.over(self.graph)
+        again = replace(target, tracing=tracing)
+        plan = planned([again], self.settings, inside=False)
+        values = {}
+        for number, value in sample.items():
+            whole = entire(tracing.shape(number))
+            held, wanted = cone.parts.get(number, whole), plan.parts.get(number, whole)
+            dtype = self.graph.tensors[number].dtype
+            values[number] = tf.cast(_placed(value, held, wanted), dtype)
+        try:
+            (row,) = _rows([(again, False)], plan, values, self.settings, self.values)
+        except Exception:  # Layers are the user's: one may know a single dtype.
+            return None
+        whole = entire(tracing.shape(target.input))
+        held, wanted = (one.parts.get(target.input, whole) for one in (plan, cone))
+        gradient = _placed(row.gradient[None], held, wanted)[0]
+        return replace(row, gradient=np.asarray(gradient))
+
+
+def _placed(value: Any, held: Box, wanted: Box) -> Any:
+    """The part `wanted` of a value of which the part `held` is there: cut, or zero."""
+    if held == wanted:
+        return value
+    shared = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(held, wanted, strict=True)]
+    cut = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(shared, held, strict=True))
+    pads = [(a - c, d - b) for (a, b), (c, d) in zip(shared, wanted, strict=True)]
+    return tf.pad(value[(slice(None), *cut)], [(0, 0), *pads])
+
+
+# --- What to do about it -------------------------------------------------------------------------
+
+
+def _refusal(finding: _Finding, settings: Settings, state: State) -> str:
+    """One line on a unit whose gradient cancels: the layer to blame, and the one to take."""
+    target, definition = finding.target, settings.definition
+    field = target.receptive_field
+    where = f"The gradient of unit {field.unit} of layer {field.layer!r}"
+    if not finding.constant:
+        return (
+            f"{where} is lost in rounding: its channels' sum, of which definition "
+            f"{definition.name!r} takes the gradient, hardly depends on the input. Run the model "
+            "in float64, or choose an earlier layer"
+        )
+    blamed = _blamed(finding)
+    return (
+        f"{where} is zero for every input: the channels of {blamed.name!r} sum to a constant, and "
+        f"definition {definition.name!r} takes the gradient of their sum. "
+        f"{_remedy(finding, blamed, settings, state)}"
     )
 
 
-def _softmax_axes(node: Node) -> tuple[int, ...]:
-    """Axes over which the call of a layer or operation is a softmax."""
-    operation: Any = node.operation
-    if node.kind in SOFTMAX:
-        return _axes(operation)
-    last = node.kind in ACTIVATED and operation.activation is keras.activations.softmax
-    return (-1,) if last else ()
+def _blamed(finding: _Finding) -> Node:
+    """The last call that a gradient comes to, and does not leave by all of its inputs."""
+    target, lost = finding.target, finding.lost
+    for node in reversed(target.graph.ancestors(target.tensor)):
+        if not lost.isdisjoint(node.inputs) and not lost.issuperset(node.outputs):
+            return node
+    maker = finding.target.tracing.maker(finding.target.tensor)
+    assert maker is not None
+    return maker
 
 
-def _normalised_axes(node: Node) -> tuple[int, ...]:
-    """Axes over which the mean of a call of a layer is the same for every input."""
-    layer: Any = node.operation
-    if node.kind is not layers.LayerNormalization or getattr(layer, "rms_scaling", False):
-        return ()
-    factors = None if layer.gamma is None else np.ptp(keras.ops.convert_to_numpy(layer.gamma))
-    return () if factors else _axes(layer)
+def _remedy(finding: _Finding, blamed: Node, settings: Settings, state: State) -> str:
+    target, graph = finding.target, finding.target.graph
+    found = _instead(finding, settings, state)
+    if found is None:
+        if finding.signed:
+            return (
+                "No layer before it does better: choose one channel, by a layer behind it such "
+                "as keras.layers.Lambda(lambda y: y[..., :1])"
+            )
+        return "Choose another layer"
+    near = "the layer before it" if found in blamed.inputs else "an earlier layer"
+    text = f"Choose {near}, {graph.tensors[found].name!r}"
+    activation = getattr(blamed.operation, "activation", None)
+    kinds = (keras.layers.Activation, keras.layers.Softmax)
+    if activation is keras.activations.softmax and not isinstance(blamed.operation, kinds):
+        text += ", or give the softmax a layer of its own and choose the one before that"
+    return text
 
 
-def _axes(operation: Any) -> tuple[int, ...]:
-    axis = operation.axis
-    return tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:
+    """The nearest layer before a unit whose gradient does not cancel; `None` if there is none."""
+    target = finding.target
+    before = [
+        tensor
+        for node in reversed(target.graph.ancestors(target.tensor))
+        for tensor in node.outputs
+        if tensor != target.tensor and target.tracing.reaches(tensor)
+    ]
+    # Behind those that nothing but rounding comes to the cause is the same.
+    ordered = sorted(before, key=lambda tensor: tensor not in finding.lost)
+    for tensor in ordered[:CANDIDATES]:
+        try:
+            one = target_of(target.tracing, tensor)
+            plan = planned([one], settings)
+            batch = _noise(one, plan, settings)
+        except KerasERFError:
+            continue
+        if _is_alive(one, plan, batch, settings, state) and not any(
+            _cancelled([one], plan, batch, settings, valid=NOISE, state=state)
+        ):
+            return tensor
+    return None
+
+
+def _is_alive(
+    target: Target, cone: Cone, batch: Mapping[int, Any], settings: Settings, state: State
+) -> bool:
+    """Whether any sample of a batch has a map."""
+    for number in range(NOISE):
+        sample = {key: one[number : number + 1] for key, one in batch.items()}
+        (row,) = _rows([(target, False)], cone, sample, settings, state)
+        if np.any(sample_maps(row.gradient[None], target, settings.definition)):
+            return True
+    return False
+
+
+def _noise(target: Target, cone: Cone, settings: Settings) -> dict[int, Any]:
+    """Samples of noise, of the parts of the inputs that a cone takes."""
+    specs = input_specs(target, cone)
+    source = make_source("normal", specs, seed=settings.seed)
+    (tensors,) = streamed(source, specs, NOISE, samples=NOISE)
+    return dict(zip(target.graph.inputs, tensors, strict=True))
+
+
+def _drawn(targets: Sequence[Target]) -> State:
+    """Weights as the layers' initialisers draw them, where a weight is named like its own."""
+    nodes = targets[0].graph.ancestors(*(one.tensor for one in targets))
+    layers = {id(node.operation): node.operation for node in nodes}.values()
+    every = {
+        id(inner): inner
+        for layer in layers
+        if isinstance(layer, keras.Layer)
+        for inner in layer._flatten_layers()
+    }
+    state = []
+    for layer in every.values():
+        for weight in layer._trainable_variables:
+            name = weight.name.removesuffix("_kernel")
+            initializer = getattr(layer, f"{name}_initializer", None)
+            if isinstance(initializer, keras.initializers.Initializer):
+                config = initializer.get_config()
+                if "seed" in config:
+                    # Of its own seed: two layers of one seed would cancel where they meet.
+                    initializer = type(initializer).from_config({**config, "seed": len(state)})
+                value = initializer(tuple(weight.shape), dtype=weight.dtype)
+                state.append((weight, tf.convert_to_tensor(value)))
+    return state

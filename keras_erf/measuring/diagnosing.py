@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
-from keras_erf.fields.theoretical import Target
+from keras_erf.fields.theoretical import Target, target_of
 from keras_erf.graph import Node
 from keras_erf.measuring.gradients import seed_value
 
-__all__ = ["explain_gradient", "failing_layer"]
+__all__ = ["explain_gradient", "failing_layer", "padding_alone"]
 
 
 def explain_gradient(
@@ -65,6 +65,8 @@ def explain_gradient(
                 f"{node.name!r}. Check its weights and the inputs' scale, or run the model in "
                 "float64"
             )
+    if not target.receptive_field.support().any():
+        return f"The gradient of {where} is zero: {padding_alone(target)}"
     # Forwards, to where the last of it is lost: a branch may have lost its share before.
     for node in nodes:
         entering = [tensor for tensor in node.outputs if _reaches(gradients[tensor])]
@@ -118,6 +120,16 @@ def _leading(cone: Cone, tensor: int) -> list[Node]:
             needed.update(step.node.inputs)
             found.append(step.node)
     return found[::-1]
+
+
+def padding_alone(target: Target) -> str:
+    """What to say of a unit that no pixel leads to."""
+    field = target.receptive_field
+    text = "it sees nothing but padding, and no pixel of the input. Choose"
+    center = target_of(target.tracing, target.tensor).receptive_field
+    if center.support().any():
+        return f"{text} a unit farther inside, such as {center.unit}, the centre's"
+    return f"{text} another layer than {field.layer!r}"
 
 
 def _loss_in(node: Node, entering: Sequence[tuple[Any, Any]], missing: bool) -> str:

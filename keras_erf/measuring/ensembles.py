@@ -22,8 +22,9 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.graph import Graph, architecture, build_graph
 from keras_erf.measuring.accumulating import Accumulator
-from keras_erf.measuring.cancelling import check_sum
+from keras_erf.measuring.cancelling import check_sums
 from keras_erf.measuring.loop import filled, fingerprint, provenance, result_of
+from keras_erf.measuring.mixing import check_mixing
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.preparing import (
     check,
@@ -141,7 +142,6 @@ def ensemble(
         first, layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
     )
     check(target, settings)
-    check_sum(target, settings.definition)
     # What was seen inside a layer may hold on to the first network's weights.
     plan = planned([target], settings, inside=False)
     specs = input_specs(target, plan)
@@ -177,8 +177,13 @@ def ensemble(
             for tensors in batches.of(seed + number):
                 batch, valid = filled(target.graph, tensors, target.graph.batch)
                 missing -= valid
+                is_first = not run.done
+                if is_first and training:
+                    check_mixing([target], plan, batch)
                 blocks = np.full(len(batch[target.input]), (seed + number) % BLOCKS)
                 run.feed(batch, valid, blocks=blocks, weights=weights)
+                if is_first:
+                    check_sums(run.suspects, plan, batch, settings, valid=valid)
             if missing:
                 raise InvalidInputError(batches.too_few((number + 1) * each - missing))
             about.append(

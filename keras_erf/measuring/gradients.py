@@ -12,7 +12,15 @@ from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
 from keras_erf.fields.theoretical import Target
 
-__all__ = ["MEASURES", "sample_maps", "seed_value", "unit_gradients", "within"]
+__all__ = [
+    "MEASURES",
+    "channels_and_gradients",
+    "sample_maps",
+    "seed_value",
+    "unit_channels",
+    "unit_gradients",
+    "within",
+]
 
 # What a definition's `measure` makes of each entry of a gradient, in double precision.
 MEASURES: dict[str, Callable[[Any], Any]] = {
@@ -23,8 +31,8 @@ MEASURES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def seed_value(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
-    """The number that is differentiated, summed over the batch.
+def unit_channels(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
+    """What a definition seeds at a unit, one number per channel, shape `(samples, channels)`.
 
     Args:
         output: The part of the layer's tensor that the cone holds, with a batch axis.
@@ -37,8 +45,16 @@ def seed_value(output: Any, target: Target, definition: Definition, cone: Cone) 
     for axis, position in zip(target.spatial_axes, target.position, strict=True):
         index[axis + 1] = position - (part[axis][0] if part else 0)
     channels = output[tuple(index)]
-    if definition.seed == "relu":
-        channels = tf.nn.relu(channels)
+    return tf.nn.relu(channels) if definition.seed == "relu" else channels
+
+
+def seed_value(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
+    """The number that is differentiated, summed over the batch; arguments as `unit_channels`."""
+    return seed_of(unit_channels(output, target, definition, cone), definition)
+
+
+def seed_of(channels: Any, definition: Definition) -> Any:
+    """The number that is differentiated, summed over the batch, of a unit's channels."""
     if definition.seed == "mean":
         return tf.reduce_sum(tf.reduce_mean(channels, axis=-1))
     return tf.reduce_sum(channels)
@@ -67,6 +83,21 @@ def unit_gradients(
         For each unit a tensor of the shape of the input's part, one gradient per
         sample; `None` where nothing differentiable leads from the input to the unit.
     """
+    return channels_and_gradients(
+        targets, cone, values, definition, training=training, state=state
+    )[1]
+
+
+def channels_and_gradients(
+    targets: Sequence[Target],
+    cone: Cone,
+    values: Mapping[int, Any],
+    definition: Definition,
+    *,
+    training: bool = False,
+    state: Sequence[tuple[Any, Any]] = (),
+) -> tuple[list[Any], list[Any]]:
+    """What is seeded at each unit, as `unit_channels`, and `unit_gradients`."""
     watched = values[targets[0].input]
     # A layer's name may start with an underscore, which TensorFlow refuses as outermost scope.
     with (
@@ -75,8 +106,9 @@ def unit_gradients(
     ):
         tape.watch(watched)
         known = cone.run(values, training=training, state=state)
-        seeded = [seed_value(known[one.tensor], one, definition, cone) for one in targets]
-    return [tape.gradient(one, watched) for one in seeded]
+        channels = [unit_channels(known[one.tensor], one, definition, cone) for one in targets]
+        seeded = [seed_of(one, definition) for one in channels]
+    return channels, [tape.gradient(one, watched) for one in seeded]
 
 
 def within(gradient: Any, target: Target, part: Box, held: Box | None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +16,8 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.graph import Graph
 from keras_erf.measuring.accumulating import Accumulator, Sums
-from keras_erf.measuring.cancelling import check_sum
+from keras_erf.measuring.cancelling import check_sums
+from keras_erf.measuring.mixing import check_mixing
 from keras_erf.measuring.preparing import (
     check,
     chosen_batch_size,
@@ -80,8 +81,6 @@ class Measurement:
         self.targets, self.settings = tuple(targets), settings
         first = self.targets[0]
         check(first, settings)
-        for one in self.targets:
-            check_sum(one, settings.definition)
         cone = planned(targets, settings, inside=inside)
         self.specs = input_specs(first, cone)
         self.linear = [is_linear(one, settings) for one in targets]
@@ -100,6 +99,7 @@ class Measurement:
             training=settings.training,
             seed=settings.seed,
         )
+        self._checked = False
 
     def run(
         self, *, weights: str, report: Progress = lambda done, wanted: None
@@ -109,7 +109,17 @@ class Measurement:
         run.clear()
         one_tells_all = all(self.linear)
         tolerance = None if one_tells_all else settings.tolerance
-        reached = _feed(run, source, self.specs, self.size, self.wanted, tolerance, report)
+        reached = _feed(
+            run,
+            source,
+            self.specs,
+            self.size,
+            self.wanted,
+            tolerance,
+            report,
+            before=self._check_mixing,
+            after=self._check_sums,
+        )
         ends = "tolerance" if reached else "samples" if run.done >= self.asked else "inputs"
         made = {
             "inputs": source.description,
@@ -123,6 +133,19 @@ class Measurement:
             result_of(run, one, about, linear=linear)
             for one, linear in zip(run.sums, self.linear, strict=True)
         ]
+
+
+    def _check_mixing(self, batch: Mapping[int, Any]) -> None:
+        """Refuses layers that mix samples in training mode."""
+        if self.settings.training and not self._checked:
+            check_mixing(self.targets, self._accumulator.cone, batch)
+
+    def _check_sums(self, batch: Mapping[int, Any], valid: int) -> None:
+        """Refuses units whose channels sum to a constant, once for all runs."""
+        if not self._checked:
+            run = self._accumulator
+            check_sums(run.suspects, run.cone, batch, self.settings, valid=valid)
+            self._checked = True
 
 
 def provenance(
@@ -183,8 +206,13 @@ def _feed(
     wanted: int,
     tolerance: float | None,
     report: Progress,
+    *,
+    before: Callable[[Mapping[int, Any]], None],
+    after: Callable[[Mapping[int, Any], int], None],
 ) -> bool:
     """Runs batches of `size` samples until `wanted` are done or the source ends.
+
+    `before` and `after` are called with the first batch, and how many of it count.
 
     Returns:
         Whether the sizes' tolerance was reached.
@@ -195,7 +223,12 @@ def _feed(
     for tensors in streamed(source, specs, size, samples=wanted):
         fill = size if run.done else graph.batch
         batch, valid = filled(graph, tensors, fill, most=wanted - run.done)
+        is_first = not run.done
+        if is_first:
+            before(batch)
         run.feed(batch, valid)
+        if is_first:
+            after(batch, valid)
         report(run.done, wanted)
         if tolerance is not None and run.done >= look:
             look = math.ceil(run.done * (1 + BETWEEN_LOOKS))

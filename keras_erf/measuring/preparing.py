@@ -32,6 +32,8 @@ __all__ = [
 
 # Activations of a batch, forward and backward, are kept below about this many bytes.
 MEMORY = 2**30
+# Maps of more have no metrics.
+MOST_AXES = 3
 # Larger batches pay only where activations are so small that calls cost more than sums.
 BATCH, LARGE_BATCH, SMALL_MEMORY = BLOCKS, 64, 2**26
 
@@ -84,17 +86,13 @@ def check(target: Target, settings: Settings) -> None:
             f"`batch_size` must be {fixed}, which the model is built for; leave it out. "
             f"Received: batch_size={settings.batch_size}"
         )
-    if not settings.training:
-        return
-    # Layers that mix samples: their units see the whole batch, and no field is true.
-    for node in target.graph.ancestors(target.tensor):
-        layer = node.operation
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            raise InvalidInputError(
-                f"`training` must be False: in training mode layer {node.name!r} normalises by the "
-                "whole batch, so that a unit sees every pixel of every sample. Set its trainable "
-                "to False to have dropout alone. Received: training=True"
-            )
+    axes = len(target.receptive_field.input_size)
+    if axes > MOST_AXES:
+        raise InvalidInputError(
+            f"`input` must have one to {MOST_AXES} spatial axes to be measured; "
+            "keras_erf.receptive_field takes any number. "
+            f"Received: {axes} of input {target.receptive_field.input!r}"
+        )
 
 
 def input_specs(target: Target, cone: Cone) -> list[InputSpec]:
