@@ -31,7 +31,7 @@ from keras_erf.measuring.resuming import Store
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.wording import counted
+from keras_erf.wording import counted, noted
 
 __all__ = [
     "Profile",
@@ -66,7 +66,8 @@ class Profile:
         """A `pandas.DataFrame` with one row per layer; lengths in input pixels.
 
         Its columns are `layer`, `depth`, `trf_size`, `erf_size`, `erf_size_error`,
-        `ratio`, `ratio_error`, `sigma`, `r_squared`, `samples`, `dead` and `status`.
+        `ratio`, `ratio_error`, `sigma`, `r_squared`, `samples`, `dead`, `status` and
+        `notes`, the notes of each result, separated by semicolons.
         `trf_size` and `sigma` are geometric means over the axes, `r_squared` and
         `sigma` those of the fitted Gaussian.
         """
@@ -89,6 +90,7 @@ class Profile:
                     "samples": figures["samples"],
                     "dead": figures["dead"],
                     "status": figures["status"],
+                    "notes": "; ".join(figures["notes"]),
                 }
             )
         return pd.DataFrame(rows)
@@ -116,7 +118,8 @@ class Profile:
 
     def __repr__(self) -> str:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"<Profile of {counted(len(self.results), 'layer')}{skipped}>"
+        notes = "".join(f", {note}" for note in noted(self.results))
+        return f"<Profile of {counted(len(self.results), 'layer')}{skipped}{notes}>"
 
     def _repr_html_(self) -> str:
         """What notebooks show: sizes over depth, and the table."""

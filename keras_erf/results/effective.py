@@ -18,6 +18,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.results.estimating import FIGURES, Figures
 from keras_erf.results.framing import clipped_box, hull, reframed, whole_box
 from keras_erf.results.merging import first_block, merged_provenance
+from keras_erf.results.noting import notes_of
 from keras_erf.results.storing import plain, read_result, write_result
 from keras_erf.wording import by, counted, size_with_error
 
@@ -105,6 +106,16 @@ class EffectiveReceptiveField:
         """Of which weights it is expected (`"random"` or `"given"`); `None` if it was measured."""
         about = self.provenance.get("expected")
         return None if about is None else str(about["weights"])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """In a few words each, why the size may say less than it seems to; mostly empty.
+
+        `"size rules disagree"` where sizes by threshold and by mass differ by more
+        than 1.5 times and 2 px, as on heavy-tailed maps; notes of the measurement; and
+        `"gradient-free paths: ..."` with the layers that a gradient does not see through.
+        """
+        return notes_of(self.size, self._figures.mass_size, self.provenance)
 
     @property
     def layer(self) -> str:
@@ -295,6 +306,7 @@ class EffectiveReceptiveField:
             "samples": self.count,
             "dead": self.dead,
             "definition": self.definition.name,
+            "notes": list(self.notes),
         }
 
     def to_frame(self) -> Any:
@@ -355,10 +367,11 @@ class EffectiveReceptiveField:
         note = " (linear)" if self.linear else ""
         if self.expected is not None:
             samples, note = f"expected of {self.expected} weights", ""
+        about = ", ".join([self.definition.name, samples, *self.notes])
         return (
             f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size "
             f"{size_with_error(self, '+-')} px{note} of {by(self.receptive_field.size, 'x')} px "
-            f"({100 * self.ratio:.0f} %), {self.definition.name}, {samples}>"
+            f"({100 * self.ratio:.0f} %), {about}>"
         )
 
     def _repr_html_(self) -> str:
