@@ -478,6 +478,51 @@ def test_the_errors_of_a_fit_are_those_of_fits_without_each_block(measured):
         np.testing.assert_allclose(measured.estimate(name).error, error, rtol=0.1)
 
 
+CONCENTRATION = {
+    "half_mass_radius": analysis.half_mass_radius,
+    "mass_radii": lambda map, center: analysis.mass_radius(map, [0.5, 0.9, 0.9545], center=center),
+    "fwhm": lambda map, center: analysis.fwhm(map),
+    "entropy": lambda map, center: analysis.entropy(map),
+    "effective_pixels": lambda map, center: analysis.effective_pixels(map),
+    "gini": lambda map, center: analysis.gini(map),
+}
+
+
+@pytest.mark.parametrize("metric", CONCENTRATION)
+@pytest.mark.parametrize("definition", ["luo2016", "luo2016-signed", "openerf"])
+def test_how_concentrated_a_map_is_with_errors_by_the_jackknife(model, metric, definition):
+    """Of a unit at the border, whose field reaches past it: over the pixels that are there."""
+    result = probe(model, "second", unit=(0, 6), inputs=IMAGES[:20], definition=definition)
+    (top, bottom), (left, right) = result.receptive_field.box()
+    assert top < 0
+    assert right > SIZE[1]
+    inside = (slice(0, bottom), slice(left, SIZE[1]))
+    center = np.array(result.receptive_field.center()) - (0, left)
+    whole = np.zeros((BLOCKS, *SIZE))
+    whole[(slice(None), *(slice(*pair) for pair in result._part))] = result.block_sums
+    value, error = analysis.jackknife(
+        whole[(slice(None), *inside)],
+        result.block_counts,
+        lambda mean: CONCENTRATION[metric](mean, center=center),
+    )
+    found = result.estimate(metric)
+    np.testing.assert_allclose(found.value, value, rtol=1e-9)
+    np.testing.assert_allclose(found.error, error, rtol=1e-6)
+    assert (np.asarray(error) > 0).all()
+    assert result.summary()[metric] == pytest.approx(np.asarray(value).tolist())
+    assert result.summary()[f"{metric}_error"] == pytest.approx(np.asarray(error).tolist())
+
+
+def test_shares_within_a_radius_of_the_fields_centre(measured):
+    center = measured.receptive_field.center()
+    for share in (0.3, 0.5, 0.95):
+        radius = measured.mass_radius(share)
+        assert radius == pytest.approx(analysis.mass_radius(measured.map, share, center=center))
+        assert measured.mass_within(radius) == pytest.approx(share)
+    assert measured.mass_radius() == measured.estimate("half_mass_radius").value
+    assert measured.mass_within(100) == 1
+
+
 def test_normalized_maps_have_the_errors_of_normalized_maps(model):
     result = probe(model, "second", unit=(3, 4), inputs=IMAGES[:32], definition="openerf")
     plain = dataclasses.replace(result, definition=Definition("plain", normalized=False))

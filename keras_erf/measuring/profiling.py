@@ -44,6 +44,14 @@ __all__ = [
 ]
 
 
+# Metrics of a profile's table that came after the others, with their errors.
+EXTRA = tuple(
+    name + suffix
+    for name in ("mass_size", "half_mass_radius", "effective_pixels", "gini")
+    for suffix in ("", "_error")
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Profile:
     """Effective receptive fields of many layers of one model.
@@ -66,10 +74,11 @@ class Profile:
         """A `pandas.DataFrame` with one row per layer; lengths in input pixels.
 
         Its columns are `layer`, `depth`, `trf_size`, `erf_size`, `erf_size_error`,
-        `ratio`, `ratio_error`, `sigma`, `r_squared`, `samples`, `dead`, `status` and
-        `notes`, the notes of each result, separated by semicolons.
-        `trf_size` and `sigma` are geometric means over the axes, `r_squared` and
-        `sigma` those of the fitted Gaussian.
+        `ratio`, `ratio_error`, `sigma`, `r_squared`, `samples`, `dead`, `status`; of
+        the metrics of `estimate` `mass_size`, `half_mass_radius`, `effective_pixels`,
+        `gini`, each with its error, and `fwhm`; and `notes`, separated by semicolons.
+        `trf_size`, `sigma` and `fwhm` are geometric means over the axes, `r_squared`
+        and `sigma` those of the fitted Gaussian.
         """
         import pandas as pd
 
@@ -90,6 +99,8 @@ class Profile:
                     "samples": figures["samples"],
                     "dead": figures["dead"],
                     "status": figures["status"],
+                    **{name: figures[name] for name in EXTRA},
+                    "fwhm": float(np.exp(np.mean(np.log(figures["fwhm"])))),
                     "notes": "; ".join(figures["notes"]),
                 }
             )

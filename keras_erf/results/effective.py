@@ -24,6 +24,8 @@ from keras_erf.wording import by, counted, size_with_error
 
 __all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
 
+# The metrics of a summary; the others are the moments'.
+SUMMARY = tuple(one for one in FIGURES if one not in ("mass", "covariance", "kurtosis"))
 # Samples are dealt to this many blocks in turn; the spread between blocks gives the errors.
 BLOCKS = 16
 
@@ -187,14 +189,19 @@ class EffectiveReceptiveField:
 
         Args:
             figure: `"size"`, `"ratio"`, `"mass_size"`, `"sigma"`, `"r_squared"`,
-                `"centroid"`, `"offset"`, or of the moments `"mass"`,
-                `"covariance"`, `"kurtosis"`; as in `compare` and `moments`.
+                `"centroid"`, `"offset"`, as in `compare`; `"mass"`, `"covariance"`,
+                `"kurtosis"`, as in `moments`; or `"half_mass_radius"`,
+                `"mass_radii"`, `"fwhm"`, `"entropy"`, `"effective_pixels"`, `"gini"`,
+                as the functions of `analysis`. Radii are about the centre of the
+                theoretical field, `"mass_radii"` for 50, 90 and 95.45 % of the map;
+                `"gini"` is over the pixels of the theoretical field in the input.
             level: Probability of the interval to cover, between 0 and 1.
 
         Returns:
             An `analysis.Estimate`; arrays with one entry per axis for sigma,
-            centroid, offset and kurtosis. Error and interval are NaN for a
-            single sample, the error 0 where all samples gave one map.
+            centroid, offset, kurtosis and FWHM, per share for the radii. Error and
+            interval are NaN for a single sample, the error 0 where all samples gave
+            one map.
 
         Raises:
             InvalidInputError: There is no such figure, or `level` is out of range.
@@ -260,6 +267,20 @@ class EffectiveReceptiveField:
             return analysis.mass_area(self._figures.map, share, center=center, **where)
         return analysis.high_contribution_area(self._figures.map, share, **where)
 
+    def mass_radius(self, share: float = 0.5) -> float:
+        """Radius about the theoretical field's centre that holds a `share` of the map, in pixels.
+
+        See `analysis.mass_radius`; `estimate("mass_radii")` has three of them with errors.
+        """
+        return float(analysis.mass_radius(self._figures.map, share, center=self._center))
+
+    def mass_within(self, radius: float) -> float:
+        """Share of the map within a `radius` in pixels about the theoretical field's centre.
+
+        See `analysis.mass_within`.
+        """
+        return float(analysis.mass_within(self._figures.map, radius, center=self._center))
+
     def compare(self) -> analysis.Comparison:
         """The figures beside the theoretical field's."""
         figures = self._figures
@@ -288,9 +309,9 @@ class EffectiveReceptiveField:
         """
         compared, field_ = self.compare(), self.receptive_field
         figures = {}
-        for figure in ("size", "mass_size", "ratio", "sigma", "r_squared", "centroid", "offset"):
+        for figure in SUMMARY:
             name = "erf_size" if figure == "size" else figure
-            figures[name] = _listed(getattr(compared, name))
+            figures[name] = _listed(FIGURES[figure].value(self._figures))
             figures[f"{name}_error"] = _listed(self._figures.error(figure))
         if not compared.is_bell:
             nothing = [math.nan] * len(compared.sigma)
@@ -388,6 +409,12 @@ class EffectiveReceptiveField:
     def _part(self) -> Box:
         return self._whole if self.part is None else self.part
 
+    @property
+    def _center(self) -> np.ndarray:
+        """The field's centre in pixels of the part."""
+        starts = [start for start, _ in self._part]
+        return np.array(self.receptive_field.center()) - starts
+
     @cached_property
     def _figures(self) -> Figures:
         field_ = self.receptive_field
@@ -408,7 +435,7 @@ class EffectiveReceptiveField:
 
 
 def _listed(figure: Any) -> Any:
-    return figure if isinstance(figure, float) else list(map(float, figure))
+    return np.asarray(figure, dtype=np.float64).tolist()
 
 
 def load(path: str | os.PathLike[str]) -> EffectiveReceptiveField:
