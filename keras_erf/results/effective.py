@@ -337,7 +337,11 @@ class EffectiveReceptiveField:
         return pd.DataFrame([self.summary()])
 
     def merge(self, other: EffectiveReceptiveField) -> EffectiveReceptiveField:
-        """The result of both probes together, as if made in one.
+        """The result of both probes together.
+
+        In whatever order results are merged, map and errors are the same. Results of
+        multiples of 16 samples have, together, the errors of one probe of all samples;
+        of other numbers they may differ a little, as samples are dealt to other blocks.
 
         Args:
             other: A result of the same unit, from other samples. Noise of one seed is
@@ -361,12 +365,15 @@ class EffectiveReceptiveField:
             ],
         )
         part = hull(self._part, other._part)
-        mine, theirs = (reframed(one.block_sums, one._part, part) for one in (self, other))
-        first = first_block(provenance, self.count, len(mine))
+        sums, counts = [], []
+        for one in (self, other):
+            first = first_block(one.provenance, one.block_sums, one.count)
+            sums.append(np.roll(reframed(one.block_sums, one._part, part), first, axis=0))
+            counts.append(np.roll(one.block_counts, first))
         return replace(
             self,
-            block_sums=mine + np.roll(theirs, first, axis=0),
-            block_counts=self.block_counts + np.roll(other.block_counts, first),
+            block_sums=sums[0] + sums[1],
+            block_counts=counts[0] + counts[1],
             dead_count=self.dead_count + other.dead_count,
             provenance=provenance,
             part=None if part == self._whole else part,
