@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import ArrayLike
 
+from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.content import mask_outline, read_content
 from keras_erf.plotting.small import draw_box, draw_ring
@@ -82,6 +83,7 @@ def plot_overlay(
 
 def _picture(image: ArrayLike, result: EffectiveReceptiveField) -> np.ndarray:
     """The image with values from 0 to 1."""
+    refuse_masked(image, "image")
     values = np.asarray(image)
     fits = values.ndim in (2, 3) and values.shape[:2] == result.map.shape
     if not fits or (values.ndim == 3 and values.shape[2] != 3):
