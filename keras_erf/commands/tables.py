@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_erf.commands.console import new_console
-from keras_erf.wording import by, counted, counted_samples, size_with_error
+from keras_erf.wording import by, counted, counted_samples, noted, size_with_error
 
 if TYPE_CHECKING:
     from keras_erf.algebra.geometry import ReceptiveField
@@ -162,6 +162,8 @@ def print_profile(
             f"{counted(len(short), 'layer')} did not reach the tolerance of {100 * tolerance:g} % "
             f"(first: {short[0].layer}); raise --samples."
         )
+    for note in noted(results):
+        console.print(f"* {note}")
     _print_skipped(console, profile.skipped)
     _print_left_out(console, results[-1:])
     console.print(
@@ -195,7 +197,7 @@ def _effective_cells(result: EffectiveReceptiveField) -> dict[str, str]:
     return {
         "layer": result.layer,
         "TRF (px)": by(field.size, "x"),
-        "ERF (px)": size_with_error(result),
+        "ERF (px)": size_with_error(result) + (" *" if result.notes else ""),
         "ERF/TRF": f"{100 * result.ratio:.0f} %",
         "sigma (px)": _point(compared.sigma) if compared.is_bell else NONE,
         "R²": NONE if math.isnan(compared.r_squared) else f"{compared.r_squared:.2f}",
@@ -246,6 +248,8 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
     )
     if outside and field.status != "whole":
         console.print("The field reaches over the input's edge; a larger --size shows all of it.")
+    for note in result.notes:
+        console.print(f"* {note}")
     _print_left_out(console, [result])
 
 

@@ -17,7 +17,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.content import Content, named_results, read_content
 from keras_erf.plotting.small import draw_box, draw_ring, draw_small
 from keras_erf.plotting.style import DASHES, SCALES
-from keras_erf.plotting.texts import size_told, wrapped
+from keras_erf.plotting.texts import size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
@@ -200,7 +200,8 @@ def _draw(ax: Axes, one: _Shown, scale: str, reach: float) -> Any:
     if one.content.ring is not None:
         draw_ring(ax, one.content.ring - np.array(one.content.center)[:, None])
     name = wrapped(one.name, SIDE, "small").split("\n")
-    ax.set_title("\n".join([*name[:2], size_told(one.result)]), size="small")
+    told = wrapped(size_and_notes(one.result), SIDE, "small")
+    ax.set_title("\n".join([*name[:2], told]), size="small")
     return image
 
 

@@ -25,7 +25,7 @@ from keras_erf.plotting.style import (
     new_axes,
     set_scale,
 )
-from keras_erf.plotting.texts import size_told
+from keras_erf.plotting.texts import size_and_notes
 
 if TYPE_CHECKING:
     from keras_erf.algebra.geometry import Box
@@ -78,7 +78,7 @@ def plot_radial(
             # The last rings hold nothing: a logarithm would run off.
             kept = means > (LOG_FLOOR if scale == "log" else 0)
             distances, means, errors = distances[kept], means[kept], errors[kept]
-            ax.plot(distances, means, color=colour, label=f"{name}: {size_told(one)}")
+            ax.plot(distances, means, color=colour, label=f"{name}: {size_and_notes(one)}")
             low = np.maximum(means - errors, LOG_FLOOR if scale == "log" else 0)
             ax.fill_between(distances, low, means + errors, color=colour, alpha=0.25, linewidth=0)
         ax.axhline(analysis.THRESHOLD, color=REGION, linestyle=":", linewidth=1.3, label="2σ level")

@@ -33,6 +33,7 @@ __all__ = [
     "hang_caption",
     "region_label",
     "samples_told",
+    "size_and_notes",
     "size_told",
     "wrapped",
 ]
@@ -121,12 +122,17 @@ def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
     if content.fit is not None:
         converged = "" if content.fit.converged else " (not converged)"
         found.append(f"Gaussian fit R² = {content.fit.r_squared:.2f}{converged}")
-    return [measured, "; ".join(found)]
+    return [measured, "; ".join([*found, *result.notes])]
 
 
 def size_told(result: EffectiveReceptiveField) -> str:
     """`12.3 ± 0.2 of 71 px`."""
     return f"{size_with_error(result)} of {result.trf_size:.0f} px"
+
+
+def size_and_notes(result: EffectiveReceptiveField) -> str:
+    """`12.3 ± 0.2 of 71 px, size rules disagree`."""
+    return ", ".join([size_told(result), *result.notes])
 
 
 def wrapped(text: str, inches: float, size: str) -> str:

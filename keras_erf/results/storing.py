@@ -216,6 +216,7 @@ def _tells_origin(stored: Any) -> bool:
     if not isinstance(stored, dict) or not isinstance(stored.get("model"), str):
         return False
     versions, runs, expected = (stored.get(one) for one in ("versions", "runs", "expected"))
+    words = [stored.get("notes", []), stored.get("unseen", [])]
     return (
         isinstance(versions, dict)
         and "keras_erf" in versions
@@ -223,6 +224,7 @@ def _tells_origin(stored: Any) -> bool:
         and bool(runs)
         and all(isinstance(run, dict) and "inputs" in run for run in runs)
         and (expected is None or (isinstance(expected, dict) and "weights" in expected))
+        and all(isinstance(one, list) and all(isinstance(s, str) for s in one) for one in words)
     )
 
 

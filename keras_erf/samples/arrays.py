@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
 from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
 
@@ -61,6 +62,7 @@ def _checked(array: Any, spec: InputSpec) -> np.ndarray:
         f"`inputs` for {spec.name!r} must be one of {', '.join(map(repr, NOISE))}, an array of "
         f"shape (samples, {', '.join(map(str, spec.shape))}), a tf.data.Dataset, or an image folder"
     )
+    refuse_masked(array, "inputs")
     try:
         values = np.asarray(array)
     except Exception as error:
