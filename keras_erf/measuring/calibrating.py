@@ -22,7 +22,7 @@ from keras_erf.graph import Graph, build_graph, cloned, computing_layers
 from keras_erf.measuring.settings import check_whole
 from keras_erf.samples.sampling import InputSpec, Source, make_source
 
-__all__ = ["calibrate_batch_norm"]
+__all__ = ["calibrate_batch_norm", "calibrated", "has_batch_norm"]
 
 # Activations of a batch are kept below about this many bytes.
 MEMORY = 2**31
@@ -94,8 +94,49 @@ def calibrate_batch_norm(
             "`model` must have a batch normalisation to calibrate; without one it is ready as it "
             f"is. Received: model={model.name!r}"
         )
-    copy = cloned(model, remedy="Calibrate a model of layers with a `get_config`")
+    copy = _copied(model)
     graph = _sized(build_graph(copy), inputs, input_shape)
+    _calibrate(copy, graph, inputs, samples, batch_size, seed)
+    return copy
+
+
+def has_batch_norm(layer: keras.Layer) -> bool:
+    """Whether there is a batch normalisation to calibrate."""
+    return bool(_norms(layer))
+
+
+def calibrated(model: keras.Model, sized: Graph, inputs: Any) -> keras.Model:
+    """The copy that `calibrate_batch_norm` makes of a model with batch normalisations.
+
+    Args:
+        model: The model; it is not changed.
+        sized: Its graph at the size that it is to be measured at.
+        inputs: As in `calibrate_batch_norm`; noise is that of seed 0, so that one network is
+            measured whatever the seed of its samples.
+    """
+    copy = _copied(model)
+    graph = build_graph(copy)
+    sizes = {
+        number: [sized.tensors[number].shape[axis] for axis in graph.spatial_axes(number)]
+        for number in graph.inputs
+    }
+    _calibrate(copy, graph.resized(sizes), inputs)  # type: ignore[arg-type]
+    return copy
+
+
+def _copied(model: keras.Model) -> keras.Model:
+    return cloned(model, remedy="Calibrate a model of layers with a `get_config`")
+
+
+def _calibrate(
+    copy: keras.Model,
+    graph: Graph,
+    inputs: Any,
+    samples: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Gives a copy's batch normalisations the statistics of inputs, at the size of its graph."""
     source = make_source(inputs, _input_specs(graph), seed=seed)
     samples = source.samples if samples is None else samples
     wanted = min(samples, source.count or samples)
@@ -103,10 +144,9 @@ def calibrate_batch_norm(
     found = _measured(graph, _norms(copy), _batches(graph, source, size, wanted))
     for norm, moments in found:
         _set_statistics(norm, *_together(moments))
-    return copy
 
 
-def _norms(model: keras.Model) -> list[Any]:
+def _norms(model: keras.Layer) -> list[Any]:
     kind = keras.layers.BatchNormalization
     return [layer for layer in computing_layers(model) if isinstance(layer, kind)]
 
@@ -194,7 +234,12 @@ def _measured(
         for variable in (norm.moving_mean, norm.moving_variance)
         if variable is not None and not np.isfinite(keras.ops.convert_to_numpy(variable)).all()
     ]
-    network = whole_cone(graph, graph.outputs)
+    outputs: Sequence[int] = graph.outputs
+    if graph.failures:
+        # At this size some layers, a head of fixed size say, cannot run; those before them can.
+        every = [number for node in graph.nodes for number in node.outputs]
+        outputs = [number for number in every if number not in graph.failures]
+    network = whole_cone(graph, outputs)
     for arrays in batches:
         values = {
             number: keras.ops.convert_to_tensor(array)

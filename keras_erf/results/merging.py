@@ -33,6 +33,7 @@ def merged_provenance(
         )
     for what, one, other in (
         *((key, mine[key], theirs[key]) for key in ("model", "weights", "training")),
+        ("calibration", *(_calibration(one) for one in (mine, theirs))),
         *same,
     ):
         if one != other:
@@ -47,6 +48,10 @@ def merged_provenance(
             f"Received: the same noise, seed={theirs['runs'][0]['seed']}"
         )
     return {**mine, "runs": runs}
+
+
+def _calibration(provenance: Mapping[str, Any]) -> str:
+    return "calibrate=True" if provenance.get("calibrated") else "calibrate=False"
 
 
 def first_block(provenance: Mapping[str, Any], count: int, blocks: int) -> int:
