@@ -96,7 +96,7 @@ def calibrate_batch_norm(
         )
     copy = _copied(model)
     graph = _sized(build_graph(copy), inputs, input_shape)
-    _calibrate(copy, graph, inputs, samples, batch_size, seed)
+    _calibrate(copy, graph, graph.outputs, inputs, samples, batch_size, seed)
     return copy
 
 
@@ -105,12 +105,16 @@ def has_batch_norm(layer: keras.Layer) -> bool:
     return bool(_norms(layer))
 
 
-def calibrated(model: keras.Model, sized: Graph, inputs: Any) -> keras.Model:
-    """The copy that `calibrate_batch_norm` makes of a model with batch normalisations.
+def calibrated(
+    model: keras.Model, sized: Graph, ends: Sequence[int], inputs: Any
+) -> keras.Model:
+    """The copy that `calibrate_batch_norm` makes, as far as some tensors depend on it.
 
     Args:
         model: The model; it is not changed.
         sized: Its graph at the size that it is to be measured at.
+        ends: Numbers of the tensors that are measured: what is behind them, a head that cannot
+            run at this size say, is not run.
         inputs: As in `calibrate_batch_norm`; noise is that of seed 0, so that one network is
             measured whatever the seed of its samples.
     """
@@ -120,7 +124,7 @@ def calibrated(model: keras.Model, sized: Graph, inputs: Any) -> keras.Model:
         number: [sized.tensors[number].shape[axis] for axis in graph.spatial_axes(number)]
         for number in graph.inputs
     }
-    _calibrate(copy, graph.resized(sizes), inputs)  # type: ignore[arg-type]
+    _calibrate(copy, graph.resized(sizes), ends, inputs)  # type: ignore[arg-type]
     return copy
 
 
@@ -131,6 +135,7 @@ def _copied(model: keras.Model) -> keras.Model:
 def _calibrate(
     copy: keras.Model,
     graph: Graph,
+    ends: Sequence[int],
     inputs: Any,
     samples: int | None = None,
     batch_size: int | None = None,
@@ -141,7 +146,7 @@ def _calibrate(
     samples = source.samples if samples is None else samples
     wanted = min(samples, source.count or samples)
     size = _batch_size(graph, wanted, batch_size)
-    found = _measured(graph, _norms(copy), _batches(graph, source, size, wanted))
+    found = _measured(graph, ends, _norms(copy), _batches(graph, source, size, wanted))
     for norm, moments in found:
         _set_statistics(norm, *_together(moments))
 
@@ -223,9 +228,12 @@ def _batches(graph: Graph, source: Source, size: int, wanted: int) -> Iterator[l
 
 
 def _measured(
-    graph: Graph, norms: Sequence[Any], batches: Iterator[list[np.ndarray]]
+    graph: Graph,
+    ends: Sequence[int],
+    norms: Sequence[Any],
+    batches: Iterator[list[np.ndarray]],
 ) -> list[tuple[Any, list[Moments]]]:
-    """The moments of what each batch normalisation is given, if it is called."""
+    """The moments of what each batch normalisation is given, if it is called before the ends."""
     found: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
     # A momentum of 0 leaves nothing of what they hold, unless that is not finite.
     mended = [
@@ -234,12 +242,7 @@ def _measured(
         for variable in (norm.moving_mean, norm.moving_variance)
         if variable is not None and not np.isfinite(keras.ops.convert_to_numpy(variable)).all()
     ]
-    outputs: Sequence[int] = graph.outputs
-    if graph.failures:
-        # At this size some layers, a head of fixed size say, cannot run; those before them can.
-        every = [number for node in graph.nodes for number in node.outputs]
-        outputs = [number for number in every if number not in graph.failures]
-    network = whole_cone(graph, outputs)
+    network = whole_cone(graph, ends)
     for arrays in batches:
         values = {
             number: keras.ops.convert_to_tensor(array)

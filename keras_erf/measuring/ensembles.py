@@ -146,7 +146,7 @@ def ensemble(
     find = partial(
         locate, layer=layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
     )
-    first, target = made_ready(built, find, settings)
+    first, target = made_ready(built, find, lambda one: [one.tensor], settings)
     check(target, settings)
     check_sum(target, settings.definition)
     # What was seen inside a layer may hold on to the first network's weights.
@@ -175,7 +175,9 @@ def ensemble(
             if number:
                 built = in_full_precision(build(seed + number))
                 _check_alike(built, target.graph)
-                model, _ = made_ready(built, lambda _: target, settings)
+                model, _ = made_ready(
+                    built, lambda _: target, lambda one: [one.tensor], settings
+                )
             mark = fingerprint(built)
             if about and mark == about[-1]["weights"]:
                 raise InvalidInputError(

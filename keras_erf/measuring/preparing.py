@@ -49,19 +49,23 @@ Found = TypeVar("Found", bound=_Sized)
 
 
 def made_ready(
-    model: keras.Model, find: Callable[[keras.Model], Found], settings: Settings
+    model: keras.Model,
+    find: Callable[[keras.Model], Found],
+    ends: Callable[[Found], Sequence[int]],
+    settings: Settings,
 ) -> tuple[keras.Model, Found]:
     """The model that is measured, the one given or a calibrated copy, and what is found in it.
 
     Args:
         model: A model in full precision.
         find: What looks for it.
+        ends: Gives the numbers of the tensors that are measured.
         settings: Whether to calibrate, and on what.
     """
     found = find(model)
     if not (settings.calibrate and has_batch_norm(model)):
         return model, found
-    copy = calibrated(model, found.graph, settings.inputs)
+    copy = calibrated(model, found.graph, ends(found), settings.inputs)
     return copy, find(copy)
 
 

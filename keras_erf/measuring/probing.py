@@ -133,7 +133,7 @@ def probe(
         grid=grid,
         rules=rules,
     )
-    _, target = made_ready(ready, find, settings)
+    _, target = made_ready(ready, find, lambda one: [one.tensor], settings)
     with shown(progress, f"Probing {target.receptive_field.layer}") as report:
         (result,) = measure([target], settings, weights=weights, report=report)
     return result

@@ -223,7 +223,7 @@ def profile(
         input_shape = shape_of_data(ready, input, inputs)
     weights = fingerprint(model)
     find = partial(tracing_of, input=input, input_shape=input_shape, rules=rules)
-    _, tracing = made_ready(ready, find, settings)
+    _, tracing = made_ready(ready, find, lambda one: chosen or maps(one)[0], settings)
     targets, skipped = targets_of(tracing, chosen, unit, grid)
     store = None if path is None else Store(Path(path), tracing.graph, weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
