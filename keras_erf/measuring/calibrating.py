@@ -105,9 +105,7 @@ def has_batch_norm(layer: keras.Layer) -> bool:
     return bool(_norms(layer))
 
 
-def calibrated(
-    model: keras.Model, sized: Graph, ends: Sequence[int], inputs: Any
-) -> keras.Model:
+def calibrated(model: keras.Model, sized: Graph, ends: Sequence[int], inputs: Any) -> keras.Model:
     """The copy that `calibrate_batch_norm` makes, as far as some tensors depend on it.
 
     Args:

@@ -175,9 +175,7 @@ def ensemble(
             if number:
                 built = in_full_precision(build(seed + number))
                 _check_alike(built, target.graph)
-                model, _ = made_ready(
-                    built, lambda _: target, lambda one: [one.tensor], settings
-                )
+                model, _ = made_ready(built, lambda _: target, lambda one: [one.tensor], settings)
             mark = fingerprint(built)
             if about and mark == about[-1]["weights"]:
                 raise InvalidInputError(
