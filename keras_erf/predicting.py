@@ -17,7 +17,7 @@ from keras_erf.measuring.cancelling import check_expected
 from keras_erf.measuring.diagnosing import padding_alone
 from keras_erf.measuring.enclosing import check_enclosed
 from keras_erf.measuring.gradients import unit_gradients, within
-from keras_erf.measuring.loop import fingerprint, provenance
+from keras_erf.measuring.loop import fingerprint, noted, provenance
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.preparing import check_backend, input_parts, input_specs, planned
 from keras_erf.measuring.profiling import (
@@ -29,6 +29,7 @@ from keras_erf.measuring.profiling import (
     targets_of,
 )
 from keras_erf.measuring.settings import Settings
+from keras_erf.measuring.untrained import notes_of
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.squaring import Weights, squared
 
@@ -240,7 +241,12 @@ def _predicted(
     }
     axis = network.tracing.graph.channel_axes[source] + 1
     results = []
-    for target, unit, gradient, own in zip(targets, units, gradients, parts, strict=True):
+    # Random weights stand for any, with batch normalisations calibrated.
+    given = weights == "given"
+    notes = notes_of(targets, None) if given else [[] for _ in targets]
+    for target, unit, gradient, own, note in zip(
+        targets, units, gradients, parts, notes, strict=True
+    ):
         if gradient is not None:
             check_enclosed(gradient, target, part)
         found = tf.zeros(()) if gradient is None else within(gradient, unit, own, part)
@@ -254,7 +260,7 @@ def _predicted(
                 dead_count=0,
                 receptive_field=target.receptive_field,
                 definition=DEFINITION,
-                provenance=made,
+                provenance=noted(made, note),
                 part=own,
             )
         )

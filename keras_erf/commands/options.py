@@ -22,6 +22,7 @@ __all__ = [
     "BatchSizeOption",
     "BgrOption",
     "BuilderOption",
+    "CalibrateOption",
     "DefinitionName",
     "DefinitionOption",
     "GridOption",
@@ -211,6 +212,13 @@ ToleranceOption = Annotated[
 SeedOption = Annotated[
     int,
     sampling_option("--seed", metavar="N", help="Seed of noise and of the order of images.", min=0),
+]
+CalibrateOption = Annotated[
+    bool,
+    sampling_option(
+        "--calibrate",
+        help="Give batch normalisations the inputs' statistics first, for untrained networks.",
+    ),
 ]
 BatchSizeOption = Annotated[
     int | None,

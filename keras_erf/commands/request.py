@@ -22,6 +22,7 @@ from keras_erf.commands.options import (
     BatchSizeOption,
     BgrOption,
     BuilderOption,
+    CalibrateOption,
     DefinitionOption,
     GridOption,
     ImagesOption,
@@ -68,6 +69,7 @@ class Request:
     samples: SamplesOption = None
     tolerance: ToleranceOption = None
     seed: SeedOption = 0
+    calibrate: CalibrateOption = False
     batch_size: BatchSizeOption = None
     no_cone: NoConeOption = False
     weights: WeightsOption = None
@@ -93,6 +95,7 @@ class Request:
             "definition": DEFINITIONS[self.definition.value],
             "batch_size": self.batch_size,
             "seed": self.seed,
+            "calibrate": self.calibrate,
             "cone": not self.no_cone,
         }
         Settings(**settings)

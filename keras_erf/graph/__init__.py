@@ -15,7 +15,7 @@ from keras_erf.graph.calls import Argument, Node, Tensor, plain_call
 from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.describing import architecture
 from keras_erf.graph.graph import PAIR, Graph
-from keras_erf.graph.running import called, learned_weights, stateless
+from keras_erf.graph.running import called, layers_inside, learned_weights, own_weights, stateless
 from keras_erf.graph.weighing import count_weights
 
 __all__ = [
@@ -31,7 +31,9 @@ __all__ = [
     "computing_layers",
     "copied",
     "count_weights",
+    "layers_inside",
     "learned_weights",
+    "own_weights",
     "plain_call",
     "stateless",
 ]

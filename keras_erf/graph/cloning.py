@@ -34,8 +34,8 @@ class _Refused(Exception):
     """A layer cannot be made again; the text says which and why."""
 
 
-def computing_layers(model: keras.Model) -> list[keras.Layer]:
-    """The layers of a model that compute something, those inside models and layers included."""
+def computing_layers(model: keras.Layer) -> list[keras.Layer]:
+    """The layers of a model, or of a layer, that compute something, those inside models and layers included."""
     every = model._flatten_layers()
     return [
         layer

@@ -11,7 +11,16 @@ import keras
 from keras_erf.errors import reason_of
 from keras_erf.graph.calls import Node
 
-__all__ = ["called", "enter", "followed", "inferred", "learned_weights", "stateless"]
+__all__ = [
+    "called",
+    "enter",
+    "followed",
+    "inferred",
+    "layers_inside",
+    "learned_weights",
+    "own_weights",
+    "stateless",
+]
 
 
 class _Entry(keras.Layer):
@@ -129,6 +138,16 @@ def called(node: Node, values: Mapping[int, Any], *, training: bool) -> list[Any
     return node.call(values, run)
 
 
+def layers_inside(layer: keras.Layer) -> list[keras.Layer]:
+    """A layer, and all layers inside it."""
+    return list(layer._flatten_layers())
+
+
+def own_weights(layer: keras.Layer) -> list[Any]:
+    """The weights that training changes, frozen ones included, without those of layers inside."""
+    return list(layer._trainable_variables)
+
+
 def learned_weights(layer: keras.Layer) -> list[Any]:
     """The weights of a layer that training changes, frozen ones included."""
-    return [weight for one in layer._flatten_layers() for weight in one._trainable_variables]
+    return [weight for one in layers_inside(layer) for weight in own_weights(one)]

@@ -22,7 +22,7 @@ from keras_erf.graph import Graph, build_graph, cloned, computing_layers
 from keras_erf.measuring.settings import check_whole
 from keras_erf.samples.sampling import InputSpec, Source, make_source
 
-__all__ = ["calibrate_batch_norm"]
+__all__ = ["calibrate_batch_norm", "calibrated", "has_batch_norm"]
 
 # Activations of a batch are kept below about this many bytes.
 MEMORY = 2**31
@@ -94,19 +94,62 @@ def calibrate_batch_norm(
             "`model` must have a batch normalisation to calibrate; without one it is ready as it "
             f"is. Received: model={model.name!r}"
         )
-    copy = cloned(model, remedy="Calibrate a model of layers with a `get_config`")
+    copy = _copied(model)
     graph = _sized(build_graph(copy), inputs, input_shape)
+    _calibrate(copy, graph, graph.outputs, inputs, samples, batch_size, seed)
+    return copy
+
+
+def has_batch_norm(layer: keras.Layer) -> bool:
+    """Whether there is a batch normalisation to calibrate."""
+    return bool(_norms(layer))
+
+
+def calibrated(model: keras.Model, sized: Graph, ends: Sequence[int], inputs: Any) -> keras.Model:
+    """The copy that `calibrate_batch_norm` makes, as far as some tensors depend on it.
+
+    Args:
+        model: The model; it is not changed.
+        sized: Its graph at the size that it is to be measured at.
+        ends: Numbers of the tensors that are measured: what is behind them, a head that cannot
+            run at this size say, is not run.
+        inputs: As in `calibrate_batch_norm`; noise is that of seed 0, so that one network is
+            measured whatever the seed of its samples.
+    """
+    copy = _copied(model)
+    graph = build_graph(copy)
+    sizes = {
+        number: [sized.tensors[number].shape[axis] for axis in graph.spatial_axes(number)]
+        for number in graph.inputs
+    }
+    _calibrate(copy, graph.resized(sizes), ends, inputs)  # type: ignore[arg-type]
+    return copy
+
+
+def _copied(model: keras.Model) -> keras.Model:
+    return cloned(model, remedy="Calibrate a model of layers with a `get_config`")
+
+
+def _calibrate(
+    copy: keras.Model,
+    graph: Graph,
+    ends: Sequence[int],
+    inputs: Any,
+    samples: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Gives a copy's batch normalisations the statistics of inputs, at the size of its graph."""
     source = make_source(inputs, _input_specs(graph), seed=seed)
     samples = source.samples if samples is None else samples
     wanted = min(samples, source.count or samples)
     size = _batch_size(graph, wanted, batch_size)
-    found = _measured(graph, _norms(copy), _batches(graph, source, size, wanted))
+    found = _measured(graph, ends, _norms(copy), _batches(graph, source, size, wanted))
     for norm, moments in found:
         _set_statistics(norm, *_together(moments))
-    return copy
 
 
-def _norms(model: keras.Model) -> list[Any]:
+def _norms(model: keras.Layer) -> list[Any]:
     kind = keras.layers.BatchNormalization
     return [layer for layer in computing_layers(model) if isinstance(layer, kind)]
 
@@ -183,9 +226,12 @@ def _batches(graph: Graph, source: Source, size: int, wanted: int) -> Iterator[l
 
 
 def _measured(
-    graph: Graph, norms: Sequence[Any], batches: Iterator[list[np.ndarray]]
+    graph: Graph,
+    ends: Sequence[int],
+    norms: Sequence[Any],
+    batches: Iterator[list[np.ndarray]],
 ) -> list[tuple[Any, list[Moments]]]:
-    """The moments of what each batch normalisation is given, if it is called."""
+    """The moments of what each batch normalisation is given, if it is called before the ends."""
     found: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
     # A momentum of 0 leaves nothing of what they hold, unless that is not finite.
     mended = [
@@ -194,7 +240,7 @@ def _measured(
         for variable in (norm.moving_mean, norm.moving_variance)
         if variable is not None and not np.isfinite(np.asarray(variable)).all()
     ]
-    network = whole_cone(graph, graph.outputs)
+    network = whole_cone(graph, ends)
     for arrays in batches:
         values = {
             number: keras.ops.convert_to_tensor(array)

@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -23,7 +24,7 @@ from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.graph import Graph, architecture, build_graph
 from keras_erf.measuring.accumulating import Accumulator
 from keras_erf.measuring.cancelling import check_sums
-from keras_erf.measuring.loop import filled, fingerprint, provenance, result_of
+from keras_erf.measuring.loop import filled, fingerprint, noted, provenance, result_of
 from keras_erf.measuring.mixing import check_mixing
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.preparing import (
@@ -33,10 +34,12 @@ from keras_erf.measuring.preparing import (
     input_parts,
     input_specs,
     is_linear,
+    made_ready,
     planned,
     shape_of_data,
 )
 from keras_erf.measuring.settings import Settings, check_whole
+from keras_erf.measuring.untrained import UNTRAINED, notes_of
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.results.merging import ONE_PER_RUN
@@ -64,6 +67,7 @@ def ensemble(
     input_shape: int | Sequence[int] | None = None,
     cone: bool = True,
     training: bool = False,
+    calibrate: bool = False,
     grid: Sequence[int] | None = None,
     rules: Rules | None = None,
     progress: bool | Progress | None = None,
@@ -82,8 +86,8 @@ def ensemble(
 
     Args:
         build: Function from a seed to a model; always the same architecture. Batch
-            normalisation of an untrained network does nothing yet: return
-            `calibrate_batch_norm(model)` where it should.
+            normalisation of an untrained network normalises nothing yet: set
+            `calibrate` where it should.
         layer: Name or path of the layer in the first model; `None` is the last one
             with more than one position.
         runs: Number of networks.
@@ -98,6 +102,7 @@ def ensemble(
         input_shape: As in `probe`.
         cone: As in `probe`.
         training: As in `probe`.
+        calibrate: As in `probe`, for each network.
         grid: As in `probe`.
         rules: As in `probe`.
         progress: `True` shows a bar; a function is called with the number of runs
@@ -134,13 +139,15 @@ def ensemble(
         seed=seed,
         cone=cone,
         training=training,
+        calibrate=calibrate,
     )
-    first = in_full_precision(build(seed))
+    built = in_full_precision(build(seed))
     if input_shape is None:
-        input_shape = shape_of_data(first, input, inputs)
-    target = locate(
-        first, layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
+        input_shape = shape_of_data(built, input, inputs)
+    find = partial(
+        locate, layer=layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
     )
+    first, target = made_ready(built, find, lambda one: [one.tensor], settings)
     check(target, settings)
     # What was seen inside a layer may hold on to the first network's weights.
     plan = planned([target], settings, inside=False)
@@ -160,12 +167,16 @@ def ensemble(
     about: list[dict[str, Any]] = []
     batches = _Batches(settings, specs, size, each, runs)
     model = first
+    # Networks of fresh weights are what was asked for.
+    (notes,) = notes_of([target], inputs)
+    notes = [note for note in notes if note != UNTRAINED]
     with shown(progress, f"Probing {target.receptive_field.layer}") as report:
         for number in range(runs):
             if number:
-                model = in_full_precision(build(seed + number))
-                _check_alike(model, target.graph)
-            mark = fingerprint(model)
+                built = in_full_precision(build(seed + number))
+                _check_alike(built, target.graph)
+                model, _ = made_ready(built, lambda _: target, lambda one: [one.tensor], settings)
+            mark = fingerprint(built)
             if about and mark == about[-1]["weights"]:
                 raise InvalidInputError(
                     "`build` must give each run weights of its own: set them by the seed it is "
@@ -199,7 +210,7 @@ def ensemble(
             report(number + 1, runs)
     run.finish(batch)
     about[-1]["skipped"] = batches.skipped()
-    made = provenance(target, ONE_PER_RUN, settings, about)
+    made = noted(provenance(target, ONE_PER_RUN, settings, about), notes)
     made["model"] = _uncounted(made["model"], "Functional", "Sequential")
     result = result_of(run, run.sums[0], made)
     field = result.receptive_field

@@ -16,6 +16,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.graph import Graph
 from keras_erf.measuring.accumulating import Accumulator, Sums
+from keras_erf.measuring.calibrating import has_batch_norm
 from keras_erf.measuring.cancelling import check_sums
 from keras_erf.measuring.mixing import check_mixing
 from keras_erf.measuring.preparing import (
@@ -27,12 +28,13 @@ from keras_erf.measuring.preparing import (
     planned,
 )
 from keras_erf.measuring.settings import Settings
+from keras_erf.measuring.untrained import notes_of
 from keras_erf.progress import Progress
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.samples.sampling import InputSpec, Source, make_source
 from keras_erf.samples.streaming import streamed
 
-__all__ = ["Measurement", "filled", "fingerprint", "measure", "provenance", "result_of"]
+__all__ = ["Measurement", "filled", "fingerprint", "measure", "noted", "provenance", "result_of"]
 
 # With a tolerance: the most samples, and how many there must be before it is looked at.
 MOST_SAMPLES, FEWEST_SAMPLES = 4096, 2 * BLOCKS
@@ -129,11 +131,11 @@ class Measurement:
             "skipped": list(source.skipped),
         }
         about = provenance(self.targets[0], weights, settings, [made])
+        notes = notes_of(self.targets, settings.inputs)
         return [
-            result_of(run, one, about, linear=linear)
-            for one, linear in zip(run.sums, self.linear, strict=True)
+            result_of(run, one, noted(about, own), linear=linear)
+            for one, own, linear in zip(run.sums, notes, self.linear, strict=True)
         ]
-
 
     def _check_mixing(self, batch: Mapping[int, Any]) -> None:
         """Refuses layers that mix samples in training mode."""
@@ -151,11 +153,23 @@ class Measurement:
 def provenance(
     target: Target, weights: str, settings: Settings, runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """How results were obtained."""
+    """How results were obtained.
+
+    Args:
+        target: One of the units.
+        weights: Fingerprint of the model's weights, before they are calibrated.
+        settings: How they were measured.
+        runs: What was run.
+    """
+    layers = (node.operation for node in target.graph.nodes)
+    calibrated = settings.calibrate and any(
+        has_batch_norm(one) for one in layers if isinstance(one, keras.Layer)
+    )
     return {
         "model": target.graph.name,
         "weights": weights,
         "training": settings.training,
+        **({"calibrated": True} if calibrated else {}),
         "runs": list(runs),
         "versions": {
             "keras_erf": __version__,
@@ -163,6 +177,11 @@ def provenance(
             "tensorflow": tf.__version__,
         },
     }
+
+
+def noted(about: Mapping[str, Any], notes: Sequence[str]) -> dict[str, Any]:
+    """A provenance with its notes, if there are any."""
+    return {**about, "notes": list(notes)} if notes else dict(about)
 
 
 def result_of(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import keras
 import tensorflow as tf
@@ -13,7 +13,8 @@ from keras_erf.cone import Cone, cone_of, whole_cone
 from keras_erf.cone.parts import elements, entire
 from keras_erf.errors import BackendError, InvalidInputError
 from keras_erf.fields.theoretical import Target
-from keras_erf.graph import build_graph
+from keras_erf.graph import Graph, build_graph
+from keras_erf.measuring.calibrating import calibrated, has_batch_norm
 from keras_erf.measuring.linearity import has_constant_gradient
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import BLOCKS
@@ -26,6 +27,7 @@ __all__ = [
     "input_parts",
     "input_specs",
     "is_linear",
+    "made_ready",
     "planned",
     "shape_of_data",
 ]
@@ -36,6 +38,37 @@ MEMORY = 2**30
 MOST_AXES = 3
 # Larger batches pay only where activations are so small that calls cost more than sums.
 BATCH, LARGE_BATCH, SMALL_MEMORY = BLOCKS, 64, 2**26
+
+
+class _Sized(Protocol):
+    """What is found in a model: it knows the graph at the size it was found for."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+
+Found = TypeVar("Found", bound=_Sized)
+
+
+def made_ready(
+    model: keras.Model,
+    find: Callable[[keras.Model], Found],
+    ends: Callable[[Found], Sequence[int]],
+    settings: Settings,
+) -> tuple[keras.Model, Found]:
+    """The model that is measured, the one given or a calibrated copy, and what is found in it.
+
+    Args:
+        model: A model in full precision.
+        find: What looks for it.
+        ends: Gives the numbers of the tensors that are measured.
+        settings: Whether to calibrate, and on what.
+    """
+    found = find(model)
+    if not (settings.calibrate and has_batch_norm(model)):
+        return model, found
+    copy = calibrated(model, found.graph, ends(found), settings.inputs)
+    return copy, find(copy)
 
 
 def planned(targets: Sequence[Target], settings: Settings, *, inside: bool = True) -> Cone:

@@ -9,6 +9,7 @@ A gradient of 1 is put at one unit, 0 elsewhere, and taken back to the input
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from keras_erf.definitions import Definition, get_definition
@@ -16,7 +17,7 @@ from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.graph import build_graph
 from keras_erf.measuring.loop import fingerprint, measure
 from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.preparing import check_backend, shape_of_data
+from keras_erf.measuring.preparing import check_backend, made_ready, shape_of_data
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
@@ -39,6 +40,7 @@ def probe(
     input_shape: int | Sequence[int] | None = None,
     cone: bool = True,
     training: bool = False,
+    calibrate: bool = False,
     grid: Sequence[int] | None = None,
     rules: Rules | None = None,
     progress: bool | Progress | None = None,
@@ -82,6 +84,10 @@ def probe(
             statistics are updated. Refused where a batch normalisation that is
             not frozen lies on the way: by the statistics of the batch a unit
             depends on every pixel of every sample, and has no field of its own.
+        calibrate: Whether to measure a copy whose batch normalisations hold the
+            statistics of `inputs`, as `calibrate_batch_norm(model, inputs)` makes it:
+            for networks that were never trained. A model without batch
+            normalisations is measured unchanged.
         grid: Rows and columns of a layer of tokens, as in `receptive_field`.
         rules: Rules for unknown layers, as in `receptive_field`.
         progress: `True` shows a bar; a function is called with the number of
@@ -110,14 +116,16 @@ def probe(
         seed=seed,
         cone=cone,
         training=training,
+        calibrate=calibrate,
     )
     # Found in the user's model, whose layers and tensors may be what names it.
     tensor = None if layer is None else build_graph(model).find(layer)
     ready = in_full_precision(model)
     if input_shape is None:
         input_shape = shape_of_data(ready, input, inputs)
-    target = locate(
-        ready,
+    weights = fingerprint(model)
+    find = partial(
+        locate,
         tensor=tensor,
         unit=unit,
         input=input,
@@ -125,6 +133,7 @@ def probe(
         grid=grid,
         rules=rules,
     )
+    _, target = made_ready(ready, find, lambda one: [one.tensor], settings)
     with shown(progress, f"Probing {target.receptive_field.layer}") as report:
-        (result,) = measure([target], settings, weights=fingerprint(model), report=report)
+        (result,) = measure([target], settings, weights=weights, report=report)
     return result

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from keras_erf.graph import Graph, build_graph
 from keras_erf.measuring.grouping import grouped
 from keras_erf.measuring.loop import fingerprint, measure
 from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.preparing import check_backend, shape_of_data
+from keras_erf.measuring.preparing import check_backend, made_ready, shape_of_data
 from keras_erf.measuring.resuming import Store
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
@@ -161,6 +161,7 @@ def profile(
     input_shape: int | Sequence[int] | None = None,
     cone: bool = True,
     training: bool = False,
+    calibrate: bool = False,
     grid: Sequence[int] | None = None,
     rules: Rules | None = None,
     progress: bool | Progress | None = None,
@@ -200,6 +201,7 @@ def profile(
         input_shape: As in `probe`; one size for all layers.
         cone: As in `probe`.
         training: As in `probe`.
+        calibrate: As in `probe`.
         grid: As in `probe`, of its layers of tokens.
         rules: As in `probe`.
         progress: `True` shows a bar; a function is called with the number of
@@ -226,15 +228,17 @@ def profile(
         seed=seed,
         cone=cone,
         training=training,
+        calibrate=calibrate,
     )
     graph = build_graph(model)
     chosen = None if layers is None else numbers_of(graph, layers)
     ready = in_full_precision(model)
     if input_shape is None:
         input_shape = shape_of_data(ready, input, inputs)
-    tracing = tracing_of(ready, input=input, input_shape=input_shape, rules=rules)
-    targets, skipped = targets_of(tracing, chosen, unit, grid)
     weights = fingerprint(model)
+    find = partial(tracing_of, input=input, input_shape=input_shape, rules=rules)
+    _, tracing = made_ready(ready, find, lambda one: chosen or maps(one)[0], settings)
+    targets, skipped = targets_of(tracing, chosen, unit, grid)
     store = None if path is None else Store(Path(path), tracing.graph, weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
         found, failed = _measured(targets, settings, weights, store, report)

@@ -42,7 +42,8 @@ class Store:
                 f"`path` must be a folder; a file of that name is there. Received: {str(folder)!r}"
             )
         if self.manifest.exists():
-            before = _read_json(self.manifest)
+            # Older versions could not calibrate.
+            before = {"calibrate": False, **_read_json(self.manifest)}
             differ = [name for name in self.about if before.get(name) != self.about[name]]
             if differ:
                 raise InvalidInputError(
@@ -87,6 +88,7 @@ def _about(graph: Graph, weights: str, settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "definition": asdict(settings.definition),
         "training": settings.training,
+        "calibrate": settings.calibrate,
     }
 
 

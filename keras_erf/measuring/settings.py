@@ -29,6 +29,7 @@ class Settings:
     seed: int = 0
     cone: bool = True
     training: bool = False
+    calibrate: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("samples", 1), ("batch_size", 1)):
@@ -36,7 +37,7 @@ class Settings:
             if number is not None or name == "seed":
                 # NumPy's would not go into a file of JSON.
                 object.__setattr__(self, name, check_whole(name, number, least))
-        for name in ("cone", "training"):
+        for name in ("cone", "training", "calibrate"):
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise InvalidInputError(

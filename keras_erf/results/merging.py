@@ -37,6 +37,7 @@ def merged_provenance(
         )
     for what, one, other in (
         *((key, mine[key], theirs[key]) for key in ("model", "weights", "training")),
+        ("calibration", *(_calibration(one) for one in (mine, theirs))),
         *same,
     ):
         if one != other:
@@ -55,6 +56,10 @@ def merged_provenance(
         if words in mine or words in theirs:
             merged[words] = sorted({*mine.get(words, ()), *theirs.get(words, ())})
     return merged
+
+
+def _calibration(provenance: Mapping[str, Any]) -> str:
+    return "calibrate=True" if provenance.get("calibrated") else "calibrate=False"
 
 
 def first_block(provenance: Mapping[str, Any], block_sums: np.ndarray, count: int) -> int:

@@ -85,6 +85,7 @@ def _measured(task: Task, batch_size: int | None) -> bytes:
         tolerance=task.tolerance,
         definition=task.definition,
         seed=task.seed,
+        calibrate=task.calibrate,
         batch_size=batch_size,
         input_shape=task.model.input_shape,
     )

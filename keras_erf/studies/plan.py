@@ -96,6 +96,7 @@ class Task:
         tolerance: As in `probe`.
         weights_content: Digest of the file of weights; empty for weights by name.
         inputs_content: Digest of the folder of images; empty for noise.
+        calibrate: As in `probe`.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Task:
     tolerance: float | None
     weights_content: str = ""
     inputs_content: str = ""
+    calibrate: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -125,6 +127,9 @@ class Task:
             del model["weights"]
         if self.inputs_content:
             del about["inputs"]
+        # Keys of uncalibrated tasks are those of versions that could not calibrate.
+        if not self.calibrate:
+            del about["calibrate"]
         text = json.dumps(about, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -146,6 +151,7 @@ class Study:
         inputs: A kind of noise, or a folder of images.
         samples: Of each probe; `None` is the default.
         tolerance: As in `probe`.
+        calibrate: As in `probe`.
 
     Raises:
         InvalidInputError: A value is none of those.
@@ -158,6 +164,7 @@ class Study:
     inputs: str = "normal"
     samples: int | None = None
     tolerance: float | None = None
+    calibrate: bool = False
 
     def __post_init__(self) -> None:
         models = self.models
@@ -180,6 +187,7 @@ class Study:
                 seed=seed,
                 samples=self.samples,
                 tolerance=self.tolerance,
+                calibrate=self.calibrate,
             )
         for unit in self.units:
             indices = isinstance(unit, (list, tuple)) and all(_is_whole(one, 0) for one in unit)
@@ -229,6 +237,7 @@ class Study:
                     self.tolerance,
                     weights,
                     images,
+                    self.calibrate,
                 )
                 found.setdefault(task.key, task)
         return list(found.values())

@@ -305,6 +305,8 @@ def _row(task: Mapping[str, Any], figures: Mapping[str, Any], key: str) -> dict[
         "layer": figures["layer"],
         "seed": task["seed"],
         "inputs": task["inputs"],
+        # Older versions could not calibrate.
+        "calibrate": task.get("calibrate", False),
     }
     for name, value in figures.items():
         if isinstance(value, list):

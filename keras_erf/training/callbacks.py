@@ -24,7 +24,7 @@ from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.preparing import check_backend, shape_of_data
 from keras_erf.measuring.settings import Settings, check_whole
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.training.logbook import Logbook, Point
+from keras_erf.training.logbook import Logbook, Phase, Point
 
 __all__ = ["ERFLogger"]
 
@@ -46,12 +46,16 @@ class ERFLogger(keras.callbacks.Callback):
     Figures of an epoch go into its logs, so that `History` and `CSVLogger` have them, as
     `erf_size`, or `LAYER/erf_size` for several layers; NaN if there is no point at its end.
 
-    A point belongs to a number of training steps, that of `model.optimizer.iterations`, and to
-    the weights of then. A run that was interrupted and goes on, with `BackupAndRestore` or from a
-    checkpoint, drops what was logged after the step it starts from, and repeats nothing. Where
-    training leaves that optimizer alone, batches are counted, which no other process goes on from.
+    A point belongs to a number of training steps, by `model.optimizer.iterations`, and to the
+    weights of that moment. Where training leaves that optimizer alone, batches are counted.
+    After `compile`, the new optimizer counts from 0: the history continues, as its next *phase*,
+    with the steps and epochs that it has. So does another logger with the same `path`, if the
+    weights are those of the last point, or, for a new optimizer, of any.
 
-    Another model begins anew: without `path` its points replace those of the one before.
+    A run that was interrupted and resumes, with `BackupAndRestore` or from a checkpoint, continues
+    at the step that it starts from. Points after it are set aside in `superseded`, with `path` in
+    a folder of that name: nothing that was measured is deleted. Weights that the history does not
+    know are another run's: with `path` they are refused, without it the history begins again.
 
     Where no gradient arrives (a dead ReLU) a warning says why, and figures are NaN; so measure
     in front of a ReLU, whose gradient is that of the sum before it.
@@ -82,8 +86,8 @@ class ERFLogger(keras.callbacks.Callback):
         input_shape: As in `probe`.
         grid: As in `probe`, of each layer.
         rules: As in `probe`.
-        path: A folder that keeps the points (`erf.csv`), and each result (`.npz`); points
-            that are there are those of a run that goes on.
+        path: A folder that keeps the points (`erf.csv`), and each result (`.npz`); a run
+            continues with the points that are there.
         tensorboard: A folder of TensorBoard logs for scalars and pictures of the maps.
         verbose: Whether to tell the cost at the end of training.
 
@@ -150,7 +154,10 @@ class ERFLogger(keras.callbacks.Callback):
         self._measured: Any = None
         self._checked, self._begun = False, False
         self._writer: Any = None
-        self._epoch, self._started, self._trained = 0, 0.0, 0.0
+        self._started, self._trained = 0.0, 0.0
+        self._phase = Phase()
+        # Epochs done, and those of earlier calls of `fit` that counted from 0.
+        self._epoch, self._before = 0, 0
         # Batches counted since an optimizer took over, and its own count at that time.
         self._optimizer: Any = None
         self._first, self._batches, self._whole = 0, 0, 0
@@ -163,9 +170,19 @@ class ERFLogger(keras.callbacks.Callback):
 
         Its columns are `step` (training steps done), `epoch` (epochs done), `layer`,
         `erf_size`, `erf_size_error`, `ratio`, `ratio_error`, `sigma`, `sigma_error`,
-        `r_squared`, `dead`, `samples`, `trf_size` and `weights` (a fingerprint of the network's).
+        `r_squared`, `dead`, `samples`, `trf_size`, `weights` (a fingerprint of the network's),
+        `phase` (from 0, the next after each new optimizer), `iterations` (steps that the phase's
+        optimizer has counted) and `definition`.
         """
         return self.logbook.frame
+
+    @property
+    def superseded(self) -> Any:
+        """A `pandas.DataFrame` as `frame`, of points that training went back behind.
+
+        With `path` it has the column `file` too: the result's, in the folder `superseded`.
+        """
+        return self.logbook.superseded
 
     @property
     def results(self) -> Mapping[tuple[int, str], EffectiveReceptiveField]:
@@ -191,33 +208,35 @@ class ERFLogger(keras.callbacks.Callback):
         self._started = time.perf_counter()
         if self._measured is not self.model:
             self._prepare()
-            # Points in memory are those of the model before.
-            self.logbook, self._checked = Logbook(self.path), False
+            self._checked = False
         self.logbook.read()
         self._begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """The point before training, or that of the epoch an interrupted run goes on from."""
-        self._epoch = epoch
-        if not self._begun:
+        """The point before training, or that of the epoch an interrupted run resumes from."""
+        first = not self._begun
+        if first:
             # Not earlier: other callbacks bring weights and steps back when training begins.
-            self._take_up()
+            self._take_up(epoch)
+        self._epoch = self._before + epoch
         self._whole, step = self._batches, self._step()
         due = epoch % self.every == 0 or step == 0 or self.per == "batch"
-        if due and not self.logbook.at(step):
-            self._point(step, epoch)
+        known = bool(self.logbook.at(step))
+        # Weights may be others than those of the point that is there.
+        if (first and known) or (due and not known):
+            self._point(step)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """A point after every so many batches."""
         self._batches = self._whole + batch + 1
         if self.per == "batch" and self._step() % self.every == 0:
-            self._point(self._step(), self._epoch)
+            self._point(self._step())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """A point after every so many epochs, and its figures into the logs."""
-        self._epoch = epoch + 1
-        if self.per == "epoch" and self._epoch % self.every == 0:
-            points = self._point(self._step(), self._epoch)
+        self._epoch = self._before + epoch + 1
+        if self.per == "epoch" and (epoch + 1) % self.every == 0:
+            points = self._point(self._step())
         else:
             points = self.logbook.at(self._step())
         if logs is None:
@@ -234,7 +253,7 @@ class ERFLogger(keras.callbacks.Callback):
         """The point at the end, if it is not there or the last epoch's weights are not kept."""
         # There may have been no epoch at all.
         if self._begun:
-            self._point(self._step(), self._epoch)
+            self._point(self._step())
         self._trained += time.perf_counter() - self._started
         if self._writer is not None:
             self._writer.flush()
@@ -278,21 +297,40 @@ class ERFLogger(keras.callbacks.Callback):
         self._measured = self.model
         self.seconds += time.perf_counter() - begin
 
-    def _take_up(self) -> None:
-        """Keeps the points that training goes on from, and no others."""
-        if not self._checked or self.model.optimizer is not self._optimizer:
+    def _take_up(self, epoch: int) -> None:
+        """Finds where in the history training continues, and sets aside what comes after that."""
+        compiled, done = self.model.optimizer is not self._optimizer, self._step()
+        if compiled or not self._checked:
             self._optimizer = self.model.optimizer
             self._first, self._batches = self._iterations(), 0
-        step, mark = self._step(), fingerprint(self.model)
         if not self._checked:
-            self.logbook.check(step, [field.layer for field in self._fields], mark)
-        # The same model may have been given other weights since.
-        same = all(point.weights == mark for point in self.logbook.at(step))
-        self.logbook.drop_after(step if same else step - 1)
+            self._phase = self._placed()
+        elif compiled:
+            self._phase = self.logbook.next_phase(done, self._count())
+        self.logbook.return_to(self._phase, self._step())
+        # `fit` counts epochs from 0 unless it is given `initial_epoch`.
+        self._before = max((point.epoch - epoch for point in self.logbook.points), default=0)
+        self._before = max(self._before, 0)
         self._checked = self._begun = True
 
+    def _placed(self) -> Phase:
+        """The phase of a model that is new to this logger."""
+        names = [field.layer for field in self._fields]
+        mark, definition = fingerprint(self.model), self.settings.definition.name
+        try:
+            return self.logbook.place(self._count(), names, definition, mark)
+        except InvalidInputError:
+            if self.path is not None:
+                raise
+            self.logbook.supersede(self.logbook.points)
+            return Phase()
+
     def _step(self) -> int:
-        """Training steps done: the optimizer's, or batches where training leaves it alone."""
+        """Training steps done, in all phases."""
+        return self._phase.start + self._count()
+
+    def _count(self) -> int:
+        """Steps by the optimizer's count, or batches where training leaves it alone."""
         done = self._iterations()
         # One that gathers gradients stands still for some batches too.
         gathers = self._optimizer is not None and self._optimizer.gradient_accumulation_steps
@@ -302,13 +340,16 @@ class ERFLogger(keras.callbacks.Callback):
     def _iterations(self) -> int:
         return 0 if self._optimizer is None else int(np.asarray(self._optimizer.iterations))
 
-    def _point(self, step: int, epoch: int) -> list[Point]:
+    def _point(self, step: int) -> list[Point]:
         """Measures all layers, unless that is done with the weights of now."""
         begin = time.perf_counter()
         points, mark = self.logbook.at(step), fingerprint(self.model)
         if not points or any(point.weights != mark for point in points):
             results = [_measured(one, mark) for one in self._measurements]
-            points = self.logbook.add(step, epoch, self._fields, results, mark)
+            definition = self.settings.definition.name
+            points = self.logbook.add(
+                self._phase, step, self._epoch, self._fields, results, mark, definition
+            )
             if self.tensorboard is not None:
                 self._show(step, points, results)
         self.seconds += time.perf_counter() - begin
