@@ -22,7 +22,8 @@ from keras_erf.graph import PAIR, Graph, Node, Tensor
 from keras_erf.rules import Call, Rule, views
 from keras_erf.rules.chain import chained
 from keras_erf.rules.knowing import known_after
-from keras_erf.rules.table import is_unknown
+from keras_erf.rules.measured import measured
+from keras_erf.rules.table import find_rule, is_unknown
 from keras_erf.rules.wrappers import lifted
 
 __all__ = ["Tracing"]
@@ -244,6 +245,11 @@ class Tracing:
                 holes = Holes(~nothing, output=view.output)
                 views += chained([view], call.outputs[view.output], [holes])
         return tuple(views)
+
+    def is_sure(self, node: Node) -> bool:
+        """Whether a call is one of Keras's own layers with a rule, none of which hides anything."""
+        own = node.kind in self.rules or isinstance(node.kind, str)
+        return not own and find_rule(node.kind) not in (None, measured)
 
     def maker(self, tensor: int) -> Node | None:
         """The call that makes a tensor; `None` for an input."""

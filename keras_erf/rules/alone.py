@@ -17,7 +17,15 @@ from keras_erf.errors import UnsupportedLayerError, reason_of
 from keras_erf.graph import Argument, learned_weights, random_weights
 from keras_erf.rules.call import Call, channel_axis
 
-__all__ = ["check_samples", "is_smooth", "seen_alone", "unmeasurable"]
+__all__ = [
+    "MEMORY",
+    "check_samples",
+    "drawn",
+    "is_smooth",
+    "seen_alone",
+    "stand_ins",
+    "unmeasurable",
+]
 
 Shape = tuple[int, ...]
 
@@ -64,7 +72,7 @@ def seen_alone(
     draws, alike = 1, True
     while draws <= MAXIMUM_DRAWS:
         grown = False
-        state = _stand_ins(call, rng)
+        state = stand_ins(call, rng)
         for draw in range(draws):
             found = [np.zeros_like(mask) for mask in seen]
             for rows in _chunks(call, len(asked)):
@@ -107,7 +115,7 @@ def _gradients(
     # All samples are alike: it is what is asked of them that differs.
     values = [
         tf.repeat(
-            tf.constant(_drawn(call, place, rng)[None], dtype)
+            tf.constant(drawn(call, place, rng)[None], dtype)
             if is_smooth(dtype)
             else tf.ones((1, *call.inputs[place]), dtype),
             len(asked),
@@ -130,7 +138,7 @@ def _gradients(
     return [None if one is None else np.asarray(tf.convert_to_tensor(one)) for one in found]
 
 
-def _drawn(call: Call, place: int, rng: np.random.Generator) -> np.ndarray:
+def drawn(call: Call, place: int, rng: np.random.Generator) -> np.ndarray:
     """Random values of an input, with what is known of it in its place."""
     values = rng.standard_normal(call.inputs[place], np.float32)
     known = call.fixed(Argument(place))
@@ -139,7 +147,7 @@ def _drawn(call: Call, place: int, rng: np.random.Generator) -> np.ndarray:
     return np.where(np.isnan(known), values, known).astype(np.float32)
 
 
-def _stand_ins(call: Call, rng: np.random.Generator) -> list[tuple[Any, Any]]:
+def stand_ins(call: Call, rng: np.random.Generator) -> list[tuple[Any, Any]]:
     """Random values to stand in for the weights the layer learned; its statistics stay."""
     weights = learned_weights(call.layer) if isinstance(call.layer, keras.Layer) else []
     state = random_weights(weights, rng, assigned=call.assigned)
