@@ -138,7 +138,14 @@ def ensemble(
     if input_shape is None:
         input_shape = shape_of_data(first, input, inputs)
     target = locate(
-        first, layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
+        first,
+        layer,
+        unit=unit,
+        input=input,
+        input_shape=input_shape,
+        grid=grid,
+        rules=rules,
+        assigned=False,
     )
     check(target, settings)
     check_sum(target, settings.definition)

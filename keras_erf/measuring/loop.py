@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_erf._version import __version__
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
+from keras_erf.fields.unseen import unseen
 from keras_erf.graph import Graph
 from keras_erf.measuring.accumulating import Accumulator, Sums
 from keras_erf.measuring.cancelling import check_sum
@@ -118,9 +119,8 @@ class Measurement:
             "stopped_by": "linear" if one_tells_all else ends,
             "skipped": list(source.skipped),
         }
-        about = provenance(self.targets[0], weights, settings, [made])
         return [
-            result_of(run, one, about, linear=linear)
+            result_of(run, one, provenance(one.target, weights, settings, [made]), linear=linear)
             for one, linear in zip(run.sums, self.linear, strict=True)
         ]
 
@@ -128,7 +128,8 @@ class Measurement:
 def provenance(
     target: Target, weights: str, settings: Settings, runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """How results were obtained."""
+    """How results were obtained, and through which layers a gradient does not see."""
+    hidden = unseen(target.tracing, target.tensor)
     return {
         "model": target.graph.name,
         "weights": weights,
@@ -139,6 +140,7 @@ def provenance(
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
         },
+        **({"unseen": hidden} if hidden else {}),
     }
 
 

@@ -107,6 +107,15 @@ class EffectiveReceptiveField:
         return None if about is None else str(about["weights"])
 
     @property
+    def unseen(self) -> tuple[str, ...]:
+        """Layers through which the unit depends on the input without a gradient.
+
+        Comparisons, rounding and stopped gradients: the map shows nothing of what the
+        unit sees by them alone.
+        """
+        return tuple(self.provenance.get("unseen", ()))
+
+    @property
     def layer(self) -> str:
         """Name of the layer."""
         return self.receptive_field.layer
@@ -355,6 +364,8 @@ class EffectiveReceptiveField:
         note = " (linear)" if self.linear else ""
         if self.expected is not None:
             samples, note = f"expected of {self.expected} weights", ""
+        if self.unseen:
+            samples += f", no gradient through {', '.join(self.unseen)}"
         return (
             f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size "
             f"{size_with_error(self, '+-')} px{note} of {by(self.receptive_field.size, 'x')} px "

@@ -83,6 +83,11 @@ class Probed:
         return self.hull.output
 
     @property
+    def hidden(self) -> bool:
+        """Whether some of what is seen has no gradient."""
+        return self.hull.hidden
+
+    @property
     def follows(self) -> tuple[int | None, ...]:
         """Output axis that each input axis follows."""
         return self.hull.follows

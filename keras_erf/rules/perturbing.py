@@ -238,12 +238,13 @@ def _of_parts(
 def _base(call: Call, draw: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Values of the inputs: random ones, all alike so that any change shows, and in between."""
     values = []
+    spread, alike = (1.0, 0.0, 0.1)[draw % 3], np.float32(rng.standard_normal())
     for place, dtype in enumerate(call.dtypes):
         if not is_smooth(dtype):
-            values.append(np.ones(call.inputs[place], np.float32))
+            odds = 0.5 if dtype == "bool" and spread else 1.0
+            values.append((rng.random(call.inputs[place]) < odds).astype(np.float32))
             continue
-        spread = (1.0, 0.0, 0.1)[draw % 3]
-        value = spread * drawn(call, place, rng) + (1 - spread) * np.float32(rng.standard_normal())
+        value = spread * drawn(call, place, rng) + (1 - spread) * alike
         known = call.known[place] if call.known else None
         values.append(value if known is None else np.where(np.isnan(known), value, known))
     return values
@@ -258,6 +259,8 @@ def _changed(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """An input changed in a part, by little or by much; what is known of it stays."""
+    if not is_smooth(call.dtypes[place]):
+        return np.where(part, 1 - base, base)
     scale = 10 ** rng.uniform(-1, 1.3)
     change = scale * rng.standard_normal(base.shape)
     known = call.known[place] if call.known else None
