@@ -103,6 +103,7 @@ class View:
             recurrent state), which `through_global=False` leaves out. Links
             that take in a whole axis count as such by themselves.
         status: How sure the view is.
+        hidden: Whether some of what is seen has no gradient.
     """
 
     links: tuple[Link, ...]
@@ -110,6 +111,7 @@ class View:
     output: int = 0
     gathers: bool = False
     status: Status = "exact"
+    hidden: bool = False
 
     @property
     def follows(self) -> tuple[int | None, ...]:

@@ -10,7 +10,7 @@ what the whole network would have there.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from keras_erf.algebra.geometry import Box
@@ -20,6 +20,7 @@ from keras_erf.cone.table import RESTRICTERS
 from keras_erf.errors import KerasERFError
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Node, called, stateless
+from keras_erf.rules import views as found_views
 from keras_erf.rules.table import is_patched, look_up
 
 __all__ = ["Cone", "ConeStep", "cone_of", "whole_cone"]
@@ -167,7 +168,8 @@ def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made
     if restricter is None:
         return None
     try:
-        views = tracing.relations(node)
+        # Parts are cut for the whole kernel, whatever of it is zero.
+        views = found_views(replace(tracing.call(node), by_value=False), node.kind)
     except KerasERFError:  # Nothing tells how it sees an input that is not the analysed one.
         return None
     (output,) = node.outputs
@@ -195,6 +197,9 @@ def _restricted_inside(
     layer = node.operation
     if nodes == [node] or layer.compute_dtype != layer.variable_dtype:
         # In mixed precision a layer converts what it is given and its weights by itself.
+        return None
+    if any(one.reassigned for one in nodes):
+        # It runs with other weights than those it has.
         return None
     needed, found = dict(needs), list[_Made]()
     for one in reversed(nodes):

@@ -1,14 +1,15 @@
-"""Is the field right? Each layer's rule against the layer's own gradient.
+"""Is the field right? Each layer's rule against the layer's own gradient, and against changes.
 
 A gradient through a deep network underflows, and its support cannot be told
 from rounding. Layer by layer it does not: if every layer on the way sees of its
 input exactly what its rule says, for what is asked of it, so does the network.
-Each layer is run alone, with random weights standing in for its own.
+Each layer is run alone, with random weights standing in for its own. What no
+gradient shows (comparisons, rounding, stopped gradients) changes of the inputs do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,8 +19,10 @@ from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.fields.tracing import Tracing
-from keras_erf.graph import Node
+from keras_erf.graph import Argument, Node
+from keras_erf.rules import Call
 from keras_erf.rules.alone import seen_alone
+from keras_erf.rules.perturbing import beyond, confirmed
 from keras_erf.wording import counted
 
 __all__ = ["Check", "Difference", "check"]
@@ -27,12 +30,12 @@ __all__ = ["Check", "Difference", "check"]
 
 @dataclass(frozen=True)
 class Difference:
-    """A layer whose rule and gradient do not agree.
+    """A layer that does not see what its rule says.
 
     Args:
         layer: Name of the layer.
-        missing: Elements of its input that have a gradient, but not by the rule.
-        surplus: Elements the rule names that never had a gradient.
+        missing: Elements of its input that make a difference, but not by the rule.
+        surplus: Elements the rule names that never made one.
     """
 
     layer: str
@@ -42,11 +45,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Check:
-    """What a comparison of a field with gradients came to.
+    """What a comparison of a field with gradients and changes came to.
 
     Args:
         verdict: `"pass"`: all layers on the way agree; `"fail"`: some do not;
-            `"undecided"`: some have no gradient that could tell, the others agree.
+            `"undecided"`: some have neither a gradient nor changes that could
+            tell, the others agree.
         receptive_field: The field that was checked.
         checked: Number of layers compared.
         differences: The layers that do not agree.
@@ -85,12 +89,14 @@ def check(
     grid: Sequence[int] | None = None,
     rules: Rules | None = None,
 ) -> Check:
-    """Checks a theoretical field against gradients, on the TensorFlow backend.
+    """Checks a theoretical field against gradients and changes, on the TensorFlow backend.
 
     From the unit backwards, each layer is asked which of its inputs have a
     gradient, on random inputs and with random weights (ReLU and max pooling
     show themselves over several draws), and that is compared with what its rule
-    says. The model itself is not changed.
+    says. Inputs of operations and of custom layers are also changed, as
+    comparisons, rounding and stopped gradients have no gradient. Zeros that were
+    assigned to a weight stay zero. The model itself is not changed.
 
     Examples:
         >>> model = keras_erf.zoo.build("cifar_resnet14")
@@ -133,17 +139,25 @@ def check(
                 full = np.broadcast_to(masks[made], tracing.shape(made))
                 # Of a call that is repeated over time, each step by itself.
                 steps = full.reshape(-1, *full.shape[node.lead :])
-                seen = seen_alone(tracing.call(node), place, steps, expected=by_rule)
+                call = tracing.call(node)
+                for input_place in by_rule:
+                    by_rule[input_place] = by_rule[input_place] & _open(call, input_place)
+                seen = seen_alone(call, place, steps, expected=by_rule)
                 for input_place, mask in by_rule.items():
                     ruled.add(node.inputs[input_place], mask)
-                    found.add(node.inputs[input_place], seen[input_place])
+                    free = seen[input_place] & _open(call, input_place)
+                    found.add(node.inputs[input_place], free)
+                if tracing.is_sure(node):
+                    continue
+                for input_place, mask in _shown(call, place, steps, by_rule, seen).items():
+                    found.add(node.inputs[input_place], mask)
         except UnsupportedLayerError as error:
             unmeasured.append((node.name, str(error)))
             continue
         missing = sum(np.count_nonzero(found[one] & ~ruled[one]) for one in ruled)
         surplus = sum(np.count_nonzero(ruled[one] & ~found[one]) for one in ruled)
         if surplus and not any(mask.any() for mask in found.values()):
-            unmeasured.append((node.name, "no gradient flows through it"))
+            unmeasured.append((node.name, "nothing it is given makes a difference by itself"))
             continue
         checked += 1
         if missing or surplus:
@@ -158,6 +172,47 @@ class _Masks(dict[int, np.ndarray]):
 
     def add(self, tensor: int, mask: np.ndarray) -> None:
         self[tensor] = mask | self[tensor] if tensor in self else mask
+
+
+def _shown(
+    call: Call,
+    output: int,
+    steps: np.ndarray,
+    ruled: Mapping[int, np.ndarray],
+    seen: Sequence[np.ndarray],
+) -> dict[int, np.ndarray]:
+    """What changes show of a layer that may compare, round or stop gradients.
+
+    Args:
+        call: The layer.
+        output: Which of its outputs.
+        steps: Masks of it.
+        ruled: By place of an input, what those should see by the rule.
+        seen: For each input, what they see by gradients.
+
+    Returns:
+        By place of an input what makes a difference, of what the rule names
+        without a gradient and of what it does not name.
+
+    Raises:
+        UnsupportedLayerError: There is too much to try.
+    """
+    known = [ruled.get(place, np.ones_like(mask)) | mask for place, mask in enumerate(seen)]
+    more = beyond(call, output, steps, known)
+    found = {}
+    for place, mask in ruled.items():
+        doubtful = mask & ~seen[place]
+        shown = confirmed(call, output, steps, place, doubtful) if doubtful.any() else doubtful
+        if shown is None:
+            raise UnsupportedLayerError("it has too many inputs without a gradient to try each")
+        found[place] = shown | (more.masks[place] & ~known[place] & _open(call, place))
+    return found
+
+
+def _open(call: Call, place: int) -> Any:
+    """Which elements of an input can change: those whose value is not known beforehand."""
+    known = call.fixed(Argument(place))
+    return True if known is None else np.isnan(known)
 
 
 def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict[int, np.ndarray]:

@@ -104,13 +104,19 @@ def sized(
     input_shape: int | Sequence[int] | None,
     through_global: bool,
     rules: Rules | None,
+    *,
+    assigned: bool = True,
 ) -> Tracing:
     """The graph at `input_shape`; sizes nobody defines are made large enough for the field."""
+
+    def traced(graph: Graph) -> Tracing:
+        return Tracing(graph, input, rules, assigned=assigned)
+
     if input_shape is not None:
-        return Tracing(graph.resized(_asked_sizes(graph, input, input_shape)), input, rules)
+        return traced(graph.resized(_asked_sizes(graph, input, input_shape)))
     if all(None not in graph.tensors[number].shape for number in graph.inputs):
         defined = all(None not in tensor.shape for tensor in graph.tensors)
-        return Tracing(graph if defined else graph.resized({}), input, rules)
+        return traced(graph if defined else graph.resized({}))
     tracing, first = _ample(graph, input, rules)
     tensor = _last_map(tracing) if wanted is None else wanted
     size = 0
@@ -136,7 +142,7 @@ def sized(
             room = max(stop - start for start, stop in box) + 2 * stride
             enough = math.ceil(room / SIZE_STEP) * SIZE_STEP
             size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)
-        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
+        tracing = traced(graph.resized(_filled(graph, size)))
     return tracing
 
 

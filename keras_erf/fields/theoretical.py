@@ -242,15 +242,18 @@ def locate(
     grid: Sequence[int] | None = None,
     rules: Rules | None = None,
     tensor: int | None = None,
+    assigned: bool = True,
 ) -> Target:
     """Finds a unit in a model, and its receptive field; arguments as `receptive_field`.
 
-    `tensor` is the number of the layer's tensor, in place of `layer`.
+    `tensor` is the number of the layer's tensor, in place of `layer`; `assigned=False`
+    is for models whose weights will change, and so will zeros among them.
     """
     _check_rules(rules)
     graph = build_graph(model)
     wanted = tensor if layer is None else graph.find(layer)
-    tracing = sized(graph, wanted, graph.input_number(input), input_shape, through_global, rules)
+    number = graph.input_number(input)
+    tracing = sized(graph, wanted, number, input_shape, through_global, rules, assigned=assigned)
     if wanted is None:
         wanted = default_layer(graph, tracing, input_shape, rules)
     return target_of(tracing, wanted, unit=unit, through_global=through_global, grid=grid)

@@ -14,13 +14,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from keras_erf.algebra.holes import Holes
 from keras_erf.algebra.passing import Known, ViewStep, carried, is_global
 from keras_erf.algebra.reach import Line
 from keras_erf.algebra.views import AnyView
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.graph import PAIR, Graph, Node, Tensor
 from keras_erf.rules import Call, Rule, views
-from keras_erf.rules.table import is_unknown
+from keras_erf.rules.chain import chained
+from keras_erf.rules.knowing import known_after
+from keras_erf.rules.measured import measured
+from keras_erf.rules.table import find_rule, is_unknown
 from keras_erf.rules.wrappers import lifted
 
 __all__ = ["Tracing"]
@@ -33,19 +37,30 @@ class Tracing:
         graph: A graph whose tensors have definite shapes.
         input: Number of the input tensor.
         rules: The user's own rules, by layer class; they come first.
+        assigned: Whether zeros among the weights count: not if the weights will change.
     """
 
-    def __init__(self, graph: Graph, input: int, rules: Mapping[type, Rule] | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        input: int,
+        rules: Mapping[type, Rule] | None = None,
+        *,
+        assigned: bool = True,
+    ) -> None:
         self.graph = graph
         self.input = input
         self.input_axes = graph.spatial_axes(input)
         self.rules = dict(rules or {})
+        self.assigned = assigned
         self._tensors = list(graph.tensors)
         self._makers = {tensor: node for node in graph.nodes for tensor in node.outputs}
         # The calls inside layers nobody knows, as far as these could be followed.
         self._inside: dict[Node, list[Node]] = {}
         self._inner: set[Node] = set()
         self._views: dict[Node, tuple[AnyView, ...]] = {}
+        # What is known of tensors' values beforehand.
+        self._values: dict[int, np.ndarray] = {}
         self._failed: dict[int, UnsupportedLayerError | InvalidInputError] = {}
         self._channels: dict[int, int] = dict(graph.channel_axes)
         self._spatial: dict[int, tuple[int, ...]] = {}
@@ -194,7 +209,10 @@ class Tracing:
             InvalidInputError: A tensor has no shape at the input size in force.
         """
         if node not in self._views:
-            found = views(self.call(node), node.kind, self.rules)
+            call = self.call(node)
+            found = views(call, node.kind, self.rules)
+            if not node.lead and not (node.kind in self.rules):
+                found = self._without_known(node, call, found)
             for steps in reversed(self.shape(node.inputs[0])[: node.lead]):
                 found = tuple(self._over_time(node, view, steps) for view in found)
             self._views[node] = found
@@ -211,7 +229,36 @@ class Tracing:
             batch=self.graph.batch or (PAIR if self._is_bound(node) else None),
             filled=node.filled_arguments,
             run=self.graph.runner(node),
+            known=() if node.lead else tuple(map(self._values.get, node.inputs)),
+            drawn=node.known,
+            assigned=self.assigned,
         )
+
+    def _without_known(
+        self, node: Node, call: Call, found: tuple[AnyView, ...]
+    ) -> tuple[AnyView, ...]:
+        """The views of a call without the outputs that are zero whatever it is given."""
+        known = known_after(call, node.kind)
+        self._values.update(
+            (made, values)
+            for made, values in zip(node.outputs, known, strict=True)
+            if values is not None
+        )
+        views: list[AnyView] = []
+        for view in found:
+            values = known[view.output]
+            nothing = None if values is None else (values == 0) | np.isinf(values)
+            if nothing is None or not nothing.any():
+                views.append(view)
+            elif not nothing.all():
+                holes = Holes(~nothing, output=view.output)
+                views += chained([view], call.outputs[view.output], [holes])
+        return tuple(views)
+
+    def is_sure(self, node: Node) -> bool:
+        """Whether a call is one of Keras's own layers with a rule, none of which hides anything."""
+        own = node.kind in self.rules or isinstance(node.kind, str)
+        return not own and find_rule(node.kind) not in (None, measured)
 
     def maker(self, tensor: int) -> Node | None:
         """The call that makes a tensor; `None` for an input."""
@@ -253,7 +300,9 @@ class Tracing:
         shapes = [self.shape(tensor) for tensor in node.inputs]
         dtypes = [self._tensors[tensor].dtype for tensor in node.inputs]
         made = [self.shape(tensor) for tensor in node.outputs]
-        found = self.graph.opened(node, shapes, dtypes, made, len(self._tensors))
+        found = self.graph.opened(
+            node, shapes, dtypes, made, len(self._tensors), assigned=self.assigned
+        )
         if found is None:
             return False
         nodes, tensors = found

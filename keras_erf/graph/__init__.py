@@ -16,9 +16,11 @@ from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.describing import architecture
 from keras_erf.graph.graph import PAIR, Graph
 from keras_erf.graph.running import called, layers_inside, learned_weights, own_weights, stateless
+from keras_erf.graph.settling import LOW, has_zeros, is_operand, random_weights, settled
 from keras_erf.graph.weighing import count_weights
 
 __all__ = [
+    "LOW",
     "PAIR",
     "Argument",
     "Graph",
@@ -31,9 +33,13 @@ __all__ = [
     "computing_layers",
     "copied",
     "count_weights",
+    "has_zeros",
+    "is_operand",
     "layers_inside",
     "learned_weights",
     "own_weights",
     "plain_call",
+    "random_weights",
+    "settled",
     "stateless",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 
 __all__ = ["Argument", "Node", "Shape", "Tensor", "plain_call"]
 
@@ -56,6 +57,9 @@ class Node:
         numbers: Number of each symbolic argument, by `id`.
         lead: How many first axes of its tensors the call is repeated over, the
             batch not counted: those of the time-distributed layers it is in.
+        known: Of a call inside a layer, what is known of its constants and of
+            the weights that were assigned before it, by `id`; see `settling`.
+        reassigned: Whether the layer it is in assigns weights as it runs.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Node:
     arguments: Any = field(repr=False)
     numbers: Mapping[int, int] = field(repr=False)
     lead: int = 0
+    known: Mapping[int, np.ndarray] = field(default_factory=dict, repr=False)
+    reassigned: bool = False
 
     @property
     def kind(self) -> type | str:
@@ -72,13 +78,21 @@ class Node:
         kind = type(self.operation)
         return f"ops.{kind.__name__}" if kind.__module__.startswith(_OPERATIONS) else kind
 
-    def call(self, values: Mapping[int, Any], run: Callable[..., Any]) -> list[Any]:
-        """Outputs of `run(*args, **kwargs)` with the call's tensors taken from `values`."""
+    def call(
+        self,
+        values: Mapping[int, Any],
+        run: Callable[..., Any],
+        constant: Callable[[Any], Any] = lambda argument: argument,
+    ) -> list[Any]:
+        """Outputs of `run(*args, **kwargs)` with the call's tensors taken from `values`.
+
+        `constant` gives what stands in for each of its other arguments.
+        """
 
         def fill(argument: Any) -> Any:
             if isinstance(argument, keras.KerasTensor):
                 return values[self.numbers[id(argument)]]
-            return argument
+            return constant(argument)
 
         args, kwargs = self.arguments.convert(fill)
         return keras.tree.flatten(run(*args, **kwargs))

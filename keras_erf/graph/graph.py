@@ -8,16 +8,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.graph.calls import Node, Shape, Tensor
-from keras_erf.graph.running import called, followed, inferred, stateless
+from keras_erf.graph.running import called, followed, inferred, learned_weights, stateless
+from keras_erf.graph.settling import agreed, has_zeros, operands, random_weights, settled
 from keras_erf.graph.unrolling import Builder
 
 __all__ = ["PAIR", "Graph"]
 
 # Samples of a batch on which layers are looked into: enough to show whether one sees another.
 PAIR = 2
+# Draws of weights, at most, until the zeros of what is computed from them are settled.
+MOST_DRAWS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +149,8 @@ class Graph:
         dtypes: Sequence[str],
         made: Sequence[Shape],
         first: int,
+        *,
+        assigned: bool = True,
     ) -> tuple[list[Node], list[Tensor]] | None:
         """The calls inside a layer, as its own `call` makes them on symbolic tensors.
 
@@ -158,6 +164,7 @@ class Graph:
             dtypes: Names of their dtypes.
             made: Shapes of its outputs.
             first: Number of the first new tensor.
+            assigned: Whether zeros among the weights count.
 
         Returns:
             The calls and the new tensors; `None` where `call` does not run on
@@ -170,14 +177,19 @@ class Graph:
             number: keras.KerasTensor((batch, *shape[lead:]), dtype=dtype)
             for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)
         }
-        ends: list[Any] = []
         inner = layer._flatten_layers()
         before = [(one, len(one._inbound_nodes), len(one._outbound_nodes)) for one in inner]
-        try:
-            stateless(lambda: ends.extend(followed(node, specs)))
+
+        def calls(state: Sequence[tuple[Any, Any]]) -> tuple[Builder, list[int], Any]:
+            ends: list[Any] = []
+            scope = stateless(lambda: ends.extend(followed(node, specs)), state)
             function = keras.Function(list(specs.values()), ends)
             builder = Builder(first)
-            numbers = builder.unroll(function, node.inputs, prefix=f"{node.name}/")
+            return builder, builder.unroll(function, node.inputs, prefix=f"{node.name}/"), scope
+
+        try:
+            builder, numbers, scope = calls(())
+            known, reassigned = _known_inside(layer, builder.nodes, scope, calls, assigned)
         except Exception:  # The layer is not ours: it branches on values, or needs real tensors.
             return None
         finally:
@@ -186,9 +198,11 @@ class Graph:
         tensors = builder.tensors
         if any(None in tensor.shape for tensor in tensors):
             # Models inside know only the shapes they were built with.
-            known, _ = inferred(builder.nodes, specs)
+            shaped, _ = inferred(builder.nodes, specs)
             tensors = [
-                replace(tensor, shape=tuple(known[number].shape[1:])) if number in known else tensor
+                replace(tensor, shape=tuple(shaped[number].shape[1:]))
+                if number in shaped
+                else tensor
                 for number, tensor in enumerate(tensors, start=first)
             ]
         if [steps + tensors[number - first].shape for number in numbers] != list(made):
@@ -201,6 +215,8 @@ class Graph:
                 outputs=tuple(names.get(number, number) for number in one.outputs),
                 numbers={key: names.get(number, number) for key, number in one.numbers.items()},
                 lead=lead,
+                known=known,
+                reassigned=reassigned,
             )
             for one in builder.nodes
         ]
@@ -211,16 +227,87 @@ class Graph:
 
         It takes the values of the call's inputs, with a batch axis, and `state`,
         pairs of a variable and the value to read in its place; it gives the
-        values of the outputs.
+        values of the outputs. Constants that a layer computed from its weights are
+        drawn at random, as far as they are not known.
         """
+        rng = np.random.default_rng(5)
+
+        def constant(argument: Any) -> Any:
+            known = node.known.get(id(argument))
+            if known is None or isinstance(argument, keras.Variable):
+                return argument
+            drawn = np.where(np.isnan(known), rng.standard_normal(known.shape), known)
+            return keras.ops.cast(drawn, argument.dtype)
 
         def run(values: Sequence[Any], *, state: Sequence[tuple[Any, Any]] = ()) -> list[Any]:
             known = dict(zip(node.inputs, values, strict=True))
             made: list[Any] = []
-            stateless(lambda: made.extend(called(node, known, training=False)), state)
+
+            def action() -> None:
+                made.extend(called(node, known, training=False, constant=constant))
+
+            stateless(action, state)
             return made
 
         return run
+
+
+def _known_inside(
+    layer: keras.Layer,
+    nodes: Sequence[Node],
+    scope: keras.StatelessScope,
+    calls: Callable[[Sequence[tuple[Any, Any]]], tuple[Builder, list[int], Any]],
+    assigned: bool,
+) -> tuple[dict[int, np.ndarray], bool]:
+    """What is known of the constants and the assigned weights inside a layer, by `id`.
+
+    Args:
+        layer: The layer.
+        nodes: The calls inside it, made with its own weights.
+        scope: The scope they were made in.
+        calls: Makes the calls again, with other weights.
+        assigned: Whether zeros among the weights count.
+
+    Returns:
+        Known values, and whether the layer assigns weights as it runs.
+    """
+    weights = learned_weights(layer)
+    constants = [one for node in nodes for one in operands(node)]
+    computed = [one for one in constants if not isinstance(one, keras.Variable)]
+    changed = [one for one in weights if scope.get_current_value(one) is not None]
+    if not changed and not any(has_zeros(settled(one)) or not _any(one) for one in computed):
+        return {}, False
+    rng = np.random.default_rng(3)
+    draws: list[list[Any]] = []
+    previous: list[np.ndarray] = []
+    while len(draws) < MOST_DRAWS:
+        for _ in range(max(2, len(draws))):
+            builder, _, made = calls(random_weights(weights, rng, assigned=assigned))
+            drawn = [one for node in builder.nodes for one in operands(node)]
+            drawn = [one for one in drawn if not isinstance(one, keras.Variable)]
+            if [np.shape(one) for one in drawn] != [np.shape(one) for one in computed]:
+                raise ValueError("the layer's calls depend on its weights")
+            draws.append([*drawn, *(made.get_current_value(one) for one in changed)])
+        found = [agreed(one) for one in zip(*draws, strict=True)]
+        if previous and all(
+            np.array_equal(*map(np.isnan, pair)) for pair in zip(found, previous, strict=True)
+        ):
+            break
+        # Zeros that all of the first draws have in common are no chance.
+        if not previous and all(_alike(one) for one in zip(*draws, strict=True)):
+            break
+        previous = found
+    return dict(zip(map(id, [*computed, *changed]), found, strict=True)), bool(changed)
+
+
+def _any(value: Any) -> bool:
+    return bool(np.any(keras.ops.convert_to_numpy(value)))
+
+
+def _alike(draws: Sequence[Any]) -> bool:
+    """Whether draws are zero at the same places."""
+    zeros = [np.asarray(keras.ops.convert_to_numpy(one)) == 0 for one in draws]
+    return all(np.array_equal(zeros[0], one) for one in zeros[1:])
 
 
 def _without_calls(path: str) -> str:

@@ -41,15 +41,21 @@ def enter(action: Callable[[], None]) -> None:
     _Entry(name="graph", dtype="float32")(action=action)
 
 
-def stateless(action: Callable[[], None], state: Sequence[tuple[Any, Any]] = ()) -> None:
+def stateless(
+    action: Callable[[], None], state: Sequence[tuple[Any, Any]] = ()
+) -> keras.StatelessScope:
     """Runs `action` as a model's call, without a trace in any layer.
 
     Args:
         action: Calls layers.
         state: Pairs of a variable and the value to read in its place.
+
+    Returns:
+        The scope, which has the values that were assigned on the way.
     """
-    with keras.StatelessScope(state_mapping=list(state)):
+    with keras.StatelessScope(state_mapping=list(state)) as scope:
         enter(action)
+    return scope
 
 
 def followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
@@ -127,15 +133,21 @@ def _specifier(operation: Any) -> Callable[..., Any]:
     return infer
 
 
-def called(node: Node, values: Mapping[int, Any], *, training: bool) -> list[Any]:
-    """The outputs of a call on plain values."""
+def called(
+    node: Node,
+    values: Mapping[int, Any],
+    *,
+    training: bool,
+    constant: Callable[[Any], Any] = lambda argument: argument,
+) -> list[Any]:
+    """The outputs of a call on plain values; `constant` as in `Node.call`."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if "training" in getattr(node.operation, "_call_context_args", ()):
             kwargs["training"] = training
         return node.operation(*args, **kwargs)
 
-    return node.call(values, run)
+    return node.call(values, run, constant)
 
 
 def layers_inside(layer: keras.Layer) -> list[keras.Layer]:

@@ -145,7 +145,14 @@ def ensemble(
     if input_shape is None:
         input_shape = shape_of_data(built, input, inputs)
     find = partial(
-        locate, layer=layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
+        locate,
+        layer=layer,
+        unit=unit,
+        input=input,
+        input_shape=input_shape,
+        grid=grid,
+        rules=rules,
+        assigned=False,
     )
     first, target = made_ready(built, find, lambda one: [one.tensor], settings)
     check(target, settings)

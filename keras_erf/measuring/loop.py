@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_erf._version import __version__
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
+from keras_erf.fields.unseen import unseen
 from keras_erf.graph import Graph
 from keras_erf.measuring.accumulating import Accumulator, Sums
 from keras_erf.measuring.calibrating import has_batch_norm
@@ -130,10 +131,14 @@ class Measurement:
             "stopped_by": "linear" if one_tells_all else ends,
             "skipped": list(source.skipped),
         }
-        about = provenance(self.targets[0], weights, settings, [made])
         notes = notes_of(self.targets, settings.inputs)
         return [
-            result_of(run, one, noted(about, own), linear=linear)
+            result_of(
+                run,
+                one,
+                noted(provenance(one.target, weights, settings, [made]), own),
+                linear=linear,
+            )
             for one, own, linear in zip(run.sums, notes, self.linear, strict=True)
         ]
 
@@ -153,14 +158,15 @@ class Measurement:
 def provenance(
     target: Target, weights: str, settings: Settings, runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """How results were obtained.
+    """How results were obtained, and through which layers a gradient does not see.
 
     Args:
-        target: One of the units.
+        target: The unit.
         weights: Fingerprint of the model's weights, before they are calibrated.
         settings: How they were measured.
         runs: What was run.
     """
+    hidden = unseen(target.tracing, target.tensor)
     layers = (node.operation for node in target.graph.nodes)
     calibrated = settings.calibrate and any(
         has_batch_norm(one) for one in layers if isinstance(one, keras.Layer)
@@ -176,6 +182,7 @@ def provenance(
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
         },
+        **({"unseen": hidden} if hidden else {}),
     }
 
 

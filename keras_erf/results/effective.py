@@ -120,6 +120,15 @@ class EffectiveReceptiveField:
         return notes_of(self.size, self._figures.mass_size, self.provenance)
 
     @property
+    def unseen(self) -> tuple[str, ...]:
+        """Layers through which the unit depends on the input without a gradient.
+
+        Comparisons, rounding and stopped gradients: the map shows nothing of what the
+        unit sees by them alone.
+        """
+        return tuple(self.provenance.get("unseen", ()))
+
+    @property
     def layer(self) -> str:
         """Name of the layer."""
         return self.receptive_field.layer

@@ -14,10 +14,18 @@ import keras
 import numpy as np
 
 from keras_erf.errors import UnsupportedLayerError, reason_of
-from keras_erf.graph import learned_weights
+from keras_erf.graph import Argument, learned_weights, random_weights
 from keras_erf.rules.call import Call, channel_axis
 
-__all__ = ["check_samples", "is_smooth", "seen_alone", "unmeasurable"]
+__all__ = [
+    "MEMORY",
+    "check_samples",
+    "drawn",
+    "is_smooth",
+    "seen_alone",
+    "stand_ins",
+    "unmeasurable",
+]
 
 Shape = tuple[int, ...]
 
@@ -64,7 +72,7 @@ def seen_alone(
     draws, alike = 1, True
     while draws <= MAXIMUM_DRAWS:
         grown = False
-        state = _random_weights(call, rng)
+        state = stand_ins(call, rng)
         for draw in range(draws):
             found = [np.zeros_like(mask) for mask in seen]
             for rows in _chunks(call, len(asked)):
@@ -107,13 +115,13 @@ def _gradients(
     # All samples are alike: it is what is asked of them that differs.
     values = [
         tf.repeat(
-            tf.constant(rng.standard_normal((1, *shape), np.float32), dtype)
+            tf.constant(drawn(call, place, rng)[None], dtype)
             if is_smooth(dtype)
-            else tf.ones((1, *shape), dtype),
+            else tf.ones((1, *call.inputs[place]), dtype),
             len(asked),
             axis=0,
         )
-        for shape, dtype in zip(call.inputs, call.dtypes, strict=True)
+        for place, dtype in enumerate(call.dtypes)
     ]
     weights = tf.constant(rng.uniform(0.5, 1.5, asked.shape[1:]), tf.float32)
     try:
@@ -130,18 +138,24 @@ def _gradients(
     return [None if one is None else np.asarray(tf.convert_to_tensor(one)) for one in found]
 
 
-def _random_weights(call: Call, rng: np.random.Generator) -> list[tuple[Any, Any]]:
+def drawn(call: Call, place: int, rng: np.random.Generator) -> np.ndarray:
+    """Random values of an input, with what is known of it in its place."""
+    values = rng.standard_normal(call.inputs[place], np.float32)
+    known = call.fixed(Argument(place))
+    if known is None:
+        return values
+    return np.where(np.isnan(known), values, known).astype(np.float32)
+
+
+def stand_ins(call: Call, rng: np.random.Generator) -> list[tuple[Any, Any]]:
     """Random values to stand in for the weights the layer learned; its statistics stay."""
     weights = learned_weights(call.layer) if isinstance(call.layer, keras.Layer) else []
-    state = []
-    for one in weights:
-        shape = tuple(one.shape)
-        if len(shape) < 2:
-            value = rng.uniform(0.5, 1.5, shape)
-        else:
-            value = rng.standard_normal(shape) / math.sqrt(math.prod(shape[:-1]))
-        state.append((one, keras.ops.cast(value, one.dtype)))
-    return state
+    state = random_weights(weights, rng, assigned=call.assigned)
+    known = [call.drawn.get(id(weight)) for weight, _ in state]
+    return [
+        pair if zeros is None else (pair[0], keras.ops.where(zeros == 0, 0, pair[1]))
+        for pair, zeros in zip(state, known, strict=True)
+    ]
 
 
 def check_samples(call: Call) -> None:

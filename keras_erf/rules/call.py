@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from keras_erf.algebra.views import AnyView
 from keras_erf.errors import UnsupportedLayerError
-from keras_erf.graph import Argument
+from keras_erf.graph import Argument, settled
 
 __all__ = ["Call", "Rule", "bound_arguments", "channel_axis", "part_of", "spatial_axes"]
 
@@ -36,6 +38,10 @@ class Call:
             pairs of a variable and the value to read in its place; it gives the
             outputs' values.
         rule_of: The rule of a layer inside this one, or `None` if nobody knows it.
+        known: What is known of each input tensor beforehand, or `None`; see `fixed`.
+        drawn: What is known of constants and weights over draws of the weights, by `id`.
+        assigned: Whether zeros among the weights count.
+        by_value: Whether anything that is known counts.
     """
 
     name: str
@@ -47,6 +53,33 @@ class Call:
     filled: Callable[[], Arguments] = field(default=lambda: ((), {}), repr=False, compare=False)
     run: Callable[..., list[Any]] = field(default=lambda *_, **__: [], repr=False, compare=False)
     rule_of: Callable[[Any], Rule | None] = field(default=lambda _: None, repr=False, compare=False)
+    known: tuple[np.ndarray | None, ...] = field(default=(), repr=False, compare=False)
+    drawn: Mapping[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    assigned: bool = True
+    by_value: bool = True
+
+    def fixed(self, operand: Any) -> np.ndarray | None:
+        """What is known of an operand beforehand: numbers, NaN elsewhere; `None` if nothing is.
+
+        Args:
+            operand: A constant, a weight, or an input tensor as an `Argument`; the
+                batch of the latter is not counted.
+        """
+        if not self.by_value or operand is None:
+            return None
+        if isinstance(operand, Argument):
+            return self.known[operand.place] if self.known else None
+        if id(operand) in self.drawn:
+            return self.drawn[id(operand)]
+        return settled(operand, assigned=self.assigned)
+
+    def zeros(self, operand: Any) -> np.ndarray | None:
+        """Where an operand is known to be zero; `None` if nowhere, or if it is zero throughout."""
+        values = self.fixed(operand)
+        if values is None:
+            return None
+        found = values == 0
+        return found if found.any() and not found.all() else None
 
     @property
     def arguments(self) -> Arguments:
@@ -93,6 +126,9 @@ def part_of(
         lambda: (tuple(map(Argument, range(len(inputs)))), {}),
         run=run or cannot_run,
         rule_of=call.rule_of,
+        drawn=call.drawn,
+        assigned=call.assigned,
+        by_value=call.by_value,
     )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from keras import tree
 
 from keras_erf.algebra.geometry import Blocks
+from keras_erf.algebra.holes import Holes
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.graph import Argument
 from keras_erf.rules import pointwise, rearranging
 from keras_erf.rules.call import Call, Rule, bound_arguments, channel_axis
+from keras_erf.rules.chain import chained
 from keras_erf.rules.operands import labelled, own_axes, rank_of
 from keras_erf.rules.refused import ACROSS_BATCH
 
@@ -60,9 +63,16 @@ def where(call: Call) -> tuple[AnyView, ...]:
     given = bound_arguments(call)
     if given["x1"] is None:
         return ACROSS_BATCH(call)
-    if isinstance(given["condition"], Argument):
+    if not isinstance(given["condition"], Argument):
+        return rearranging.traced(call)
+    chosen = call.fixed(given["condition"])
+    if chosen is None or np.isnan(chosen).any():
         return elementwise(call)
-    return rearranging.traced(call)
+    views: list[AnyView] = []
+    for name, used in (("x1", chosen != 0), ("x2", chosen == 0)):
+        own = [one for one in elementwise(call) if given[name] == Argument(one.input)]
+        views += chained(own, call.output, [Holes(used)]) if used.any() else ()
+    return tuple(views)
 
 
 def select(call: Call) -> tuple[AnyView, ...]:

@@ -94,7 +94,7 @@ NAMED: dict[str, Rule] = {
     "LeakyReLU": pointwise.elementwise,
     "PReLU": pointwise.elementwise,
     "ReLU": pointwise.elementwise,
-    "Softmax": pointwise.normalization,
+    "Softmax": pointwise.softmax,
     # Normalisation
     "BatchNormalization": pointwise.elementwise,
     "GroupNormalization": pointwise.group_normalization,

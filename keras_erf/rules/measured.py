@@ -2,7 +2,8 @@
 
 The layer is run alone, at its real size, on random inputs and with random
 weights that stand in for its own, and gradients are taken back from single
-units: it is one layer, so nothing underflows. What units on a few lines through
+units: it is one layer, so nothing underflows. Changes of the inputs show what no
+gradient does (`perturbing`). What units on a few lines through
 the map see gives a window, or a table, per axis; units drawn at random then
 check it. Where what is seen is no box of such sets, its mask is measured each
 time it is asked for.
@@ -11,7 +12,7 @@ time it is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ from keras_erf.algebra.reach import Reach
 from keras_erf.algebra.views import AnyView, Link, Status, View
 from keras_erf.rules.alone import check_samples, is_smooth, seen_alone, unmeasurable
 from keras_erf.rules.call import Call, channel_axis
+from keras_erf.rules.perturbing import Seen, beyond
 
 __all__ = ["Probed", "measured"]
 
@@ -38,8 +40,8 @@ def measured(call: Call) -> tuple[AnyView, ...]:
     (the last axis, or the first where the layer says `channels_first`).
 
     Raises:
-        UnsupportedLayerError: No gradient flows through the layer, it cannot be
-            run by itself, or it mixes the samples of a batch.
+        UnsupportedLayerError: Nothing the layer returns depends on its inputs, it
+            cannot be run by itself, or it mixes the samples of a batch.
     """
     if keras.config.backend() != "tensorflow":
         raise unmeasurable(call, f"the Keras backend is {keras.config.backend()}, not TensorFlow")
@@ -51,7 +53,7 @@ def measured(call: Call) -> tuple[AnyView, ...]:
     for output in range(len(call.outputs)):
         views.extend(_views_of(call, output))
     if not any(view.input in smooth for view in views):
-        raise unmeasurable(call, "no gradient flows through it")
+        raise unmeasurable(call, "nothing it returns depends on its inputs")
     return tuple(views)
 
 
@@ -81,6 +83,11 @@ class Probed:
         return self.hull.output
 
     @property
+    def hidden(self) -> bool:
+        """Whether some of what is seen has no gradient."""
+        return self.hull.hidden
+
+    @property
     def follows(self) -> tuple[int | None, ...]:
         """Output axis that each input axis follows."""
         return self.hull.follows
@@ -96,7 +103,7 @@ class Probed:
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `views.AnyView`."""
         asked = np.broadcast_to(seen, output)[None]
-        return seen_alone(self.call, self.output, asked, together=True)[self.input][0]
+        return _seen(self.call, self.output, asked).masks[self.input][0]
 
 
 def _views_of(call: Call, output: int) -> Iterator[AnyView]:
@@ -113,11 +120,12 @@ def _views_of(call: Call, output: int) -> Iterator[AnyView]:
     ]
     drawn = [tuple(int(rng.integers(shape[axis])) for axis in axes) for _ in range(CHECKED_UNITS)]
     units = sorted({middle, *on_lines, *drawn})
-    masks = dict(
-        zip(units, zip(*_seen_by_units(call, output, axes, units), strict=True), strict=True)
-    )
+    found = _seen_by_units(call, output, axes, units)
+    masks = dict(zip(units, zip(*found.masks, strict=True), strict=True))
     for place, own in enumerate(call.inputs):
-        everything = View((Link(None),) * len(own), place, output, status="bound")
+        everything = View(
+            (Link(None),) * len(own), place, output, status="bound", hidden=found.hidden
+        )
         if not all(map(is_smooth, call.dtypes)):
             # Nothing tells what an integer does: it may say which of the others are looked at.
             yield everything
@@ -126,14 +134,16 @@ def _views_of(call: Call, output: int) -> Iterator[AnyView]:
         if not any(mask.any() for mask in seen.values()):
             continue
         links, sure = _links(call, output, place, axes, middle, lines, seen)
-        view = View(links, place, output, status="measured")
+        view = View(links, place, output, status="measured", hidden=found.hidden)
         predicted = {unit: view.mask(_asked(shape, axes, unit), shape, own) for unit in units}
         channel = channel_axis(call.layer, len(own))
         predicted = {
             unit: np.broadcast_to(mask.any(channel, keepdims=True), seen[unit].shape)
             for unit, mask in predicted.items()
         }
-        if all(np.array_equal(predicted[unit], seen[unit]) for unit in units):
+        if not found.sure:
+            yield replace(view, status="bound")
+        elif all(np.array_equal(predicted[unit], seen[unit]) for unit in units):
             yield view
         elif all((predicted[unit] | ~seen[unit]).all() for unit in units):
             yield Probed(call, view, "measured" if sure else "bound")
@@ -222,17 +232,20 @@ def _table(
     """What every unit on a line through the middle sees along one input axis."""
     count = call.outputs[output][axes[followed]]
     units = [_moved(middle, followed, index) for index in range(count)]
-    masks = _seen_by_units(call, output, axes, units)[place]
+    masks = _seen_by_units(call, output, axes, units).masks[place]
     return Marks(np.stack([_shadow(mask, axis) for mask in masks]))
 
 
-def _seen_by_units(
-    call: Call, output: int, axes: Sequence[int], units: Sequence[Unit]
-) -> list[np.ndarray]:
+def _seen_by_units(call: Call, output: int, axes: Sequence[int], units: Sequence[Unit]) -> Seen:
     """Masks of each input, one per unit."""
     shape = call.outputs[output]
     asked = np.stack([np.broadcast_to(_asked(shape, axes, unit), shape) for unit in units])
-    return seen_alone(call, output, asked, together=True)
+    return _seen(call, output, asked)
+
+
+def _seen(call: Call, output: int, asked: np.ndarray) -> Seen:
+    """Masks of each input by gradients, and by changes."""
+    return beyond(call, output, asked, seen_alone(call, output, asked, together=True))
 
 
 def _unit_axes(call: Call, shape: Shape) -> tuple[int, ...]:

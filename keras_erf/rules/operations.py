@@ -85,10 +85,10 @@ FAMILIES: tuple[tuple[Rule, str], ...] = (
     # Whole axes
     (
         reductions.reduction,
-        "All Amax Amin Any Argmax Argmin Average CountNonzero Logsumexp Max Mean Median Min "
-        "Nanargmax Nanargmin Nanmax Nanmean Nanmedian Nanmin Nanpercentile Nanprod Nanquantile "
+        "All Amin Any Argmax Argmin Average CountNonzero Mean Median Min Nanargmax Nanargmin Nanmax Nanmean Nanmedian Nanmin Nanpercentile Nanprod Nanquantile "
         "Nanstd Nansum Nanvar Norm Percentile Prod Ptp Quantile Std Sum Trapezoid Var",
     ),
+    (reductions.largest, "Amax Logsumexp Max"),
     (reductions.reduction_over("axes"), "Moments"),
     (reductions.whole, "Argpartition Argsort Sort"),
     (reductions.normalization, "LayerNorm LogSoftmax Normalize RMSNorm Softmax Sparsemax"),

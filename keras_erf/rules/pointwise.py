@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from keras_erf.algebra.geometry import Blocks
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.errors import UnsupportedLayerError
+from keras_erf.graph import Argument
 from keras_erf.rules.call import Call, bound_arguments
 from keras_erf.rules.measured import measured
+from keras_erf.rules.operands import Label, labelled
+from keras_erf.rules.reductions import without_low
 from keras_erf.rules.refused import refused
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "masking",
     "normalization",
     "one_by_one",
+    "softmax",
 ]
 
 wrong_shape = refused("Keras states another shape than it returns")
@@ -45,9 +49,18 @@ def elementwise(call: Call) -> tuple[View, ...]:
     return tuple(views)
 
 
-def dense(call: Call) -> tuple[View]:
-    """A matrix on the last axis."""
-    return (_gathering(call, {len(call.output) - 1}),)
+def dense(call: Call) -> tuple[AnyView, ...]:
+    """A matrix on the last axis; what only zeros of it multiply is not seen."""
+    rank = len(call.output)
+    labels: list[Label] = [*range(rank), "in"]
+    made: list[Label] = [*range(rank), "out"]
+    given = [(Argument(0), labels), (getattr(call.layer, "kernel", None), ["in", "out"])]
+    return labelled(call, given, made, multiplied=True)
+
+
+def softmax(call: Call) -> tuple[AnyView, ...]:
+    """Softmax over `axis`, without the scores that are known to have no weight."""
+    return without_low(call, normalization(call))
 
 
 def normalization(call: Call) -> tuple[View, ...]:
@@ -85,7 +98,7 @@ def one_by_one(call: Call) -> tuple[AnyView, ...]:
     )
 
 
-def embedding(call: Call) -> tuple[View]:
+def embedding(call: Call) -> tuple[AnyView, ...]:
     """A vector for each index; in reverse, a matrix on the last axis."""
     if bound_arguments(call).get("reverse", False):
         return dense(call)
@@ -133,7 +146,12 @@ def einsum(call: Call) -> tuple[AnyView, ...]:
     if any(axis is not None and call.output[axis] != size for axis, size in pairs):
         # It turns round the axes of an ellipsis.
         return wrong_shape(call)
-    return (View(tuple(map(Link, followed))),)
+    kernel = getattr(call.layer, "kernel", None)
+    weights = given.partition(",")[2].replace("...", "")
+    if call.zeros(kernel) is None or len(weights) != len(kernel.shape):
+        return (View(tuple(map(Link, followed))),)
+    factors = [(Argument(0), list(own)), (kernel, list(weights))]
+    return labelled(call, factors, list(made), multiplied=True)
 
 
 def counted_axes(call: Call, axes: Sequence[int]) -> set[int]:

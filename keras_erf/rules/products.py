@@ -1,7 +1,8 @@
 """Products of matrices and tensors, read as Einstein's summation.
 
 Each axis of an operand has a label. The output sees, of each operand, the index
-it shares a label with and all indices of the axes that are summed.
+it shares a label with and all indices of the axes that are summed, but for those
+that a factor which is known beforehand multiplies by zero.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def einsum(call: Call) -> tuple[AnyView, ...]:
         dotted = sorted({label for label in every if isinstance(label, int)})
         letters = sorted({label for label in every if isinstance(label, str)})
         made = [*dotted, *(label for label in letters if every.count(label) == 1)]
-    return labelled(call, zip(given, labels, strict=True), made)
+    return labelled(call, zip(given, labels, strict=True), made, multiplied=True)
 
 
 def _spelled(term: str, rank: int) -> list[Label]:
@@ -59,7 +60,8 @@ def matmul(call: Call) -> tuple[AnyView, ...]:
         (first, [*leading[0], *rows, "sum"]),
         (second, [*leading[1], "sum", *columns]),
     ]
-    return labelled(call, given, [*max(leading, key=len), *rows, *columns])
+    made = [*max(leading, key=len), *rows, *columns]
+    return labelled(call, given, made, multiplied=True)
 
 
 def dot(call: Call) -> tuple[AnyView, ...]:
@@ -98,7 +100,7 @@ def _contracted(call: Call, first: list[int], second: list[int]) -> tuple[AnyVie
         for place, axis in enumerate(summed):
             labels[axis] = ("sum", place)
         given.append((operand, labels))
-    return labelled(call, given, made)
+    return labelled(call, given, made, multiplied=True)
 
 
 def pairs(call: Call) -> tuple[AnyView, ...]:

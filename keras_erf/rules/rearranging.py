@@ -131,7 +131,9 @@ def traced(call: Call) -> tuple[AnyView, ...]:
         once, again = (run[output] for run in runs)
         if once.shape != (batch, *shape):
             raise _refused(call, f"it makes {once.shape[0]} samples of {batch}")
-        copied = again - once == raised
+        with np.errstate(invalid="ignore"):
+            # Constants may be infinite.
+            copied = again - once == raised
         # Sample by sample the numbers go up by the total.
         samples = total * np.arange(batch).reshape(-1, *[1] * len(shape))
         sources = np.where(copied, once - samples, 0)[0].astype(np.int64)

@@ -12,10 +12,12 @@ import numpy as np
 
 from keras_erf.algebra.gathering import Gather
 from keras_erf.algebra.geometry import Ranges, Window
+from keras_erf.algebra.holes import Holes
 from keras_erf.algebra.views import AnyView, Link, Status, View
-from keras_erf.graph import Argument
+from keras_erf.graph import LOW, Argument
 from keras_erf.rules.call import Call, Rule
-from keras_erf.rules.chain import Chain
+from keras_erf.rules.chain import Chain, chained
+from keras_erf.rules.knowing import silent, softmax_axes
 from keras_erf.rules.operands import Label, labelled, own_axes
 from keras_erf.rules.refused import ACROSS_BATCH
 
@@ -23,6 +25,7 @@ __all__ = [
     "cumulative",
     "difference",
     "gated",
+    "largest",
     "matrix",
     "normalization",
     "reduction",
@@ -30,6 +33,7 @@ __all__ = [
     "top",
     "trace",
     "whole",
+    "without_low",
 ]
 
 
@@ -76,7 +80,34 @@ def normalization(call: Call) -> tuple[AnyView, ...]:
         # Scales are constants: a tensor's batch axis would fall on the normalised one.
         return ACROSS_BATCH(call)
     rank = len(call.output)
-    return (View(tuple(map(Link, range(rank)))), *whole(call))
+    return without_low(call, (View(tuple(map(Link, range(rank)))), *whole(call)))
+
+
+def without_low(call: Call, views: tuple[AnyView, ...]) -> tuple[AnyView, ...]:
+    """The views of a softmax without the scores that are known to have no weight.
+
+    Where all but one have none, that one has all of it, whatever the scores are.
+    """
+    axes = softmax_axes(call)
+    present = None if axes is None else silent(call, axes)
+    if axes is None or present is None:
+        return views
+    present = present & (present.sum(axis=axes, keepdims=True) > 1)
+    shape, holes = call.output, (Holes(present),)
+    return chained(chained(holes, shape, views), shape, holes) if present.any() else ()
+
+
+def largest(call: Call) -> tuple[AnyView, ...]:
+    """Maxima, and their smooth kin: numbers far below all others do not count."""
+    views, values = reduction(call), call.fixed(Argument(0))
+    if values is None or len(call.inputs) > 1 or not (values <= LOW).any():
+        return views
+    shape = call.inputs[0]
+    axes = own_axes(call, call.layer.axis, len(shape))
+    present = values > LOW
+    present = np.isnan(values) | present
+    present |= ~present.any(axis=axes, keepdims=True)
+    return chained((Holes(np.asarray(present)),), shape, views)
 
 
 def cumulative(call: Call) -> tuple[AnyView, ...]:

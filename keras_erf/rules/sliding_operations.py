@@ -72,6 +72,7 @@ def kernel_of(rule: Rule, name: str = "kernel") -> Rule:
                 dilation_rate=_tuple(call.layer.dilation_rate, rank),
                 groups=1,
                 depth_multiplier=kernel[-1],
+                **{name: given[name]},
             )
         )
 

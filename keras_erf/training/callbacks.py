@@ -287,6 +287,7 @@ class ERFLogger(keras.callbacks.Callback):
                 input_shape=shape,
                 grid=self.grid,
                 rules=self.rules,
+                assigned=False,
             )
             for tensor in tensors
         ]

@@ -1,0 +1,56 @@
+"""Layers through which units depend on the input, but without a gradient."""
+
+from __future__ import annotations
+
+from keras_erf.algebra.views import View
+from keras_erf.fields.tracing import Tracing
+from keras_erf.graph import Node
+from keras_erf.rules.alone import is_smooth
+from keras_erf.rules.measured import Probed
+
+__all__ = ["unseen"]
+
+# Operations from numbers to numbers that are flat, or have their gradient stopped.
+FLAT = {
+    f"ops.{name}"
+    for name in "Ceil Floor FloorDivide Heaviside Nextafter Round Sign StopGradient Trunc".split()
+}
+
+
+def unseen(tracing: Tracing, tensor: int) -> list[str]:
+    """Names of the layers before a tensor that pass on what they see without a gradient.
+
+    Comparisons, integers, rounding and stopped gradients do, and measured layers
+    of which changes showed more than gradients.
+
+    Args:
+        tracing: Fields of the graph.
+        tensor: Number of the tensor.
+    """
+    used = {tensor, *(one for node in tracing.ancestors(tensor) for one in node.inputs)}
+    return [
+        node.name
+        for node in tracing.graph.ancestors(tensor)
+        if any(_hides(tracing, one, used) for one in tracing.inside(node))
+    ]
+
+
+def _hides(tracing: Tracing, node: Node, used: set[int]) -> bool:
+    """Whether a call has no gradient by one of its inputs on the way."""
+    if not any(map(tracing.reaches, node.inputs)):
+        return False
+    for view in tracing.views(node, through_global=True):
+        if isinstance(view, (View, Probed)) and view.hidden:
+            return True
+        source, made = (
+            tracing.tensors[one] for one in (node.inputs[view.input], node.outputs[view.output])
+        )
+        stepped = is_number(source.dtype) and not is_number(made.dtype)
+        if node.outputs[view.output] in used and (stepped or node.kind in FLAT):
+            return True
+    return False
+
+
+def is_number(dtype: str) -> bool:
+    """Whether a tensor of that dtype can have a gradient."""
+    return is_smooth(dtype) or dtype.startswith("complex")
