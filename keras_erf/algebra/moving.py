@@ -25,7 +25,11 @@ def even_step(starts: np.ndarray, stops: np.ndarray, extent: int) -> Fraction | 
         extent: Size of the input's axis.
     """
     seen = starts < stops
-    subsets = (seen, seen & (starts >= 0) & (stops <= extent), seen & (starts > 0) & (stops < extent))
+    subsets = (
+        seen,
+        seen & (starts >= 0) & (stops <= extent),
+        seen & (starts > 0) & (stops < extent),
+    )
     for place, chosen in enumerate(subsets):
         units = np.flatnonzero(chosen)
         if units.size < (3 if place else 2):

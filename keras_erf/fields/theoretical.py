@@ -325,7 +325,9 @@ def _field(
         input_size=tracing.spatial_shape(tracing.input),
         output_size=tracer.sizes,
         size=size,
-        stride=tuple(int(one) if one is not None and one.denominator == 1 else one for one in strides),
+        stride=tuple(
+            int(one) if one is not None and one.denominator == 1 else one for one in strides
+        ),
         padding=tuple(padding),
         status=trace.status,
         tracer=tracer,

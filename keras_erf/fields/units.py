@@ -185,7 +185,9 @@ class UnitTracer:
             channels = tuple(axis for axis in range(table_indices.ndim) if axis not in places)
             if any(table_indices.shape[axis] > 1 for axis in channels):
                 return None
-            indices = _chosen(table_indices.reshape([table_indices.shape[i] for i in places]), position)
+            indices = _chosen(
+                table_indices.reshape([table_indices.shape[i] for i in places]), position
+            )
         steps = np.unique(np.diff(indices))
         if len(indices) == 1 and isinstance(reach, Line):
             return reach.stride
@@ -197,7 +199,7 @@ class UnitTracer:
         return unit[min(moved)] if moved else 0
 
     def moves_so(self, place: int, unit: Unit, start: int) -> bool:
-        """Whether a unit's field, which begins at `start`, begins where the strides are read off."""
+        """Whether a field that begins at `start` begins where strides are read off."""
         known = self.known(through_global=self.through_global)
         return known.loose or self._interval(self._moving()[place], unit)[0] == start
 
@@ -239,7 +241,7 @@ class UnitTracer:
 
         Returns:
             For each group its axes of the map, and for each axis of the input its number, the
-            reach along it and its size. Members without axes of the map stand in groups of their own.
+            reach along it and its size. Those that nothing moves have groups of their own.
         """
         extents = self.tracing.spatial_shape(self.tracing.input)
         groups: list[tuple[set[int], list[tuple[int, Reach, int]]]] = []
@@ -327,7 +329,7 @@ class UnitTracer:
 
 
 def _chosen(array: np.ndarray, position: Sequence[Any]) -> Any:
-    """Entries at `position`, numbers or arrays of them; an axis of length 1 stands for all of it."""
+    """Entries at `position`, numbers or arrays; an axis of length 1 stands for all of it."""
     index = tuple(
         place if size > 1 else np.zeros_like(place)
         for place, size in zip(position, array.shape, strict=True)
