@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import keras
@@ -128,15 +129,18 @@ def compare_moves(field: ReceptiveField, counts: Counter[str]) -> None:
         ]
         if not stride or len(moves) != 1:
             continue
-        # What is left of the starts without the stride comes round, and so does not drift.
-        rest = {unit: box[place][0] - stride * unit[moves[0]] for unit, box in boxes.items()}
-        rows = sorted({unit[moves[0]] for unit in boxes})
-        line = [next(rest[unit] for unit in boxes if unit[moves[0]] == row) for row in rows]
         counts["strides"] += 1
-        assert any(
-            all(line[i] == line[i + period] for i in range(len(line) - period))
-            for period in range(1, max(len(line), 2))
-        ), (field.stride, line)
+        cut = {unit: box for unit, box in boxes.items() if box[place][0] > 0}
+        assert any(comes_round(part, place, moves[0], stride) for part in (boxes, cut)), stride
+
+
+def comes_round(
+    boxes: dict[tuple[int, ...], Any], place: int, axis: int, stride: Fraction | int
+) -> bool:
+    """Whether starts without the stride repeat along an axis of the map, and so do not drift."""
+    rest = {unit[axis]: box[place][0] - stride * unit[axis] for unit, box in sorted(boxes.items())}
+    line = list(rest.values())
+    return any(line[period:] == line[:-period] for period in range(1, len(line))) or len(line) == 1
 
 
 def moved_by(boxes: dict[tuple[int, ...], Any], axis: int, place: int) -> bool:

@@ -25,6 +25,10 @@ def even_step(starts: np.ndarray, stops: np.ndarray, extent: int) -> Fraction | 
         extent: Size of the input's axis.
     """
     seen = starts < stops
+    moves = np.diff(starts[seen]), np.diff(stops[seen])
+    if not (all((one >= 0).all() for one in moves) or all((one <= 0).all() for one in moves)):
+        # They turn back, as the columns of a map do in a row of its pixels.
+        return None
     subsets = (
         seen,
         seen & (starts >= 0) & (stops <= extent),
@@ -42,9 +46,6 @@ def even_step(starts: np.ndarray, stops: np.ndarray, extent: int) -> Fraction | 
 
 
 def _step(starts: np.ndarray, stops: np.ndarray, chosen: np.ndarray) -> Fraction | None:
-    moves = np.diff(starts[chosen]), np.diff(stops[chosen])
-    if not (all((one >= 0).all() for one in moves) or all((one <= 0).all() for one in moves)):
-        return None
     for period in range(1, min(LONGEST_PERIOD, len(starts) // 2) + 1):
         both = chosen[period:] & chosen[:-period]
         if (chosen[period:] != chosen[:-period]).any() or not both.any():
