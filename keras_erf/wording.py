@@ -11,8 +11,19 @@ __all__ = ["by", "counted", "counted_samples", "noted", "size_with_error", "with
 
 
 def by(sizes: Iterable[Any], sign: str = " × ") -> str:
-    """`25 × 25`; terminals and names of files take `x`."""
-    return sign.join(map(str, sizes))
+    """`25 × 25`; terminals and names of files take `x`.
+
+    A pair is a range, `92-100`, or one number if its ends are equal; `None` is uneven.
+    """
+    words = [_one(size) for size in sizes]
+    return "uneven" if {*words} == {"uneven"} else sign.join(words)
+
+
+def _one(size: Any) -> str:
+    if size is None:
+        return "uneven"
+    ends = [str(end) for end in dict.fromkeys(size)] if isinstance(size, tuple) else [str(size)]
+    return "-".join(ends)
 
 
 def counted(number: int, what: str) -> str:

@@ -247,6 +247,40 @@ def _slice(builder: _Builder, x: Any, slices: tuple[tuple[int, int | None, int],
     return x[(slice(None), *(slice(*one) for one in slices))]
 
 
+def _pixels(builder: _Builder, x: Any, how: str) -> Any:
+    """A map laid out in a row of pixels, as heads end."""
+    rank, channels = len(x.shape) - 2, x.shape[-1]
+    if how == "channels first":
+        first = layers.Permute((rank + 1, *range(1, rank + 1)))(x)
+        return layers.Permute((2, 1))(layers.Reshape((channels, -1))(first))
+    if how == "last axis first":
+        x = layers.Permute((*range(rank, 0, -1), rank + 1))(x)
+    rows = layers.Reshape((-1, channels))(layers.Flatten()(x) if how == "flattened" else x)
+    if how == "two maps":
+        pool = f"AveragePooling{rank}D"
+        return layers.Concatenate(axis=1)(
+            [rows, _pixels(builder, getattr(layers, pool)(2, 2)(x), "")]
+        )
+    if how == "class token":
+        return ops.concatenate([ops.ones_like(rows[:, :1]), rows], axis=1)
+    if how == "and back":
+        back = layers.Reshape(x.shape[1:])(builder.layer(("Dense", {"units": channels}))(rows))
+        return builder.layer((f"Conv{rank}D", {"filters": 1, "kernel_size": 2}))(back)
+    return rows
+
+
+# How a map becomes pixels, and whether each is then named by its place on the map.
+PIXELS = {
+    "rows": True,
+    "flattened": True,
+    "channels first": True,
+    "class token": True,
+    "last axis first": False,
+    "two maps": False,
+    "and back": False,
+}
+
+
 # Steps that are more than one layer called once.
 PARTS: dict[str, Callable[..., Any]] = {
     "attention": _attention,
@@ -255,11 +289,13 @@ PARTS: dict[str, Callable[..., Any]] = {
     "gate": _gate,
     "input": _input,
     "nested": _nested,
+    "pixels": _pixels,
     "pad": lambda _, x, pad_width, mode: ops.pad(x, ((0, 0), *pad_width), mode=mode),
     "roll": lambda _, x, shift, axis: ops.roll(x, shift, axis=axis),
     "shared": _shared,
     "slice": _slice,
     "split": _split,
+    "stated": lambda _, x: stated(x),
 }
 
 
@@ -657,5 +693,7 @@ def descriptions(draw: Any) -> Description:
             more, shape = pen.sequence(shape, 0, 2, 0)
             steps = (*steps, joined[0], *more)
             analysed = pen.integer(0, 1)
+    if len(shape) > 2 and min(shape[:-1]) > 1 and draw(st.integers(0, 3)) == 0:
+        steps = (*steps, ("stated", {}), ("pixels", {"how": pen.one(*PIXELS)}))
     interpolated = any(options.get("interpolation") == "bilinear" for _, options in _all(steps))
     return Description(inputs, steps, analysed, RESIZED_TOLERANCE if interpolated else 0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import keras
@@ -18,8 +19,10 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 
 from keras_erf import receptive_field
+from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.errors import InvalidInputError
 from tests import graphs, jacobian
+from tests.ranges import brute_range, interior
 
 # Of larger maps, the corners, the middle and some more units are compared.
 MANY_UNITS, SOME_UNITS = 48, 16
@@ -100,10 +103,74 @@ def compare(description: graphs.Description, counts: Counter[str]) -> None:
             assert all(max(a, 0) <= c and d <= min(b, n) for (a, b), (c, d), n in ends), (
                 f"unit {unit}: box {box} does not hold {expected}"
             )
+        compare_moves(field, counts)
+        compare_pixels(description, model, tensors, name, counts)
         if len(description.inputs) == 1 and all(map(is_orderly, description.steps)):
             for unit in inner_units(tensors, alive):
                 counts["units with a tight box"] += 1
                 assert field.box(unit) == boxes[units.index(unit)], unit
+
+
+def compare_moves(field: ReceptiveField, counts: Counter[str]) -> None:
+    """Asserts that range, median and strides are those of the boxes of all units."""
+    if field.tracer.known(through_global=True).loose:
+        return
+    counts["ranges"] += 1
+    assert (field.size_range, field.size_median) == brute_range(field)
+    local = field.tracer.known(through_global=False).reaches
+    if local is not field.tracer.known(through_global=True).reaches:
+        return
+    boxes = interior(field)
+    for place, stride in enumerate(field.stride):
+        starts = np.array([box[place][0] for box in boxes.values()])
+        units = np.array(list(boxes))
+        moves = [
+            axis for axis in range(units.shape[1]) if starts.size and moved_by(boxes, axis, place)
+        ]
+        if not stride or len(moves) != 1:
+            continue
+        counts["strides"] += 1
+        cut = {unit: box for unit, box in boxes.items() if box[place][0] > 0}
+        assert any(comes_round(part, place, moves[0], stride) for part in (boxes, cut)), stride
+
+
+def comes_round(
+    boxes: dict[tuple[int, ...], Any], place: int, axis: int, stride: Fraction | int
+) -> bool:
+    """Whether starts without the stride repeat along an axis of the map, and so do not drift."""
+    rest = {unit[axis]: box[place][0] - stride * unit[axis] for unit, box in sorted(boxes.items())}
+    line = list(rest.values())
+    return any(line[period:] == line[:-period] for period in range(1, len(line))) or len(line) == 1
+
+
+def moved_by(boxes: dict[tuple[int, ...], Any], axis: int, place: int) -> bool:
+    """Whether boxes differ along an axis of the input between units that differ along one only."""
+    rows: dict[tuple[int, ...], set[Any]] = {}
+    for unit, box in boxes.items():
+        rows.setdefault((*unit[:axis], *unit[axis + 1 :]), set()).add(box[place])
+    return any(len(seen) > 1 for seen in rows.values())
+
+
+def compare_pixels(
+    description: graphs.Description,
+    model: keras.Model,
+    tensors: list[Any],
+    name: str,
+    counts: Counter[str],
+) -> None:
+    """Asserts that pixels in a row have the size, stride and padding of their map."""
+    kind, options = description.steps[-1] if description.steps else ("", {})
+    if kind != "pixels" or not graphs.PIXELS[options["how"]]:
+        return
+    whole, row = (receptive_field(model, one, input=name) for one in (tensors[2], tensors[0]))
+    if len(row.output_size) != len(whole.output_size):
+        # All of them see the same: no grid is found.
+        return
+    counts["maps as pixels"] += 1
+    for fact in ("output_size", "size_range", "stride"):
+        assert getattr(row, fact) == getattr(whole, fact), fact
+    if row.unit == whole.unit:
+        assert (row.size, row.padding) == (whole.size, whole.padding)
 
 
 # A run is as many tests as these, so that processes share it.

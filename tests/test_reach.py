@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from keras_erf.algebra.gathering import Gather
 from keras_erf.algebra.geometry import Blocks, Ranges, Relation, Window
+from keras_erf.algebra.moving import even_step, repeated
 from keras_erf.algebra.reach import NOTHING, Line, Reach, Table, simplified, table, united
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -165,7 +167,9 @@ def test_a_table_after_a_relation(data, shape):
         sources = [one for one in reached(relation, index[axis]) if 0 <= one < size]
         seen = (entry(before, (*index[:axis], one, *index[axis + 1 :])) for one in sources)
         assert hull(entry(after, index)) == hull(set().union(*seen))
-    assert (after.stride, after.gathered) == (before.stride * relation.ratio, before.gathered)
+    # Ranges and marks repeat by no rule: what was a line is none behind them.
+    stride = None if relation.period is None else before.stride * relation.ratio
+    assert (after.stride, after.gathered) == (stride, before.gathered)
 
 
 @hypothesis.given(st.data(), shapes)
@@ -302,7 +306,7 @@ def test_paths_of_different_stride_make_a_table():
     (found,) = united([(slow,), (fast,)], (5,), (20,))
     assert isinstance(found, Table)
     assert (found.starts.tolist(), found.stops.tolist()) == ([0, 1, 2, 3, 4], [1, 4, 7, 10, 13])
-    assert found.stride == 3
+    assert found.stride is None
 
 
 def test_a_path_that_is_empty_along_one_axis_adds_nothing_along_the_others():
@@ -334,10 +338,44 @@ def test_equal_paths_are_one():
     assert united([(line, line), (line, line)], (4,), (9, 9)) == (line, line)
 
 
-def test_the_ratio_of_a_table_is_carried_on():
-    starts = np.arange(4)
-    made = Table(starts, starts + 1, Fraction(2)).after(
-        Ranges((0, 2), (1, 3), Fraction(3, 2)), 0, 2
-    )
-    assert made.stride == 3
-    assert made.starts.tolist() == [0, 2]
+def test_entries_keep_their_places_on_the_line_they_come_from():
+    # Six pixels in twos: a row of tokens, then the token before them.
+    line = moved(Window(2, 2)).after(Window(up=3, size=3, padding=0), 0)
+    rows = Gather(np.arange(6 * 4).reshape(24, 1), (6, 4, 1)).follow(line, (24, 1), (6, 4, 1))
+    assert isinstance(rows, Table)
+    assert rows.stride == Fraction(2, 3)
+    assert rows.places.ravel().tolist() == np.repeat(np.arange(6), 4).tolist()
+    behind = rows.after(Window(padding=1), 0, 25)
+    assert behind.stride == rows.stride
+    assert behind.places.ravel()[1:].tolist() == rows.places.ravel().tolist()
+    # A window over several of them is of no line.
+    assert rows.after(Window(3, padding=1), 0, 24).stride is None
+
+
+@pytest.mark.parametrize(
+    ("starts", "extent", "expected"),
+    [
+        ([0, 2, 4, 6], 9, 2),
+        ([6, 4, 2, 0], 9, -2),
+        ([0, 0, 1, 1, 2, 2], 9, Fraction(1, 2)),
+        ([0, 1, 1, 3, 4, 4], 9, 1),
+        # Cut at both edges; what lies inside moves evenly.
+        ([0, 0, 1, 2, 3, 4, 4], 5, 1),
+        # Two grids, one behind the other; columns that turn back; a choice; a standstill.
+        ([0, 2, 4, 6, 0, 4, 8], 9, None),
+        ([0, 1, 2, 0, 1, 2], 9, None),
+        ([0, 4, 5], 9, None),
+        ([3, 3, 3, 3], 9, None),
+        # The nearest of 5 pixels for each of 7: 2/3 seems to repeat.
+        ([0, 1, 1, 2, 3, 3, 4], 9, None),
+        ([0, 1, 1, 2, 3, 3, 4, 5, 5], 9, Fraction(2, 3)),
+    ],
+)
+def test_what_moves_evenly(starts, extent, expected):
+    ends = np.array(starts)
+    assert even_step(ends, ends + 1, extent) == expected
+
+
+def test_a_fraction_is_no_stride_until_it_comes_round():
+    assert [repeated(Fraction(5, 7), count) for count in (7, 13, 14)] == [False, False, True]
+    assert all(repeated(Fraction(one), 2) for one in ("3", "-1", "1/8"))

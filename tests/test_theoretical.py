@@ -780,6 +780,8 @@ def test_the_table_as_a_frame():
             "layer": f"conv{number}",
             "output_size": output,
             "size": (size, size),
+            "size_range": ((size, size), (size, size)),
+            "size_median": (size, size),
             "stride": (stride, stride),
             "padding": (padding, padding),
             "center": center,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -122,7 +124,7 @@ def test_one_step_less_leaves_seams(name):
             continue
         # Tiles start a step later, or end a step earlier.
         ends[side][axis] = max(ends[side][axis] - overlap.step[axis], 0)
-        less = TileOverlap(tuple(ends["before"]), tuple(ends["after"]), overlap.step, None, "exact")
+        less = replace(overlap, before=tuple(ends["before"]), after=tuple(ends["after"]))
         together = stitched(model, image, less, strides, part)
         assert np.abs(together / whole - 1).max() > 1e-4, (side, axis)
 
@@ -169,9 +171,10 @@ def test_overlaps_by_hand():
     y = layers.Conv1D(1, 5, padding="causal", name="causal")(x)
     y = layers.Conv1D(1, 4, 2, padding="same", name="down")(y)
     model = keras.Model(x, y)
-    assert tile_overlap(model, "causal") == TileOverlap((4,), (0,), (1,), None, "exact")
+    found = tile_overlap(model, "causal")
+    assert found == TileOverlap("causal", (4,), (0,), (1,), (32,), None, "exact")
     # Unit u answers for pixels 2 u and 2 u + 1 and sees 2 u - 5 to 2 u + 2.
-    assert tile_overlap(model) == TileOverlap((5,), (1,), (2,), None, "exact")
+    assert tile_overlap(model) == TileOverlap("down", (5,), (1,), (2,), (32,), None, "exact")
     assert tile_overlap(model, "down") == tile_overlap(model, model.output)
     up = layers.UpSampling1D(4)(y)
     # Four units share a field, -5 to 2, and answer for pixel 0 or 1 each.
@@ -219,11 +222,122 @@ def test_a_row_of_tokens_has_no_tiles():
         tile_overlap(keras.Model(x, tokens))
 
 
+# --- Sizes ---------------------------------------------------------------------------------------
+
+
+def stem(x: Any) -> Any:
+    y = layers.Conv1D(2, 7, 2)(layers.ZeroPadding1D(3)(x))
+    return layers.Conv1D(2, 1, 2)(layers.MaxPooling1D(3, 2)(layers.ZeroPadding1D(1)(y)))
+
+
+def same_stem(x: Any) -> Any:
+    y = layers.Conv1D(2, 7, 2, padding="same")(x)
+    return layers.MaxPooling1D(3, 2, padding="same")(y)
+
+
+def around(down: Callable[..., Any], *up: layers.Layer) -> Callable[[Any], Any]:
+    """Down and up again, through layers made for each call."""
+
+    def build(x: Any) -> Any:
+        y = down(x)
+        for layer in up:
+            y = type(layer).from_config(layer.get_config())(y)
+        return y
+
+    return build
+
+
+def halved(x: Any) -> Any:
+    return layers.Conv1D(2, 3, 2, padding="same")(x)
+
+
+def smooth(x: Any) -> Any:
+    rows = layers.Reshape((-1, 1, 2))(halved(x))
+    y = layers.UpSampling2D((2, 1), interpolation="bilinear")(rows)
+    return layers.Conv2D(2, (3, 1), padding="same")(y)[:, :, 0]
+
+
+def slid(kind: type[layers.Layer]) -> dict[str, Callable[[Any], Any]]:
+    """Windows of every parity, by stride and padding."""
+    options = {"filters": 2} if "Conv" in kind.__name__ else {}
+    size = "kernel_size" if options else "pool_size"
+    return {
+        f"{kind.__name__} {k} stride {s} {padding}": around(
+            lambda x: x, kind(**options, **{size: k}, strides=s, padding=padding)
+        )
+        for k, s in ((3, 2), (2, 2), (4, 2), (3, 3), (5, 3))
+        for padding in ("same", "valid")
+    }
+
+
+TILED: dict[str, Callable[[Any], Any]] = {
+    **slid(layers.Conv1D),
+    **slid(layers.AveragePooling1D),
+    "average": lambda x: layers.AveragePooling1D(3, 1, padding="same")(x),
+    "stem": stem,
+    "stem of SAME": same_stem,
+    "transposed": lambda x: layers.Conv1DTranspose(2, 3, 2, padding="same")(x),
+    "down and transposed": around(halved, layers.Conv1DTranspose(2, 4, 2, padding="same")),
+    "down and nearest": around(halved, layers.UpSampling1D(2), layers.Conv1D(2, 3)),
+    "down and bilinear": smooth,
+    "every third": lambda x: layers.Conv1D(2, 2)(x)[:, ::3],
+    "reflected": lambda x: layers.Conv1D(2, 3, 2)(
+        ops.pad(x, ((0, 0), (1, 1), (0, 0)), mode="reflect")
+    ),
+    "one size": lambda x: ops.image.resize(x[:, :, None], (32, 1))[:, :, 0],
+}
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_tiles_of_any_size_are_seamless_or_refused(name):
+    seamless = []
+    for size in (64, 65, 66, 67, 72):
+        x = keras.Input((None, 2))
+        model = jacobian.make_positive(keras.Model(x, TILED[name](x)))
+        try:
+            overlap = tile_overlap(model, input_shape=size)
+        except InvalidInputError as error:
+            if name != "one size":
+                (advised,) = re.findall(r"Pad or crop .* size, (\d+) for one", str(error))
+                assert tile_overlap(model, input_shape=int(advised)).step[0] > 1
+            continue
+        stride = Fraction(receptive_field(model, input_shape=size).stride[0])
+        image = np.random.default_rng(0).uniform(0.5, 1.5, (size, 2)).astype("float32")
+        whole, part = run(model, image), max(int(13 / stride), 1)
+        together = np.zeros_like(whole)
+        for first in range(0, len(whole), part):
+            last, step = min(first + part, len(whole)), overlap.step[0]
+            start = max((math.floor(first * stride) - overlap.before[0]) // step * step, 0)
+            stop = math.ceil(last * stride) + overlap.after[0]
+            tile = run(model, image[start : min(-(-stop // step) * step, size)])
+            skipped = int(start / stride)
+            together[first:last] = tile[first - skipped : last - skipped]
+        np.testing.assert_allclose(together, whole, rtol=1e-5, err_msg=f"{name}, {size}")
+        seamless.append(size)
+    assert seamless or name == "one size"
+
+
+def test_a_size_that_shifts_padding_is_refused_in_one_line():
+    x = keras.Input((None, None, 1))
+    model = keras.Model(x, layers.Conv2D(1, 3, 2, padding="same", name="down")(x))
+    with pytest.raises(
+        InvalidInputError, match="`input_shape` must be a multiple of 2x2"
+    ) as caught:
+        tile_overlap(model, input_shape=(65, 64))
+    assert "66x64 for one" in str(caught.value) and "'down'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert tile_overlap(model, input_shape=(66, 64)).input_size == (66, 64)
+    # So it is where little is used: tiles would be a pixel off.
+    erf = probe(model, samples=1, input_shape=(65, 64))
+    with pytest.raises(InvalidInputError, match="`input_shape` must be a multiple of 2x2"):
+        tile_overlap(model, erf=erf, input_shape=(65, 64))
+
+
 # --- Effective overlaps --------------------------------------------------------------------------
 
 
 def chain() -> keras.Model:
-    x = y = keras.Input((33, 31, 1))
+    x = y = keras.Input((34, 32, 1))
     for layer in range(4):
         y = layers.Conv2D(2, 5, 2 if layer == 1 else 1, padding="same", name=f"conv{layer}")(y)
     return jacobian.make_positive(keras.Model(x, y))
@@ -260,7 +374,8 @@ def test_most_of_a_field_lies_nearer_than_its_edge():
     model = chain()
     erf = probe(model, samples=1)
     assert max(tile_overlap(model, erf=erf, mass=0.9).before) < min(tile_overlap(model).before)
-    assert max(tile_overlap(model, erf=erf, mass=1).before) <= max(tile_overlap(model).before)
+    exact = tile_overlap(model)
+    assert max(tile_overlap(model, erf=erf, mass=1).before) <= max(exact.before + exact.after)
 
 
 @pytest.mark.parametrize("mass", [0, -0.1, 1.01, float("nan")])

@@ -6,14 +6,14 @@ view is a `View` like any other (`rearranged`); elsewhere it is a `Gather`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 
 from keras_erf.algebra.geometry import Ranges, Relation, Window
-from keras_erf.algebra.reach import NOTHING, Line, Reach, Table, simplified, table
+from keras_erf.algebra.reach import Line, Reach, Table, simplified, table
 from keras_erf.algebra.views import AnyView, Link, Shape, Status, View
 
 __all__ = ["Gather", "rearranged"]
@@ -66,8 +66,13 @@ class Gather:
             for line, size in zip(self._sources, source.starts.shape, strict=True)
         ]
         starts, stops = (array[tuple(lines)] for array in (source.starts, source.stops))
-        found = Table(starts, stops, Fraction(0), source.gathered).without(~self._present)
-        return simplified(replace(found, stride=_average_step(found.starts, found.stops)))
+        # Each entry keeps its place on the line it comes from: moves are not read off averages.
+        places = source.indices()
+        if places is not None:
+            places = np.broadcast_to(places, source.starts.shape)[tuple(lines)]
+        stride = None if places is None else source.stride
+        found = Table(starts, stops, stride, source.gathered, places)
+        return simplified(found.without(~self._present))
 
     def mask(self, seen: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the input seen by the mask `seen` of the output; see `AnyView`."""
@@ -79,20 +84,6 @@ class Gather:
     def spread(self, marked: np.ndarray, output: Shape, shape: Shape) -> np.ndarray:
         """Mask of the output that sees any `marked` input; see `AnyView`."""
         return np.broadcast_to(marked, shape).ravel()[self.indices] & (self.indices >= 0)
-
-
-def _average_step(starts: np.ndarray, stops: np.ndarray) -> Fraction:
-    """Pixels per index along the axis that makes the greatest difference to what is seen."""
-    steps = [Fraction(0)]
-    seen = starts < stops
-    for axis in range(starts.ndim):
-        others = tuple(one for one in range(starts.ndim) if one != axis)
-        line = np.where(seen, starts, NOTHING[0]).min(axis=others)
-        known = np.flatnonzero(line < NOTHING[0])
-        if known.size > 1:
-            first, last = known[0], known[-1]
-            steps.append(Fraction(int(line[last] - line[first]), int(last - first)))
-    return max(steps, key=abs)
 
 
 def rearranged(

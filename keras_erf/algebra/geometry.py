@@ -275,12 +275,20 @@ class ReceptiveField:
         input_size: Spatial shape of the input.
         output_size: Spatial shape of the layer's map.
         size: Extent of the unit's field, padding included.
-        stride: Pixels the field moves per unit; a `Fraction` for up-sampled maps.
-        padding: Pixels the first unit's field starts before the input.
+        stride: Pixels the field moves per unit; a `Fraction` for up-sampled maps, and
+            `None` where units move unevenly.
+        padding: Pixels the first unit's field starts before the input; `None`
+            where there is no stride.
         status: How sure the answer is: `"exact"`; `"bound"`, a box that surely
             contains the field; `"measured"`, an unknown layer was probed by
             itself; `"whole"`, the entire input is seen.
         tracer: Answers for the other units.
+        size_range: Smallest and largest size over the interior units, those whose
+            boxes lie inside the input; over all units if there are none. The
+            units of decoders have fields of several sizes, and papers print the
+            largest. Where boxes may be larger than what is seen (`status`
+            `"bound"`), these are sizes of the boxes.
+        size_median: Median size over the same units.
     """
 
     layer: str
@@ -289,20 +297,31 @@ class ReceptiveField:
     input_size: tuple[int, ...]
     output_size: tuple[int, ...]
     size: tuple[int, ...]
-    stride: tuple[int | Fraction, ...]
-    padding: tuple[int, ...]
+    stride: tuple[int | Fraction | None, ...]
+    padding: tuple[int | None, ...]
     status: str
     tracer: Tracer = field(repr=False, compare=False)
+    size_range: tuple[tuple[int, int], ...] = field(default=(), compare=False)
+    size_median: tuple[float, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.size_range:
+            object.__setattr__(self, "size_range", tuple((size, size) for size in self.size))
+        if not self.size_median:
+            object.__setattr__(self, "size_median", tuple(map(float, self.size)))
 
     def _repr_html_(self) -> str:
         """What notebooks show: a table."""
         rows = {
             "layer, unit": f"{self.layer}, {self.unit}",
             "sees": f"{by(self.size)} px of {self.input}, {by(self.input_size)} px",
-            "stride": f"{by(self.stride)} px",
+            "size over its units": f"{by(self.size_range)} px",
+            "stride": by(self.stride) + ("" if None in self.stride else " px"),
             "map": by(self.output_size),
             "status": self.status,
         }
+        if all(low == high for low, high in self.size_range):
+            del rows["size over its units"]
         cells = "".join(
             f"<tr><th>{escape(name)}</th><td>{escape(told)}</td></tr>"
             for name, told in rows.items()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -103,14 +103,18 @@ class Table:
         starts: First pixel seen, of the tensor's rank (the batch not counted);
             of length 1 along the axes that make no difference.
         stops: Pixel after the last one seen, of the same shape.
-        stride: Pixels moved per unit, on average.
+        stride: Pixels per unit of the line that the entries were taken from;
+            `None` if they are of no line.
         gathered: Whether a layer on the way takes in whole what moved.
+        places: Index of each entry on that line, of a shape that broadcasts to
+            that of `starts`; `None` if it is the entry's own along its axis.
     """
 
     starts: np.ndarray
     stops: np.ndarray
-    stride: Fraction
+    stride: Fraction | None = None
     gathered: bool = False
+    places: np.ndarray | None = None
 
     @property
     def empty(self) -> bool:
@@ -133,19 +137,36 @@ class Table:
         shape[axis : axis + 2] = counted.shape
         starts, stops = (np.take(array, units, axis=axis) for array in (self.starts, self.stops))
         starts, stops = _hull(starts, stops, counted.reshape(shape), axis + 1)
-        return Table(starts, stops, self.stride * relation.ratio, self.gathered)
+        stride, places = None, None
+        if self.stride is not None and self.places is None and relation.period is not None:
+            stride = self.stride * relation.ratio
+        elif self.places is not None and isinstance(relation, Window) and relation.size == 1:
+            # It moves entries about: each stays where it was on the line.
+            stride, places = self.stride, self.places
+            if places.shape[axis] > 1:
+                places = np.take(places, units[:, 0], axis=axis)
+        return Table(starts, stops, stride, self.gathered, places)
+
+    def indices(self) -> np.ndarray | None:
+        """Index of each entry on the line it was taken from; `None` if it was from none."""
+        if self.stride is None or self.places is not None or len(self.axes) != 1:
+            return self.places
+        return np.arange(self.starts.size).reshape(self.starts.shape)
 
     def whole(self, axis: int) -> Table:
         """What all units of the axis see together; it stays, of length 1."""
         gathered = self.gathered or self.starts.shape[axis] > 1
         starts, stops = self.starts.min(axis, keepdims=True), self.stops.max(axis, keepdims=True)
-        return Table(starts, stops, self.stride, gathered)
+        places = self.indices()
+        if places is None or (places != places.take([0], axis)).any():
+            return Table(starts, stops, None, gathered)
+        return Table(starts, stops, self.stride, gathered, places.take([0], axis))
 
     def without(self, blind: np.ndarray) -> Table:
         """This table with nothing seen by the units that are `blind`, an array that broadcasts."""
         starts = np.where(blind, NOTHING[0], self.starts)
         stops = np.where(blind, NOTHING[1], self.stops)
-        return Table(starts, stops, self.stride, self.gathered)
+        return replace(self, starts=starts, stops=stops)
 
     def transposed(self, axes: Sequence[int | None], rank: int) -> Table:
         """This table with axis `i` put at `axes[i]` of `rank`; `None` drops one of length 1.
@@ -155,13 +176,16 @@ class Table:
         dropped = tuple(axis for axis, place in enumerate(axes) if place is None)
         places = [place for place in axes if place is not None]
         missing = sorted(set(range(rank)) - set(places))
-        starts, stops = (
+        parts = [self.starts, self.stops]
+        if self.places is not None:
+            parts.append(np.broadcast_to(self.places, self.starts.shape))
+        moved = [
             np.expand_dims(
                 np.einsum(np.squeeze(array, dropped), places, sorted(set(places))), missing
             )
-            for array in (self.starts, self.stops)
-        )
-        return Table(starts, stops, self.stride, self.gathered)
+            for array in parts
+        ]
+        return Table(moved[0], moved[1], self.stride, self.gathered, *moved[2:])
 
 
 Reach = Line | Table
@@ -186,7 +210,8 @@ def simplified(table: Table) -> Reach:
         alike = ((array == array.take([0], axis)).all() for array in (table.starts, table.stops))
         if all(alike):
             starts, stops = table.starts.take([0], axis), table.stops.take([0], axis)
-            table = Table(starts, stops, table.stride, table.gathered)
+            places = None if table.places is None else table.places.take([0], axis)
+            table = Table(starts, stops, table.stride, table.gathered, places)
     axes = table.axes
     starts, stops = table.starts.ravel(), table.stops.ravel()
     if not axes:
@@ -251,8 +276,18 @@ def _united(parts: Sequence[Reach], shape: Sequence[int], size: int) -> Reach:
     stops = np.array(tables[0].stops)
     for one in tables[1:]:
         starts, stops = np.minimum(starts, one.starts), np.maximum(stops, one.stops)
-    stride = max(one.stride for one in tables)
-    return simplified(Table(starts, stops, stride, gathered))
+    # Together they move as each of them does, if all move alike and none has gaps.
+    alike = all(_alike(one, tables[0]) for one in tables) and not any(one.empty for one in tables)
+    stride, places = (tables[0].stride, tables[0].indices()) if alike else (None, None)
+    return simplified(Table(starts, stops, stride, gathered, places))
+
+
+def _alike(one: Table, other: Table) -> bool:
+    """Whether two tables take each entry from the same place of lines of one stride."""
+    own, others = one.indices(), other.indices()
+    if own is None or others is None or one.stride != other.stride:
+        return False
+    return np.array_equal(own, others)
 
 
 def _seeing(path: Sequence[Reach], place: int, shape: Sequence[int]) -> Reach:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,9 @@ def field_row(field: ReceptiveField) -> dict[str, Any]:
         "unit": list(field.unit),
         "output_size": list(field.output_size),
         "size": list(field.size),
-        "stride": [stride if isinstance(stride, int) else float(stride) for stride in field.stride],
+        "size_range": [list(pair) for pair in field.size_range],
+        "size_median": list(field.size_median),
+        "stride": [float(one) if isinstance(one, Fraction) else one for one in field.stride],
         "padding": list(field.padding),
         "center": list(field.center()),
         "box": [list(pair) for pair in field.box()],
@@ -97,9 +100,9 @@ def print_fields(
         (
             one.layer,
             by(one.output_size, "x"),
-            by(one.size, "x"),
+            by(one.size_range, "x"),
             by(one.stride, "x"),
-            by(one.padding, "x"),
+            NONE if None in one.padding else by(one.padding, "x"),
             _point(one.center()),
             one.status,
         )

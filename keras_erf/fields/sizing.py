@@ -57,7 +57,7 @@ def _last_map(tracing: Tracing) -> int:
 
     Raises:
         UnsupportedLayerError: It may lie behind a layer that no rule knows.
-        InvalidInputError: There is none.
+        InvalidInputError: There is none, or it may be one whose shape is left open.
     """
     reason = ""
     for node in reversed(tracing.graph.nodes):
@@ -66,6 +66,8 @@ def _last_map(tracing: Tracing) -> int:
                 if is_map(tracing, tensor):
                     return tensor
             except InvalidInputError as error:
+                if tracing.is_open(tensor) and tracing.reaches(tensor):
+                    raise
                 reason = reason or f" ({error})"
     raise InvalidInputError(
         "`layer` must be a layer with more than one position and a known field; the model has none"
@@ -138,7 +140,7 @@ def sized(
             whole = box == tuple((0, extent) for extent in extents)
             if (size and inside) or (whole and (size or first) >= WHOLE_SIZE >= size):
                 break
-            stride = max(math.ceil(abs(one)) for one in tracer.strides())
+            stride = max(math.ceil(abs(one or 1)) for one in tracer.strides())
             room = max(stop - start for start, stop in box) + 2 * stride
             enough = math.ceil(room / SIZE_STEP) * SIZE_STEP
             size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)

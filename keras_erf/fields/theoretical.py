@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.errors import InvalidInputError, KerasERFError
+from keras_erf.fields.ranging import size_ranges
 from keras_erf.fields.sizing import Rules, default_layer, maps, sized
 from keras_erf.fields.tokens import TokenGrid, checked_grid, found_grid, given_grid
 from keras_erf.fields.tracing import Tracing
@@ -123,9 +124,10 @@ class FieldTable:
         """A `pandas.DataFrame` with one row per layer; sizes are tuples, one entry per axis."""
         import pandas as pd
 
-        columns = ["layer", "output_size", "size", "stride", "padding", "center", "status"]
+        columns = ["layer", "output_size", "size", "size_range", "size_median"]
+        columns += ["stride", "padding", "center", "status"]
         rows = [
-            (f.layer, f.output_size, f.size, f.stride, f.padding, f.center(), f.status)
+            [f.center() if name == "center" else getattr(f, name) for name in columns]
             for f in self.fields
         ]
         return pd.DataFrame(rows, columns=columns)
@@ -308,23 +310,32 @@ def _field(
     chosen = tracer.center_unit() if centered else tracer.checked(unit)
     trace = tracer.trace(chosen)
     strides = tracer.strides()
-    padding = []
+    padding: list[int | None] = []
     for place, ((start, _), stride) in enumerate(zip(trace.box, strides, strict=True)):
         index = tracer.index_along(place, chosen)
+        if stride is None or not (trace.gathered[place] or tracer.moves_so(place, chosen, start)):
+            padding.append(None)
+            continue
         # Unit u starts at u * stride - padding; what is gathered starts there for every unit.
         moved = 0 if trace.gathered[place] else math.floor(index * stride)
         padding.append(moved - start)
+    size = tuple(stop - start for start, stop in trace.box)
+    size_range, size_median = size_ranges(tracer, size)
     field = ReceptiveField(
         layer=name,
         input=input_name,
         unit=chosen,
         input_size=tracing.spatial_shape(tracing.input),
         output_size=tracer.sizes,
-        size=tuple(stop - start for start, stop in trace.box),
-        stride=tuple(one if one.denominator != 1 else int(one) for one in strides),
+        size=size,
+        stride=tuple(
+            int(one) if one is not None and one.denominator == 1 else one for one in strides
+        ),
         padding=tuple(padding),
         status=trace.status,
         tracer=tracer,
+        size_range=size_range,
+        size_median=size_median,
     )
     return field, tracer
 

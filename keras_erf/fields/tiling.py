@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_erf.algebra.reach import Line, Reach
+from keras_erf.algebra.geometry import ReceptiveField
+from keras_erf.algebra.moving import even_step
+from keras_erf.algebra.reach import Line, Reach, table
 from keras_erf.errors import InvalidInputError
+from keras_erf.fields.sizing import sized
 from keras_erf.fields.theoretical import Rules, Target, locate
+from keras_erf.wording import by
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
@@ -25,18 +29,24 @@ class TileOverlap:
     """Input that a tile needs around the part of the output it answers for, in input pixels.
 
     Args:
+        layer: Name of the layer whose output is put together.
         before: Pixels before the part, along each axis of the input.
         after: Pixels after it.
         step: A tile's first pixel and its size must be multiples of this, or
-            strides and padding fall differently than on the whole image.
+            strides and padding fall differently than on the whole image. The last
+            tiles may end with the image.
+        input_size: Size of the image for which this holds. If it is a multiple of
+            `step`, it holds for all images whose size is.
         mass: Share of the effective field that lies within; `None` if the
             theoretical field does, and tiles are seamless.
         status: Status of the theoretical field.
     """
 
+    layer: str
     before: tuple[int, ...]
     after: tuple[int, ...]
     step: tuple[int, ...]
+    input_size: tuple[int, ...]
     mass: float | None
     status: str
 
@@ -56,14 +66,17 @@ def tile_overlap(
 
     A unit answers for the pixels of its own stride; its field reaches over them
     by `before` and `after`. Cut with that halo, from multiples of `step`, tiles
-    give the same output as the whole image. Of the effective field most lies
+    give the same output as the whole image. Where padding follows the size of the
+    whole image (SAME with strides), that holds for multiples of `step` only, and
+    other sizes are refused. Of the effective field most lies
     nearer: given `erf`, the smallest halo is found, as wide on all sides, that
     holds the share `mass` of its map.
 
     Examples:
         >>> model = keras_erf.zoo.build("subsample", depth=6, positions=(2, 4))
-        >>> keras_erf.tile_overlap(model, input_shape=64)
-        TileOverlap(before=(14, 14), after=(11, 11), step=(4, 4), mass=None, status='exact')
+        >>> overlap = keras_erf.tile_overlap(model, input_shape=64)
+        >>> overlap.layer, overlap.before, overlap.after, overlap.step
+        ('conv6', (14, 14), (11, 11), (4, 4))
 
     Args:
         model: A Functional or Sequential Keras model.
@@ -80,7 +93,8 @@ def tile_overlap(
         A `TileOverlap`.
 
     Raises:
-        InvalidInputError: The field is the entire input, so no tiles are
+        InvalidInputError: The field is the entire input, or tiles of the image are
+            padded in other places than the whole of it, so no tiles are
             seamless; or an argument does not fit the model.
         UnknownLayerError: `layer` is not in the model.
         UnsupportedLayerError: No rule knows a layer on the way, and it cannot
@@ -101,9 +115,7 @@ def tile_overlap(
     field, tracing = target.receptive_field, target.tracing
     known = tracing.known(target.tensor, through_global=through_global)
     reaches = known.reaches or ()
-    if erf is not None:
-        return _effective(erf, field.layer, field.stride, _steps(target), mass)
-    if known is not tracing.known(target.tensor, through_global=False):
+    if erf is None and known is not tracing.known(target.tensor, through_global=False):
         raise InvalidInputError(
             f"`layer` {field.layer!r} sees as much of the input as there is, through a layer that "
             "gathers it: no tiles are seamless. Give an `erf`, or `through_global=False` for the "
@@ -114,16 +126,102 @@ def tile_overlap(
             "`layer` must have an axis for each axis of the input; a row of tokens has not. "
             f"Received: layer={field.layer!r} of {field.output_size}"
         )
+    if None in field.stride:
+        raise InvalidInputError(
+            f"`layer` {field.layer!r} must have units that move evenly over the input, which its "
+            f"own do not. Name a layer before it. Received: layer={field.layer!r}"
+        )
+    strides = [Fraction(one) for one in field.stride if one is not None]
+    steps = _steps(target)
+    if erf is not None:
+        found = _effective(erf, field, strides, steps, mass)
+        _check_tiles(target, found, rules)
+        return found
     before, after = [], []
     shape = tracing.shape(target.tensor)
-    for reach, stride in zip(reaches, map(Fraction, field.stride), strict=True):
+    for reach, stride in zip(reaches, strides, strict=True):
         starts, stops, units = _ends(reach, shape)
         seen = starts < stops
         own_starts = np.array([math.floor(unit * stride) for unit in units.tolist()])
         own_stops = np.array([math.ceil((unit + 1) * stride) for unit in units.tolist()])
         before.append(max(int((own_starts - starts)[seen].max()), 0))
         after.append(max(int((stops - own_stops)[seen].max()), 0))
-    return TileOverlap(tuple(before), tuple(after), _steps(target), None, field.status)
+    sides = tuple(before), tuple(after)
+    found = TileOverlap(field.layer, *sides, steps, field.input_size, None, field.status)
+    _check_tiles(target, found, rules)
+    return found
+
+
+def _check_tiles(target: Target, overlap: TileOverlap, rules: Rules | None) -> None:
+    """Raises if the layers of a tile see other places than those of the whole image do."""
+    tile = tuple(
+        step * (-(-(before + after) // step) + 4)
+        for before, after, step in zip(overlap.before, overlap.after, overlap.step, strict=True)
+    )
+    part = sized(target.graph, None, target.input, tile, False, rules)
+    whole, shown = target.tracing, f"Received: layer={overlap.layer!r}, an input of "
+    shown += f"{by(overlap.input_size, 'x')} px"
+    if target.tensor in part.graph.failures:
+        raise InvalidInputError(
+            f"`layer` {overlap.layer!r} cannot be made of a tile of {by(tile, 'x')} px: "
+            f"{part.graph.failures[target.tensor]}. Name a layer before it. {shown}"
+        )
+    for node in whole.graph.ancestors(target.tensor):
+        for tensor in node.outputs if any(map(whole.reaches, node.inputs)) else ():
+            pair = [one.known(tensor, through_global=False).reaches or () for one in (whole, part)]
+            shapes = whole.shape(tensor), part.shape(tensor)
+            for one, other, size in zip(*pair, tile, strict=False):
+                if _aligned(one, other, shapes, size, last=tensor == target.tensor):
+                    continue
+                sizes = tuple(map(_rounded, overlap.input_size, overlap.step))
+                if sizes == overlap.input_size:
+                    raise InvalidInputError(
+                        f"`layer` {overlap.layer!r} has no seamless tiles: what {node.name!r} sees "
+                        f"depends on the size of the whole image. Name a layer before it. {shown}"
+                    )
+                raise InvalidInputError(
+                    f"`input_shape` must be a multiple of {by(overlap.step, 'x')}: the padding of "
+                    f"{node.name!r} follows the size of the whole image, and tiles of others have "
+                    f"seams. Pad or crop the image to such a size, {by(sizes, 'x')} for one. "
+                    f"{shown}"
+                )
+
+
+def _turned(reach: Reach) -> bool:
+    """Whether fields move towards the beginning of the input."""
+    if isinstance(reach, Line):
+        return reach.step < 0
+    return bool(reach.starts.ravel()[0] > reach.starts.ravel()[-1])
+
+
+def _rounded(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def _aligned(
+    whole: Reach,
+    part: Reach,
+    shapes: tuple[Sequence[int], Sequence[int]],
+    size: int,
+    *,
+    last: bool,
+) -> bool:
+    """Whether the units of a tile at the image's beginning see what those of the image see.
+
+    Units that see beyond the tile do not count, unless fields move evenly.
+    """
+    if isinstance(whole, Line) and isinstance(part, Line):
+        # What moves evenly is described alike, whatever the size, but for its period.
+        units = np.arange(math.lcm(whole.period, part.period) + 1)
+        ends = [np.array(one.at(units)) for one in (whole, part)]
+        return whole.axis == part.axis and np.array_equal(*ends)
+    tables = table(whole, shapes[0]), table(part, shapes[1])
+    shared = tuple(
+        slice(min(pair)) for pair in zip(*(one.starts.shape for one in tables), strict=True)
+    )
+    ends = [np.array([one.starts[shared], one.stops[shared]]) for one in tables]
+    inside = (ends[1][1] < size) & (ends[0][1] < size)
+    return bool((ends[0] == ends[1])[:, inside].all())
 
 
 def _ends(reach: Reach, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -142,27 +240,33 @@ def _ends(reach: Reach, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, n
 
 def _steps(target: Target) -> tuple[int, ...]:
     """Pixels after which the fields of all tensors on the way repeat."""
-    steps = [1] * len(target.tracing.input_axes)
+    sizes = target.tracing.spatial_shape(target.input)
+    steps = [1] * len(sizes)
     for node in target.tracing.ancestors(target.tensor):
         for tensor in node.outputs:
             known = target.tracing.known(tensor, through_global=False)
-            for place, reach in enumerate(known.reaches or ()):
-                if isinstance(reach, Line) and reach.step:
-                    steps[place] = math.lcm(steps[place], reach.step)
+            for place, (reach, size) in enumerate(zip(known.reaches or (), sizes, strict=False)):
+                if isinstance(reach, Line):
+                    step = reach.step
+                else:
+                    step = (
+                        even_step(reach.starts.ravel(), reach.stops.ravel(), size) or 0
+                    ).numerator
+                steps[place] = math.lcm(steps[place], step or 1)
     return tuple(steps)
 
 
 def _effective(
     erf: EffectiveReceptiveField,
-    layer: str,
-    strides: Sequence[int | Fraction],
+    field: ReceptiveField,
+    strides: Sequence[Fraction],
     steps: tuple[int, ...],
     mass: float,
 ) -> TileOverlap:
     """The halo that holds a share of an effective field's map."""
-    if erf.layer != layer:
+    if erf.layer != field.layer:
         raise InvalidInputError(
-            f"`erf` must be of the layer {layer!r}. Received: a result of {erf.layer!r}"
+            f"`erf` must be of the layer {field.layer!r}. Received: a result of {erf.layer!r}"
         )
     if len(erf.unit) != len(strides):
         raise InvalidInputError(
@@ -172,7 +276,7 @@ def _effective(
     weights = np.abs(erf.map)
     own = [
         (math.floor(unit * stride), math.ceil((unit + 1) * stride))
-        for unit, stride in zip(erf.unit, map(Fraction, strides), strict=True)
+        for unit, stride in zip(erf.unit, strides, strict=True)
     ]
     distances = [
         np.maximum(np.maximum(start - np.arange(size), np.arange(size) - (stop - 1)), 0)
@@ -186,4 +290,5 @@ def _effective(
     shares = np.cumsum(np.bincount(needed.ravel(), weights=weights.ravel())) / weights.sum()
     halo = int(np.searchsorted(shares, mass * (1 - 1e-12)))
     sides = (halo,) * weights.ndim
-    return TileOverlap(sides, sides, steps, float(shares[halo]), erf.receptive_field.status)
+    share, status = float(shares[halo]), erf.receptive_field.status
+    return TileOverlap(field.layer, sides, sides, steps, field.input_size, share, status)

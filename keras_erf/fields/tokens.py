@@ -80,14 +80,16 @@ def found_grid(reaches: Sequence[Reach], axis: int, shape: Sequence[int]) -> Tok
     if len(reaches) < 2 or not all(_moves(reach, axis) for reach in reaches):
         return None
     tables = [table(reach, shape) for reach in reaches]
-    lines = [np.moveaxis(one.starts, axis, 0).reshape(one.starts.shape[axis], -1) for one in tables]
-    if any(line.shape[1] > 1 for line in lines):
-        return None
     seen = np.logical_and.reduce([(one.starts < one.stops).ravel() for one in tables])
     prefix = int(np.argmax(seen))
     if not seen[prefix:].all():
         return None
-    starts = [line[prefix:, 0] for line in lines]
+    # Where each token lies on the map it comes from; without that, what it sees first.
+    starts = [
+        np.broadcast_to(one.starts if one.places is None else one.places, one.starts.shape).ravel()
+        for one in tables
+    ]
+    starts = [line[prefix:] for line in starts]
     # The last axis runs through its cells while the others stand still.
     sizes: list[int] = []
     left = len(starts[0])

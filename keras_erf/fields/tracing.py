@@ -92,15 +92,24 @@ class Tracing:
         Raises:
             InvalidInputError: It has none at the input size in force.
         """
-        shape = self._tensors[tensor].shape
-        if tensor in self.graph.failures or None in shape:
-            name = self._tensors[tensor].name
-            reason = self.graph.failures.get(tensor, f"{name} has the shape {shape}")
+        name, shape = self._tensors[tensor].name, self._tensors[tensor].shape
+        if tensor in self.graph.failures:
             raise InvalidInputError(
-                f"`input_shape` does not fit the model: {reason}. Give another size or choose an "
-                f"earlier layer. Received: layer={name!r}"
+                f"`input_shape` does not fit the model: {self.graph.failures[tensor]}. Give "
+                f"another size or choose an earlier layer. Received: layer={name!r}"
+            )
+        if self.is_open(tensor):
+            raise InvalidInputError(
+                f"`layer` {name!r} must have a definite shape at a definite input size; a layer "
+                "before it, or itself, leaves it open. State it (`output_shape` of a Lambda, "
+                f"`compute_output_shape`) or name an earlier layer. Received: layer={name!r} of "
+                f"shape {shape} without the batch"
             )
         return shape  # type: ignore[return-value]
+
+    def is_open(self, tensor: int) -> bool:
+        """Whether a tensor has no definite shape although the layers before it fit."""
+        return tensor not in self.graph.failures and None in self._tensors[tensor].shape
 
     def spatial_axes(self, tensor: int) -> tuple[int, ...]:
         """Spatial axes of a tensor that the input leads to, the batch not counted."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_erf.algebra.geometry import Box, Interval, bounding_box, index_within
+from keras_erf.algebra.moving import even_step, repeated
 from keras_erf.algebra.passing import Known
 from keras_erf.algebra.reach import Line, Reach, table
 from keras_erf.errors import InvalidInputError
@@ -149,33 +150,70 @@ class UnitTracer:
         nothing = (Line(None, (0,), (0,)),) * len(self.tracing.input_axes)
         return local or entire or nothing
 
-    def strides(self) -> tuple[Fraction, ...]:
-        """Pixels the field moves per unit, for each axis of the input; 0 where it does not."""
-        reaches = self._moving()
-        if self.grid is None:
-            return tuple(
-                reach.stride if len(self._moved_axes(reach)) == 1 else Fraction(0)
-                for reach in reaches
-            )
-        # Along a row of tokens nothing moves evenly; from the first cell to the last it does.
-        return tuple(self._stride_on_grid(place, reach) for place, reach in enumerate(reaches))
+    def strides(self) -> tuple[Fraction | None, ...]:
+        """Pixels the field moves per unit, for each axis of the input.
 
-    def _stride_on_grid(self, place: int, reach: Reach) -> Fraction:
-        last = self.sizes[place] - 1 if place < len(self.sizes) else 0
-        if not last:
-            return Fraction(0)
-        ends = [
-            self._interval(reach, tuple(index * (axis == place) for axis in range(len(self.sizes))))
-            for index in (0, last)
-        ]
-        return Fraction(ends[1][0] - ends[0][0], last)
+        0 where it does not move, and `None` where it moves unevenly.
+        """
+        extents = self.tracing.spatial_shape(self.tracing.input)
+        return tuple(map(self._stride, self._moving(), extents))
+
+    def _stride(self, reach: Reach, extent: int) -> Fraction | None:
+        axes = self._followed(reach)
+        if len(axes) != 1:
+            return None if axes else Fraction(0)
+        (axis,) = axes
+        unit: list[Any] = [0] * len(self.sizes)
+        unit[axis] = np.arange(self.sizes[axis])
+        stride = self._stride_on_line(reach, tuple(unit))
+        if stride is not None:
+            return stride if repeated(stride, self.sizes[axis]) else None
+        return even_step(*self._hulls(reach, tuple(unit)), extent)
+
+    def _stride_on_line(self, reach: Reach, unit: tuple[Any, ...]) -> Fraction | None:
+        """Pixels per unit of a row of units, if they lie evenly on the line they come from."""
+        places = self.tracing.spatial_axes(self.tensor)
+        position = self.position(unit)
+        if isinstance(reach, Line):
+            if reach.axis not in places:
+                return None
+            indices = np.asarray(position[places.index(reach.axis)])
+        else:
+            table_indices = reach.indices()
+            if table_indices is None:
+                return None
+            channels = tuple(axis for axis in range(table_indices.ndim) if axis not in places)
+            if any(table_indices.shape[axis] > 1 for axis in channels):
+                return None
+            indices = _chosen(
+                table_indices.reshape([table_indices.shape[i] for i in places]), position
+            )
+        steps = np.unique(np.diff(indices))
+        if len(indices) == 1 and isinstance(reach, Line):
+            return reach.stride
+        return reach.stride * int(steps[0]) if reach.stride and len(steps) == 1 else None
 
     def index_along(self, place: int, unit: Unit) -> int:
         """Index of the unit along the axis of the map that moves its field along an input axis."""
-        if self.grid is not None:
-            return unit[place] if place < len(unit) else 0
-        moved = self._moved_axes(self._moving()[place])
+        moved = self._followed(self._moving()[place])
         return unit[min(moved)] if moved else 0
+
+    def moves_so(self, place: int, unit: Unit, start: int) -> bool:
+        """Whether a field that begins at `start` begins where strides are read off."""
+        known = self.known(through_global=self.through_global)
+        return known.loose or self._interval(self._moving()[place], unit)[0] == start
+
+    def _followed(self, reach: Reach) -> set[int]:
+        """Axes of the units, those of the grid if there is one, that move a field."""
+        moved = self._moved_axes(reach)
+        if self.grid is None or not moved:
+            return moved
+        starts, stops = self.ends(reach, range(len(self.sizes)), (0,) * len(self.sizes))
+        return {
+            axis
+            for axis in moved
+            if any((ends != ends.take([0], axis)).any() for ends in (starts, stops))
+        }
 
     def center_unit(self) -> Unit:
         """The unit whose field's centre is nearest the input's.
@@ -183,32 +221,46 @@ class UnitTracer:
         Of two as near it is the later one; of more, which up-sampling makes, the
         middle one. Local paths decide: a unit that sees everything is centred wherever it is.
         """
-        middle = tuple(size // 2 for size in self.sizes)
-        reaches = self._moving()
-        extents = self.tracing.spatial_shape(self.tracing.input)
-        # Axes of the map that move the field together are searched together.
-        groups: list[tuple[set[int], list[tuple[Reach, int]]]] = []
-        for reach, extent in zip(reaches, extents, strict=True):
-            moved = self._moved_axes(reach)
-            joined = [group for group in groups if group[0] & moved]
-            members = [(reach, extent), *(one for group in joined for one in group[1])]
-            groups = [group for group in groups if group not in joined]
-            groups.append((set().union(moved, *(group[0] for group in joined)), members))
+        middle = self.middle
         unit = list(middle)
         # Holes of one axis may hide what is nearest along another: they are left out of each.
-        for axes, members in groups:
-            for axis, index in self._nearest(sorted(axes), members, middle).items():
+        for axes, members in self.groups(self._moving()):
+            for axis, index in self._nearest(axes, members, middle).items():
                 unit[axis] = index
         return tuple(unit)
 
+    @property
+    def middle(self) -> Unit:
+        """The unit in the middle of the map."""
+        return tuple(size // 2 for size in self.sizes)
+
+    def groups(
+        self, reaches: Sequence[Reach]
+    ) -> list[tuple[list[int], list[tuple[int, Reach, int]]]]:
+        """Axes of the map that move fields together, and the input's axes along which they do.
+
+        Returns:
+            For each group its axes of the map, and for each axis of the input its number, the
+            reach along it and its size. Those that nothing moves have groups of their own.
+        """
+        extents = self.tracing.spatial_shape(self.tracing.input)
+        groups: list[tuple[set[int], list[tuple[int, Reach, int]]]] = []
+        for place, (reach, extent) in enumerate(zip(reaches, extents, strict=True)):
+            moved = self._moved_axes(reach)
+            joined = [group for group in groups if group[0] & moved]
+            members = [*(one for group in joined for one in group[1]), (place, reach, extent)]
+            groups = [group for group in groups if group not in joined]
+            groups.append((set().union(moved, *(group[0] for group in joined)), members))
+        return [(sorted(axes), members) for axes, members in groups]
+
     def _nearest(
-        self, axes: Sequence[int], members: Sequence[tuple[Reach, int]], middle: Unit
+        self, axes: Sequence[int], members: Sequence[tuple[int, Reach, int]], middle: Unit
     ) -> dict[int, int]:
         """Indices along `axes` of the unit that is nearest along the input axes of `members`."""
         if not axes:
             return {}
         if len(axes) == len(members) == 1:
-            line, extent = members[0]
+            _, line, extent = members[0]
             if isinstance(line, Line) and line.period == 1 and line.step > 0 and not self.grid:
                 # Twice the way from unit 0's centre to the input's, in steps; halves go up.
                 twice = extent - line.starts[0] - line.stops[0]
@@ -217,8 +269,8 @@ class UnitTracer:
         ranges = [range(self.sizes[axis]) for axis in axes]
         shape = tuple(map(len, ranges))
         distance = np.zeros(shape)
-        for reach, extent in members:
-            starts, stops = self._ends(reach, axes, middle)
+        for _, reach, extent in members:
+            starts, stops = self.ends(reach, axes, middle)
             offset = np.where(starts < stops, np.abs(starts + stops - extent), np.inf)
             distance = distance + offset.astype(float) ** 2
         best = distance.min()
@@ -232,7 +284,7 @@ class UnitTracer:
             nearest = nearest[nearest[:, place] == chosen[axis]]
         return chosen
 
-    def _ends(
+    def ends(
         self, reach: Reach, axes: Sequence[int], middle: Unit
     ) -> tuple[np.ndarray, np.ndarray]:
         """Starts and stops of the units along `axes`, the other indices being the middle ones."""
@@ -257,11 +309,7 @@ class UnitTracer:
         for array, low in ((reach.starts, True), (reach.stops, False)):
             channels = tuple(axis for axis in range(array.ndim) if axis not in places)
             array = array.min(channels) if low else array.max(channels)
-            index = tuple(
-                place if size > 1 else np.zeros_like(place)
-                for place, size in zip(position, array.shape, strict=True)
-            )
-            arrays.append(array[index])
+            arrays.append(_chosen(array, position))
         return arrays[0], arrays[1]
 
     def _interval(self, reach: Reach, unit: Unit) -> Interval:
@@ -278,3 +326,12 @@ class UnitTracer:
         on_map = {places.index(axis) for axis in moved if axis in places}
         # Along a row of tokens one input axis follows the rows, another one the columns.
         return set(range(len(self.sizes))) if self.grid and on_map else on_map
+
+
+def _chosen(array: np.ndarray, position: Sequence[Any]) -> Any:
+    """Entries at `position`, numbers or arrays; an axis of length 1 stands for all of it."""
+    index = tuple(
+        place if size > 1 else np.zeros_like(place)
+        for place, size in zip(position, array.shape, strict=True)
+    )
+    return array[index]

@@ -93,7 +93,7 @@ def inferred(
             try:
                 if lost:
                     raise ValueError(failures[lost[0]])
-                made = node.call(known, _specifier(node.operation))
+                made = _definite(node, known, node.call(known, _specifier(node.operation)))
                 _refuse_empty(node, made)
             except Exception as error:  # Keras raises what it likes; the reason is kept.
                 reason = failures[lost[0]] if lost else f"{node.name}: {reason_of(error)}"
@@ -103,6 +103,35 @@ def inferred(
 
     enter(infer)
     return known, failures
+
+
+def _definite(node: Node, known: Mapping[int, Any], made: Sequence[Any]) -> Sequence[Any]:
+    """The outputs of a call whose layer states their shape as open, as running it makes them.
+
+    Runs that fail, or whose shapes depend on the values, leave them open.
+    """
+    sources = [known[number] for number in node.inputs]
+    if not any(None in one.shape[1:] for one in made) or any(
+        None in one.shape[1:] for one in sources
+    ):
+        return made
+    runs: list[list[Any]] = []
+    try:
+        for fill in (keras.ops.zeros, keras.ops.ones):
+            values = {
+                number: fill((one.shape[0] or 1, *one.shape[1:]), dtype=one.dtype)
+                for number, one in zip(node.inputs, sources, strict=True)
+            }
+            stateless(lambda: runs.append(called(node, values, training=False)))  # noqa: B023
+    except Exception:  # A layer raises what it likes.
+        return made
+    shapes, others = ([tuple(one.shape[1:]) for one in run] for run in runs)
+    if shapes != others or 0 in (size for shape in shapes for size in shape):
+        return made
+    return [
+        keras.KerasTensor((one.shape[0], *shape), dtype=one.dtype, name="output")
+        for one, shape in zip(made, shapes, strict=True)
+    ]
 
 
 def _refuse_empty(node: Node, made: Sequence[Any]) -> None:

@@ -330,6 +330,7 @@ class EffectiveReceptiveField:
             "unit": list(self.unit),
             "status": field_.status,
             "trf_size": list(field_.size),
+            "trf_size_range": [list(pair) for pair in field_.size_range],
             "trf_stride": [plain(stride) for stride in field_.stride],
             "trf_center": list(field_.center()),
             **figures,

@@ -33,7 +33,7 @@ MOST_SAMPLES = 1 << 40
 # The largest whole number that float64 holds exactly.
 MOST_PIXELS = 1 << 53
 FIELD_TEXTS = ("layer", "input", "status")
-FIELD_INTEGERS = ("unit", "input_size", "output_size", "size", "padding")
+FIELD_INTEGERS = ("unit", "input_size", "output_size", "size")
 
 
 def write_result(
@@ -62,7 +62,10 @@ def write_result(
         "linear": linear,
         "receptive_field": {
             **{name: getattr(receptive_field, name) for name in FIELD_TEXTS + FIELD_INTEGERS},
-            "stride": [str(stride) for stride in receptive_field.stride],
+            "padding": receptive_field.padding,
+            "stride": [one if one is None else str(one) for one in receptive_field.stride],
+            "size_range": receptive_field.size_range,
+            "size_median": receptive_field.size_median,
             "box": receptive_field.box(),
             "visible": receptive_field.visible(),
         },
@@ -192,10 +195,14 @@ class _KnownUnit:
 def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
     """The theoretical field a file tells of, for its one unit."""
     box, visible = _box(stored["box"]), _box(stored["visible"])
-    strides = [_stride(text) for text in stored["stride"]]
+    strides = [None if text is None else _stride(text) for text in stored["stride"]]
+    padding = tuple(None if n is None else _integer(n) for n in stored["padding"])
     integers = {name: tuple(_integer(n) for n in stored[name]) for name in FIELD_INTEGERS}
-    ranks = {len(integers[name]) for name in ("input_size", "size", "padding")}
-    ranks |= {len(box), len(visible), len(strides)}
+    # Files written before have no range.
+    ranges = _box(stored.get("size_range", [(size, size) for size in integers["size"]]))
+    medians = tuple(map(_median, stored.get("size_median", integers["size"])))
+    ranks = {len(integers["input_size"]), len(integers["size"]), len(padding)}
+    ranks |= {len(box), len(visible), len(strides), len(ranges), len(medians)}
     unit, outputs = integers["unit"], integers["output_size"]
     if len(ranks) > 1 or len(unit) != len(outputs):
         raise ValueError("its axes do not agree")
@@ -206,8 +213,11 @@ def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
     return ReceptiveField(
         **{name: _text(stored[name]) for name in FIELD_TEXTS},  # type: ignore[arg-type]
         **integers,  # type: ignore[arg-type]
-        stride=tuple(s if s.denominator != 1 else int(s) for s in strides),
+        padding=padding,
+        stride=tuple(int(s) if s is not None and s.denominator == 1 else s for s in strides),
         tracer=_KnownUnit(integers["unit"], box, visible),
+        size_range=ranges,
+        size_median=medians,
     )
 
 
@@ -239,6 +249,13 @@ def _integer(stored: Any) -> int:
     if type(stored) is not int or abs(stored) > MOST_PIXELS:
         raise ValueError(f"it has {str(stored)[:40]!r} where a count of pixels should be")
     return stored
+
+
+def _median(stored: Any) -> float:
+    # Of whole numbers, two of which may be as near the middle.
+    if type(stored) not in (int, float) or not abs(stored) <= MOST_PIXELS:
+        raise ValueError(f"it has {str(stored)[:40]!r} where a median of sizes should be")
+    return float(stored)
 
 
 def _text(stored: Any) -> str:

@@ -410,7 +410,7 @@ function drawFigures() {
     "Gaussian R²": (l) => withError(l, l.r_squared, l.r_squared_error, 2),
     "Field’s centre": (l) => list(l.trf_center),
     "Centroid": (l) => listed(l, "centroid"),
-    "Stride, px": (l) => by(l.trf_stride),
+    "Stride, px": (l) => (l.trf_stride.every((one) => one === null) ? "uneven" : by(l.trf_stride.map((one) => one ?? "uneven"))),
     "Unit": (l) => `(${l.unit.join(", ")}) of ${by(l.output_size)}`,
     "Field is": (l) => l.status + (l.past_edge ? ", past the input’s edge" : ""),
     "Samples": (l) => (l.expected ? `none: expected of ${l.expected} weights` : `${l.samples}${l.linear ? " (linear unit)" : ""}${l.dead ? `, ${(100 * l.dead).toFixed(0)} % dead` : ""}`),
