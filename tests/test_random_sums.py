@@ -130,7 +130,9 @@ AFTER: dict[str, Step] = {
         layers.UpSampling2D(2, interpolation="bilinear")(y) if rank(y) == 2 else y
     ),
     "turned": lambda y: layers.Permute((2, 1, 3))(y) if rank(y) == 2 else y,
-    "largest": lambda y: sized("MaxPooling", y, 2) if rank(y) < 3 else ops.square(y),
+    "largest": lambda y: (
+        sized("MaxPooling", y, 2, padding="same") if rank(y) < 3 else ops.square(y)
+    ),
     "rectified": lambda y: ops.relu(y),
 }
 
@@ -211,6 +213,11 @@ def compare(network: Network, counts: Counter[str]) -> None:
             model, model.output, inputs=images.astype("float32"), definition=network.definition
         )
     except GradientError as error:
+        if "see what definition" in str(error):
+            # A gradient that the definition clamps to nothing is one.
+            assert not constant
+            counts["clamped"] += 1
+            return
         # A ReLU that is closed for every sample, or the padding that a unit sees, sums to a
         # constant, too.
         dead = "sum to a constant" not in str(error)
