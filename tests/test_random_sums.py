@@ -225,10 +225,12 @@ def compare(network: Network, counts: Counter[str]) -> None:
         assert not dead or np.abs(gradient).max() < rounding, str(error)
         counts["dead"] += dead
         counts["constant"] += not dead
-        remedy = re.search(r"Choose (?:the layer before it|an earlier layer), '([^']+)'", str(error))
+        remedy = re.search(
+            r"Choose (?:the layer before it|an earlier layer), '([^']+)'", str(error)
+        )
         if remedy:
             counts["remedies"] += 1
-            instead = probe(model, remedy[1], samples=2, definition=network.definition)
+            instead = probe(model, remedy[1], samples=32, definition=network.definition)
             assert instead.map.any()
         return
     assert not constant, "rounding given out as a field"

@@ -79,4 +79,3 @@ def spilled(target: Target, *, training: bool) -> KerasERFError:
         f"A result must keep within its field: {where}, status {field.status!r}. This is a fault of keras-erf: please report it with "
         "the model"
     )
-

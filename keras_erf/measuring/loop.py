@@ -134,7 +134,6 @@ class Measurement:
             for one, linear in zip(run.sums, self.linear, strict=True)
         ]
 
-
     def _check_mixing(self, batch: Mapping[int, Any]) -> None:
         """Refuses layers that mix samples in training mode."""
         if self.settings.training and not self._checked:
