@@ -213,7 +213,7 @@ def test_a_sound_sum_is_cleared_by_the_first_batch_alone(monkeypatch):
 def test_what_is_lost_in_rounding_is_refused():
     # A sum that is there, of terms a million times as large: single precision holds none of it.
     single = net(lambda y: layers.Concatenate()([y * 3e7, y * 0.3 - y * 3e7]))
-    with pytest.raises(GradientError, match="lost in rounding.*float64"):
+    with pytest.raises(GradientError, match=r"lost in rounding.*float64"):
         probe(single, single.output, samples=2)
 
 
@@ -221,7 +221,7 @@ def test_double_precision_has_constants_too_and_holds_more():
     nearly = net(lambda y: normalised(y, gamma_initializer=Grown(1e-9)), dtype="float64")
     assert probe(nearly, nearly.output, samples=2).map.max() > 1e-12
     model = net(softmax, dtype="float64")
-    with pytest.raises(GradientError, match="sum to a constant.*'logits'"):
+    with pytest.raises(GradientError, match=r"sum to a constant.*'logits'"):
         probe(model, samples=2)
 
 

@@ -81,7 +81,7 @@ def test_a_field_that_is_too_small_by_our_fault_is_one(shifted, monkeypatch):
 def test_a_layer_that_sees_more_in_training_is_refused_there():
     model = net(Centred(name="end"))
     assert probe(model, "end", samples=2).trf_size == 3
-    with pytest.raises(InvalidInputError, match="`training` must be False.*beyond.*training=True"):
+    with pytest.raises(InvalidInputError, match=r"`training` must be False.*beyond.*training=True"):
         probe(model, "end", samples=2, training=True)
 
 

@@ -27,7 +27,6 @@ import tensorflow as tf
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone
 from keras_erf.cone.parts import entire
-from keras_erf.definitions import Definition
 from keras_erf.errors import GradientError, InvalidInputError, KerasERFError
 from keras_erf.fields.theoretical import Target, target_of
 from keras_erf.graph import Graph, Node, copied
@@ -438,8 +437,7 @@ def _blamed(finding: _Finding) -> Node:
 
 
 def _remedy(finding: _Finding, blamed: Node, settings: Settings, state: State) -> str:
-    target, graph = finding.target, finding.target.graph
-    found = _instead(finding, settings, state)
+    graph, found = finding.target.graph, _instead(finding, settings, state)
     if found is None:
         if finding.signed:
             return (
