@@ -465,6 +465,7 @@ def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:
     ]
     # Behind those that nothing but rounding comes to the cause is the same.
     ordered = sorted(before, key=lambda tensor: tensor not in finding.lost)
+    found = None
     for tensor in ordered[:CANDIDATES]:
         try:
             one = target_of(target.tracing, tensor)
@@ -472,23 +473,26 @@ def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:
             batch = _noise(one, plan, settings)
         except KerasERFError:
             continue
-        if _is_alive(one, plan, batch, settings, state) and not any(
-            _cancelled([one], plan, batch, settings, valid=NOISE, state=state)
-        ):
-            return tensor
-    return None
+        alive = _alive(one, plan, batch, settings, state)
+        if (alive and found is None) or 2 * alive > NOISE:
+            if any(_cancelled([one], plan, batch, settings, valid=NOISE, state=state)):
+                continue
+            if 2 * alive > NOISE:
+                return tensor
+            found = tensor
+    return found
 
 
-def _is_alive(
+def _alive(
     target: Target, cone: Cone, batch: Mapping[int, Any], settings: Settings, state: State
-) -> bool:
-    """Whether any sample of a batch has a map."""
+) -> int:
+    """How many samples of a batch have a map."""
+    count = 0
     for number in range(NOISE):
         sample = {key: one[number : number + 1] for key, one in batch.items()}
         (row,) = _rows([(target, False)], cone, sample, settings, state)
-        if np.any(sample_maps(row.gradient[None], target, settings.definition)):
-            return True
-    return False
+        count += bool(np.any(sample_maps(row.gradient[None], target, settings.definition)))
+    return count
 
 
 def _noise(target: Target, cone: Cone, settings: Settings) -> dict[int, Any]:
