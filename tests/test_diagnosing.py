@@ -237,7 +237,7 @@ def test_what_the_device_cannot_run_is_one_line():
     message = "Graph execution error:\n\nonly supports the NHWC format\n\t [[{{node Conv2D}}]]"
     error = tf.errors.UnimplementedError(None, None, message)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_erf.measuring.accumulating.unit_gradients", raising(error))
+        patch.setattr("keras_erf.measuring.accumulating.channels_and_gradients", raising(error))
         with pytest.raises(
             GradientError, match=r"cannot run the model as far as layer 'last'.*NHWC format$"
         ) as caught:
@@ -249,7 +249,7 @@ def test_a_batch_that_does_not_fit_into_memory():
     model = chain(conv("last"))
     error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_erf.measuring.accumulating.unit_gradients", raising(error))
+        patch.setattr("keras_erf.measuring.accumulating.channels_and_gradients", raising(error))
         with pytest.raises(GradientError, match="set `batch_size` lower"):
             probe(model, samples=3)
 

@@ -40,13 +40,13 @@ def test_one_function_is_compiled_for_all_runs(monkeypatch):
     from keras_erf.measuring import accumulating
 
     traced = []
-    gradients = accumulating.unit_gradients
+    gradients = accumulating.channels_and_gradients
 
     def counted(*args, **options):
         traced.append(1)
         return gradients(*args, **options)
 
-    monkeypatch.setattr(accumulating, "unit_gradients", counted)
+    monkeypatch.setattr(accumulating, "channels_and_gradients", counted)
     ensemble(build, runs=5)
     assert len(traced) == 1
 

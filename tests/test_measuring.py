@@ -69,13 +69,13 @@ def test_the_last_batch_is_filled_up_not_compiled_anew(small, monkeypatch):
     from keras_erf.measuring import accumulating
 
     traced = []
-    gradients = accumulating.unit_gradients
+    gradients = accumulating.channels_and_gradients
 
     def counted(*args, **options):
         traced.append(1)
         return gradients(*args, **options)
 
-    monkeypatch.setattr(accumulating, "unit_gradients", counted)
+    monkeypatch.setattr(accumulating, "channels_and_gradients", counted)
     result = probe(small, samples=21, batch_size=8)
     assert (len(traced), result.count) == (1, 21)
     assert list(result.block_counts) == [2] * 5 + [1] * 11

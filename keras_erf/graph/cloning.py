@@ -253,6 +253,15 @@ def _made_again(part: keras.Layer) -> keras.Layer:
     return type(part).from_config(config)
 
 
+def _is_option(value: Any) -> bool:
+    kinds = (
+        keras.initializers.Initializer,
+        keras.regularizers.Regularizer,
+        keras.constraints.Constraint,
+    )
+    return isinstance(value, kinds)
+
+
 def _function_of(layer: Any) -> Any:
     return getattr(layer, "activation", None)
 
@@ -281,6 +290,8 @@ def _surroundings(layers: Sequence[Any], dtypes: Mapping[str, str]) -> Iterator[
     named: dict[str, Any] = {}
     for layer in layers:
         named[type(layer).__name__] = type(layer)
+        # So may be what draws, holds and bounds its weights.
+        named |= {type(one).__name__: type(one) for one in vars(layer).values() if _is_option(one)}
         if isinstance(_function_of(layer), types.FunctionType):
             named[layer.activation.__name__] = layer.activation
     # Keras draws seeds of new layers from Python's generator, which is the user's.

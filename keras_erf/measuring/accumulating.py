@@ -187,8 +187,9 @@ class Accumulator:
     def _add(
         self, batch: Mapping[int, Any], blocks: Any, seeds: Sequence[Any], weights: Sequence[Any]
     ) -> Any:
-        """Adds a batch; returns for each unit whether its gradient is finite, above underflow,
-        within the field, and explains how the unit varies.
+        """Adds a batch; returns four verdicts on the gradient of each unit.
+
+        Whether it is finite, above underflow, within the field, and explains how the unit varies.
         """
         state = [
             *zip(self.states, seeds, strict=True),

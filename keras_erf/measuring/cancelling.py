@@ -50,6 +50,8 @@ CANCELLED = 0.03
 FALLEN = 1e-4
 # Rounding falls by 1e-9 from single to double precision: a gradient that keeps this share is one.
 KEPT = {"float32": 1e-3, "float64": 1e-5}
+# In double precision rounding is below this share of a gradient under random weights.
+EXACT = 1e-12
 # A gradient that differs by more than this share of its peak is lost in rounding.
 LOST = 0.5
 # Without a copy in another precision: units in the last place that rounding adds up to.
@@ -274,17 +276,14 @@ def _finding(
 ) -> _Finding | None:
     """What one sample shows of a unit; `None` for a gradient that can be trusted."""
     summed, signed = rows
-    if summed.peak == 0:
-        lost = frozenset(key for key, peak in summed.peaks.items() if peak == 0)
-        return _Finding(target, cone, lost, True, True)
-    if summed.peak > CANCELLED * signed.peak and not _has_fallen(target, cone, summed.peaks):
-        return None
     dtype = other.dtype
-    again = other.row(target, cone, sample)
-    # Where its own rounding is all there is, a gradient under random weights falls as well.
-    genuine = signed.peak > ROUNDING * np.finfo(dtype).eps * max(summed.peaks.values())
-    if again is None:
-        tiny = ROUNDING * np.finfo(dtype).eps
+    doubtful = summed.peak <= CANCELLED * signed.peak or _has_fallen(target, cone, summed.peaks)
+    if not doubtful:
+        return None
+    again, tiny = other.row(target, cone, sample), ROUNDING * float(np.finfo(dtype).eps)
+    # Where all of the unit is constant, a gradient under random weights is rounding, too.
+    genuine = signed.peak > tiny * max(summed.peaks.values())
+    if again is None or (dtype == "float64" and summed.peak == 0):
         if summed.peak > tiny * signed.peak and not _has_fallen(
             target, cone, summed.peaks, share=tiny
         ):
@@ -299,16 +298,15 @@ def _finding(
     lost = frozenset(
         key
         for key, peak in exact.peaks.items()
-        if peak <= KEPT[dtype] * rounded.peaks.get(key, 0.0) or peak == 0
+        if peak
+        <= max(KEPT[dtype] * rounded.peaks.get(key, 0.0), EXACT * signed.peaks.get(key, 0.0))
     )
-    if exact.peak <= KEPT[dtype] * rounded.peak:
+    if exact.peak <= max(KEPT[dtype] * rounded.peak, EXACT * signed.peak):
         return _Finding(target, cone, lost, True, genuine)
     if dtype == "float64" or other.is_random:
         return None
     error = np.abs(summed.gradient - again.gradient).max()
-    if error <= LOST * again.peak:
-        return None
-    return _Finding(target, cone, lost, False, genuine)
+    return _Finding(target, cone, lost, False, genuine) if error > LOST * again.peak else None
 
 
 def _has_fallen(
@@ -439,8 +437,7 @@ def _blamed(finding: _Finding) -> Node:
 
 
 def _remedy(finding: _Finding, blamed: Node, settings: Settings, state: State) -> str:
-    target, graph = finding.target, finding.target.graph
-    found = _instead(finding, settings, state)
+    graph, found = finding.target.graph, _instead(finding, settings, state)
     if found is None:
         if finding.signed:
             return (
@@ -468,6 +465,7 @@ def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:
     ]
     # Behind those that nothing but rounding comes to the cause is the same.
     ordered = sorted(before, key=lambda tensor: tensor not in finding.lost)
+    found = None
     for tensor in ordered[:CANDIDATES]:
         try:
             one = target_of(target.tracing, tensor)
@@ -475,23 +473,26 @@ def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:
             batch = _noise(one, plan, settings)
         except KerasERFError:
             continue
-        if _is_alive(one, plan, batch, settings, state) and not any(
-            _cancelled([one], plan, batch, settings, valid=NOISE, state=state)
-        ):
-            return tensor
-    return None
+        alive = _alive(one, plan, batch, settings, state)
+        if (alive and found is None) or 2 * alive > NOISE:
+            if any(_cancelled([one], plan, batch, settings, valid=NOISE, state=state)):
+                continue
+            if 2 * alive > NOISE:
+                return tensor
+            found = tensor
+    return found
 
 
-def _is_alive(
+def _alive(
     target: Target, cone: Cone, batch: Mapping[int, Any], settings: Settings, state: State
-) -> bool:
-    """Whether any sample of a batch has a map."""
+) -> int:
+    """How many samples of a batch have a map."""
+    count = 0
     for number in range(NOISE):
         sample = {key: one[number : number + 1] for key, one in batch.items()}
         (row,) = _rows([(target, False)], cone, sample, settings, state)
-        if np.any(sample_maps(row.gradient[None], target, settings.definition)):
-            return True
-    return False
+        count += bool(np.any(sample_maps(row.gradient[None], target, settings.definition)))
+    return count
 
 
 def _noise(target: Target, cone: Cone, settings: Settings) -> dict[int, Any]:

@@ -76,6 +76,6 @@ def spilled(target: Target, *, training: bool) -> KerasERFError:
             "was measured. See keras_erf.check for the layer, and give it a rule"
         )
     return InternalError(
-        f"A result must keep within its field: {where}, status {field.status!r}. This is a fault of keras-erf: please report it with "
-        "the model"
+        f"A result must keep within its field: {where}, status {field.status!r}. This is a fault "
+        "of keras-erf: please report it with the model"
     )

@@ -1,4 +1,4 @@
-"""Layers that mix the samples of a batch in training mode: their units have no field of their own."""
+"""Layers that mix the samples of a batch in training mode: behind them no unit has a field."""
 
 from __future__ import annotations
 

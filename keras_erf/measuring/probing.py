@@ -81,9 +81,9 @@ def probe(
         cone: Whether to compute no more than the unit's own field, which gives the
             same gradients at a fraction of the cost; `False` runs the whole input.
         training: Whether layers run in training mode (dropout active). No
-            statistics are updated. Refused where a batch normalisation that is
-            not frozen lies on the way: by the statistics of the batch a unit
-            depends on every pixel of every sample, and has no field of its own.
+            statistics are updated. Refused where a layer mixes samples, such as a
+            batch normalisation that is not frozen: a unit then depends on every pixel
+            of every sample, and has no field of its own.
         calibrate: Whether to measure a copy whose batch normalisations hold the
             statistics of `inputs`, as `calibrate_batch_norm(model, inputs)` makes it:
             for networks that were never trained. A model without batch
@@ -98,11 +98,13 @@ def probe(
         float32, on a copy.
 
     Raises:
-        InvalidInputError: An argument does not fit the model.
+        InvalidInputError: An argument does not fit the model; or a gradient reaches
+            beyond its theoretical field, by one of `rules`.
+        InternalError: It does so by a fault of this library.
         UnknownLayerError: `layer` is not in the model.
         UnsupportedLayerError: No rule tells the field of a layer on the way.
-        GradientError: The gradient is zero for every sample, overflows or
-            underflows, or the model cannot be run; the layer that is to blame is
+        GradientError: The gradient is zero for every sample, is rounding alone,
+            overflows or underflows, or the model cannot be run; the layer that is to blame is
             named.
         BackendError: Keras does not run on TensorFlow.
     """
