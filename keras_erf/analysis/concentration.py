@@ -20,12 +20,13 @@ from keras_erf.errors import InvalidInputError
 __all__ = [
     "SHARES",
     "Discs",
-    "concentration",
     "effective_pixels",
     "entropy",
+    "evenness",
     "fwhm",
     "gini",
     "half_mass_radius",
+    "lengths",
     "mass_radius",
     "mass_within",
 ]
@@ -283,14 +284,16 @@ def gini(map: ArrayLike) -> float:
     return float(max(ranks @ values / (values.size * values.sum()), 0.0))
 
 
-def concentration(values: np.ndarray, discs: Discs) -> dict[str, np.ndarray]:
-    """All of these metrics of a checked map, by name; `discs` are of its shape."""
-    nats = entropy(values)
+def lengths(values: np.ndarray, discs: Discs) -> dict[str, np.ndarray]:
+    """Radii and widths of a checked map, by name; `discs` are of its shape."""
     radii = discs.radii_of(values, SHARES)
+    return {"half_mass_radius": radii[0], "mass_radii": radii, "fwhm": fwhm(values)}
+
+
+def evenness(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics of a checked map that do not ask where pixels are, by name."""
+    nats = entropy(values)
     return {
-        "half_mass_radius": radii[0],
-        "mass_radii": radii,
-        "fwhm": fwhm(values),
         "entropy": np.asarray(nats),
         "effective_pixels": np.exp(nats),
         "gini": np.asarray(gini(values)),
