@@ -71,14 +71,14 @@ def estimate(
         InvalidInputError: `level` does not lie between 0 and 1.
     """
     checked_level(level)
-    value, error = (np.asarray(one, dtype=np.float64) for one in (spread.value, spread.error))
-    _, centre, spreading = smooth or spread
+    value, _, error = (np.asarray(one, dtype=np.float64) for one in spread)
+    _, centre, scatter = (np.asarray(one, dtype=np.float64) for one in smooth or spread)
     reach = np.zeros(value.shape)
     # Where there is no error there is nothing to multiply, whatever the degrees.
-    wide = np.asarray(spreading) != 0
+    wide = scatter != 0
     quantile = float(stdtrit(degrees, (1 + level) / 2)) if degrees > 0 else math.nan
-    reach[wide] = quantile * np.asarray(spreading, dtype=np.float64)[wide]
-    ends = np.maximum(centre - reach, least), np.minimum(np.add(centre, reach), most)
+    reach[wide] = quantile * scatter[wide]
+    ends = np.maximum(centre - reach, least), np.minimum(centre + reach, most)
     if rounded is not None:
         ends = rounded(ends[0]), rounded(ends[1])
     low, high = np.minimum(ends[0], value), np.maximum(ends[1], value)
