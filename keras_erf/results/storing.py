@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from keras_erf.algebra.geometry import Box, ReceptiveField, index_within
+from keras_erf.algebra.geometry import Box, ReceptiveField, as_index, index_within
 from keras_erf.definitions import Definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.archives import check_arrays, checked_members, plain_json
@@ -185,7 +185,7 @@ class _KnownUnit:
         )
 
     def _check(self, unit: tuple[int, ...]) -> None:
-        if tuple(unit) != self.unit:
+        if as_index(unit) != self.unit:
             raise InvalidInputError(
                 f"`unit` must be {self.unit}, the only one a result read from a file knows; call "
                 f"keras_erf.receptive_field on the model. Received: unit={unit}"
