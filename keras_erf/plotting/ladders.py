@@ -12,6 +12,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.style import FIELD, PROFILE, fit_figure, new_axes
+from keras_erf.plotting.texts import definitions_told
 
 if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
@@ -89,13 +90,10 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
         for text in ax.get_xticklabels():
             text.set_rotation_mode("anchor")
         ax.set_ylabel("input px")
-        ax.set_title(
-            f"{results[0].provenance.get('model', '')}: box = theoretical, disc = effective".lstrip(
-                ": "
-            ),
-            size="medium",
-            pad=14,
-        )
+        model = results[0].provenance.get("model", "")
+        title = f"{model}: box = theoretical, disc = effective".lstrip(": ")
+        told = definitions_told(one.definition.name for one in chosen)
+        ax.set_title(f"{title}, {told}", size="medium", pad=14)
         ax.tick_params(axis="x", length=0)
         sns.despine(ax=ax, bottom=True)
         if own:
