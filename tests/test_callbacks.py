@@ -265,7 +265,8 @@ def test_a_phase_may_begin_with_other_weights(tmp_path):
     assert frame["step"].tolist() == [0, 3, 3, 6]
     assert frame["phase"].tolist() == [0, 0, 1, 1]
     assert frame["sigma"].tolist()[1:3] == pytest.approx([end, start], rel=1e-6)
-    assert len(list(tmp_path.glob("*.npz"))) == 4 and log.superseded.empty
+    assert len(list(tmp_path.glob("*.npz"))) == 4
+    assert log.superseded.empty
 
 
 def test_a_new_logger_continues_from_the_best_weights(tmp_path):

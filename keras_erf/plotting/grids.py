@@ -183,9 +183,7 @@ def _shown(results: Any, scale: str) -> list[_Shown]:
                 f"Received: {name!r} of {one.map.ndim}"
             )
     differs = len({one.definition.name for _, one in named}) > 1
-    return [
-        _Shown(name, one, read_content(one, "threshold", None), differs) for name, one in named
-    ]
+    return [_Shown(name, one, read_content(one, "threshold", None), differs) for name, one in named]
 
 
 def _bar_label(shown: Sequence[_Shown], values: str) -> str:

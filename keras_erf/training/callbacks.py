@@ -223,7 +223,7 @@ class ERFLogger(keras.callbacks.Callback):
         due = epoch % self.every == 0 or step == 0 or self.per == "batch"
         known = bool(self.logbook.at(step))
         # Weights may be others than those of the point that is there.
-        if first and known or due and not known:
+        if (first and known) or (due and not known):
             self._point(step)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
