@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["by", "counted", "counted_samples", "size_with_error", "with_error"]
+__all__ = ["by", "counted", "counted_samples", "noted", "size_with_error", "with_error"]
 
 
 def by(sizes: Iterable[Any], sign: str = " × ") -> str:
@@ -39,3 +40,11 @@ def with_error(value: float | None, error: float | None, digits: int = 1, sign: 
 def size_with_error(result: Any, sign: str = "±") -> str:
     """The size of a measured field; equal samples and single ones tell no error."""
     return with_error(result.size, None if result.constant else result.size_error, sign=sign)
+
+
+def noted(results: Sequence[Any]) -> list[str]:
+    """The notes of results: each once, of several results with the number of layers it is of."""
+    counts = Counter(note for one in results for note in one.notes)
+    if len(results) == 1:
+        return list(counts)
+    return [f"{note} ({number} of {len(results)} layers)" for note, number in counts.items()]

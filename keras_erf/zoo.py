@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from keras_erf.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -358,7 +360,7 @@ def load(name: str, weights: str = "trained", **options: Any) -> keras.Model:
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copies weights layer by layer by name; `target` may lack layers of `source`."""
-    stored = {layer.name: layer.get_weights() for layer in source.layers}
+    stored = {layer.name: list(map(np.asarray, layer.weights)) for layer in source.layers}
     for layer in target.layers:
         wanted = [tuple(value.shape) for value in layer.weights]
         given = [value.shape for value in stored.get(layer.name, [])]

@@ -87,6 +87,8 @@ def test_the_frame_is_tidy(found):
     assert list(frame.columns) == [
         "layer", "depth", "trf_size", "erf_size", "erf_size_error", "ratio", "ratio_error",
         "sigma", "r_squared", "samples", "dead", "status",
+        "mass_size", "mass_size_error", "half_mass_radius", "half_mass_radius_error",
+        "effective_pixels", "effective_pixels_error", "gini", "gini_error", "fwhm", "notes",
     ]  # fmt: skip
     assert list(frame.depth) == [1, 2, 3, 4, 5, 6]
     # 3x3 convolutions; the pool adds one pixel, and doubles the step of the last one.

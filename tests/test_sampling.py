@@ -296,6 +296,50 @@ def test_datasets_that_do_not_fit(dataset, specs, says):
     assert says in refused(dataset, specs)
 
 
+def of_sizes(*sizes: tuple[int, int]) -> tf.data.Dataset:
+    """Images whose shapes the dataset does not state, as those that are read from files."""
+    random = np.random.default_rng(1)
+    images = [random.random((*size, 3), "float32") for size in sizes]
+    spec = tf.TensorSpec((None, None, 3), tf.float32)
+    return tf.data.Dataset.from_generator(lambda: iter(images), output_signature=spec)
+
+
+@pytest.mark.parametrize("batch", [None, 1, 2, 3])
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_dataset_that_states_no_sizes_gives_samples_of_one(batch, size):
+    dataset = of_sizes(*[(6, 8)] * 5)
+    expected = np.stack(list(dataset.as_numpy_iterator()))
+    given = dataset if batch is None else dataset.batch(batch)
+    parts = [part[0] for part in make_source(given, (IMAGE,), seed=0).batches(size)]
+    assert [len(part) for part in parts] == [2, 2, 1] if size == 2 else [4, 1]
+    np.testing.assert_array_equal(np.concatenate(parts), expected)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch", "received"),
+    [
+        ([(6, 8), (6, 8), (7, 8)], None, "shape (7, 8, 3) after samples of shape (6, 8, 3)"),
+        ([(6, 8), (6, 8), (6, 9)], 2, "shape (6, 9, 3) after samples of shape (6, 8, 3)"),
+        ([(9, 9), (6, 8)], None, "a sample of shape (9, 9, 3)"),
+    ],
+)
+def test_a_dataset_of_several_sizes_is_refused_with_the_sizes(sizes, batch, received):
+    dataset = of_sizes(*sizes)
+    said = refused(dataset if batch is None else dataset.batch(batch), (IMAGE,))
+    assert said.startswith("`inputs` for 'image' must be a dataset of samples of one shape, (6, 8")
+    assert "tf.image.resize" in said
+    assert said.endswith(f"Received: {received}" if "after" not in received else received)
+    assert "\n" not in said
+    # The remedy.
+    resized = dataset.map(lambda image: tf.image.resize(image, (6, 8)))
+    assert len(draw(make_source(resized, (IMAGE,), seed=0), 2)[0]) == len(sizes)
+
+
+def test_ragged_batches_are_refused():
+    said = refused(of_sizes((6, 8), (5, 8)).ragged_batch(2), (IMAGE,))
+    assert said.endswith("Received: a ragged batch")
+
+
 # -- image folders --
 
 

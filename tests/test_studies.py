@@ -160,7 +160,7 @@ def test_numbers_of_numpy_are_plain_ones(tmp_path):
     [
         (lambda: Study({"m": "plain"}), "`models` must name at least one model, each a"),
         (lambda: Study([SMALL]), "`models` must name at least one model, each a"),
-        (lambda: Study({"m": SMALL}, units=(np.array([1, 2]),)), "`units` must be 'center' or"),
+        (lambda: Study({"m": SMALL}, units=(np.array([1.0, 2.0]),)), "`units` must be 'center' or"),
         (lambda: Study({"m": SMALL}, units=((),)), "`units` must be 'center' or"),
         (lambda: Study({"m": SMALL}, units=((True, 1),)), "`units` must be 'center' or"),
         (lambda: Study({"m": SMALL}, inputs=np.zeros(3)), "`inputs` must be one of normal"),

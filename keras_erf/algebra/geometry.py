@@ -30,6 +30,7 @@ __all__ = [
     "Relation",
     "Tracer",
     "Window",
+    "as_index",
     "bounding_box",
     "index_within",
 ]
@@ -45,9 +46,16 @@ def bounding_box(mask: np.ndarray) -> Box:
     return tuple((int(line[0]), int(line[-1]) + 1) if line.size else (0, 0) for line in lines)
 
 
+def as_index(given: Any) -> tuple[Any, ...]:
+    """The entries of an index: of a tuple, list, range or NumPy array, or the one number itself."""
+    if isinstance(given, np.ndarray):
+        given = given.tolist()
+    return tuple(given) if isinstance(given, (tuple, list, range)) else (given,)
+
+
 def index_within(index: Any, sizes: Sequence[int]) -> tuple[int, ...] | None:
     """`index` as a tuple of ints, one inside each of `sizes`; `None` if it is not that."""
-    given = tuple(index) if isinstance(index, (tuple, list)) else (index,)
+    given = as_index(index)
     fits = len(given) == len(sizes) and all(
         isinstance(one, (int, np.integer)) and not isinstance(one, bool) and 0 <= one < size
         for one, size in zip(given, sizes, strict=True)

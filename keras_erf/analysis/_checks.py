@@ -1,8 +1,9 @@
-"""What every figure asks of its arguments."""
+"""What every metric asks of its arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +28,7 @@ def checked_map(map: ArrayLike) -> np.ndarray:
         InvalidInputError: `map` is not numeric, has no axis or more than three,
             is empty, holds NaN or infinity, or is zero everywhere.
     """
+    refuse_masked(map, "map")
     given = np.asarray(map)
     if given.dtype.kind not in "biuf":
         raise InvalidInputError(
@@ -54,8 +56,33 @@ def checked_map(map: ArrayLike) -> np.ndarray:
     return values
 
 
+def refuse_masked(values: Any, name: str) -> None:
+    """Refuses masked values, which NumPy would hand over without their mask.
+
+    Args:
+        values: An array, or a list of them.
+        name: Of the argument.
+
+    Raises:
+        InvalidInputError: A value is masked.
+    """
+    masked = _masked(values)
+    if masked:
+        raise InvalidInputError(
+            f"`{name}` must have no masked values, as masks are not read; fill them first, by "
+            f"`.filled(0)` for example. Received: {masked} masked values"
+        )
+
+
+def _masked(values: Any) -> int:
+    if isinstance(values, (list, tuple)):
+        return sum(_masked(one) for one in values)
+    return int(np.ma.count_masked(values)) if isinstance(values, np.ma.MaskedArray) else 0
+
+
 def checked_point(point: ArrayLike, ndim: int, name: str) -> np.ndarray:
     """`point` as a float64 vector of `ndim` finite coordinates."""
+    refuse_masked(point, name)
     try:
         values = np.asarray(point, dtype=np.float64)
     except (TypeError, ValueError):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
 
-from keras_erf.analysis._checks import checked_level
+from keras_erf.analysis._checks import checked_level, refuse_masked
 from keras_erf.analysis.counting import size_spread
 from keras_erf.analysis.estimates import Spread
 from keras_erf.analysis.jackknife import checked_blocks
@@ -197,6 +197,7 @@ def bootstrap_power_law(
 
 
 def _logarithms(name: str, values: ArrayLike) -> np.ndarray:
+    refuse_masked(values, name)
     numbers = np.asarray(values, np.float64)
     if numbers.ndim != 1 or not (np.isfinite(numbers) & (numbers > 0)).all():
         raise InvalidInputError(

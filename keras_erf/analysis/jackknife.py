@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_erf.analysis._checks import plain
+from keras_erf.analysis._checks import plain, refuse_masked
 from keras_erf.errors import InvalidInputError
 
 __all__ = ["checked_blocks", "combined", "jackknife", "means_without_each"]
@@ -109,6 +109,8 @@ def combined(
 
 def checked_blocks(block_sums: ArrayLike, block_counts: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Sums and counts as float64, without the blocks that hold no sample."""
+    refuse_masked(block_sums, "block_sums")
+    refuse_masked(block_counts, "block_counts")
     sums = np.asarray(block_sums, dtype=np.float64)
     counts = np.asarray(block_counts, dtype=np.float64)
     if sums.ndim < 1 or counts.shape != sums.shape[:1]:

@@ -1,4 +1,4 @@
-"""How much the smooth figures of a mean map scatter, all of a kind in one jackknife."""
+"""How much the smooth metrics of a mean map scatter, all of a kind in one jackknife."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from keras_erf.analysis._checks import checked_map
+from keras_erf.analysis.concentration import Discs, concentration
 from keras_erf.analysis.estimates import Spread
 from keras_erf.analysis.gaussian import GaussianFit
 from keras_erf.analysis.jackknife import combined, means_without_each
@@ -13,7 +15,7 @@ from keras_erf.analysis.moments import Moments, moments
 from keras_erf.analysis.refits import refit_gaussian
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["bell_spreads", "moment_spreads"]
+__all__ = ["bell_spreads", "concentration_spreads", "moment_spreads"]
 
 
 def moment_spreads(
@@ -47,6 +49,28 @@ def bell_spreads(fit: GaussianFit, sums: np.ndarray, counts: np.ndarray) -> dict
         fits = refit_gaussian(fit, mean, means_without_each(sums, counts))
     shapes = {"sigma": (mean.ndim,), "r_squared": ()}
     return _spreads(_bell_figures(fit), map(_bell_figures, fits), counts, shapes=shapes)
+
+
+def concentration_spreads(sums: np.ndarray, counts: np.ndarray, discs: Discs) -> dict[str, Spread]:
+    """Spreads of `concentration`: radii of given mass, half widths, entropy, inequality.
+
+    Args:
+        sums: Sum of the samples of each block, shape `(B, ...)`.
+        counts: Number of samples in each block, shape `(B,)`, none 0.
+        discs: About the centre of the unit's field, in pixels of the maps.
+    """
+
+    def metrics(mean: np.ndarray) -> dict[str, np.ndarray]:
+        return concentration(checked_map(mean), discs)
+
+    value = metrics(sums.sum(axis=0) / counts.sum())
+    without = (_in_a_row(metrics(mean)) for mean in means_without_each(sums, counts))
+    shapes = {name: one.shape for name, one in value.items()}
+    return _spreads(_in_a_row(value), without, counts, shapes=shapes)
+
+
+def _in_a_row(metrics: dict[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.atleast_1d(one) for one in metrics.values()])
 
 
 def _moment_figures(found: Moments) -> np.ndarray:

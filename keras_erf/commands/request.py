@@ -189,7 +189,6 @@ def result_row(result: EffectiveReceptiveField) -> dict[str, Any]:
         "inputs": run["inputs"],
         "seed": run["seed"],
         "calibrated": bool(about.get("calibrated")),
-        "notes": list(about.get("notes", ())),
         "stopped_by": result.stopped_by,
     }
 

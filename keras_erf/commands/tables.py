@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_erf.commands.console import new_console
-from keras_erf.wording import by, counted, counted_samples, size_with_error
+from keras_erf.wording import by, counted, counted_samples, noted, size_with_error
 
 if TYPE_CHECKING:
     from keras_erf.algebra.geometry import ReceptiveField
@@ -168,6 +168,8 @@ def print_profile(
             f"{counted(len(short), 'layer')} did not reach the tolerance of {100 * tolerance:g} % "
             f"(first: {short[0].layer}); raise --samples."
         )
+    for note in noted(results):
+        console.print(f"* {note}")
     _print_skipped(console, profile.skipped)
     _print_left_out(console, results[-1:])
     console.print(
@@ -201,7 +203,7 @@ def _effective_cells(result: EffectiveReceptiveField) -> dict[str, str]:
     return {
         "layer": result.layer,
         "TRF (px)": by(field.size, "x"),
-        "ERF (px)": size_with_error(result),
+        "ERF (px)": size_with_error(result) + (" *" if result.notes else ""),
         "ERF/TRF": f"{100 * result.ratio:.0f} %",
         "sigma (px)": _point(compared.sigma) if compared.is_bell else NONE,
         "R²": NONE if math.isnan(compared.r_squared) else f"{compared.r_squared:.2f}",
@@ -251,6 +253,8 @@ def _print_words(
     advice = _edge_advice(field, centered=centered)
     if advice:
         console.print(advice)
+    for note in result.notes:
+        console.print(f"* {note}")
     _print_left_out(console, [result])
 
 

@@ -89,8 +89,7 @@ def projective_field(
         rules=rules,
     )
     field = target.receptive_field
-    given = pixel.tolist() if isinstance(pixel, np.ndarray) else pixel
-    chosen = index_within(given, field.input_size)
+    chosen = index_within(pixel, field.input_size)
     if chosen is None:
         raise InvalidInputError(
             f"`pixel` must be an index for each axis, inside the input, whose spatial shape is "

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from keras_erf.algebra.geometry import ReceptiveField
+from keras_erf.algebra.geometry import ReceptiveField, as_index
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.sizing import Rules, default_layer, maps, sized
 from keras_erf.fields.tokens import TokenGrid, checked_grid, found_grid, given_grid
@@ -335,7 +335,7 @@ def _tracer(
 ) -> UnitTracer:
     """The tracer of a tensor's units, on a grid where the tensor is one of tokens."""
     axes, rank = tracing.spatial_axes(tensor), len(tracing.input_axes)
-    count = len(unit) if isinstance(unit, (tuple, list)) else 0
+    count = 0 if isinstance(unit, str) else len(as_index(unit))
     tokens = None
     if grid is not None and len(axes) != 1:
         raise InvalidInputError(

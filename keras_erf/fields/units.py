@@ -138,7 +138,8 @@ class UnitTracer:
         if found is None:
             raise InvalidInputError(
                 "`unit` must be 'center' or an index for each axis, inside the map of layer "
-                f"{self.name!r}, whose shape is {self.sizes}. Received: unit={unit!r}"
+                f"{self.name!r}, whose shape is {self.sizes}. Received: "
+                f"unit={' '.join(repr(unit).split())}"
             )
         return found
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_erf.errors import InvalidInputError, reason_of
 from keras_erf.graph.building import build_graph
@@ -219,9 +220,7 @@ def _load(layer: keras.Layer, copy: keras.Layer) -> None:
     store: dict[str, Any] = {}
     layer.save_own_variables(store)
     try:
-        copy.load_own_variables(
-            {key: keras.ops.convert_to_numpy(value) for key, value in store.items()}
-        )
+        copy.load_own_variables({key: np.asarray(value) for key, value in store.items()})
     except Exception as error:
         raise _Refused(f"layer {layer.name!r} made from its config has other weights") from error
 

@@ -238,7 +238,7 @@ def _measured(
         (variable, keras.ops.zeros_like(variable))
         for norm in norms
         for variable in (norm.moving_mean, norm.moving_variance)
-        if variable is not None and not np.isfinite(keras.ops.convert_to_numpy(variable)).all()
+        if variable is not None and not np.isfinite(np.asarray(variable)).all()
     ]
     network = whole_cone(graph, ends)
     for arrays in batches:
@@ -295,7 +295,7 @@ def _by_the_batch(norm: Any, record: Callable[[tuple[Any, Any]], None]) -> Itera
 
 def _as_array(norm: Any, value: Any) -> np.ndarray:
     try:
-        array = np.asarray(keras.ops.convert_to_numpy(value), dtype=np.float64)
+        array = np.asarray(value, dtype=np.float64)
     except Exception as error:  # A tensor of a compiled function has no value outside of it.
         raise InvalidInputError(
             "`model` must not call batch normalisations inside of compiled functions, where their "

@@ -81,7 +81,7 @@ def _normalised_axes(node: Node) -> tuple[int, ...]:
     layer: Any = node.operation
     if node.kind is not layers.LayerNormalization or getattr(layer, "rms_scaling", False):
         return ()
-    factors = None if layer.gamma is None else np.ptp(keras.ops.convert_to_numpy(layer.gamma))
+    factors = None if layer.gamma is None else np.ptp(np.asarray(layer.gamma))
     return () if factors else _axes(layer)
 
 

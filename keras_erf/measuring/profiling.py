@@ -31,7 +31,7 @@ from keras_erf.measuring.resuming import Store
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.wording import counted
+from keras_erf.wording import counted, noted
 
 __all__ = [
     "Profile",
@@ -42,6 +42,14 @@ __all__ = [
     "profile",
     "targets_of",
 ]
+
+
+# Metrics of a profile's table that came after the others, with their errors.
+EXTRA = tuple(
+    name + suffix
+    for name in ("mass_size", "half_mass_radius", "effective_pixels", "gini")
+    for suffix in ("", "_error")
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +74,11 @@ class Profile:
         """A `pandas.DataFrame` with one row per layer; lengths in input pixels.
 
         Its columns are `layer`, `depth`, `trf_size`, `erf_size`, `erf_size_error`,
-        `ratio`, `ratio_error`, `sigma`, `r_squared`, `samples`, `dead` and `status`.
-        `trf_size` and `sigma` are geometric means over the axes, `r_squared` and
-        `sigma` those of the fitted Gaussian.
+        `ratio`, `ratio_error`, `sigma`, `r_squared`, `samples`, `dead`, `status`; of
+        the metrics of `estimate` `mass_size`, `half_mass_radius`, `effective_pixels`,
+        `gini`, each with its error, and `fwhm`; and `notes`, separated by semicolons.
+        `trf_size`, `sigma` and `fwhm` are geometric means over the axes, `r_squared`
+        and `sigma` those of the fitted Gaussian.
         """
         import pandas as pd
 
@@ -89,6 +99,9 @@ class Profile:
                     "samples": figures["samples"],
                     "dead": figures["dead"],
                     "status": figures["status"],
+                    **{name: figures[name] for name in EXTRA},
+                    "fwhm": float(np.exp(np.mean(np.log(figures["fwhm"])))),
+                    "notes": "; ".join(figures["notes"]),
                 }
             )
         return pd.DataFrame(rows)
@@ -116,7 +129,8 @@ class Profile:
 
     def __repr__(self) -> str:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"<Profile of {counted(len(self.results), 'layer')}{skipped}>"
+        notes = "".join(f", {note}" for note in noted(self.results))
+        return f"<Profile of {counted(len(self.results), 'layer')}{skipped}{notes}>"
 
     def _repr_html_(self) -> str:
         """What notebooks show: sizes over depth, and the table."""

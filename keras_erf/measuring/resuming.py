@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.files.naming import file_name
@@ -106,6 +107,7 @@ def _told(inputs: Any) -> str:
         return type(inputs).__name__
     if isinstance(inputs, (list, tuple)):
         return "; ".join(map(_told, inputs))
+    refuse_masked(inputs, "inputs")
     array = np.asarray(inputs)
     shape = "x".join(map(str, array.shape))
     return f"array {shape} {array.dtype} {_digest(np.ascontiguousarray(array).data)}"

@@ -17,7 +17,7 @@ from keras_erf.plotting.profiles import plot_profile
 from keras_erf.plotting.small import draw_box, draw_ring, draw_small
 from keras_erf.plotting.style import DASHES, PROFILE, set_limits
 from keras_erf.plotting.texts import samples_told, size_told
-from keras_erf.wording import by
+from keras_erf.wording import by, noted
 
 if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
@@ -45,6 +45,8 @@ def result_card(result: EffectiveReceptiveField) -> str:
     if math.isfinite(r_squared):
         sigma = ", ".join(f"{one:.1f}" for one in result.sigma)
         figures["Gaussian"] = f"sigma {sigma} px, R² {r_squared:.2f}"
+    if result.notes:
+        figures["notes"] = ", ".join(result.notes)
     return _beside(_thumbnail(result), _table(figures), f"map of {result.layer}")
 
 
@@ -59,7 +61,8 @@ def profile_card(profile: Profile) -> str:
     table = shown.to_html(
         index=False, max_rows=ROWS, border=0, float_format="{:.3g}".format, na_rep="–"
     )
-    return f"{_image(figure, 'sizes over depth')}{table}"
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in noted(profile.results))
+    return f"{_image(figure, 'sizes over depth')}{table}{notes}"
 
 
 def _thumbnail(result: EffectiveReceptiveField) -> Figure:

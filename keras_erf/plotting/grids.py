@@ -17,7 +17,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.content import Content, named_results, read_content
 from keras_erf.plotting.small import draw_box, draw_ring, draw_small
 from keras_erf.plotting.style import DASHES, SCALES
-from keras_erf.plotting.texts import definitions_told, size_told, wrapped
+from keras_erf.plotting.texts import definitions_told, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
@@ -216,7 +216,8 @@ def _draw(ax: Axes, one: _Shown, scale: str, reach: float) -> Any:
     if one.content.ring is not None:
         draw_ring(ax, one.content.ring - np.array(one.content.center)[:, None])
     name = wrapped(one.name, SIDE, "small").split("\n")
-    told = [size_told(one.result), *([one.result.definition.name] if one.differs else [])]
+    told = [wrapped(size_and_notes(one.result), SIDE, "small")]
+    told += [one.result.definition.name] if one.differs else []
     ax.set_title("\n".join([*name[:2], *told]), size="small")
     return image
 

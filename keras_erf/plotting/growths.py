@@ -22,6 +22,7 @@ from keras_erf.plotting.style import (
     new_axes,
 )
 from keras_erf.plotting.texts import definitions_told
+from keras_erf.wording import noted
 
 if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
@@ -90,7 +91,8 @@ def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
             axis.set_major_formatter(ScalarFormatter())
             axis.set_minor_formatter(NullFormatter())
         ax.set(xlabel="depth (layers from the input)", ylabel="size (input px)")
-        ax.set_title(str(profile.results[0].provenance.get("model", "")), size="medium")
+        model = str(profile.results[0].provenance.get("model", ""))
+        ax.set_title("\n".join([model, *noted(profile.results)]), size="medium")
         title = definitions_told(one.definition.name for one in profile.results)
         ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small")
         sns.despine(ax=ax)

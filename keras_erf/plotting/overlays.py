@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import ArrayLike
 
+from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.content import mask_outline, read_content
 from keras_erf.plotting.small import draw_box, draw_ring
 from keras_erf.plotting.style import DASHES, MAP_SIDE, REGION, fit_figure, halo, new_axes
-from keras_erf.plotting.texts import definitions_told, size_told
+from keras_erf.plotting.texts import definitions_told, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
@@ -72,7 +73,8 @@ def plot_overlay(
         draw_ring(ax, content.ring, 1.6)
         draw_box(ax, content.box, linestyle=DASHES, linewidth=1.4, path_effects=halo(1.4))
         ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
-        told = f"{size_told(result)}, {definitions_told([result.definition.name])}"
+        told = f"{size_and_notes(result)}, {definitions_told([result.definition.name])}"
+        told = wrapped(told, MAP_SIDE, "medium")
         ax.set_title(f"{result.layer}\n{told}", size="medium")
         sns.despine(ax=ax, left=True, bottom=True)
         if own:
@@ -82,6 +84,7 @@ def plot_overlay(
 
 def _picture(image: ArrayLike, result: EffectiveReceptiveField) -> np.ndarray:
     """The image with values from 0 to 1."""
+    refuse_masked(image, "image")
     values = np.asarray(image)
     fits = values.ndim in (2, 3) and values.shape[:2] == result.map.shape
     if not fits or (values.ndim == 3 and values.shape[2] != 3):

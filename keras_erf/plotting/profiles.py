@@ -27,7 +27,7 @@ from keras_erf.plotting.style import (
     points_of,
 )
 from keras_erf.plotting.texts import hang_caption, samples_told, wrapped
-from keras_erf.wording import counted
+from keras_erf.wording import counted, noted
 
 if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
@@ -250,4 +250,4 @@ def _caption(profile: Profile) -> str:
     ]
     if profile.skipped:
         told.append(f"{len(profile.skipped)} skipped")
-    return ", ".join(told)
+    return ", ".join(told + noted(results))

@@ -25,7 +25,7 @@ from keras_erf.plotting.style import (
     new_axes,
     set_scale,
 )
-from keras_erf.plotting.texts import definitions_told, size_told
+from keras_erf.plotting.texts import definitions_told, size_and_notes
 
 if TYPE_CHECKING:
     from keras_erf.algebra.geometry import Box
@@ -79,8 +79,9 @@ def plot_radial(
             # The last rings hold nothing: a logarithm would run off.
             kept = means > (LOG_FLOOR if scale == "log" else 0)
             distances, means, errors = distances[kept], means[kept], errors[kept]
-            own_label = f", {one.definition.name}" if len(definitions) > 1 else ""
-            ax.plot(distances, means, color=colour, label=f"{name}: {size_told(one)}{own_label}")
+            label = f"{name}: {size_and_notes(one)}"
+            label += f", {one.definition.name}" if len(definitions) > 1 else ""
+            ax.plot(distances, means, color=colour, label=label)
             low = np.maximum(means - errors, LOG_FLOOR if scale == "log" else 0)
             ax.fill_between(distances, low, means + errors, color=colour, alpha=0.25, linewidth=0)
         ax.axhline(analysis.THRESHOLD, color=REGION, linestyle=":", linewidth=1.3, label="2σ level")

@@ -34,6 +34,7 @@ __all__ = [
     "hang_caption",
     "region_label",
     "samples_told",
+    "size_and_notes",
     "size_told",
     "wrapped",
 ]
@@ -122,7 +123,7 @@ def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
     if content.fit is not None:
         converged = "" if content.fit.converged else " (not converged)"
         found.append(f"Gaussian fit R² = {content.fit.r_squared:.2f}{converged}")
-    return [measured, "; ".join(found)]
+    return [measured, "; ".join([*found, *result.notes])]
 
 
 def definitions_told(names: Iterable[str]) -> str:
@@ -134,6 +135,11 @@ def definitions_told(names: Iterable[str]) -> str:
 def size_told(result: EffectiveReceptiveField) -> str:
     """`12.3 ± 0.2 of 71 px`."""
     return f"{size_with_error(result)} of {result.trf_size:.0f} px"
+
+
+def size_and_notes(result: EffectiveReceptiveField) -> str:
+    """`12.3 ± 0.2 of 71 px, size rules disagree`."""
+    return ", ".join([size_told(result), *result.notes])
 
 
 def wrapped(text: str, inches: float, size: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from keras_erf.wording import by, counted_samples, size_with_error
+from keras_erf.wording import by, counted_samples, noted, size_with_error
 
 if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
@@ -77,5 +77,6 @@ def facts(profile: Profile) -> list[str]:
         found.append(f"{many}: {kinds}")
     names = dict.fromkeys(one.definition.name for one in profile.results)
     found.append(f"definition {', '.join(names)}")
+    found += noted(profile.results)
     found.append(f"keras-erf {last.provenance['versions']['keras_erf']}")
     return found

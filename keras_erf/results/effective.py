@@ -18,11 +18,14 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.results.estimating import FIGURES, Figures
 from keras_erf.results.framing import clipped_box, hull, reframed, whole_box
 from keras_erf.results.merging import first_block, merged_provenance
+from keras_erf.results.noting import notes_of
 from keras_erf.results.storing import plain, read_result, write_result
 from keras_erf.wording import by, counted, size_with_error
 
 __all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
 
+# The metrics of a summary; the others are the moments'.
+SUMMARY = tuple(one for one in FIGURES if one not in ("mass", "covariance", "kurtosis"))
 # Samples are dealt to this many blocks in turn; the spread between blocks gives the errors.
 BLOCKS = 16
 
@@ -107,6 +110,16 @@ class EffectiveReceptiveField:
         return None if about is None else str(about["weights"])
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """In a few words each, why the size may say less than it seems to; mostly empty.
+
+        `"size rules disagree"` where sizes by threshold and by mass differ by more
+        than 1.5 times and 2 px, as on heavy-tailed maps; notes of the measurement; and
+        `"gradient-free paths: ..."` with the layers that a gradient does not see through.
+        """
+        return notes_of(self.size, self._figures.mass_size, self.provenance)
+
+    @property
     def layer(self) -> str:
         """Name of the layer."""
         return self.receptive_field.layer
@@ -176,14 +189,19 @@ class EffectiveReceptiveField:
 
         Args:
             figure: `"size"`, `"ratio"`, `"mass_size"`, `"sigma"`, `"r_squared"`,
-                `"centroid"`, `"offset"`, or of the moments `"mass"`,
-                `"covariance"`, `"kurtosis"`; as in `compare` and `moments`.
+                `"centroid"`, `"offset"`, as in `compare`; `"mass"`, `"covariance"`,
+                `"kurtosis"`, as in `moments`; or `"half_mass_radius"`,
+                `"mass_radii"`, `"fwhm"`, `"entropy"`, `"effective_pixels"`, `"gini"`,
+                as the functions of `analysis`. Radii are about the centre of the
+                theoretical field, `"mass_radii"` for 50, 90 and 95.45 % of the map;
+                `"gini"` is over the pixels of the theoretical field in the input.
             level: Probability of the interval to cover, between 0 and 1.
 
         Returns:
             An `analysis.Estimate`; arrays with one entry per axis for sigma,
-            centroid, offset and kurtosis. Error and interval are NaN for a
-            single sample, the error 0 where all samples gave one map.
+            centroid, offset, kurtosis and FWHM, per share for the radii. Error and
+            interval are NaN for a single sample, the error 0 where all samples gave
+            one map.
 
         Raises:
             InvalidInputError: There is no such figure, or `level` is out of range.
@@ -249,6 +267,20 @@ class EffectiveReceptiveField:
             return analysis.mass_area(self._figures.map, share, center=center, **where)
         return analysis.high_contribution_area(self._figures.map, share, **where)
 
+    def mass_radius(self, share: float = 0.5) -> float:
+        """Radius about the theoretical field's centre that holds a `share` of the map, in pixels.
+
+        See `analysis.mass_radius`; `estimate("mass_radii")` has three of them with errors.
+        """
+        return float(analysis.mass_radius(self._figures.map, share, center=self._center))
+
+    def mass_within(self, radius: float) -> float:
+        """Share of the map within a `radius` in pixels about the theoretical field's centre.
+
+        See `analysis.mass_within`.
+        """
+        return float(analysis.mass_within(self._figures.map, radius, center=self._center))
+
     def compare(self) -> analysis.Comparison:
         """The figures beside the theoretical field's."""
         figures = self._figures
@@ -277,9 +309,9 @@ class EffectiveReceptiveField:
         """
         compared, field_ = self.compare(), self.receptive_field
         figures = {}
-        for figure in ("size", "mass_size", "ratio", "sigma", "r_squared", "centroid", "offset"):
+        for figure in SUMMARY:
             name = "erf_size" if figure == "size" else figure
-            figures[name] = _listed(getattr(compared, name))
+            figures[name] = _listed(FIGURES[figure].value(self._figures))
             figures[f"{name}_error"] = _listed(self._figures.error(figure))
         if not compared.is_bell:
             nothing = [math.nan] * len(compared.sigma)
@@ -295,6 +327,7 @@ class EffectiveReceptiveField:
             "samples": self.count,
             "dead": self.dead,
             "definition": self.definition.name,
+            "notes": list(self.notes),
         }
 
     def to_frame(self) -> Any:
@@ -304,7 +337,11 @@ class EffectiveReceptiveField:
         return pd.DataFrame([self.summary()])
 
     def merge(self, other: EffectiveReceptiveField) -> EffectiveReceptiveField:
-        """The result of both probes together, as if made in one.
+        """The result of both probes together.
+
+        In whatever order results are merged, map and errors are the same. Results of
+        multiples of 16 samples have, together, the errors of one probe of all samples;
+        of other numbers they may differ a little, as samples are dealt to other blocks.
 
         Args:
             other: A result of the same unit, from other samples. Noise of one seed is
@@ -328,12 +365,15 @@ class EffectiveReceptiveField:
             ],
         )
         part = hull(self._part, other._part)
-        mine, theirs = (reframed(one.block_sums, one._part, part) for one in (self, other))
-        first = first_block(provenance, self.count, len(mine))
+        sums, counts = [], []
+        for one in (self, other):
+            first = first_block(one.provenance, one.block_sums, one.count)
+            sums.append(np.roll(reframed(one.block_sums, one._part, part), first, axis=0))
+            counts.append(np.roll(one.block_counts, first))
         return replace(
             self,
-            block_sums=mine + np.roll(theirs, first, axis=0),
-            block_counts=self.block_counts + np.roll(other.block_counts, first),
+            block_sums=sums[0] + sums[1],
+            block_counts=counts[0] + counts[1],
             dead_count=self.dead_count + other.dead_count,
             provenance=provenance,
             part=None if part == self._whole else part,
@@ -355,10 +395,11 @@ class EffectiveReceptiveField:
         note = " (linear)" if self.linear else ""
         if self.expected is not None:
             samples, note = f"expected of {self.expected} weights", ""
+        about = ", ".join([self.definition.name, samples, *self.notes])
         return (
             f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size "
             f"{size_with_error(self, '+-')} px{note} of {by(self.receptive_field.size, 'x')} px "
-            f"({100 * self.ratio:.0f} %), {self.definition.name}, {samples}>"
+            f"({100 * self.ratio:.0f} %), {about}>"
         )
 
     def _repr_html_(self) -> str:
@@ -374,6 +415,12 @@ class EffectiveReceptiveField:
     @property
     def _part(self) -> Box:
         return self._whole if self.part is None else self.part
+
+    @property
+    def _center(self) -> np.ndarray:
+        """The field's centre in pixels of the part."""
+        starts = [start for start, _ in self._part]
+        return np.array(self.receptive_field.center()) - starts
 
     @cached_property
     def _figures(self) -> Figures:
@@ -395,7 +442,7 @@ class EffectiveReceptiveField:
 
 
 def _listed(figure: Any) -> Any:
-    return figure if isinstance(figure, float) else list(map(float, figure))
+    return np.asarray(figure, dtype=np.float64).tolist()
 
 
 def load(path: str | os.PathLike[str]) -> EffectiveReceptiveField:

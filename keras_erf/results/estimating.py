@@ -16,10 +16,11 @@ import numpy as np
 
 from keras_erf import analysis
 from keras_erf.algebra.geometry import Box
+from keras_erf.analysis.concentration import Discs, concentration
 from keras_erf.analysis.counting import mass_size_spread, size_spread
 from keras_erf.analysis.estimates import Estimate, Spread, estimate
 from keras_erf.analysis.jackknife import checked_blocks
-from keras_erf.analysis.spreads import bell_spreads, moment_spreads
+from keras_erf.analysis.spreads import bell_spreads, concentration_spreads, moment_spreads
 from keras_erf.errors import InvalidInputError
 from keras_erf.results.framing import reframed
 
@@ -145,6 +146,14 @@ class Figures:
         return math.nan if self.fit is None else self.fit.r_squared
 
     @cached_property
+    def concentration(self) -> Mapping[str, np.ndarray]:
+        """Radii of given mass about the field's centre, half widths, entropy, inequality.
+
+        Over the pixels of the theoretical field that are in the input, all of them.
+        """
+        return concentration(np.abs(reframed(self.map, self.part, self.frame)), self._discs)
+
+    @cached_property
     def size_spread(self) -> Spread:
         """Spread of `size`."""
         return size_spread(*self._held)
@@ -175,6 +184,17 @@ class Figures:
         return bell_spreads(local, reframed(sums, self.part, self.frame), counts)
 
     @cached_property
+    def concentration_spreads(self) -> Mapping[str, Spread]:
+        """Spreads of what `concentration` has."""
+        sums, counts = self._held
+        return concentration_spreads(reframed(sums, self.part, self.frame), counts, self._discs)
+
+    @cached_property
+    def _discs(self) -> Discs:
+        shape = [stop - start for start, stop in self.frame]
+        return Discs(shape, np.array(self.center) - _start(self.frame))
+
+    @cached_property
     def moment_spreads(self) -> Mapping[str, Spread]:
         """Spreads of what `moments` has, and of the centroid's offset from the field's centre."""
         found = moment_spreads(*self._held, self._scaled)
@@ -199,6 +219,12 @@ class Figures:
         return mean / mean.sum()
 
 
+def _concentration(name: str, least: float, most: float = math.inf) -> Figure:
+    return Figure(
+        lambda of: of.concentration[name], lambda of: of.concentration_spreads[name], least, most
+    )
+
+
 FIGURES: Mapping[str, Figure] = {
     "size": Figure(lambda of: of.size, lambda of: of.size_spread, least=0),
     "ratio": Figure(lambda of: of.size / of.trf_size, lambda of: of.ratio_spread, least=0),
@@ -214,6 +240,12 @@ FIGURES: Mapping[str, Figure] = {
         lambda of: of.moments.covariance, lambda of: of.moment_spreads["covariance"]
     ),
     "kurtosis": Figure(lambda of: of.moments.kurtosis, lambda of: of.moment_spreads["kurtosis"]),
+    "half_mass_radius": _concentration("half_mass_radius", least=0),
+    "mass_radii": _concentration("mass_radii", least=0),
+    "fwhm": _concentration("fwhm", least=0),
+    "entropy": _concentration("entropy", least=0),
+    "effective_pixels": _concentration("effective_pixels", least=1),
+    "gini": _concentration("gini", least=0, most=1),
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from keras_erf.algebra.geometry import Box, ReceptiveField, index_within
+from keras_erf.algebra.geometry import Box, ReceptiveField, as_index, index_within
 from keras_erf.definitions import Definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.archives import check_arrays, checked_members, plain_json
@@ -182,7 +182,7 @@ class _KnownUnit:
         )
 
     def _check(self, unit: tuple[int, ...]) -> None:
-        if tuple(unit) != self.unit:
+        if as_index(unit) != self.unit:
             raise InvalidInputError(
                 f"`unit` must be {self.unit}, the only one a result read from a file knows; call "
                 f"keras_erf.receptive_field on the model. Received: unit={unit}"
@@ -216,6 +216,7 @@ def _tells_origin(stored: Any) -> bool:
     if not isinstance(stored, dict) or not isinstance(stored.get("model"), str):
         return False
     versions, runs, expected = (stored.get(one) for one in ("versions", "runs", "expected"))
+    words = [stored.get("notes", []), stored.get("unseen", [])]
     return (
         isinstance(versions, dict)
         and "keras_erf" in versions
@@ -223,6 +224,7 @@ def _tells_origin(stored: Any) -> bool:
         and bool(runs)
         and all(isinstance(run, dict) and "inputs" in run for run in runs)
         and (expected is None or (isinstance(expected, dict) and "weights" in expected))
+        and all(isinstance(one, list) and all(isinstance(s, str) for s in one) for one in words)
     )
 
 

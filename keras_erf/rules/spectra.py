@@ -85,7 +85,7 @@ def _counted(layer: Any) -> np.ndarray:
     frames = keras.ops.stft(
         ones, layer.sequence_length, 1, layer.fft_length, layer.window, center=False
     )
-    return np.abs(keras.ops.convert_to_numpy(frames[0])[:, 0, 0]) > SMALLEST_WEIGHT
+    return np.abs(np.asarray(frames[0])[:, 0, 0]) > SMALLEST_WEIGHT
 
 
 def _along_last(call: Call, length: int, used: int, place: int, output: int) -> View:

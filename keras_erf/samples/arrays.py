@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
 from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
 
@@ -61,6 +62,7 @@ def _checked(array: Any, spec: InputSpec) -> np.ndarray:
         f"`inputs` for {spec.name!r} must be one of {', '.join(map(repr, NOISE))}, an array of "
         f"shape (samples, {', '.join(map(str, spec.shape))}), a tf.data.Dataset, or an image folder"
     )
+    refuse_masked(array, "inputs")
     try:
         values = np.asarray(array)
     except Exception as error:
@@ -115,17 +117,65 @@ def dataset(inputs: Any, specs: Sequence[InputSpec]) -> Source:
             f"them. Received: elements of shape {kinds[0].shape}"
         )
 
+    alike = all(kind.shape[int(batched) :].is_fully_defined() for kind in kinds)
+
+    def elements(size: int) -> Iterator[list[np.ndarray]]:
+        if alike:
+            ready = inputs.rebatch(size) if batched else inputs.batch(size)
+            for element in ready.prefetch(2):
+                yield [np.asarray(one) for one in tensors(element)]
+            return
+        # Samples may be of several sizes, which TensorFlow would fail to put together.
+        seen: list[tuple[int, ...]] = []
+        for element in inputs.prefetch(2):
+            values = [np.asarray(one) for one in tensors(element)]
+            values = values if batched else [one[None] for one in values]
+            for one, spec in zip(values, specs, strict=True):
+                _check_size(one, spec, seen)
+            yield values
+
     def batches(size: int) -> Batches:
-        ready = inputs.rebatch(size) if batched else inputs.batch(size)
-        for element in ready.prefetch(2):
+        parts = elements(size)
+        for given in parts if alike else _rebatched(parts, size):
             # All shapes are checked before any value.
-            values = [
-                _checked(np.asarray(tensor), spec)
-                for tensor, spec in zip(tensors(element), specs, strict=True)
-            ]
+            values = [_checked(one, spec) for one, spec in zip(given, specs, strict=True)]
             yield [_taken(batch, spec) for batch, spec in zip(values, specs, strict=True)]
 
     return Source("tf.data dataset", None, batches, [])
+
+
+def _check_size(batch: np.ndarray, spec: InputSpec, seen: list[tuple[int, ...]]) -> None:
+    """Refuses samples of another size; `seen` is of those before."""
+    shape = batch.shape[1:]
+    if shape == spec.shape and batch.dtype != object:
+        seen[:] = [shape]
+        return
+    ragged = batch.dtype == object
+    received = "a ragged batch" if ragged else f"a sample of shape {shape}"
+    before = f" after samples of shape {seen[0]}" if seen else ""
+    raise InvalidInputError(
+        f"`inputs` for {spec.name!r} must be a dataset of samples of one shape, {spec.shape}; "
+        "resize or crop them in the dataset: `dataset.map` with `tf.image.resize`, before "
+        f"`batch`. Received: {received}{before}"
+    )
+
+
+def _rebatched(parts: Iterator[list[np.ndarray]], size: int) -> Iterator[list[np.ndarray]]:
+    """Puts batches of any lengths together to full ones; the last may have fewer."""
+    waiting: list[list[np.ndarray]] = []
+    count = 0
+    for part in parts:
+        waiting.append(part)
+        count += len(part[0])
+        if count < size:
+            continue
+        whole = [np.concatenate(several) for several in zip(*waiting, strict=True)]
+        full = count - count % size
+        for start in range(0, full, size):
+            yield [one[start : start + size] for one in whole]
+        waiting, count = [[one[full:] for one in whole]], count - full
+    if count:
+        yield [np.concatenate(several) for several in zip(*waiting, strict=True)]
 
 
 def _is_all_inputs(element: tuple[Any, ...], count: int) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
 from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
 
@@ -149,7 +150,9 @@ def images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Source
 
 def _prepared(batch: np.ndarray, folder: ImageFolder, spec: InputSpec) -> np.ndarray:
     """The part of the batch after preprocessing, in the input's axis order and dtype."""
-    ready = np.asarray(folder.preprocess(batch) if folder.preprocess else batch)
+    values = folder.preprocess(batch) if folder.preprocess else batch
+    refuse_masked(values, "preprocess")
+    ready = np.asarray(values)
     if ready.shape != batch.shape:
         raise InvalidInputError(
             f"`preprocess` must keep the batch's shape {batch.shape}. Received: {ready.shape}"

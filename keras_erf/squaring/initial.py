@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from keras import initializers, ops
+from keras import initializers
 
 from keras_erf.errors import InvalidInputError
 
@@ -46,7 +46,7 @@ def squares(layer: Any, name: str, weights: Weights, *, of: str = "kernel") -> n
     """
     variable = getattr(layer, name)
     if weights == "given":
-        return np.square(np.asarray(ops.convert_to_numpy(variable), np.float64))
+        return np.square(np.asarray(variable, np.float64))
     initializer = getattr(layer, f"{of}_initializer")
     shape = tuple(variable.shape)
     found = second_moment(initializer, shape)
@@ -89,10 +89,7 @@ def second_moment(initializer: Any, shape: Sequence[int]) -> Any:
 def _drawn(initializer: Any, shape: Sequence[int]) -> Any:
     """As `second_moment`, by asking the initialiser for weights."""
     values = np.stack(
-        [
-            np.asarray(ops.convert_to_numpy(one(tuple(shape), dtype="float32")), np.float64)
-            for one in _copies(initializer)
-        ]
+        [np.asarray(one(tuple(shape), dtype="float32"), np.float64) for one in _copies(initializer)]
     )
     if not values.any():
         return 0.0

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from keras import layers, ops
+from keras import layers
 from keras.config import epsilon
 
 from keras_erf.graph import Argument
@@ -207,7 +207,7 @@ def _number(site: SquareSite) -> np.ndarray | None:
     given = [one for one in (*args, *kwargs.values()) if not isinstance(one, Argument)]
     if len(given) != 1:
         return None
-    number = np.asarray(ops.convert_to_numpy(given[0]), np.float64)
+    number = np.asarray(given[0], np.float64)
     # Stretched over the batch it would differ from sample to sample.
     return number if number.ndim <= len(site.call.output) else None
 
@@ -218,7 +218,7 @@ def _axis(site: SquareSite) -> int:
 
 
 def _values(variable: Any) -> np.ndarray:
-    return np.asarray(ops.convert_to_numpy(variable), np.float64)
+    return np.asarray(variable, np.float64)
 
 
 def _given_squares(layer: layers.BatchNormalization, name: str) -> np.ndarray:
@@ -231,5 +231,5 @@ def _initial_squares(layer: layers.BatchNormalization, name: str) -> np.ndarray:
     shape = tuple(getattr(layer, name).shape)
     found = second_moment(initializer, shape)
     if found is None:
-        found = np.square(np.asarray(ops.convert_to_numpy(initializer(shape)), np.float64))
+        found = np.square(np.asarray(initializer(shape), np.float64))
     return np.broadcast_to(np.asarray(found, np.float64), shape)

@@ -131,7 +131,7 @@ def _along(site: SquareSite, axis: int) -> np.ndarray:
     (made,) = site.call.run([ops.convert_to_tensor(units)])
     middle: list[Any] = [one // 2 for one in (0, *after)]
     middle[0], middle[axis + 1], middle[site.channels + 1] = slice(None), slice(None), 0
-    return np.asarray(ops.convert_to_numpy(made), np.float64)[tuple(middle)].T
+    return np.asarray(made, np.float64)[tuple(middle)].T
 
 
 def _averages(layer: Any) -> Any:

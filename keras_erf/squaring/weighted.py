@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from keras import activations, ops
+from keras import activations
 
 from keras_erf.rules.activations import ON_SINGLE_ELEMENTS, on_single_elements
 from keras_erf.rules.call import channel_axis
@@ -85,7 +85,7 @@ def _sums(site: SquareSite, energy: float) -> Signal:
     """The signal of sums whose weights' squares add up to `energy`, and of their bias."""
     second, shared = (energy * one for one in (site.signal.second, site.signal.shared))
     if site.layer.use_bias and site.weights == "given":
-        bias = np.square(np.asarray(ops.convert_to_numpy(site.layer.bias), np.float64)).mean()
+        bias = np.square(np.asarray(site.layer.bias, np.float64)).mean()
         second, shared = second + float(bias), shared + float(bias)
     return drawn(second, shared, site.key)
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from keras_erf.algebra.geometry import as_index
 from keras_erf.definitions import get_definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.settings import Settings
@@ -190,8 +191,10 @@ class Study:
                 calibrate=self.calibrate,
             )
         for unit in self.units:
-            indices = isinstance(unit, (list, tuple)) and all(_is_whole(one, 0) for one in unit)
-            if not (unit if indices else isinstance(unit, str) and unit == "center"):
+            # A number would be one of a unit's indices, not a unit.
+            indices = as_index(unit) if isinstance(unit, (list, tuple, np.ndarray)) else ()
+            whole = bool(indices) and all(_is_whole(one, 0) for one in indices)
+            if not whole and not (isinstance(unit, str) and unit == "center"):
                 raise InvalidInputError(
                     f"`units` must be 'center' or indices such as [7, 7]. Received: {unit!r}"
                 )
@@ -204,7 +207,8 @@ class Study:
         # Plain values: those of NumPy would not go into a task's key.
         plain = {
             "units": tuple(
-                unit if isinstance(unit, str) else tuple(map(int, unit)) for unit in self.units
+                unit if isinstance(unit, str) else tuple(map(int, as_index(unit)))
+                for unit in self.units
             ),
             "definitions": tuple(map(str, self.definitions)),
             "seeds": tuple(map(int, self.seeds)),

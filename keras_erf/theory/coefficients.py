@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
 
 __all__ = [
@@ -148,6 +149,7 @@ def checked_weights(weights: ArrayLike | Sequence[float], name: str = "weights")
     Raises:
         InvalidInputError: They are not finite numbers in a row, or all zero.
     """
+    refuse_masked(weights, name)
     try:
         taps = np.asarray(weights, dtype=np.float64)
     except (TypeError, ValueError):

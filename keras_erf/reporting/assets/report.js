@@ -362,7 +362,7 @@ function shadow(layer, panel) {
 function words(layer) {
   const edge = layer.past_edge ? ", past the input’s edge" : "";
   const status = layer.status === "exact" ? "" : ` (${layer.status})`;
-  return `sees ${by(layer.trf_size)} px${status}${edge} and uses ${withError(layer, layer.erf_size, layer.erf_size_error)} px, ${(100 * layer.ratio).toFixed(0)} %`;
+  return `sees ${by(layer.trf_size)} px${status}${edge} and uses ${withError(layer, layer.erf_size, layer.erf_size_error)} px, ${(100 * layer.ratio).toFixed(0)} %${layer.notes.map((one) => `, ${one}`).join("")}`;
 }
 
 function readPixel(scene, event) {
@@ -415,6 +415,7 @@ function drawFigures() {
     "Field is": (l) => l.status + (l.past_edge ? ", past the input’s edge" : ""),
     "Samples": (l) => (l.expected ? `none: expected of ${l.expected} weights` : `${l.samples}${l.linear ? " (linear unit)" : ""}${l.dead ? `, ${(100 * l.dead).toFixed(0)} % dead` : ""}`),
     "Definition": (l) => l.definition,
+    "Notes": (l) => l.notes.join("; ") || "none",
   };
   const body = Object.entries(rows).map(([name, tell]) => make("tr", {}, make("th", { scope: "row" }, name), ...layers.map((one) => make("td", {}, ...[one ? tell(one) : "–"].flat()))));
   if (B) body.unshift(make("tr", {}, make("td", {}), make("th", { scope: "col" }, "A"), make("th", { scope: "col" }, "B")));
@@ -606,15 +607,16 @@ const SAVES = {
     save(new Blob([toSVG(pictures, titled())], { type: "image/svg+xml" }), ofLayer(".svg"));
   },
   csv() {
-    const names = ["trf_size", "erf_size", "erf_size_error", "ratio", "ratio_error", "mass_size", "mass_size_error", "sigma", "r_squared", "samples", "dead", "status", "definition"];
+    const names = ["trf_size", "erf_size", "erf_size_error", "ratio", "ratio_error", "mass_size", "mass_size_error", "sigma", "r_squared", "samples", "dead", "status", "definition", "notes"];
     const cell = (value) => {
       const text = Array.isArray(value) ? value.map((one) => one ?? "").join(" ") : `${value ?? ""}`;
       return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
     };
+    const row = (layer) => names.map((one) => (one === "notes" ? layer?.notes.join("; ") : layer?.[one]));
     const rows = [["layer", "depth", ...names, ...(B ? ["layer_b", ...names.map((one) => `${one}_b`)] : [])]];
     A.layers.forEach((layer, place) => {
       const second = other(place);
-      rows.push([layer.layer, layer.depth, ...names.map((one) => layer[one]), ...(B ? [second?.layer, ...names.map((one) => second?.[one])] : [])]);
+      rows.push([layer.layer, layer.depth, ...row(layer), ...(B ? [second?.layer, ...row(second)] : [])]);
     });
     save(new Blob([rows.map((row) => row.map(cell).join(",") + "\n").join("")], { type: "text/csv" }), ".csv");
   },
