@@ -76,7 +76,7 @@ def print_study(told: Mapping[str, Any]) -> None:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         console.print(f"{counted(len(tasks), 'task')} of {', '.join(names[:3])}{more}: {reason}")
     if told["failures"]:
-        console.print("Once mended, --retry-failed repeats them.")
+        console.print("Once the reason is fixed, `study run --retry-failed` repeats them.")
 
 
 def print_zoo(models: Mapping[str, Facts]) -> None:

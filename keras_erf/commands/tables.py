@@ -164,9 +164,12 @@ def print_profile(
         console.print(f"The {of} not depend on the input: one sample tells all.")
     short = [one for one in results if one.stopped_by not in ("tolerance", "linear")]
     if tolerance is not None and short:
+        # A folder of images that is used up has no more to give.
+        ended = short[0].stopped_by == "inputs"
+        remedy = "give more images" if ended else "raise --samples, with another --out"
         console.print(
             f"{counted(len(short), 'layer')} did not reach the tolerance of {100 * tolerance:g} % "
-            f"(first: {short[0].layer}); raise --samples."
+            f"(first: {short[0].layer}); {remedy}."
         )
     for note in noted(results):
         console.print(f"* {note}")
