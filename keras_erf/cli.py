@@ -1,8 +1,8 @@
 """The command line, `keras-erf`: its commands, and how it starts.
 
 Nothing heavy is imported before a command runs. The exit status is 0, 2 for a
-user's mistake (one line, no traceback), 130 for an interruption, and 1 for a
-fault of this program (a traceback).
+user's mistake (one line, no traceback), 130 for an interruption, and 1 where
+tasks of a study failed, or for a fault of this program (a traceback).
 """
 
 from __future__ import annotations

@@ -170,13 +170,204 @@ def test_a_run_that_goes_on_has_the_points_of_one_that_was_not_interrupted(tmp_p
     assert files[0] == files[1]
 
 
-def test_points_ahead_of_where_a_run_goes_on_are_dropped(tmp_path):
-    fit(build(), logger(path=tmp_path), epochs=3)
+def kept(folder) -> dict[str, bytes]:
+    """All results of a folder, those set aside too, by their maps."""
+    return {
+        str(path.relative_to(folder)): erf.load(path).block_sums.tobytes()
+        for path in folder.rglob("*.npz")
+    }
+
+
+def test_points_ahead_of_where_a_run_resumes_are_set_aside(tmp_path):
+    first = logger(path=tmp_path)
+    fit(build(), first, epochs=3)
+    before, frame = kept(tmp_path), first.frame
     # Nothing was saved of the model: training starts at step 0 once more.
-    fit(build(), logger(path=tmp_path), epochs=1)
+    log = logger(path=tmp_path)
+    fit(build(), log, epochs=1)
     assert pd.read_csv(tmp_path / "erf.csv")["step"].tolist() == [0, 3]
-    kept = sorted(path.name for path in tmp_path.glob("*.npz"))
-    assert [name.partition("-step-")[2] for name in kept] == ["0000000.npz", "0000003.npz"]
+    files = sorted(path.name for path in tmp_path.glob("*.npz"))
+    assert [name.partition("-step-")[2] for name in files] == ["0000000.npz", "0000003.npz"]
+    assert set(before.values()) <= set(kept(tmp_path).values())
+    gone = log.superseded
+    assert gone["step"].astype(int).tolist() == [3, 6, 9]
+    # To the last digit what was measured, and the result that it names.
+    assert gone["sigma"].astype(float).tolist() == frame["sigma"].tolist()[1:]
+    for _, row in gone.iterrows():
+        result = erf.load(tmp_path / "superseded" / row["file"])
+        assert result.provenance["weights"] == row["weights"]
+    fit(build(), logger(path=tmp_path), epochs=1)
+    names = [path.name for path in (tmp_path / "superseded").glob("*-step-0000003*.npz")]
+    assert len(names) == 2
+
+
+def test_points_in_memory_are_set_aside_too():
+    log, model = logger(samples=16), build()
+    fit(model, log, epochs=1)
+    wanted = log.frame["sigma"].tolist()
+    fit(other(), log, epochs=1)
+    assert log.superseded["sigma"].tolist() == wanted
+    assert log.frame["step"].tolist() == [0, 3]
+
+
+# --- Phases --------------------------------------------------------------------------------------
+
+
+def compile_(model: keras.Model) -> None:
+    model.compile(
+        keras.optimizers.SGD(0.05),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+
+
+def freeze(model: keras.Model, frozen: bool) -> None:
+    """Freezes all but the head, or nothing, and compiles."""
+    for layer in model.layers[:-1]:
+        layer.trainable = not frozen
+    compile_(model)
+
+
+@pytest.mark.parametrize(("path", "same"), [(True, True), (True, False), (False, True)])
+def test_fine_tuning_has_one_history(tmp_path, path, same):
+    options = {"samples": 16, "path": tmp_path if path else None}
+    model, log = build(), logger(**options)
+    sigmas, files = [], {}
+    for number, frozen in enumerate((True, False, False)):
+        freeze(model, frozen)
+        sigmas.append(sigma_of(model))
+        log = log if same else logger(**options)
+        fit(model, log, epochs=2)
+        assert files.items() <= kept(tmp_path).items()
+        files = kept(tmp_path)
+        assert len(log.frame) == 1 + 2 * (number + 1)
+    frame = log.frame
+    assert frame["step"].tolist() == [0, 3, 6, 9, 12, 15, 18]
+    assert frame["epoch"].tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert frame["phase"].tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert frame["iterations"].tolist() == [0, 3, 6, 3, 6, 3, 6]
+    # Each phase starts from the weights that the one before left.
+    assert frame["sigma"].tolist()[::2] == pytest.approx([*sigmas, sigma_of(model)], rel=1e-6)
+    assert log.superseded.empty
+    assert [step for step, _ in log.results] == frame["step"].tolist()
+    assert len(files) == (7 if path else 0)
+    assert log.plot().lines[0].get_xdata().tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_phase_may_begin_with_other_weights(tmp_path):
+    model, log = build(), logger(samples=16, path=tmp_path)
+    fit(model, log, epochs=1)
+    end = sigma_of(model)
+    model.set_weights(other().get_weights())
+    compile_(model)
+    start = sigma_of(model)
+    fit(model, log, epochs=1)
+    frame = log.frame
+    assert frame["step"].tolist() == [0, 3, 3, 6]
+    assert frame["phase"].tolist() == [0, 0, 1, 1]
+    assert frame["sigma"].tolist()[1:3] == pytest.approx([end, start], rel=1e-6)
+    assert len(list(tmp_path.glob("*.npz"))) == 4
+    assert log.superseded.empty
+
+
+def test_a_new_logger_continues_from_the_best_weights(tmp_path):
+    model = build()
+    log = logger(samples=16, path=tmp_path)
+    best = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: epoch or log.best.append(model.get_weights())
+    )
+    log.best = []
+    fit(model, log, best, epochs=3)
+    model.set_weights(log.best[0])
+    compile_(model)
+    again = logger(samples=16, path=tmp_path)
+    fit(model, again, epochs=1)
+    assert again.frame["step"].tolist() == [0, 3, 6, 9, 9, 12]
+    assert again.frame["phase"].tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_a_phase_that_was_interrupted_resumes(tmp_path):
+    """The second phase is killed, and called again from the model that the first one left."""
+
+    def run(folder, *more) -> None:
+        log = logger(samples=16, path=folder / "erf")
+        if not (folder / "first.keras").exists():
+            model = build()
+            model.layers[4].rate = 0.0
+            fit(model, log, epochs=1)
+            model.save(folder / "first.keras")
+        model = keras.models.load_model(folder / "first.keras")
+        compile_(model)
+        backup = keras.callbacks.BackupAndRestore(folder / "backup")
+        fit(model, logger(samples=16, path=folder / "erf"), backup, *more, epochs=2)
+
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    run(tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(tmp_path / "parts", Killer(4))
+    run(tmp_path / "parts")
+    whole, parts = (pd.read_csv(tmp_path / name / "erf" / "erf.csv") for name in ("whole", "parts"))
+    pd.testing.assert_frame_equal(whole, parts, rtol=1e-5)
+    assert parts["step"].tolist() == [0, 3, 6, 9]
+    assert parts["phase"].tolist() == [0, 0, 1, 1]
+
+
+def test_a_phase_that_is_called_again_sets_the_first_try_aside(tmp_path):
+    model = build()
+    fit(model, logger(samples=16, path=tmp_path), epochs=1)
+    start = model.get_weights()
+    for _ in range(2):
+        model.set_weights(start)
+        compile_(model)
+        log = logger(samples=16, path=tmp_path)
+        fit(model, log, epochs=2)
+        assert log.frame["step"].tolist() == [0, 3, 6, 9]
+        assert log.frame["phase"].tolist() == [0, 0, 1, 1]
+    assert log.superseded["step"].astype(int).tolist() == [6, 9]
+
+
+def test_steps_continue_with_an_optimizer_that_has_counted_before():
+    model, log = build(), logger(samples=16)
+    first = model.optimizer
+    fit(model, log, epochs=1)
+    compile_(model)
+    fit(model, log, epochs=1)
+    model.compile(first, model.loss)
+    fit(model, log, epochs=1)
+    assert log.frame["step"].tolist() == [0, 3, 6, 9]
+    assert log.frame["iterations"].tolist() == [0, 3, 3, 6]
+    assert log.frame["phase"].tolist() == [0, 0, 1, 2]
+
+
+def test_epochs_continue_where_fit_counts_from_0_and_where_it_does_not():
+    model, log = build(), logger(samples=16)
+    fit(model, log, epochs=2)
+    fit(model, log, epochs=1)
+    options = {"batch_size": 16, "verbose": 0, "callbacks": [log]}
+    model.fit(X, Y, initial_epoch=3, epochs=4, **options)
+    assert log.frame["epoch"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_table_without_phases_is_read_and_continued(tmp_path):
+    model = build()
+    fit(model, logger(samples=16, path=tmp_path), epochs=1)
+    new = ["phase", "iterations", "definition"]
+    table = pd.read_csv(tmp_path / "erf.csv").drop(columns=new)
+    table.to_csv(tmp_path / "erf.csv", index=False)
+    log = logger(samples=16, path=tmp_path)
+    fit(model, log, epochs=1)
+    compile_(model)
+    fit(model, log, epochs=1)
+    assert log.frame["step"].tolist() == [0, 3, 6, 9]
+    assert log.frame["phase"].tolist() == [0, 0, 0, 1]
+    assert log.frame["definition"].tolist() == ["", "", "luo2016", "luo2016"]
+
+
+def test_points_of_another_definition_are_refused(tmp_path):
+    model = build()
+    fit(model, logger(samples=16, path=tmp_path), epochs=1)
+    with pytest.raises(InvalidInputError, match="of definition luo2016 in place of replknet: give"):
+        fit(model, logger(samples=16, path=tmp_path, definition="replknet"), epochs=1)
 
 
 def named(*names: str) -> keras.Model:

@@ -42,7 +42,7 @@ def test_analyze_writes_picture_and_result(tmp_path):
     result = run("analyze", *curved, "--samples", 4, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     picture, file = (
-        tmp_path / "out" / f"plain-depth_5-activation_relu-conv5{suffix}"
+        tmp_path / "out" / f"plain-depth_5-activation_relu-conv5-samples4{suffix}"
         for suffix in (".png", ".npz")
     )
     assert picture.read_bytes().startswith(PNG)
@@ -78,6 +78,8 @@ def test_analyze_json_is_the_only_output(tmp_path):
     assert [row["layer"] for row in rows] == ["conv2", "conv3"]
     assert [row["trf_size"] for row in rows] == [[5, 5], [7, 7]]
     assert rows[0]["samples"] == 2
+    assert (rows[0]["inputs"], rows[0]["seed"]) == ("normal noise", 0)
+    assert rows[0]["input_size"] == [64, 64]
 
 
 def test_json_has_null_where_there_is_no_number(tmp_path):
@@ -271,6 +273,10 @@ NAMES = {
     "default": (["--definition", "luo2016"], [DEFINED]),
     "noise": (["--noise", "zeros"], [f"{DEFINED}-zeros"]),
     "weights": (["--weights", "none"], ["plain-depth_3-input_shape_12_14_-none-conv3"]),
+    "samples": (["--samples", "5"], [f"{DEFINED}-samples5"]),
+    "seed": (["--seed", "3"], [f"{DEFINED}-seed3"]),
+    "tolerance": (["--tolerance", ".1"], [f"{DEFINED}-tolerance0.1"]),
+    "calibrated": (["--calibrate"], [f"{DEFINED}-calibrated"]),
     "twice": (["-l", "conv3", "-l", "conv3"], [DEFINED, f"{DEFINED}-2"]),
 }
 
@@ -279,7 +285,7 @@ NAMES = {
 def test_files_are_named_after_what_was_asked(case, tmp_path):
     options, stems = NAMES[case]
     options = ["-o", "depth=3", "-o", "input_shape=(12,14)", *options]
-    result = run("analyze", "plain", *options, "--samples", 1, "--out", tmp_path / "out")
+    result = run("analyze", "plain", *options, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     expected = {f"{stem}{suffix}" for stem in stems for suffix in (".npz", ".png")}
     assert {one.name for one in (tmp_path / "out").iterdir()} == expected
@@ -290,9 +296,85 @@ def test_results_of_other_images_and_weights_stand_side_by_side(tmp_path, images
         asked = ["-l", "stem_conv", "--weights", weights, "--samples", 1, "--images", images]
         assert run("analyze", "cifar_resnet14", *asked, "--out", tmp_path / "out").exit_code == 0
     assert {one.name for one in (tmp_path / "out").glob("*.npz")} == {
-        "cifar_resnet14-initial-stem_conv-images.npz",
-        "cifar_resnet14-trained-stem_conv-images.npz",
+        "cifar_resnet14-initial-stem_conv-images-samples1.npz",
+        "cifar_resnet14-trained-stem_conv-images-samples1.npz",
     }
+
+
+def test_only_the_same_call_takes_the_place_of_a_result(tmp_path, images):
+    curved = ["plain", "-o", "depth=3", "-o", "activation=relu", "-o", "channels=3"]
+    other = tmp_path / "other" / "images"
+    other.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    for number in range(4):
+        keras.utils.save_img(other / f"{number}.png", rng.integers(0, 255, (32, 32, 3)))
+    calls = (
+        [], ["--seed", 1], ["--samples", 5], ["--images", images], ["--images", other],
+        ["--images", images, "--scale", "1/255"], ["--images", images, "--std", "2,3,4"],
+    )  # fmt: skip
+    found: dict[str, np.ndarray] = {}
+    for _ in range(2):
+        for options in calls:
+            result = run("analyze", *curved, *options, "--out", tmp_path / "out", "--json")
+            assert result.exit_code == 0, result.output
+            (row,) = json.loads(result.stdout)["layers"]
+            loaded = keras_erf.load(row["result"])
+            np.testing.assert_array_equal(found.setdefault(row["result"], loaded.map), loaded.map)
+    assert len(found) == len(calls) == len(list((tmp_path / "out").glob("*.npz")))
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path):
+    result = run("analyze", "plain", "-o", "depth=5", "-l", "conv5", "--out", tmp_path, "--json")
+    (row,) = json.loads(result.stdout)["layers"]
+    (tmp_path / row["result"]).write_text("mine")
+    run("analyze", "plain", "-o", "depth=5", "-l", "conv5", "--out", tmp_path)
+    assert (tmp_path / row["result"]).read_text() == "mine"
+
+
+def advice(*options: object) -> str:
+    """What is said of a unit of three 3x3 convolutions, whose field is 7x7."""
+    result = run("analyze", "plain", "-o", "depth=3", *options, "--out", "out")
+    assert result.exit_code == 0, result.output
+    lines = [one for one in result.stdout.splitlines() if "over the input's edge" in one]
+    return lines[0] if lines else ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "followed"),
+    [
+        # A corner stays a corner, whatever the size.
+        (["--size", 32, "--unit", "1,1"], "--unit center, or", ["--size", 32]),
+        (["--size", 32, "--unit", "1,1"], "further inside", ["--size", 32, "--unit", "9,9"]),
+        (["--size", 512, "--unit", "2,9"], "--unit center, or", ["--size", 512]),
+        (["--size", 5], "a larger --size", ["--size", 9]),
+        (["--size", 5, "--unit", "4,4"], "a larger --size", ["--size", 9, "--unit", "4,4"]),
+        (["--size", 32, "--unit", "31,8"], "a larger --size", ["--size", 64, "--unit", "31,8"]),
+        (["--size", 5, "--unit", "1,4"], "--unit center with a larger --size", ["--size", 9]),
+        (["--size", 32], "", ["--size", 64]),
+    ],
+)
+def test_advice_about_the_edge_helps(asked, told, followed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = advice(*asked)
+    assert told in said
+    assert bool(said) == bool(told)
+    assert ("--size" in said) == ("--size" in told)
+    assert advice(*followed) == ""
+
+
+def test_an_untrained_network_is_told_with_the_remedy(tmp_path):
+    asked = ["cifar_resnet14", "--weights", "none", "-l", "stage1_block2_out", "--samples", 4]
+    result = run("analyze", *asked, "--out", tmp_path)
+    assert "Note: Batch normalisations hold their initial statistics" in result.stdout
+    assert "pass --calibrate" in result.stdout
+    followed = run("analyze", *asked, "--calibrate", "--out", tmp_path, "--json")
+    (row,) = json.loads(followed.stdout)["layers"]
+    assert (row["calibrated"], row["notes"]) == (True, [])
+    model = keras_erf.calibrate_batch_norm(keras_erf.zoo.build("cifar_resnet14"))
+    wanted = keras_erf.probe(model, "stage1_block2_out", samples=4)
+    assert row["erf_size"] == pytest.approx(wanted.size, rel=1e-6)
+    trained = run("analyze", "cifar_resnet14", *asked[3:], "--out", tmp_path)
+    assert "Note" not in trained.stdout
 
 
 def test_layers_whose_names_clash_as_files_do_not_overwrite(tmp_path):
@@ -306,7 +388,7 @@ def test_layers_whose_names_clash_as_files_do_not_overwrite(tmp_path):
     assert run("analyze", tmp_path / "m.keras", *options).exit_code == 0
     layers = {keras_erf.load(one).layer for one in (tmp_path / "out").glob("*.npz")}
     assert layers == {"a/b", "A_b"}
-    assert (tmp_path / "out" / "m-A_b-2.npz").exists()
+    assert (tmp_path / "out" / "m-A_b-samples1-2.npz").exists()
 
 
 @pytest.fixture
@@ -648,3 +730,53 @@ def test_images_that_are_not_there_are_not_taken_for_noise(tmp_path, images):
         result = run("analyze", "plain", "-o", "channels=3", *more, "--out", tmp_path / "out")
         assert result.exit_code == 2
         assert says in result.stderr
+
+
+def test_json_is_alone_on_standard_output(tmp_path, monkeypatch):
+    """Whatever prints meanwhile: Keras tells of downloads on standard output."""
+    real = keras_erf.zoo.build
+
+    def noisy(name, **options):
+        print("Downloading data from nowhere")
+        keras.utils.Progbar(2).update(2)
+        return real(name, **options)
+
+    monkeypatch.setattr("keras_erf.zoo.build", noisy)
+    layer = ["-l", "conv2", "-o", "depth=3"]
+    for command, options in (
+        ("analyze", [*layer, "--out", tmp_path / "a"]),
+        ("profile", [*layer, "--out", tmp_path / "p"]),
+        ("report", [*layer, "--out", tmp_path / "r.html"]),
+        ("trf", layer),
+    ):
+        result = run(command, "plain", *options, "--json")
+        assert result.exit_code == 0, result.output
+        (row,) = json.loads(result.stdout)["layers"]
+        assert row["input_size"] == [64, 64]
+        assert "Downloading data" in result.stderr
+        if command != "trf":
+            assert (row["seed"], row["inputs"]) == (0, "normal noise")
+        assert isinstance(row["input"], str)
+
+
+def test_json_of_a_training_is_alone_on_standard_output(tmp_path, monkeypatch):
+    class Verdict:
+        verdict = "it grew"
+
+    def train(task, *, path, report, **options):
+        print("Downloading data from nowhere")
+        keras.utils.Progbar(2).update(2)
+        report(1, {"loss": 1.0})
+        path.mkdir()
+        (path / "result.json").write_text('{"test_accuracy": 0.5}')
+
+    monkeypatch.setattr("keras_erf.training.train", train)
+    monkeypatch.setattr("keras_erf.training.summarise", lambda folders: Verdict())
+    monkeypatch.setattr("keras_erf.commands.train.save_training", lambda *a: None)
+    result = run("train", "cifar10", "--out", tmp_path / "run", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["test_accuracy"] == 0.5
+    assert "Downloading data" in result.stderr
+    # A table may share standard output.
+    plain = run("train", "cifar10", "--out", tmp_path / "again")
+    assert "epoch 1: loss 1.000" in plain.stdout

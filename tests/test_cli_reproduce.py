@@ -53,8 +53,14 @@ def test_what_is_there_is_kept(small, tmp_path):
     again = run(*arguments)
     assert small == ["dropout"]
     assert "kept" in again.stdout
-    run(*arguments, "--seed", "5")
-    assert small == ["dropout"] * 2
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for options in (("--seed", "5"), ("--runs", "3")):
+        refused = run(*arguments, *options)
+        assert refused.exit_code == 2
+        assert f"holds dropout of {options[0]} " in refused.stderr
+        assert "or --again to replace it" in refused.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+    run(*arguments, "--seed", "5", "--again")
     run(*arguments, "--seed", "5", "--again")
     assert small == ["dropout"] * 3
     # A file that is gone, or a note that cannot be read, is no panel.

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.patches import Circle, Rectangle
+from matplotlib.text import Text
 
 from keras_erf import analysis
+from keras_erf.definitions import DEFINITIONS
 from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.profiling import Profile
 from keras_erf.plotting import (
     plot_grid,
     plot_growth,
+    plot_history,
     plot_ladder,
+    plot_map,
     plot_overlay,
     plot_pair,
+    plot_profile,
     plot_radial,
     plot_volume,
 )
@@ -267,3 +274,59 @@ def test_axes_that_are_given_are_drawn_on(draw, results, profile):
 def test_mistakes_are_told(call, text):
     with pytest.raises(InvalidInputError, match=text):
         call(bell(1.0, 5))
+
+
+def texts(figure) -> str:
+    """All that is written in a figure, in one line each."""
+    found = [one.get_text() for one in figure.findobj(Text)]
+    return " ".join(" ".join(found).split())
+
+
+def history(names) -> pd.DataFrame:
+    points = {"step": [0, 3], "epoch": [0, 1], "erf_size": [3.0, 4.0]}
+    layers = enumerate(names)
+    return pd.concat(
+        pd.DataFrame({**points, "layer": f"conv{number}", "definition": name})
+        for number, name in layers
+    )
+
+
+PICTURES = {
+    "ladder": lambda several: plot_ladder(Profile(tuple(several), (2, 4, 8))),
+    "radial": plot_radial,
+    "overlay": lambda several: plot_overlay(several[0], np.zeros((33, 37))),
+    "grid": lambda several: plot_grid(several)[0],
+    "pair": lambda several: plot_pair(*several[1:])[0],
+    "growth": lambda several: plot_growth(Profile(tuple(several), (2, 4, 8))),
+    "map": lambda several: plot_map(several[0]),
+    "profile": lambda several: plot_profile(Profile(tuple(several), (2, 4, 8))),
+    "history": lambda several: plot_history(history([one.definition.name for one in several])),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("definition", ["luo2016", "replknet"])
+def test_a_picture_names_its_definition(name, definition, results):
+    about = {"model": "net"}
+    definition_ = DEFINITIONS[definition]
+    own = [replace(one, definition=definition_, provenance=about) for one in results]
+    drawn = PICTURES[name](own)
+    # Once, whatever the number of results.
+    assert texts(drawn.figure).count(definition) == 1
+    plt.close(drawn.figure)
+
+
+@pytest.mark.parametrize("name", ["ladder", "radial", "grid", "pair", "growth", "history"])
+def test_a_picture_of_two_definitions_names_both(name, results):
+    own = [*results[:2], replace(results[2], definition=DEFINITIONS["openerf"])]
+    drawn = PICTURES[name](own)
+    assert "luo2016" in texts(drawn.figure)
+    assert "openerf" in texts(drawn.figure)
+    plt.close(drawn.figure)
+
+
+def test_a_history_shows_where_phases_begin():
+    frame = history(["luo2016"]).assign(phase=[0, 1])
+    assert [list(line.get_xdata()) for line in plot_history(frame).lines[1:]] == [[0, 0]]
+    assert len(plot_history(frame.assign(phase=0)).lines) == 1
+    assert len(plot_history(frame.drop(columns="phase")).lines) == 1

@@ -85,7 +85,8 @@ SIGNATURES = {
     "profile": (
         "(model, layers=None, *, path=None, unit='center', inputs='normal', samples=None, "
         "tolerance=None, definition='luo2016', batch_size=None, seed=0, input=None, "
-        "input_shape=None, cone=True, training=False, calibrate=False, grid=None, rules=None, progress=None)"
+        "input_shape=None, cone=True, training=False, calibrate=False, grid=None, rules=None, "
+        "progress=None)"
     ),
     "ensemble": (
         "(build, layer=None, *, runs=20, samples=1, unit='center', inputs='normal', "

@@ -214,7 +214,8 @@ def test_a_calibrated_result_is_that_of_the_calibrated_copy(inputs, tmp_path):
     assert not np.array_equal(result.map, erf.probe(model, **options).map)
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert result.provenance["calibrated"] is True and "notes" not in result.provenance
+    assert result.provenance["calibrated"] is True
+    assert "notes" not in result.provenance
     # The user's weights name the network, whatever the machine that calibrated it.
     plain = erf.probe(model, **options)
     assert result.provenance["weights"] == plain.provenance["weights"]
@@ -267,7 +268,7 @@ def test_calibrated_results_merge_with_their_kind_alone():
     for one, other in ((first, "plain"), ("plain", first)):
         plain = erf.probe(model, samples=4, seed=2)
         one, other = (plain if part == "plain" else part for part in (one, other))
-        with pytest.raises(InvalidInputError, match="same calibration. Received: calibrate="):
+        with pytest.raises(InvalidInputError, match=r"same calibration\. Received: calibrate="):
             one.merge(other)
 
 
@@ -281,7 +282,8 @@ def test_each_network_of_an_ensemble_is_calibrated():
     result = erf.ensemble(build, calibrate=True, **options)
     wanted = erf.ensemble(lambda seed: erf.calibrate_batch_norm(build(seed)), **options)
     np.testing.assert_array_equal(result.block_sums, wanted.block_sums)
-    assert result.provenance["calibrated"] is True and "notes" not in result.provenance
+    assert result.provenance["calibrated"] is True
+    assert "notes" not in result.provenance
     # Fresh weights are what an ensemble is of.
     assert erf.ensemble(build, **options).provenance["notes"] == [UNCALIBRATED]
 
@@ -294,5 +296,5 @@ def test_given_weights_are_noted_in_an_expected_field_and_random_ones_are_not():
 
 
 def test_a_value_that_is_neither_is_refused():
-    with pytest.raises(InvalidInputError, match="`calibrate` must be True or False. Received: "):
+    with pytest.raises(InvalidInputError, match=r"`calibrate` must be True or False\. Received: "):
         erf.probe(model_of(wide), calibrate="yes")

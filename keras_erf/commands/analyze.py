@@ -25,6 +25,7 @@ from keras_erf.commands.request import (
     Request,
     layer_rows,
     profile_of,
+    result_row,
     skipped_rows,
     takes_request,
 )
@@ -80,10 +81,10 @@ def analyze(
                 with progress_bar(f"Probing {name}", "samples") as bar:
                     result = probe(loaded.model, one, inputs=inputs, progress=bar, **where, **how)
             except GradientError as error:
-                # The others are not to suffer for it.
+                # Other layers are measured all the same.
                 failed[name] = error
                 continue
-            stem = free_stem(_parts(loaded.name, result, asked), taken)
+            stem = free_stem(_parts(loaded.name, result, asked), taken, out, result)
             results.append((result, *save_result(result, out, stem)))
         if not results:
             raise next(iter(failed.values()))
@@ -92,8 +93,7 @@ def analyze(
         if as_json:
             rows = [
                 {
-                    **result.summary(),
-                    "stopped_by": result.stopped_by,
+                    **result_row(result),
                     "picture": str(picture),
                     "result": str(file),
                 }
@@ -102,12 +102,17 @@ def analyze(
             print_json({"model": loaded.name, "layers": rows, "skipped": skipped_rows(skipped)})
         else:
             print_results(
-                loaded.name, results, skipped, guessed=layer is None, tolerance=asked.tolerance
+                loaded.name,
+                results,
+                skipped,
+                guessed=layer is None,
+                centered=asked.unit == "center",
+                tolerance=asked.tolerance,
             )
 
 
 def _parts(model: str, result: EffectiveReceptiveField, asked: Request) -> list[str]:
-    """What a result's files are named after: all that was asked for beside how exactly."""
+    """What a result's files are named after: all that differs from the defaults."""
     parts = [model, *(asked.option or ())]
     if asked.weights is not None:
         parts.append(Path(asked.weights).stem)
@@ -124,8 +129,20 @@ def _parts(model: str, result: EffectiveReceptiveField, asked: Request) -> list[
         parts.append(asked.definition.value)
     if asked.images is not None:
         parts.append(asked.images.resolve().name)
+    for name in ("scale", "mean", "std"):
+        value = getattr(asked, name)
+        if value is not None:
+            parts.append(name + value.replace("/", "_").replace(",", "_"))
+    if asked.bgr:
+        parts.append("bgr")
     if asked.noise != Noise.normal:
         parts.append(asked.noise.value)
+    for name, ordinary in (("samples", None), ("tolerance", None), ("seed", 0)):
+        value = getattr(asked, name)
+        if value != ordinary:
+            parts.append(f"{name}{value}")
+    if asked.calibrate:
+        parts.append("calibrated")
     return parts
 
 
@@ -143,7 +160,7 @@ def profile(
     """Measure every layer: effective beside theoretical size, over depth.
 
     Writes a picture (profile.png), a table (profile.csv) and the result of each layer (.npz).
-    Called again after an interruption, it goes on with what is there.
+    Called again after an interruption, it resumes with what is there.
 
     [bold]Examples[/bold]
 

@@ -59,6 +59,7 @@ REMEDIES = {
     "Use `build` for fresh weights": "Use --weights none for fresh weights",
     "probe a model that starts behind it": "name another one",
     "Pass a rule by `rules=": "In Python, pass a rule by `rules=",
+    "or pass a rule by `rules": "or, in Python, pass a rule by `rules",
 }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich import box
 from rich.console import Console
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from keras_erf.zoo import Facts
 
 __all__ = [
+    "as_json_alone",
     "new_console",
     "print_json",
     "print_study",
@@ -74,7 +76,7 @@ def print_study(told: Mapping[str, Any]) -> None:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         console.print(f"{counted(len(tasks), 'task')} of {', '.join(names[:3])}{more}: {reason}")
     if told["failures"]:
-        console.print("Once mended, --retry-failed repeats them.")
+        console.print("Once the reason is fixed, `study run --retry-failed` repeats them.")
 
 
 def print_zoo(models: Mapping[str, Facts]) -> None:
@@ -92,7 +94,31 @@ def print_zoo(models: Mapping[str, Facts]) -> None:
 
 def print_json(value: Any) -> None:
     """Plain JSON on standard output; what is not a number is `null`."""
-    print(json.dumps(_without_nan(value), indent=2))
+    stream = sys.stdout.aside_of if isinstance(sys.stdout, _Aside) else sys.stdout
+    print(json.dumps(_without_nan(value), indent=2), file=stream)
+
+
+@contextmanager
+def as_json_alone() -> Iterator[None]:
+    """Leaves standard output to `print_json`; what else is printed goes to standard error.
+
+    Keras, for one, prints the progress of downloads there.
+    """
+    with redirect_stdout(_Aside(sys.stdout)):
+        yield
+
+
+class _Aside(io.TextIOBase):
+    """Writes to standard error, and knows the standard output it stands for."""
+
+    def __init__(self, aside_of: TextIO) -> None:
+        self.aside_of = aside_of
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def _without_nan(value: Any) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from keras_erf.commands.arguments import OPTIONS, in_options
+from keras_erf.commands.console import as_json_alone
 from keras_erf.errors import KerasERFError
 
 __all__ = ["OneLineGroup", "one_line_errors"]
@@ -29,8 +30,10 @@ class OneLineGroup(TyperGroup):
     ) -> Any:
         """Runs a command; ends the process with its status, or returns that."""
         given = sys.argv[1:] if args is None else list(args)
+        aside = as_json_alone() if "--json" in given else nullcontext()
         try:
-            status = super().main(given or ["--help"], standalone_mode=False, **options)
+            with aside:
+                status = super().main(given or ["--help"], standalone_mode=False, **options)
         except UsageError as error:
             typer.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
             status = 2

@@ -24,6 +24,7 @@ from keras_erf.commands.request import (
     skipped_rows,
     takes_request,
 )
+from keras_erf.commands.tables import print_remedies
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.files.writing import check_file
 
@@ -118,4 +119,5 @@ def report(
             ]
             print_json({**told[0], "compare": told[1] if told[1:] else None, "report": str(out)})
         else:
+            print_remedies([one for each in found for one in each.results])
             typer.echo(f"Report: {out}")

@@ -57,7 +57,7 @@ def reproduce(
         int, sampling_option("--seed", metavar="N", help="Seed of the first network.")
     ] = 0,
     again: Annotated[
-        bool, output_option("--again", help="Measure anew what is there already.")
+        bool, output_option("--again", help="Measure again, and replace, what is there already.")
     ] = False,
     out: Annotated[Path, out_option("Folder for pictures, tables and verdicts.")] = FOLDER,
     as_json: JsonOption = False,
@@ -81,6 +81,9 @@ def reproduce(
                     f"`{name}` must be a whole number of at least {least}. Received: {number}"
                 )
         check_writable(out)
+        if not again:
+            for name in names:
+                _refuse_others(out, {"panel": name, "runs": runs, "seed": seed})
         reports = []
         for name in names:
             about = {"panel": name, "runs": runs, "seed": seed, "keras_erf": __version__}
@@ -114,14 +117,33 @@ def _measured(out: Path, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
-    """What is told of a panel that is there, measured in the same way; or `None`."""
+    """What is known of a panel that is there, measured in the same way; or `None`."""
+    report = _read(out, about["panel"])
     try:
-        report = json.loads(_manifest(out, about["panel"]).read_text(encoding="utf-8"))
         same = all(report[key] == value for key, value in about.items())
         there = all((out / name).exists() for name in report["files"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         return None
     return _placed(report, out, kept=True) if same and there else None
+
+
+def _read(out: Path, name: str) -> dict[str, Any]:
+    """A panel's manifest; empty if there is none that can be read."""
+    try:
+        return dict(json.loads(_manifest(out, name).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _refuse_others(out: Path, about: dict[str, Any]) -> None:
+    """Raises if a panel of other runs or another seed is there, whose files would be lost."""
+    report = _read(out, about["panel"])
+    for key, value in about.items():
+        if report and report.get(key) != value:
+            raise InvalidInputError(
+                f"`--out` holds {about['panel']} of --{key} {report.get(key)}: give another "
+                f"folder, or --again to replace it. Received: --{key} {value}"
+            )
 
 
 def _placed(report: dict[str, Any], out: Path, *, kept: bool) -> dict[str, Any]:

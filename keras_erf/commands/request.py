@@ -47,8 +47,16 @@ from keras_erf.loading import LoadedModel, load_quietly
 if TYPE_CHECKING:
     from keras_erf.graph import Graph
     from keras_erf.measuring.profiling import Profile
+    from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = ["Request", "layer_rows", "profile_of", "skipped_rows", "takes_request"]
+__all__ = [
+    "Request",
+    "layer_rows",
+    "profile_of",
+    "result_row",
+    "skipped_rows",
+    "takes_request",
+]
 
 
 @dataclass(frozen=True)
@@ -170,10 +178,25 @@ def profile_of(
         )
 
 
+def result_row(result: EffectiveReceptiveField) -> dict[str, Any]:
+    """A result as JSON: its metrics, and how they were obtained."""
+    field, about = result.receptive_field, result.provenance
+    run = about["runs"][0]
+    return {
+        **result.summary(),
+        "input": field.input,
+        "input_size": list(field.input_size),
+        "inputs": run["inputs"],
+        "seed": run["seed"],
+        "calibrated": bool(about.get("calibrated")),
+        "stopped_by": result.stopped_by,
+    }
+
+
 def layer_rows(found: Profile) -> list[dict[str, Any]]:
-    """What is told of each layer as JSON."""
+    """The layers of a profile as JSON."""
     return [
-        {**one.summary(), "depth": depth, "stopped_by": one.stopped_by}
+        {**result_row(one), "depth": depth}
         for one, depth in zip(found.results, found.depths, strict=True)
     ]
 

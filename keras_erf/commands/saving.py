@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from keras_erf.errors import InvalidInputError
 from keras_erf.files.naming import plain_name
 from keras_erf.files.writing import written_whole
 
@@ -18,15 +21,63 @@ if TYPE_CHECKING:
 __all__ = ["free_stem", "save_panel", "save_profile", "save_result", "save_training"]
 
 
-def free_stem(parts: Sequence[str], taken: set[str]) -> str:
-    """A file name of these parts that no other result of this run has."""
+# Maps of one call differ by less than this share of their peak, on other machines too.
+ALIKE = 1e-3
+
+
+def free_stem(
+    parts: Sequence[str], taken: set[str], folder: Path, result: EffectiveReceptiveField
+) -> str:
+    """A file name of these parts that no other result has.
+
+    Args:
+        parts: What the name is made of.
+        taken: Names of this run, in lower case; the new one is added.
+        folder: Where the files will be.
+        result: What will be saved there: it may take the place of an earlier result of the
+            same settings, and of no other.
+    """
     plain = plain_name("-".join(parts))
     stem, number = plain, 1
-    while stem.casefold() in taken:
+    while stem.casefold() in taken or _is_of_others(folder / f"{stem}.npz", result):
         number += 1
         stem = f"{plain}-{number}"
     taken.add(stem.casefold())
     return stem
+
+
+def _is_of_others(file: Path, result: EffectiveReceptiveField) -> bool:
+    """Whether a file is there that is not a result of the same settings; weights may differ."""
+    from keras_erf.results.effective import load
+
+    if not file.exists():
+        return False
+    try:
+        other = load(file)
+    except InvalidInputError:
+        return True
+    if _settings(other) != _settings(result):
+        return True
+    # One network on other images, whose folder has the same name: the same call gives one map.
+    peak = np.abs(result.map).max()
+    alike = other.count == result.count and np.abs(other.map - result.map).max() < ALIKE * peak
+    return other.provenance["weights"] == result.provenance["weights"] and not alike
+
+
+def _settings(result: EffectiveReceptiveField) -> Any:
+    """What was asked for, as far as a result shows it."""
+    field, about = result.receptive_field, result.provenance
+    runs = [
+        {
+            key: value
+            for key, value in run.items()
+            if key not in ("skipped", "stopped_by", "samples")
+        }
+        for run in about["runs"]
+    ]
+    where = field.layer, field.unit, field.input, field.input_size, field.output_size
+    calibrated = bool(about.get("calibrated"))
+    return where, result.definition, about["model"], about["training"], calibrated, runs
 
 
 def save_result(result: EffectiveReceptiveField, folder: Path, stem: str) -> tuple[Path, Path]:

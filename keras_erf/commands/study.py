@@ -65,8 +65,9 @@ def run(
 ) -> None:
     """Measure what is missing of a study.
 
-    Results land one by one. Called again after an interruption, it goes on;
-    several processes may work on one folder.
+    Results are written one by one. Called again after an interruption, it resumes;
+    several processes may work on one folder. The exit status is 1 if any task of the
+    folder has failed.
 
     [bold]Examples[/bold]
 
@@ -76,7 +77,7 @@ def run(
 
     keras-erf study export results.csv --out results
     """
-    says = "What was measured is kept; the same call goes on from there."
+    says = "What was measured is kept; the same call resumes from there."
     with one_line_errors(says, options=OPTIONS):
         check_writable(out)
         from keras_erf.studies import read_study, run_study
@@ -93,6 +94,8 @@ def run(
                 progress=progress,
             )
         _show(store, as_json)
+        if store.counts()["failed"]:
+            raise typer.Exit(1)
 
 
 @app.command()

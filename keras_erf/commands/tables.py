@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
     from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = ["field_row", "print_fields", "print_profile", "print_results"]
+__all__ = ["field_row", "print_fields", "print_profile", "print_remedies", "print_results"]
 
 # The theoretical field, in words, where it is not exact.
 STATUS = {
@@ -47,6 +47,8 @@ def field_row(field: ReceptiveField) -> dict[str, Any]:
     return {
         "layer": field.layer,
         "unit": list(field.unit),
+        "input": field.input,
+        "input_size": list(field.input_size),
         "output_size": list(field.output_size),
         "size": list(field.size),
         "size_range": [list(pair) for pair in field.size_range],
@@ -120,6 +122,7 @@ def print_results(
     skipped: Sequence[tuple[str, str]] = (),
     *,
     guessed: bool,
+    centered: bool,
     tolerance: float | None = None,
 ) -> None:
     """The table of effective fields, a sentence in words, and where the files are.
@@ -129,12 +132,14 @@ def print_results(
         results: Results with the paths of picture and `.npz`.
         skipped: Layers that were left out, and why.
         guessed: Whether the layer was chosen by the program.
+        centered: Whether the unit was asked for as the centre.
         tolerance: The share of the size at which to stop, if one was asked for.
     """
     console = new_console()
     _print_effective(console, model, [result for result, _, _ in results])
+    print_remedies([result for result, _, _ in results])
     for result, picture, file in results:
-        _print_words(console, result, guessed=guessed)
+        _print_words(console, result, guessed=guessed, centered=centered)
         if tolerance is not None:
             _print_stop(console, result, tolerance)
         console.print(f"Picture: {picture}\nResult:  {file}", soft_wrap=True)
@@ -155,15 +160,19 @@ def print_profile(
     console = new_console()
     results, (picture, table) = profile.results, files
     _print_effective(console, model, results)
+    print_remedies(results)
     linear = sum(result.linear for result in results)
     if linear:
         of = "gradient of 1 layer does" if linear == 1 else f"gradients of {linear} layers do"
         console.print(f"The {of} not depend on the input: one sample tells all.")
     short = [one for one in results if one.stopped_by not in ("tolerance", "linear")]
     if tolerance is not None and short:
+        # A folder of images that is used up has no more to give.
+        ended = short[0].stopped_by == "inputs"
+        remedy = "give more images" if ended else "raise --samples, with another --out"
         console.print(
             f"{counted(len(short), 'layer')} did not reach the tolerance of {100 * tolerance:g} % "
-            f"(first: {short[0].layer}); raise --samples."
+            f"(first: {short[0].layer}); {remedy}."
         )
     for note in noted(results):
         console.print(f"* {note}")
@@ -223,7 +232,9 @@ def _print_stop(console: Console, result: EffectiveReceptiveField, tolerance: fl
         )
 
 
-def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: bool) -> None:
+def _print_words(
+    console: Console, result: EffectiveReceptiveField, *, guessed: bool, centered: bool
+) -> None:
     field = result.receptive_field
     chosen = " (the last layer with more than one position)" if guessed else ""
     console.print(
@@ -245,15 +256,59 @@ def _print_words(console: Console, result: EffectiveReceptiveField, *, guessed: 
         )
     if result.dead_count:
         console.print(f"{100 * result.dead:.0f} % of the samples had no gradient at this unit.")
-    outside = any(
-        start < 0 or stop > size
-        for (start, stop), size in zip(field.box(), field.input_size, strict=True)
-    )
-    if outside and field.status != "whole":
-        console.print("The field reaches over the input's edge; a larger --size shows all of it.")
+    advice = _edge_advice(field, centered=centered)
+    if advice:
+        console.print(advice)
     for note in result.notes:
         console.print(f"* {note}")
     _print_left_out(console, [result])
+
+
+def _edge_advice(field: ReceptiveField, *, centered: bool) -> str | None:
+    """What shows all of a field that reaches over the input's edge; `None` of one that does not.
+
+    Args:
+        field: The unit's.
+        centered: Whether the unit was asked for as the centre, which moves with the size.
+    """
+    box, sizes = field.box(), field.input_size
+    before = any(start < 0 for start, _ in box)
+    after = any(stop > size for (_, stop), size in zip(box, sizes, strict=True))
+    if field.status == "whole" or not (before or after):
+        return None
+    says = "The field reaches over the input's edge; "
+    # Pixels are added after the last: a unit keeps its distance from the first.
+    if centered or not before:
+        return f"{says}a larger --size shows all of it."
+    middle = field.box(tuple(size // 2 for size in field.output_size))
+    fits = all(
+        start >= 0 and stop <= size for (start, stop), size in zip(middle, sizes, strict=True)
+    )
+    if fits:
+        return (
+            f"{says}this unit is near the border: --unit center, or one further inside, shows all."
+        )
+    return (
+        f"{says}this unit is near the border: --unit center with a larger --size shows all of it."
+    )
+
+
+def print_remedies(results: Sequence[EffectiveReceptiveField]) -> None:
+    """What to do about the notes of some results: a line for each note, and where it is not of all.
+
+    Args:
+        results: What was measured.
+    """
+    from keras_erf.measuring.untrained import REMEDIES
+
+    console = new_console()
+    for note, remedy in REMEDIES.items():
+        noted = [one for one in results if note in one.provenance.get("notes", ())]
+        if noted:
+            first = noted[0].layer if len(noted) < len(results) else ""
+            where = f" ({counted(len(noted), 'layer')}, {first} first)" if first else ""
+            told = remedy.format(calibrate="--calibrate")
+            console.print(f"Note{where}: {told}.", soft_wrap=True)
 
 
 def _print_skipped(

@@ -35,7 +35,7 @@ class _Refused(Exception):
 
 
 def computing_layers(model: keras.Layer) -> list[keras.Layer]:
-    """The layers of a model, or of a layer, that compute something, those inside models and layers included."""
+    """The layers of a model or layer that compute something, those inside models included."""
     every = model._flatten_layers()
     return [
         layer

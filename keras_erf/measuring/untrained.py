@@ -26,8 +26,8 @@ SWITCHED_OFF = "branches switched off"
 # What each note means and what to do, for those who have room for a sentence.
 REMEDIES = {
     UNCALIBRATED: (
-        "Batch normalisations hold their initial statistics and normalise nothing: {calibrate} "
-        "gives a copy those of the inputs"
+        "Batch normalisations hold their initial statistics and normalise nothing: pass "
+        "{calibrate} to give a copy those of the inputs"
     ),
     UNTRAINED: (
         "All gains and offsets hold their initial values: load trained weights, unless the fresh "

@@ -17,7 +17,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.content import Content, named_results, read_content
 from keras_erf.plotting.small import draw_box, draw_ring, draw_small
 from keras_erf.plotting.style import DASHES, SCALES
-from keras_erf.plotting.texts import size_and_notes, wrapped
+from keras_erf.plotting.texts import definitions_told, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
@@ -79,7 +79,7 @@ def plot_grid(
         for ax, one in zip(chosen, shown, strict=True):
             image = _draw(ax, one, scale, one.reach if zoom else widest)
         bar = figure.colorbar(image, ax=grid, shrink=min(1.0, 1.4 / rows), aspect=18, pad=0.02)
-        bar.set_label("impact, share of the peak", size="small")
+        bar.set_label(_bar_label(shown, "impact, share of the peak"), size="small")
         bar.ax.tick_params(labelsize="small")
     return chosen
 
@@ -131,7 +131,7 @@ def plot_pair(
         for ax, one in zip(axes, shown, strict=False):
             image = _draw(ax, one, scale, reach)
         bar = figure.colorbar(image, ax=axes[:2], shrink=0.85, aspect=18, pad=0.02)
-        bar.set_label("share of the peak", size="small")
+        bar.set_label(_bar_label(shown, "share of the peak"), size="small")
         first, second = (np.abs(one.content.values) for one in shown)
         change = axes[2].imshow(
             second / second.max() - first / first.max(),
@@ -150,11 +150,19 @@ def plot_pair(
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """A result to draw, its name, and how far its field reaches from its centre, in pixels."""
+    """A result to draw, and how far its field reaches from its centre, in pixels.
+
+    Args:
+        name: What it is called.
+        result: The result.
+        content: What is drawn of it.
+        differs: Whether another one is of another definition, so that each names its own.
+    """
 
     name: str
     result: EffectiveReceptiveField
     content: Content
+    differs: bool
 
     @property
     def reach(self) -> float:
@@ -174,7 +182,15 @@ def _shown(results: Any, scale: str) -> list[_Shown]:
                 "`results` must be of two spatial axes: draw others one by one, by `plot_map`. "
                 f"Received: {name!r} of {one.map.ndim}"
             )
-    return [_Shown(name, one, read_content(one, "threshold", None)) for name, one in named]
+    differs = len({one.definition.name for _, one in named}) > 1
+    return [_Shown(name, one, read_content(one, "threshold", None), differs) for name, one in named]
+
+
+def _bar_label(shown: Sequence[_Shown], values: str) -> str:
+    """What colours are, and by which definition where all maps are of one."""
+    first = shown[0]
+    told = definitions_told([first.result.definition.name])
+    return values if first.differs else f"{values}\n{told}"
 
 
 def _columns(columns: Any, count: int) -> int:
@@ -200,8 +216,9 @@ def _draw(ax: Axes, one: _Shown, scale: str, reach: float) -> Any:
     if one.content.ring is not None:
         draw_ring(ax, one.content.ring - np.array(one.content.center)[:, None])
     name = wrapped(one.name, SIDE, "small").split("\n")
-    told = wrapped(size_and_notes(one.result), SIDE, "small")
-    ax.set_title("\n".join([*name[:2], told]), size="small")
+    told = [wrapped(size_and_notes(one.result), SIDE, "small")]
+    told += [one.result.definition.name] if one.differs else []
+    ax.set_title("\n".join([*name[:2], *told]), size="small")
     return image
 
 

@@ -21,6 +21,7 @@ from keras_erf.plotting.style import (
     fit_figure,
     new_axes,
 )
+from keras_erf.plotting.texts import definitions_told
 from keras_erf.wording import noted
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
         ax.set(xlabel="depth (layers from the input)", ylabel="size (input px)")
         model = str(profile.results[0].provenance.get("model", ""))
         ax.set_title("\n".join([model, *noted(profile.results)]), size="medium")
-        ax.legend(frameon=False, fontsize="small")
+        title = definitions_told(one.definition.name for one in profile.results)
+        ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small")
         sns.despine(ax=ax)
         if own:
             fit_figure(ax)

@@ -18,6 +18,7 @@ from keras_erf.plotting.style import (
     fit_figure,
     new_axes,
 )
+from keras_erf.plotting.texts import definitions_told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,8 @@ def plot_history(
 ) -> Axes:
     """Draws a figure of the effective field over the epochs of a training.
 
-    Each layer has a line, with a band of one standard error to either side.
+    Each layer has a line, with a band of one standard error to either side. Dotted lines show
+    where a new phase of the training begins, such as after `compile`.
 
     Examples:
         >>> import pandas as pd
@@ -75,7 +77,8 @@ def plot_history(
         steps = points.groupby(["layer", "epoch"])["step"].transform("count")
         across = "step" if (steps > 1).any() else "epoch"
         for layer, colour in zip(layers, colours, strict=True):
-            rows = frame[frame["layer"] == layer].sort_values("step")
+            # Stable: a step may end one phase and begin another.
+            rows = frame[frame["layer"] == layer].sort_values("step", kind="stable")
             at, values = rows[across].to_numpy(float), rows[figure].to_numpy(float)
             ax.plot(at, values, marker="o", markersize=4, color=colour, label=layer)
             if f"{figure}_error" in rows:
@@ -87,10 +90,21 @@ def plot_history(
                 ax.plot(at, rows["trf_size"], color=colour, linestyle=DASHES, linewidth=1)
         if trf and figure == "erf_size":
             ax.plot([], [], color=FIELD, linestyle=DASHES, linewidth=1, label="theoretical")
+        for start in _phase_starts(frame, across):
+            ax.axvline(start, color=FIELD, linestyle=":", linewidth=0.8)
         ax.set_xlabel("training steps" if across == "step" else "epochs")
         ax.set_ylabel(FIGURES[figure])
-        ax.legend(frameon=False, fontsize=9)
+        names = [name for name in frame.get("definition", ()) if isinstance(name, str) and name]
+        ax.legend(frameon=False, fontsize=9, title=definitions_told(names), title_fontsize=9)
         sns.despine(ax=ax)
         if own:
             fit_figure(ax)
     return ax
+
+
+def _phase_starts(frame: pd.DataFrame, across: str) -> list[float]:
+    """Where phases after the first begin: at the end of the one before."""
+    if "phase" not in frame:
+        return []
+    ends = frame.groupby(["layer", "phase"])[across].max()
+    return sorted({float(end) for _, own in ends.groupby("layer") for end in own.iloc[:-1]})

@@ -12,6 +12,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.style import FIELD, PROFILE, fit_figure, new_axes
+from keras_erf.plotting.texts import definitions_told
 from keras_erf.wording import noted
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
         ax.set_ylabel("input px")
         model = results[0].provenance.get("model", "")
         title = f"{model}: box = theoretical, disc = effective".lstrip(": ")
+        title += f", {definitions_told(one.definition.name for one in chosen)}"
         ax.set_title("\n".join([title, *noted(chosen)]), size="medium", pad=14)
         ax.tick_params(axis="x", length=0)
         sns.despine(ax=ax, bottom=True)

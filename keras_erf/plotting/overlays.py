@@ -16,7 +16,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.content import mask_outline, read_content
 from keras_erf.plotting.small import draw_box, draw_ring
 from keras_erf.plotting.style import DASHES, MAP_SIDE, REGION, fit_figure, halo, new_axes
-from keras_erf.plotting.texts import size_and_notes, wrapped
+from keras_erf.plotting.texts import definitions_told, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
@@ -73,7 +73,8 @@ def plot_overlay(
         draw_ring(ax, content.ring, 1.6)
         draw_box(ax, content.box, linestyle=DASHES, linewidth=1.4, path_effects=halo(1.4))
         ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
-        told = wrapped(size_and_notes(result), MAP_SIDE, "medium")
+        told = f"{size_and_notes(result)}, {definitions_told([result.definition.name])}"
+        told = wrapped(told, MAP_SIDE, "medium")
         ax.set_title(f"{result.layer}\n{told}", size="medium")
         sns.despine(ax=ax, left=True, bottom=True)
         if own:

@@ -25,7 +25,7 @@ from keras_erf.plotting.style import (
     new_axes,
     set_scale,
 )
-from keras_erf.plotting.texts import size_and_notes
+from keras_erf.plotting.texts import definitions_told, size_and_notes
 
 if TYPE_CHECKING:
     from keras_erf.algebra.geometry import Box
@@ -67,6 +67,7 @@ def plot_radial(
     if scale not in SCALES:
         raise InvalidInputError(f"`scale` must be one of {SCALES}. Received: scale={scale!r}")
     named = named_results(results)
+    definitions = list(dict.fromkeys(one.definition.name for _, one in named))
     with sns.axes_style("ticks") if ax is None else nullcontext():
         own = ax is None
         ax = new_axes(PROFILE_WIDTH, PROFILE_HEIGHT) if ax is None else ax
@@ -78,7 +79,9 @@ def plot_radial(
             # The last rings hold nothing: a logarithm would run off.
             kept = means > (LOG_FLOOR if scale == "log" else 0)
             distances, means, errors = distances[kept], means[kept], errors[kept]
-            ax.plot(distances, means, color=colour, label=f"{name}: {size_and_notes(one)}")
+            label = f"{name}: {size_and_notes(one)}"
+            label += f", {one.definition.name}" if len(definitions) > 1 else ""
+            ax.plot(distances, means, color=colour, label=label)
             low = np.maximum(means - errors, LOG_FLOOR if scale == "log" else 0)
             ax.fill_between(distances, low, means + errors, color=colour, alpha=0.25, linewidth=0)
         ax.axhline(analysis.THRESHOLD, color=REGION, linestyle=":", linewidth=1.3, label="2σ level")
@@ -88,7 +91,8 @@ def plot_radial(
         ax.set(xlabel="distance from the field's centre (px)", ylabel="mean impact, share")
         ax.set_xlim(left=0)
         ax.set_ylim(LOG_FLOOR if scale == "log" else 0, 1.3 if scale == "log" else 1.05)
-        ax.legend(frameon=False, fontsize="small")
+        title = definitions_told(definitions) if len(definitions) == 1 else None
+        ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small")
         sns.despine(ax=ax)
         if own:
             fit_figure(ax)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import pyplot as plt
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_texts",
+    "definitions_told",
     "field_label",
     "hang_caption",
     "region_label",
@@ -123,6 +124,12 @@ def _caption(result: EffectiveReceptiveField, content: Content) -> list[str]:
         converged = "" if content.fit.converged else " (not converged)"
         found.append(f"Gaussian fit R² = {content.fit.r_squared:.2f}{converged}")
     return [measured, "; ".join([*found, *result.notes])]
+
+
+def definitions_told(names: Iterable[str]) -> str:
+    """`definition luo2016`, or the names of several; nothing of none."""
+    several = list(dict.fromkeys(names))
+    return f"definition{'s' * (len(several) > 1)} {', '.join(several)}" if several else ""
 
 
 def size_told(result: EffectiveReceptiveField) -> str:

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from keras_erf.plotting.histories import plot_history
 from keras_erf.plotting.small import draw_box, draw_small
-from keras_erf.plotting.texts import size_and_notes, wrapped
+from keras_erf.plotting.texts import definitions_told, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.training.summary import Summary
@@ -63,6 +63,8 @@ def plot_training(summary: Summary) -> Figure:
                 draw_box(ax, result.receptive_field.visible())
                 told = wrapped(size_and_notes(result), SIDE, "small")
                 ax.set_title(f"{run}\n{when}\n{told}", fontsize=8.5)
+        names = [result.definition.name for result in summary.results.values()]
+        above.suptitle(definitions_told(names), size="small")
         left_ax, right_ax = below.subplots(1, 2)
         # One line for each run.
         lines = summary.history.assign(layer=summary.history["run"])

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.small import draw_box, draw_small
 from keras_erf.plotting.style import DASHES, SCALES
-from keras_erf.plotting.texts import size_and_notes, wrapped
+from keras_erf.plotting.texts import definitions_told, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
@@ -80,6 +80,6 @@ def plot_volume(
                 one.set_major_locator(MaxNLocator(4, integer=True))
             ax.set_title(told, size="small")
         figure.colorbar(image, ax=axes, shrink=0.8, label="share of the peak")
-        title = wrapped(f"{result.layer}: {size_and_notes(result)}", 3 * SIDE, "medium")
-        figure.suptitle(title, size="medium")
+        told = f"{size_and_notes(result)}, {definitions_told([result.definition.name])}"
+        figure.suptitle(wrapped(f"{result.layer}: {told}", 3 * SIDE, "medium"), size="medium")
     return axes

@@ -241,7 +241,7 @@ class Logbook:
         definition: str,
     ) -> list[Point]:
         """Adds the results of a step; `None` is a point of NaN. What was there is set aside."""
-        when = {
+        when: dict[str, Any] = {
             "step": step,
             "epoch": epoch,
             "weights": weights,
