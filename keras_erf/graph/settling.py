@@ -31,13 +31,13 @@ def settled(value: Any, *, assigned: bool = True) -> np.ndarray | None:
 
     Args:
         value: An array, a tensor or a variable.
-        assigned: Whether zeros among weights count.
+        assigned: Whether zeros among weights that training changes count.
 
     Returns:
         An array of its shape; `None` where nothing is known.
     """
     weight = isinstance(value, keras.Variable)
-    if weight and not assigned:
+    if weight and value.trainable and not assigned:
         return None
     array = keras.ops.convert_to_numpy(value)
     if array.dtype.kind not in "bif" and not keras.backend.is_float_dtype(str(array.dtype)):
