@@ -282,7 +282,7 @@ class MaskedMixing(layers.Layer):
         return ops.einsum(f"bj{rest},jo->bo{rest}", x, matrix)
 
 
-def _drawn_mask(shape: Sequence[int], seed: int) -> np.ndarray:
+def drawn_mask(shape: Sequence[int], seed: int) -> np.ndarray:
     """A mask of that shape with at least one place that counts."""
     rng = np.random.default_rng(seed)
     mask = rng.random(tuple(shape)) < 0.6
@@ -292,11 +292,11 @@ def _drawn_mask(shape: Sequence[int], seed: int) -> np.ndarray:
 
 def _masked(_: Any, x: Any, kernel_size: Sequence[int], seed: int, **options: Any) -> Any:
     filters = options.pop("filters")
-    return MaskedConvolution(filters, _drawn_mask(kernel_size, seed), **options)(x)
+    return MaskedConvolution(filters, drawn_mask(kernel_size, seed), **options)(x)
 
 
 def _mixed(_: Any, x: Any, units: int, seed: int, form: str) -> Any:
-    return MaskedMixing(_drawn_mask((x.shape[1], units), seed), form)(x)
+    return MaskedMixing(drawn_mask((x.shape[1], units), seed), form)(x)
 
 
 # Steps that are more than one layer called once.
