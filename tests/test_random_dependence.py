@@ -132,8 +132,8 @@ def table_of(part: keras.Model) -> np.ndarray:
         scales = 10 ** rng.uniform(-1, 1, (wanted[0], *[1] * (len(wanted) - 1)))
         values = scales * rng.normal(size=wanted)
         # In half of the draws all values are alike: any change then makes a difference.
-        values[::2] = values[::2].reshape(len(values[::2]), -1)[:, :1].reshape(
-            -1, *[1] * (values.ndim - 1)
+        values[::2] = (
+            values[::2].reshape(len(values[::2]), -1)[:, :1].reshape(-1, *[1] * (values.ndim - 1))
         )
         return values.astype("float32")
 

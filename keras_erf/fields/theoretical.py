@@ -253,9 +253,7 @@ def locate(
     graph = build_graph(model)
     wanted = tensor if layer is None else graph.find(layer)
     number = graph.input_number(input)
-    tracing = sized(
-        graph, wanted, number, input_shape, through_global, rules, assigned=assigned
-    )
+    tracing = sized(graph, wanted, number, input_shape, through_global, rules, assigned=assigned)
     if wanted is None:
         wanted = default_layer(graph, tracing, input_shape, rules)
     return target_of(tracing, wanted, unit=unit, through_global=through_global, grid=grid)

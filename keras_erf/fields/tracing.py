@@ -202,7 +202,7 @@ class Tracing:
         if node not in self._views:
             call = self.call(node)
             found = views(call, node.kind, self.rules)
-            if not node.lead and not (node.kind in self.rules):
+            if not node.lead and node.kind not in self.rules:
                 found = self._without_known(node, call, found)
             for steps in reversed(self.shape(node.inputs[0])[: node.lead]):
                 found = tuple(self._over_time(node, view, steps) for view in found)

@@ -240,9 +240,7 @@ def _table(
     return Marks(np.stack([_shadow(mask, axis) for mask in masks]))
 
 
-def _seen_by_units(
-    call: Call, output: int, axes: Sequence[int], units: Sequence[Unit]
-) -> Seen:
+def _seen_by_units(call: Call, output: int, axes: Sequence[int], units: Sequence[Unit]) -> Seen:
     """Masks of each input, one per unit."""
     shape = call.outputs[output]
     asked = np.stack([np.broadcast_to(_asked(shape, axes, unit), shape) for unit in units])

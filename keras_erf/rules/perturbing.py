@@ -157,7 +157,9 @@ def _lines(
     size = call.inputs[place][axis]
     parts = []
     for index in range(size):
-        part = np.zeros([1 if one != axis else size for one in range(len(call.inputs[place]))], bool)
+        part = np.zeros(
+            [1 if one != axis else size for one in range(len(call.inputs[place]))], bool
+        )
         part[tuple(index if one == axis else 0 for one in range(part.ndim))] = True
         parts.append(part)
     return _of_parts(call, output, asked, place, parts, rng, None)

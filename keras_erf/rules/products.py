@@ -203,14 +203,12 @@ def attention(call: Call) -> tuple[AnyView, ...]:
     return tuple(views)
 
 
-def _visible(
-    call: Call, mask: Any, bias: Any, steps: int, keys: int
-) -> tuple[np.ndarray, Status]:
+def _visible(call: Call, mask: Any, bias: Any, steps: int, keys: int) -> tuple[np.ndarray, Status]:
     """Which keys each step may see, and how sure that is for each head of each sample."""
     visible = np.ones((steps, keys), dtype=bool)
     status: Status = "exact"
     for known, closed in ((call.fixed(mask), 0.0), (call.fixed(bias), LOW)):
-        if known is None or np.isnan(known).any() and closed == 0:
+        if known is None or (closed == 0 and np.isnan(known).any()):
             continue
         table = ~(known == 0) if closed == 0 else ~(known <= closed)
         table = np.broadcast_to(table, (*table.shape[:-2], steps, keys)).reshape(-1, steps, keys)
