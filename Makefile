@@ -40,7 +40,7 @@ fuzz: $(READY) ## compare GRAPHS random graphs with brute force, from SEED
 	@echo "GRAPHS=$(GRAPHS) SEED=$(SEED)"
 	FUZZ_GRAPHS=$(GRAPHS) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -n $(WORKERS) \
 		--hypothesis-profile fuzz tests/test_random_graphs.py tests/test_random_cones.py \
-		tests/test_random_sums.py \
+		tests/test_random_sums.py tests/test_random_dependence.py \
 		$(PYTEST_ARGS)
 
 check: $(READY) ## check format, lint and types

@@ -281,6 +281,58 @@ PIXELS = {
 }
 
 
+class MaskedConvolution(layers.Layer):
+    """A convolution whose kernel is multiplied by a mask of zeros and ones."""
+
+    def __init__(self, filters: int, taps: np.ndarray, **options: Any) -> None:
+        super().__init__()
+        self.filters, self.taps, self.options = filters, taps, options
+
+    def build(self, shape: Any) -> None:
+        kernel = (*self.taps.shape, shape[-1], self.filters)
+        self.kernel = self.add_weight(shape=kernel, initializer="ones")
+
+    def call(self, x: Any) -> Any:
+        taps = ops.cast(self.taps[..., None, None], self.compute_dtype)
+        return ops.conv(x, self.kernel * taps, **self.options)
+
+
+class MaskedMixing(layers.Layer):
+    """A product over axis 1, with a matrix that is multiplied by a mask of zeros and ones."""
+
+    def __init__(self, allowed: np.ndarray, form: str) -> None:
+        super().__init__()
+        self.allowed, self.form = allowed, form
+
+    def build(self, shape: Any) -> None:
+        self.matrix = self.add_weight(shape=self.allowed.shape, initializer="ones")
+
+    def call(self, x: Any) -> Any:
+        allowed = ops.cast(self.allowed, self.compute_dtype)
+        if self.form == "matmul":
+            return ops.moveaxis(ops.matmul(ops.moveaxis(x, 1, -1), self.matrix * allowed), -1, 1)
+        rest = "xyz"[: len(x.shape) - 2]
+        matrix = ops.where(self.allowed, self.matrix, 0.0)
+        return ops.einsum(f"bj{rest},jo->bo{rest}", x, matrix)
+
+
+def drawn_mask(shape: Sequence[int], seed: int) -> np.ndarray:
+    """A mask of that shape with at least one place that counts."""
+    rng = np.random.default_rng(seed)
+    mask = rng.random(tuple(shape)) < 0.6
+    mask[tuple(rng.integers(size) for size in shape)] = True
+    return mask
+
+
+def _masked(_: Any, x: Any, kernel_size: Sequence[int], seed: int, **options: Any) -> Any:
+    filters = options.pop("filters")
+    return MaskedConvolution(filters, drawn_mask(kernel_size, seed), **options)(x)
+
+
+def _mixed(_: Any, x: Any, units: int, seed: int, form: str) -> Any:
+    return MaskedMixing(drawn_mask((x.shape[1], units), seed), form)(x)
+
+
 # Steps that are more than one layer called once.
 PARTS: dict[str, Callable[..., Any]] = {
     "attention": _attention,
@@ -288,6 +340,8 @@ PARTS: dict[str, Callable[..., Any]] = {
     "flip": lambda _, x, axis: ops.flip(x, axis=axis),
     "gate": _gate,
     "input": _input,
+    "masked": _masked,
+    "mixed": _mixed,
     "nested": _nested,
     "pixels": _pixels,
     "pad": lambda _, x, pad_width, mode: ops.pad(x, ((0, 0), *pad_width), mode=mode),
@@ -357,7 +411,7 @@ def _all(steps: Any) -> Iterator[Step]:
 def shape_after(step: Step, shape: Shape) -> Shape | None:
     """Shape behind one layer or operation; `None` where it does not fit or grows too large."""
     try:
-        if step[0] in ("flip", "pad", "roll", "slice"):
+        if step[0] in ("flip", "masked", "mixed", "pad", "roll", "slice"):
             made = PARTS[step[0]](None, keras.KerasTensor((None, *shape)), **step[1]).shape
         else:
             made = make_layer(step).compute_output_shape((None, *shape))
@@ -406,7 +460,7 @@ class _Pen:
         self.resized = resized
         often = (self.slide,) * 6 + (self.move,) * 3
         seldom = (*(self.gather, self.relate, self.branch) * 2,)
-        self.groups = (*often, *seldom, self.nest, self.share)
+        self.groups = (*often, *seldom, self.nest, self.share, self.mask)
         if resized:
             self.groups = (*(self.slide,) * 3, self.resize, self.resize, self.move, self.branch)
 
@@ -497,6 +551,17 @@ class _Pen:
         pairs = tuple(self.each(2, 0, 2) for _ in range(rank))
         name = kind.lower().replace("zero", "")
         return [(f"{kind}{rank}D", {name: pairs if rank > 1 else pairs[0]})]
+
+    def mask(self, shape: Shape, deep: int = 0) -> list[Any]:
+        """Kernels and matrices with zeros in them."""
+        rank, seed = len(shape) - 1, self.integer(0, 999)
+        if self.integer(0, 2) == 0:
+            form = self.one("matmul", "einsum")
+            return [("mixed", {"units": self.integer(1, LONGEST), "seed": seed, "form": form})]
+        options = {"filters": self.integer(1, 3), "kernel_size": self.each(rank, 1, 4)}
+        rate = self.one("strides", "dilation_rate")
+        options |= {rate: self.strides(rank), "padding": self.one("valid", "same"), "seed": seed}
+        return [("masked", options)]
 
     def resize(self, shape: Shape, deep: int = 0) -> list[Any]:
         if len(shape) != 3:

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+import tensorflow as tf
+from keras import layers
 
 from keras_erf import check, rules
 from keras_erf.algebra.geometry import Window
@@ -101,13 +102,25 @@ def test_a_rule_that_forgets_an_input_is_found_out():
     assert [(one.layer, one.missing) for one in found.differences] == [("difference", 2)]
 
 
-def test_a_layer_without_a_gradient_cannot_tell():
+def test_a_layer_without_a_gradient_is_seen_by_changes():
+    x = keras.Input((9, 2))
+    y = layers.Conv1D(2, 3, padding="same", name="before")(x)
+    y = layers.Lambda(lambda x: tf.round(x), name="odd")(y)
+    model = keras.Model(x, layers.Conv1D(2, 3, padding="same", name="behind")(y))
+    found = check(model, unit=(4,), rules={layers.Lambda: windowed_line(1, 0)})
+    assert (found.verdict, found.checked, found.unmeasured) == ("pass", 3, ())
+    found = check(model, unit=(4,), rules={layers.Lambda: windowed_line(3, 1)})
+    # Of 3 steps and the two beside them, each of 2 channels.
+    assert [(one.layer, one.missing, one.surplus) for one in found.differences] == [("odd", 0, 4)]
+
+
+def test_a_layer_that_draws_at_random_without_a_gradient_cannot_tell():
     def near(call: rules.Call) -> tuple[View, ...]:
         return (View((Link(0), Link(None))),)
 
     x = keras.Input((9, 2))
     y = layers.Conv1D(2, 3, padding="same", name="before")(x)
-    y = layers.Lambda(lambda x: ops.round(x), name="odd")(y)
+    y = layers.Lambda(lambda x: tf.round(x + tf.random.normal(tf.shape(x))), name="odd")(y)
     model = keras.Model(x, layers.Conv1D(2, 3, padding="same", name="behind")(y))
     found = check(model, unit=(4,), rules={layers.Lambda: near})
     assert found.verdict == "undecided"

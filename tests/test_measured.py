@@ -9,9 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
-from keras_erf import check, receptive_field, receptive_fields, rules
+import keras_erf
+from keras_erf import check, probe, receptive_field, receptive_fields, rules
 from keras_erf.algebra.geometry import Window
 from keras_erf.algebra.views import Link, View
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
@@ -276,13 +278,107 @@ def test_what_an_integer_input_does_is_bounded_by_all_of_it():
     model = keras.Model(x, Chosen(name="odd")(x, Signs(name="signs")(y)))
     field = receptive_field(model, model.output, rules={**MEASURED, Signs: pointwise})
     assert (field.status, field.box()) == ("bound", ((0, 9),))
-    with pytest.raises(UnsupportedLayerError, match=r"'signs'.*no gradient flows"):
-        receptive_field(model, model.output, rules=MEASURED)
+    # What is compared changes with what it is compared with.
+    field = receptive_field(model, model.output, rules=MEASURED)
+    assert (field.status, field.box()) == ("bound", ((0, 9),))
 
 
 def pointwise(call: rules.Call) -> tuple[View, ...]:
     """A rule of one's own: step by step, over all channels."""
     return (View((Link(0), Link(None))),)
+
+
+# --- Dependence without a gradient --------------------------------------------------------------
+
+
+def centre_peaks(x):
+    """Peaks as CenterNet picks them (Zhou et al. 2019, "Objects as Points", section 4)."""
+    return x * tf.cast(tf.equal(tf.nn.max_pool2d(x, 3, 1, "SAME"), x), x.dtype)
+
+
+def straight_through(x):
+    """Rounded means whose gradient is that of the identity."""
+    return x + tf.stop_gradient(tf.round(3 * tf.nn.avg_pool2d(x, 3, 1, "SAME")) - x)
+
+
+def above_mean(x):
+    return tf.where(x > tf.nn.avg_pool2d(x, 5, 1, "SAME"), x, 0.1 * x)
+
+
+def above_neighbours(x):
+    """What is larger than the pixels above and to the left."""
+    wide = tf.pad(x, [[0, 0], [1, 0], [1, 0], [0, 0]])
+    return tf.where((x > wide[:, :-1, 1:]) & (x > wide[:, 1:, :-1]), x, 0.0 * x)
+
+
+HIDDEN = {
+    "peaks": (centre_peaks, [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1)]),
+    "straight through": (straight_through, [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1)]),
+    "above a mean": (above_mean, [(r, c) for r in range(-2, 3) for c in range(-2, 3)]),
+    "above neighbours": (above_neighbours, [(-1, 0), (0, -1), (0, 0)]),
+    "rounding": (tf.round, [(0, 0)]),
+    "largest channel": (lambda x: tf.cast(tf.argmax(x, -1)[..., None], tf.float32), [(0, 0)]),
+}
+# Those whose gradient shows something, but not all.
+IN_PART = ("peaks", "straight through", "above a mean", "above neighbours")
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_dependence_without_a_gradient(name):
+    function, offsets = HIDDEN[name]
+    x = keras.Input((7, 6, 2))
+    shape = (lambda s: (*s[:-1], 1)) if name == "largest channel" else (lambda s: s)
+    odd = layers.Lambda(function, output_shape=shape, name="odd")
+    model = keras.Model(x, odd(x))
+    field = receptive_field(model)
+    assert field.status == "measured"
+    for unit in [(0, 0), (3, 3)]:
+        expected = np.zeros((7, 6), dtype=bool)
+        for down, right in offsets:
+            row, column = unit[0] + down, unit[1] + right
+            if 0 <= row < 7 and 0 <= column < 6:
+                expected[row, column] = True
+        np.testing.assert_array_equal(field.support(unit), expected, err_msg=f"{unit}")
+    found = check(model)
+    assert (found.verdict, found.unmeasured) == ("pass", ()), str(found)
+    if name in ("straight through", "above a mean"):
+        # What the gradient shows by itself is not enough.
+        assert check(model, rules={layers.Lambda: alone}).verdict == "fail"
+
+
+def alone(call: rules.Call) -> tuple[View, ...]:
+    return (View((Link(0), Link(1), Link(None))),)
+
+
+@pytest.mark.parametrize("name", IN_PART)
+def test_results_name_what_a_gradient_does_not_see(name):
+    x = keras.Input((9, 8, 2))
+    y = layers.Conv2D(2, 3, padding="same", name="before")(x)
+    y = layers.Lambda(HIDDEN[name][0], name="odd")(y)
+    model = keras.Model(x, layers.Conv2D(2, 3, padding="same", name="behind")(y))
+    result = probe(model, "behind", samples=2)
+    assert result.unseen == ("odd",)
+    assert "no gradient through odd" in repr(result)
+    result = probe(model, "before", samples=2)
+    assert result.unseen == ()
+    assert "no gradient" not in repr(result)
+
+
+def test_operations_without_a_gradient_are_named(tmp_path):
+    x = keras.Input((9, 2))
+    y = layers.Conv1D(2, 3, padding="same")(x)
+    above = ops.cast(ops.greater(y, ops.average_pool(y, 3, 1, padding="same")), "float32")
+    model = keras.Model(x, y * above + ops.stop_gradient(ops.round(y) - y))
+    assert receptive_field(model).size == (5,)
+    assert check(model).verdict == "pass"
+    result = probe(model, samples=2)
+    assert sorted(name.rstrip("_0123456789") for name in result.unseen) == [
+        "greater",
+        "round",
+        "stop_gradient",
+    ]
+    result.save(tmp_path / "result.npz")
+    assert keras_erf.load(tmp_path / "result.npz").unseen == result.unseen
 
 
 # --- Refusals ------------------------------------------------------------------------------------
@@ -295,9 +391,7 @@ def raising(x):
 
 
 REFUSED = {
-    "no gradient": (lambda x: ops.argmax(x, axis=-1, keepdims=True), "no gradient flows"),
-    "a rounded value": (lambda x: ops.round(x), "no gradient flows"),
-    "a constant": (lambda x: ops.ones_like(x), "no gradient flows"),
+    "a constant": (lambda x: ops.ones_like(x), "nothing it returns depends on its inputs"),
     "batch mixing": (lambda x: x - ops.mean(x, axis=0, keepdims=True), "mixes the samples"),
     "a reversed batch": (lambda x: ops.flip(x, 0), "mixes the samples"),
     "an exception": (raising, "it does not run by itself: out of order"),

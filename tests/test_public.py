@@ -165,7 +165,7 @@ ATTRIBUTES = {
     "EffectiveReceptiveField": (
         "block_sums block_counts dead_count receptive_field definition provenance part linear",
         "constant count dead expected layer map notes ratio ratio_error sigma sigma_error size "
-        "size_error standard_error stopped_by trf_size unit",
+        "size_error standard_error stopped_by trf_size unit unseen",
     ),
 }
 

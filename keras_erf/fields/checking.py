@@ -22,7 +22,7 @@ from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Argument, Node
 from keras_erf.rules import Call
 from keras_erf.rules.alone import seen_alone
-from keras_erf.rules.perturbing import beyond, confirmed
+from keras_erf.rules.perturbing import Seen, beyond, confirmed
 from keras_erf.wording import counted
 
 __all__ = ["Check", "Difference", "check"]
@@ -145,11 +145,12 @@ def check(
                 seen = seen_alone(call, place, steps, expected=by_rule)
                 for input_place, mask in by_rule.items():
                     ruled.add(node.inputs[input_place], mask)
-                    free = seen[input_place] & _open(call, input_place)
-                    found.add(node.inputs[input_place], free)
-                if tracing.is_sure(node):
+                    found.add(node.inputs[input_place], seen[input_place])
+                if tracing.is_layer_of_keras(node):
+                    # None of them with a rule compares, rounds or stops gradients.
                     continue
-                for input_place, mask in _shown(call, place, steps, by_rule, seen).items():
+                unknown = tracing.is_unknown(node)
+                for input_place, mask in _shown(call, place, steps, by_rule, seen, unknown).items():
                     found.add(node.inputs[input_place], mask)
         except UnsupportedLayerError as error:
             unmeasured.append((node.name, str(error)))
@@ -180,6 +181,7 @@ def _shown(
     steps: np.ndarray,
     ruled: Mapping[int, np.ndarray],
     seen: Sequence[np.ndarray],
+    unknown: bool,
 ) -> dict[int, np.ndarray]:
     """What changes show of a layer that may compare, round or stop gradients.
 
@@ -189,6 +191,7 @@ def _shown(
         steps: Masks of it.
         ruled: By place of an input, what those should see by the rule.
         seen: For each input, what they see by gradients.
+        unknown: Whether they may see what the rule does not name.
 
     Returns:
         By place of an input what makes a difference, of what the rule names
@@ -198,14 +201,16 @@ def _shown(
         UnsupportedLayerError: There is too much to try.
     """
     known = [ruled.get(place, np.ones_like(mask)) | mask for place, mask in enumerate(seen)]
-    more = beyond(call, output, steps, known)
+    more = beyond(call, output, steps, known) if unknown else Seen(known)
     found = {}
     for place, mask in ruled.items():
         doubtful = mask & ~seen[place]
         shown = confirmed(call, output, steps, place, doubtful) if doubtful.any() else doubtful
         if shown is None:
-            raise UnsupportedLayerError("it has too many inputs without a gradient to try each")
-        found[place] = shown | (more.masks[place] & ~known[place] & _open(call, place))
+            raise UnsupportedLayerError(
+                "of what has no gradient there is too much to try, or it draws at random"
+            )
+        found[place] = shown | (more.masks[place] & ~known[place])
     return found
 
 

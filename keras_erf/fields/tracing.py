@@ -220,7 +220,7 @@ class Tracing:
         if node not in self._views:
             call = self.call(node)
             found = views(call, node.kind, self.rules)
-            if not node.lead and not (node.kind in self.rules):
+            if not node.lead and node.kind not in self.rules:
                 found = self._without_known(node, call, found)
             for steps in reversed(self.shape(node.inputs[0])[: node.lead]):
                 found = tuple(self._over_time(node, view, steps) for view in found)
@@ -264,10 +264,13 @@ class Tracing:
                 views += chained([view], call.outputs[view.output], [holes])
         return tuple(views)
 
-    def is_sure(self, node: Node) -> bool:
-        """Whether a call is one of Keras's own layers with a rule, none of which hides anything."""
-        own = node.kind in self.rules or isinstance(node.kind, str)
-        return not own and find_rule(node.kind) not in (None, measured)
+    def is_unknown(self, node: Node) -> bool:
+        """Whether no rule of ours says what a call sees: the user's does, or it was measured."""
+        return node.kind in self.rules or find_rule(node.kind) in (None, measured)
+
+    def is_layer_of_keras(self, node: Node) -> bool:
+        """Whether a call is of one of Keras's own layers, with a rule of ours."""
+        return not isinstance(node.kind, str) and not self.is_unknown(node)
 
     def maker(self, tensor: int) -> Node | None:
         """The call that makes a tensor; `None` for an input."""

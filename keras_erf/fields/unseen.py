@@ -11,10 +11,8 @@ from keras_erf.rules.measured import Probed
 __all__ = ["unseen"]
 
 # Operations from numbers to numbers that are flat, or have their gradient stopped.
-FLAT = {
-    f"ops.{name}"
-    for name in "Ceil Floor FloorDivide Heaviside Nextafter Round Sign StopGradient Trunc".split()
-}
+NAMES = "Ceil Floor FloorDivide Heaviside Nextafter Round Sign StopGradient Trunc"
+FLAT = {f"ops.{name}" for name in NAMES.split()}
 
 
 def unseen(tracing: Tracing, tensor: int) -> list[str]:
@@ -45,12 +43,12 @@ def _hides(tracing: Tracing, node: Node, used: set[int]) -> bool:
         source, made = (
             tracing.tensors[one] for one in (node.inputs[view.input], node.outputs[view.output])
         )
-        stepped = is_number(source.dtype) and not is_number(made.dtype)
+        stepped = _is_number(source.dtype) and not _is_number(made.dtype)
         if node.outputs[view.output] in used and (stepped or node.kind in FLAT):
             return True
     return False
 
 
-def is_number(dtype: str) -> bool:
+def _is_number(dtype: str) -> bool:
     """Whether a tensor of that dtype can have a gradient."""
     return is_smooth(dtype) or dtype.startswith("complex")

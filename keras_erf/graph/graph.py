@@ -290,7 +290,8 @@ def _known_inside(
             draws.append([*drawn, *(made.get_current_value(one) for one in changed)])
         found = [agreed(one) for one in zip(*draws, strict=True)]
         if previous and all(
-            np.array_equal(*map(np.isnan, pair)) for pair in zip(found, previous, strict=True)
+            np.array_equal(np.isnan(one), np.isnan(before))
+            for one, before in zip(found, previous, strict=True)
         ):
             break
         # Zeros that all of the first draws have in common are no chance.

@@ -24,6 +24,8 @@ __all__ = ["LOW", "agreed", "has_zeros", "is_operand", "operands", "random_weigh
 
 # A score as low as this has no weight in a softmax: exp(-745) is zero in double precision.
 LOW = -5e3
+# How names of dtypes of real numbers begin.
+NUMBERS = ("bool", "int", "uint", "float", "bfloat")
 
 
 def settled(value: Any, *, assigned: bool = True) -> np.ndarray | None:
@@ -31,15 +33,18 @@ def settled(value: Any, *, assigned: bool = True) -> np.ndarray | None:
 
     Args:
         value: An array, a tensor or a variable.
-        assigned: Whether zeros among weights count.
+        assigned: Whether zeros among weights that training changes count.
 
     Returns:
         An array of its shape; `None` where nothing is known.
     """
     weight = isinstance(value, keras.Variable)
-    if weight and not assigned:
+    if weight and value.trainable and not assigned:
         return None
     array = keras.ops.convert_to_numpy(value)
+    if weight and array.dtype.kind == "i":
+        # Of a quantised weight zeros are rounded numbers.
+        return None
     if array.dtype.kind not in "bif" and not keras.backend.is_float_dtype(str(array.dtype)):
         return None
     if not weight or array.dtype.kind in "bi":
@@ -70,8 +75,11 @@ def operands(node: Node) -> list[Any]:
 
 
 def is_operand(argument: Any) -> bool:
-    """Whether an argument is an array, a tensor or a variable with axes."""
-    return not isinstance(argument, (Argument, str)) and bool(getattr(argument, "shape", ()))
+    """Whether an argument is an array, a tensor or a variable of real numbers, with axes."""
+    if isinstance(argument, (Argument, str)) or not len(getattr(argument, "shape", ())):
+        return False
+    dtype = argument.dtype
+    return str(getattr(dtype, "name", dtype)).startswith(NUMBERS)
 
 
 def random_weights(

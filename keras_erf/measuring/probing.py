@@ -47,6 +47,10 @@ def probe(
 ) -> EffectiveReceptiveField:
     """Measures the effective receptive field of one unit of a layer.
 
+    The field is made of gradients. Comparisons, rounding, `argmax` and stopped
+    gradients have none: what the unit sees through them alone is not in the map,
+    and `unseen` of the result names these layers.
+
     Examples:
         >>> model = keras_erf.zoo.load("cifar_resnet14")
         >>> images = np.random.default_rng(0).normal(size=(32, 32, 32, 3))  # yours

@@ -20,7 +20,6 @@ from keras_erf.rules.call import Call, channel_axis
 __all__ = [
     "MEMORY",
     "check_samples",
-    "drawn",
     "is_smooth",
     "seen_alone",
     "stand_ins",
@@ -69,6 +68,7 @@ def seen_alone(
         np.zeros((len(asked), *_together(call, shape, together)), dtype=bool)
         for shape in call.inputs
     ]
+    values = [call.fixed(Argument(place)) for place in range(len(call.inputs))]
     draws, alike = 1, True
     while draws <= MAXIMUM_DRAWS:
         grown = False
@@ -77,9 +77,14 @@ def seen_alone(
             found = [np.zeros_like(mask) for mask in seen]
             for rows in _chunks(call, len(asked)):
                 gradients = _gradients(call, output, asked[rows], state, rng)
-                for mask, gradient, shape in zip(found, gradients, call.inputs, strict=True):
+                for mask, gradient, shape, known in zip(
+                    found, gradients, call.inputs, values, strict=True
+                ):
                     if gradient is not None:
                         nonzero = gradient[: len(rows)] != 0
+                        if known is not None:
+                            # What is known beforehand does not change.
+                            nonzero = nonzero & np.isnan(known)
                         if together:
                             nonzero = nonzero.any(
                                 channel_axis(call.layer, len(shape)) + 1, keepdims=True
@@ -115,7 +120,7 @@ def _gradients(
     # All samples are alike: it is what is asked of them that differs.
     values = [
         tf.repeat(
-            tf.constant(drawn(call, place, rng)[None], dtype)
+            tf.constant(_drawn(call, place, rng)[None], dtype)
             if is_smooth(dtype)
             else tf.ones((1, *call.inputs[place]), dtype),
             len(asked),
@@ -138,7 +143,7 @@ def _gradients(
     return [None if one is None else np.asarray(tf.convert_to_tensor(one)) for one in found]
 
 
-def drawn(call: Call, place: int, rng: np.random.Generator) -> np.ndarray:
+def _drawn(call: Call, place: int, rng: np.random.Generator) -> np.ndarray:
     """Random values of an input, with what is known of it in its place."""
     values = rng.standard_normal(call.inputs[place], np.float32)
     known = call.fixed(Argument(place))

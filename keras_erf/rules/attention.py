@@ -51,6 +51,9 @@ def multi_head_attention(call: Call) -> tuple[AnyView, ...]:
     axes = [axis % (rank + 1) - 1 for axis in stated]
     causal, width = given["use_causal_mask"], config.get("sliding_window")
     mask = given["attention_mask"]
+    known = call.fixed(mask) if isinstance(mask, Argument) else None
+    if known is not None and not np.isnan(known).any():
+        mask = known
     masks = [given[name] for name in ("query_mask", "value_mask", "key_mask")]
     # With several axes Keras lays masks over the first two axes, whatever they are.
     limited = causal or width is not None or mask is not None

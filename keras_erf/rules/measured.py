@@ -183,6 +183,10 @@ def _links(
             if any(not np.array_equal(place, looked[0]) for place in looked):
                 along[one] = found
         usual = next((place for place in shadow.values() if place.any()), shadow[middle])
+        if len(along) > 1:
+            # Near an edge taps of other axes are lost: a window moves along one of them.
+            moving = {one: found for one, found in along.items() if _window(found, middle[one])}
+            along = moving if len(moving) == 1 else along
         if len(along) != 1:
             links.append(Link(None))
             if along:

@@ -85,8 +85,9 @@ FAMILIES: tuple[tuple[Rule, str], ...] = (
     # Whole axes
     (
         reductions.reduction,
-        "All Amin Any Argmax Argmin Average CountNonzero Mean Median Min Nanargmax Nanargmin Nanmax Nanmean Nanmedian Nanmin Nanpercentile Nanprod Nanquantile "
-        "Nanstd Nansum Nanvar Norm Percentile Prod Ptp Quantile Std Sum Trapezoid Var",
+        "All Amin Any Argmax Argmin Average CountNonzero Mean Median Min Nanargmax Nanargmin "
+        "Nanmax Nanmean Nanmedian Nanmin Nanpercentile Nanprod Nanquantile Nanstd Nansum Nanvar "
+        "Norm Percentile Prod Ptp Quantile Std Sum Trapezoid Var",
     ),
     (reductions.largest, "Amax Logsumexp Max"),
     (reductions.reduction_over("axes"), "Moments"),

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from keras_erf.errors import reason_of
-from keras_erf.rules.alone import MEMORY, drawn, is_smooth, stand_ins, unmeasurable
+from keras_erf.graph import Argument
+from keras_erf.rules.alone import MEMORY, is_smooth, stand_ins, unmeasurable
 from keras_erf.rules.call import Call, channel_axis
 
 __all__ = ["Seen", "beyond", "confirmed"]
 
-# Trials of a unit at which nothing shows that it sees more.
-TRIALS, FEWEST_DRAWS = 48, 4
+# Draws, and trials in all of them, at which nothing shows that units see more.
+FEWEST_DRAWS, TRIALS = 6, 48
 # Draws are doubled until they show nothing new.
 FIRST_DRAWS, MOST_DRAWS = 12, 96
 # Positions that are changed one by one; of more, all that their rows and columns hold count.
@@ -61,8 +62,7 @@ def beyond(call: Call, output: int, asked: np.ndarray, known: Sequence[np.ndarra
     masks = [np.array(one) for one in known]
     asked = np.broadcast_to(asked, (len(asked), *call.outputs[output]))
     rng = np.random.default_rng(6)
-    count = max(FEWEST_DRAWS, math.ceil(TRIALS / len(asked)))
-    if not _sees_more(call, output, asked, masks, rng, count):
+    if not _sees_more(call, output, asked, masks, rng):
         return Seen(masks)
     sure = True
     found = []
@@ -95,11 +95,12 @@ def confirmed(
         doubtful: Its elements in doubt, shape `(units, *input shape)`.
 
     Returns:
-        Those at a position that does; `None` if there are too many to try.
+        Those at a position that does; `None` if there are too many to try, or if the
+        layer draws at random.
     """
     channel = channel_axis(call.layer, doubtful.ndim - 1) + 1
     positions = doubtful.any(axis=channel)
-    if np.count_nonzero(positions.any(axis=0)) > MOST_POSITIONS:
+    if np.count_nonzero(positions.any(axis=0)) > MOST_POSITIONS or _is_random(call, output):
         return None
     asked = np.broadcast_to(asked, (len(asked), *call.outputs[output]))
     shown = _shown(call, output, asked, place, positions, np.random.default_rng(7))
@@ -118,13 +119,13 @@ def _sees_more(
     asked: np.ndarray,
     known: Sequence[np.ndarray],
     rng: np.random.Generator,
-    count: int,
 ) -> bool:
     """Whether any unit changes when all that it is not known to see does."""
     smooth = [place for place, dtype in enumerate(call.dtypes) if is_smooth(dtype)]
     if all(known[place].all() for place in smooth):
         return False
-    for draw in range(count):
+    rows = [*range(len(asked))] * math.ceil(TRIALS / FEWEST_DRAWS / len(asked))
+    for draw in range(FEWEST_DRAWS):
         base, state = _base(call, draw, rng), stand_ins(call, rng)
 
         def sample(row: int) -> list[np.ndarray]:
@@ -134,13 +135,19 @@ def _sees_more(
                 values[place] = _changed(call, place, base[place], free, draw, rng)  # noqa: B023
             return values
 
-        samples = map(sample, range(len(asked)))
-        for row, different in enumerate(_differences(call, output, base, samples, state)):
+        every = _differences(call, output, base, map(sample, rows), state)
+        for row, different in zip(rows, every, strict=False):
             if (different & asked[row]).any():
-                # A layer that draws at random differs whatever it is given.
-                (again,) = _differences(call, output, base, iter([list(base)]), state)
-                return not again.any()
+                return not _is_random(call, output)
     return False
+
+
+def _is_random(call: Call, output: int) -> bool:
+    """Whether an output differs for one and the same input."""
+    rng = np.random.default_rng(8)
+    base, state = _base(call, 0, rng), stand_ins(call, rng)
+    (again,) = _differences(call, output, base, iter([base]), state)
+    return bool(again.any())
 
 
 def _lines(
@@ -246,8 +253,9 @@ def _base(call: Call, draw: int, rng: np.random.Generator) -> list[np.ndarray]:
             odds = 0.5 if dtype == "bool" and spread else 1.0
             values.append((rng.random(call.inputs[place]) < odds).astype(np.float32))
             continue
-        value = spread * drawn(call, place, rng) + (1 - spread) * alike
-        known = call.known[place] if call.known else None
+        value = rng.standard_normal(call.inputs[place], np.float32)
+        value = spread * value + (1 - spread) * alike
+        known = call.fixed(Argument(place))
         values.append(value if known is None else np.where(np.isnan(known), value, known))
     return values
 
@@ -265,7 +273,7 @@ def _changed(
         return np.where(part, 1 - base, base)
     scale = 10 ** rng.uniform(-1, 1.3)
     change = scale * rng.standard_normal(base.shape)
-    known = call.known[place] if call.known else None
+    known = call.fixed(Argument(place))
     if known is not None:
         part = part & np.isnan(known)
     return np.where(part, base + change, base)

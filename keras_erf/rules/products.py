@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_erf.algebra.geometry import Blocks, Marks, Relation
 from keras_erf.algebra.views import AnyView, Status
-from keras_erf.graph import Argument
+from keras_erf.graph import LOW, Argument
 from keras_erf.rules.call import Call, Rule, bound_arguments
 from keras_erf.rules.operands import Label, labelled, rank_of
 from keras_erf.rules.refused import ACROSS_BATCH
@@ -163,7 +163,7 @@ def attention(call: Call) -> tuple[AnyView, ...]:
     given = bound_arguments(call)
     steps, heads, _ = call.output
     keys, key_heads, _ = _shape(call, given["key"])[1:]
-    visible, status = _visible(call, given["mask"], steps, keys)
+    visible, status = _visible(call, given["mask"], given["bias"], steps, keys)
     weighed = visible & (visible.sum(axis=1, keepdims=True) > 1)
     head: dict[Label, Relation] = {}
     if key_heads not in (1, heads):
@@ -203,15 +203,17 @@ def attention(call: Call) -> tuple[AnyView, ...]:
     return tuple(views)
 
 
-def _visible(call: Call, mask: Any, steps: int, keys: int) -> tuple[np.ndarray, Status]:
+def _visible(call: Call, mask: Any, bias: Any, steps: int, keys: int) -> tuple[np.ndarray, Status]:
     """Which keys each step may see, and how sure that is for each head of each sample."""
     visible = np.ones((steps, keys), dtype=bool)
     status: Status = "exact"
-    if mask is not None and not isinstance(mask, Argument):
-        table = np.broadcast_to(np.asarray(mask, dtype=bool), (*np.shape(mask)[:-2], steps, keys))
-        table = table.reshape(-1, steps, keys)
+    for known, closed in ((call.fixed(mask), 0.0), (call.fixed(bias), LOW)):
+        if known is None or (closed == 0 and np.isnan(known).any()):
+            continue
+        table = ~(known == 0) if closed == 0 else ~(known <= closed)
+        table = np.broadcast_to(table, (*table.shape[:-2], steps, keys)).reshape(-1, steps, keys)
         visible &= table.any(axis=0)
-        status = "exact" if (table == table[0]).all() else "bound"
+        status = status if (table == table[0]).all() else "bound"
     if call.layer.is_causal:
         visible &= np.tri(steps, keys, dtype=bool)
     return visible, status

@@ -26,7 +26,7 @@ __all__ = ["convolution", "dense", "depthwise", "separable", "transposed"]
 
 def convolution(site: SquareSite) -> Recipe | None:
     """Plain and grouped convolutions."""
-    kernel = squares(site.layer, "kernel", site.weights)
+    kernel = _squares(site, "kernel")
     made = _sums(site, kernel.sum() / kernel.shape[-1])
     groups = site.layer.groups
     changes: dict[str, Any] = {}
@@ -38,7 +38,7 @@ def convolution(site: SquareSite) -> Recipe | None:
 
 def depthwise(site: SquareSite) -> Recipe | None:
     """Depthwise convolutions."""
-    kernel = squares(site.layer, "kernel", site.weights, of="depthwise")
+    kernel = _squares(site, "kernel", of="depthwise")
     made = _sums(site, kernel.sum() / math.prod(kernel.shape[-2:]))
     multiplier = site.layer.depth_multiplier
     if site.narrow:
@@ -49,8 +49,8 @@ def depthwise(site: SquareSite) -> Recipe | None:
 def separable(site: SquareSite) -> Recipe | None:
     """Depthwise convolutions followed by a 1x1 convolution."""
     layer = site.layer
-    first = squares(layer, "depthwise_kernel", site.weights, of="depthwise")
-    second = squares(layer, "pointwise_kernel", site.weights, of="pointwise")
+    first = _squares(site, "depthwise_kernel", of="depthwise")
+    second = _squares(site, "pointwise_kernel", of="pointwise")
     between = first.sum() / math.prod(first.shape[-2:])
     made = _sums(site, between * second.sum() / second.shape[-1])
     changes = {"filters": layer.filters, "depth_multiplier": layer.depth_multiplier}
@@ -62,7 +62,7 @@ def separable(site: SquareSite) -> Recipe | None:
 
 def transposed(site: SquareSite) -> Recipe | None:
     """Transposed convolutions, whose kernels have their output channels first."""
-    kernel = squares(site.layer, "kernel", site.weights)
+    kernel = _squares(site, "kernel")
     # An output is reached by one in so many of the kernel's positions as the stride is long.
     taps = kernel.sum() / kernel.shape[-2] / math.prod(site.layer.strides)
     filters = site.layer.filters
@@ -73,12 +73,19 @@ def transposed(site: SquareSite) -> Recipe | None:
 
 def dense(site: SquareSite) -> Recipe | None:
     """Dense layers."""
-    kernel = squares(site.layer, "kernel", site.weights)
+    kernel = _squares(site, "kernel")
     made = _sums(site, kernel.sum() / kernel.shape[-1])
     units = site.layer.units
     if site.narrow:
         kernel, units = _narrowed(kernel, out=-1), 1
     return _recipe(site, [kernel], made, units=units)
+
+
+def _squares(site: SquareSite, name: str, *, of: str = "kernel") -> np.ndarray:
+    """`squares` of a weight, zero where the weight is known to be."""
+    found = squares(site.layer, name, site.weights, of=of)
+    zeros = site.call.zeros(getattr(site.layer, name))
+    return found if zeros is None else np.where(zeros, 0, found)
 
 
 def _sums(site: SquareSite, energy: float) -> Signal:
