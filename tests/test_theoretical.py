@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cache
@@ -23,6 +24,7 @@ from keras_erf import (
     receptive_fields,
     tile_overlap,
 )
+from keras_erf.algebra.geometry import bounding_box
 from keras_erf.errors import (
     InvalidInputError,
     KerasERFError,
@@ -1021,3 +1023,25 @@ def test_a_shape_that_stays_open_is_named_and_nothing_else_is_answered_for():
         assert "\n" not in str(e.value)
     # The remedy.
     assert receptive_field(model, "first").size == (3, 3)
+
+
+# --- Cost ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [40, 20_000])
+def test_what_a_unit_sees_costs_its_field_and_not_the_image(size):
+    x = keras.Input((size, size, 1))
+    y = layers.Conv2D(2, 3, 2, padding="same")(layers.Conv2D(2, 3, dilation_rate=2)(x))
+    y = layers.Concatenate()([y, layers.AveragePooling2D(3, 2, padding="same")(x)[:, :-2, :-2]])
+    model = keras.Model(x, layers.Conv2D(1, 3, padding="same")(y))
+    field = receptive_field(model, unit=(3, 4))
+    tracemalloc.start()
+    visible = field.visible()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # As much as on a small image, where the mask by itself says so.
+    small = receptive_field(model, unit=(3, 4), input_shape=40)
+    assert visible == small.visible() == bounding_box(small.support())
+    assert peak < 1e6
+    if size < 100:
+        assert field.support().shape == (size, size)
