@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cache
@@ -14,7 +15,16 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_erf import receptive_field, receptive_fields
+from keras_erf import (
+    expected,
+    path_sizes,
+    probe,
+    projective_field,
+    receptive_field,
+    receptive_fields,
+    tile_overlap,
+)
+from keras_erf.algebra.geometry import bounding_box
 from keras_erf.errors import (
     InvalidInputError,
     KerasERFError,
@@ -966,3 +976,73 @@ def test_a_mistake_is_not_hidden_by_another_layer_without_a_rule():
     model = keras.Model(x, [z, layers.Dense(2, name="head")(layers.Flatten()(y))])
     with pytest.raises(InvalidInputError, match=r"`layer` must have spatial axes.*: conv\. "):
         receptive_field(model, "head")
+
+
+# --- Shapes that are left open -------------------------------------------------------------------
+
+
+def opened(call: Any, *, size: int | None = 32) -> keras.Model:
+    """A 3x3 convolution, a `Lambda` that leaves its shape open, and a 5x5 convolution."""
+    x = keras.Input((size, size, 1))
+    y = layers.Conv2D(2, 3, padding="same", name="first")(x)
+    y = layers.Lambda(call, output_shape=(None, None, 2), name="open")(y)
+    return keras.Model(x, layers.Conv2D(2, 5, padding="same", name="last")(y))
+
+
+def test_a_shape_left_open_is_found_by_a_run():
+    model = opened(lambda y: 2 * y, size=16)
+    named = receptive_field(model, "last")
+    # 3 + 4: both convolutions.
+    assert (named.size, named.padding) == ((7, 7), (3, 3))
+    assert receptive_field(model) == named
+    assert path_sizes(model).layer == "last"
+    assert path_sizes(model).largest == (7, 7)
+    overlap = tile_overlap(model)
+    assert (overlap.layer, overlap.before, overlap.after) == ("last", (3, 3), (3, 3))
+    assert projective_field(model, pixel=(0, 0)).box == ((0, 4), (0, 4))
+    for result in (probe(model, samples=2), expected(model)):
+        assert (result.layer, result.receptive_field.size) == ("last", (7, 7))
+    # Half of the map: its own shape, not that of what it is called on.
+    half = opened(lambda y: y[:, ::2, ::2], size=None)
+    assert receptive_field(half, input_shape=16).stride == (2, 2)
+
+
+def test_a_shape_that_stays_open_is_named_and_nothing_else_is_answered_for():
+    import tensorflow as tf
+
+    def chosen(y):
+        rows = tf.reduce_any(y != 0, axis=(0, 2, 3))
+        return tf.boolean_mask(y, rows, axis=1)
+
+    model = opened(chosen)
+    for ask in (receptive_field, path_sizes, tile_overlap, expected, probe):
+        with pytest.raises(
+            InvalidInputError, match="`layer` 'last' must have a definite shape"
+        ) as e:
+            ask(model)
+        assert "\n" not in str(e.value)
+    # The remedy.
+    assert receptive_field(model, "first").size == (3, 3)
+
+
+# --- Cost ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [40, 20_000])
+def test_what_a_unit_sees_costs_its_field_and_not_the_image(size):
+    x = keras.Input((size, size, 1))
+    y = layers.Conv2D(2, 3, 2, padding="same")(layers.Conv2D(2, 3, dilation_rate=2)(x))
+    pooled = layers.Cropping2D(((0, 2), (1, 1)))(layers.AveragePooling2D(3, 2, padding="same")(x))
+    y = layers.Concatenate()([y, pooled])
+    model = keras.Model(x, layers.Conv2D(1, 3, padding="same")(y))
+    field = receptive_field(model, unit=(3, 4))
+    tracemalloc.start()
+    visible = field.visible()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # As much as on a small image, where the mask by itself says so.
+    small = receptive_field(model, unit=(3, 4), input_shape=40)
+    assert visible == small.visible() == bounding_box(small.support())
+    assert peak < 1e6
+    if size < 100:
+        assert field.support().shape == (size, size)

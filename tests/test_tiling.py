@@ -324,7 +324,8 @@ def test_a_size_that_shifts_padding_is_refused_in_one_line():
         InvalidInputError, match="`input_shape` must be a multiple of 2x2"
     ) as caught:
         tile_overlap(model, input_shape=(65, 64))
-    assert "66x64 for one" in str(caught.value) and "'down'" in str(caught.value)
+    assert "66x64 for one" in str(caught.value)
+    assert "'down'" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert tile_overlap(model, input_shape=(66, 64)).input_size == (66, 64)
     # So it is where little is used: tiles would be a pixel off.

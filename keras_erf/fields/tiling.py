@@ -210,6 +210,9 @@ def _aligned(
 
     Units that see beyond the tile do not count, unless fields move evenly.
     """
+    # What is turned around may be turned back later.
+    if (whole.gathered and part.gathered) or (not last and _turned(whole) and _turned(part)):
+        return True
     if isinstance(whole, Line) and isinstance(part, Line):
         # What moves evenly is described alike, whatever the size, but for its period.
         units = np.arange(math.lcm(whole.period, part.period) + 1)

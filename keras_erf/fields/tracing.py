@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from keras_erf.algebra.geometry import Box
 from keras_erf.algebra.holes import Holes
+from keras_erf.algebra.parts import Part, seen_by, together
 from keras_erf.algebra.passing import Known, ViewStep, carried, is_global
 from keras_erf.algebra.reach import Line
 from keras_erf.algebra.views import AnyView
@@ -146,10 +148,24 @@ class Tracing:
 
     def mask(self, tensor: int, position: Sequence[int], *, through_global: bool) -> np.ndarray:
         """Exact support, over the input's spatial axes, of the unit at a spatial position."""
-        seen = self.masks(tensor, position, through_global=through_global)
-        shape = self.shape(self.input)
-        mask = np.broadcast_to(seen.get(self.input, np.zeros(shape, dtype=bool)), shape)
-        return np.any(mask, axis=self.graph.channel_axes[self.input])
+        shape = self.spatial_shape(self.input)
+        part = self._support(tensor, position, through_global=through_global)
+        if part is None:
+            return np.zeros(shape, dtype=bool)
+        mask = part.full(shape)
+        return mask if mask.shape == shape else np.array(np.broadcast_to(mask, shape))
+
+    def visible(self, tensor: int, position: Sequence[int], *, through_global: bool) -> Box:
+        """Tight box of the support of the unit at a spatial position."""
+        shape = self.spatial_shape(self.input)
+        part = self._support(tensor, position, through_global=through_global)
+        return ((0, 0),) * len(shape) if part is None else part.box(shape)
+
+    def _support(
+        self, tensor: int, position: Sequence[int], *, through_global: bool
+    ) -> Part | None:
+        part = self._parts(tensor, position, through_global=through_global).get(self.input)
+        return part and part.without(self.graph.channel_axes[self.input])
 
     def masks(
         self, tensor: int, position: Sequence[int], *, through_global: bool
@@ -158,18 +174,27 @@ class Tracing:
 
         An axis of length 1 stands for a whole axis whose entries agree.
         """
+        parts = self._parts(tensor, position, through_global=through_global)
+        return {tensor: part.full(self.shape(tensor)) for tensor, part in parts.items()}
+
+    def _parts(
+        self, tensor: int, position: Sequence[int], *, through_global: bool
+    ) -> dict[int, Part]:
+        """The masks of `masks`, each over a box that holds what is marked."""
         self._learn(tensor)
-        start = np.zeros(self.spatial_shape(tensor), dtype=bool)
-        start[tuple(position)] = True
-        seen = {tensor: np.expand_dims(start, self._channels[tensor])}
+        channel = self._channels[tensor]
+        starts: list[int | None] = [int(place) for place in position]
+        starts.insert(channel, None)
+        seen = {tensor: Part(np.ones((1,) * len(starts), dtype=bool), tuple(starts))}
         for node in reversed(self.ancestors(tensor)):
             if seen.keys().isdisjoint(node.outputs):
                 continue
             for view in self.views(node, through_global=through_global):
                 made, source = node.outputs[view.output], node.inputs[view.input]
                 if made in seen:
-                    mask = view.mask(seen[made], self.shape(made), self.shape(source))
-                    seen[source] = mask | seen[source] if source in seen else mask
+                    shape = self.shape(source)
+                    part = seen_by(view, seen[made], self.shape(made), shape)
+                    seen[source] = together(part, seen[source], shape) if source in seen else part
         return seen
 
     def spread(self, tensor: int, pixel: Sequence[int], *, through_global: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.algebra.geometry import Box, Interval, bounding_box, index_within
+from keras_erf.algebra.geometry import Box, Interval, index_within
 from keras_erf.algebra.moving import even_step, repeated
 from keras_erf.algebra.passing import Known
 from keras_erf.algebra.reach import Line, Reach, table
@@ -122,7 +122,8 @@ class UnitTracer:
 
     def visible(self, unit: Unit) -> Box:
         """Tight box of the pixels the unit really sees."""
-        return bounding_box(self.support(unit))
+        position = self.position(self.checked(unit))
+        return self.tracing.visible(self.tensor, position, through_global=self.through_global)
 
     def support(self, unit: Unit) -> np.ndarray:
         """Boolean mask over the input of the pixels the unit really sees."""
