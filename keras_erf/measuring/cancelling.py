@@ -513,7 +513,7 @@ def _drawn(targets: Sequence[Target]) -> State:
         if isinstance(layer, keras.Layer)
         for inner in layer._flatten_layers()
     }
-    state = []
+    state: list[tuple[Any, Any]] = []
     for layer in every.values():
         for weight in layer._trainable_variables:
             name = weight.name.removesuffix("_kernel")
