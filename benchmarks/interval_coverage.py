@@ -18,7 +18,7 @@ import numpy as np
 from tests.test_coverage import MAPS, PROBES, SAMPLES, Probes, stopped
 
 DEPTHS, FILTERS, ACTIVATIONS, SEEDS = (4, 6, 8, 10), (4, 8, 16), ("relu", "tanh"), (0, 1)
-FIGURES = ("size", "sigma")
+FIGURES = ("size", "sigma", "mass_size", "mass_radii", "fwhm", "effective_pixels", "gini")
 LEAST, MOST = 0.92, 0.98
 # Tolerances, and samples that are enough for each.
 TOLERANCES = ((0.1, 64), (0.05, 256), (0.03, 512), (0.02, 1280))

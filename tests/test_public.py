@@ -134,6 +134,8 @@ SIGNATURES = {
     "EffectiveReceptiveField.compare": "(self)",
     "EffectiveReceptiveField.estimate": "(self, figure, *, level=0.95)",
     "EffectiveReceptiveField.gaussian": "(self)",
+    "EffectiveReceptiveField.mass_radius": "(self, share=0.5)",
+    "EffectiveReceptiveField.mass_within": "(self, radius)",
     "EffectiveReceptiveField.merge": "(self, other)",
     "EffectiveReceptiveField.moments": "(self)",
     "EffectiveReceptiveField.plot": "(self, ax=None, **options)",
@@ -162,15 +164,17 @@ ATTRIBUTES = {
     ),
     "EffectiveReceptiveField": (
         "block_sums block_counts dead_count receptive_field definition provenance part linear",
-        "constant count dead expected layer map ratio ratio_error sigma sigma_error size "
+        "constant count dead expected layer map notes ratio ratio_error sigma sigma_error size "
         "size_error standard_error stopped_by trf_size unit",
     ),
 }
 
 SUMMARY = (
-    "layer unit status trf_size trf_stride trf_center erf_size erf_size_error mass_size "
-    "mass_size_error ratio ratio_error sigma sigma_error r_squared r_squared_error centroid "
-    "centroid_error offset offset_error samples dead definition"
+    "layer unit status trf_size trf_stride trf_center erf_size erf_size_error ratio ratio_error "
+    "mass_size mass_size_error sigma sigma_error r_squared r_squared_error centroid "
+    "centroid_error offset offset_error half_mass_radius half_mass_radius_error mass_radii "
+    "mass_radii_error fwhm fwhm_error entropy entropy_error effective_pixels "
+    "effective_pixels_error gini gini_error samples dead definition notes"
 )
 
 

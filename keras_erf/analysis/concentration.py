@@ -20,12 +20,13 @@ from keras_erf.errors import InvalidInputError
 __all__ = [
     "SHARES",
     "Discs",
-    "concentration",
     "effective_pixels",
     "entropy",
+    "evenness",
     "fwhm",
     "gini",
     "half_mass_radius",
+    "lengths",
     "mass_radius",
     "mass_within",
 ]
@@ -50,20 +51,20 @@ class Discs:
 
     def __init__(self, shape: Sequence[int], center: np.ndarray) -> None:
         lines = [(np.arange(size) - at) ** 2 for size, at in zip(shape, center, strict=True)]
-        squares = sum(np.ix_(*lines)).ravel()
+        squares = np.asarray(sum(np.ix_(*lines))).ravel()
         rounded, self.ring = np.unique(np.rint(squares / SAME_RING), return_inverse=True)
         self.radii = np.sqrt(rounded * SAME_RING)
 
     def radii_of(self, values: np.ndarray, shares: ArrayLike) -> np.ndarray:
         """Radii that hold `shares` of `values`, which are not negative and not all zero."""
         radii, held = self._held(values)
-        return np.interp(shares, held, radii)
+        return np.asarray(np.interp(np.asarray(shares), held, radii))
 
     def shares_of(self, values: np.ndarray, radii: ArrayLike) -> np.ndarray:
         """Shares of `values` within `radii`."""
         at, held = self._held(values)
         # Beyond the outermost pixel lies nothing.
-        return np.interp(radii, at, held, left=0.0, right=1.0)
+        return np.asarray(np.interp(np.asarray(radii), at, held, left=0.0, right=1.0))
 
     def _held(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances of the rings that are not empty, and the share of the mass within each."""
@@ -283,14 +284,16 @@ def gini(map: ArrayLike) -> float:
     return float(max(ranks @ values / (values.size * values.sum()), 0.0))
 
 
-def concentration(values: np.ndarray, discs: Discs) -> dict[str, np.ndarray]:
-    """All of these metrics of a checked map, by name; `discs` are of its shape."""
-    nats = entropy(values)
+def lengths(values: np.ndarray, discs: Discs) -> dict[str, np.ndarray]:
+    """Radii and widths of a checked map, by name; `discs` are of its shape."""
     radii = discs.radii_of(values, SHARES)
+    return {"half_mass_radius": radii[0], "mass_radii": radii, "fwhm": fwhm(values)}
+
+
+def evenness(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics of a checked map that do not ask where pixels are, by name."""
+    nats = entropy(values)
     return {
-        "half_mass_radius": radii[0],
-        "mass_radii": radii,
-        "fwhm": fwhm(values),
         "entropy": np.asarray(nats),
         "effective_pixels": np.exp(nats),
         "gini": np.asarray(gini(values)),

@@ -23,16 +23,26 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.linalg import hadamard
 
 from keras_erf.analysis.constants import MASS, THRESHOLD
 from keras_erf.analysis.estimates import Spread
-from keras_erf.analysis.regions import erf_size, mass_level, mass_region
+from keras_erf.analysis.regions import erf_size, mass_pixels, mass_region
 
-__all__ = ["balanced_means", "mass_size_spread", "size_spread"]
+__all__ = [
+    "balanced_means",
+    "mass_size_rounded",
+    "mass_size_spread",
+    "mass_size_spreads",
+    "replicate_spreads",
+    "size_spread",
+]
+
+# Parts of a pixel that sums of a map differ by.
+STEP = 1e-9
 
 
 def balanced_means(sums: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
@@ -108,17 +118,64 @@ def mass_size_spread(sums: np.ndarray, counts: np.ndarray) -> Spread:
     Returns:
         A `Spread` in pixels; the error is NaN unless two blocks have impact.
     """
+    return mass_size_spreads(sums, counts)[0]
+
+
+def mass_size_spreads(sums: np.ndarray, counts: np.ndarray) -> tuple[Spread, Spread]:
+    """`mass_size_spread`, and the spread of the smooth size behind it.
+
+    The region's last pixel is needed in part. Counted in part, the number of pixels is a
+    smooth function of the map, of which replicates show the bias, and the whole count is
+    the next whole number (`mass_size_rounded`). So an interval of the smooth size whose ends
+    are rounded covers the whole one at least as often, however few steps the count has.
+
+    Args:
+        sums: As in `mass_size_spread`.
+        counts: As in `mass_size_spread`.
+    """
     mean = np.abs(sums.sum(axis=0)) / counts.sum()
-    size = mass_region(mean).size
+    size, ndim = mass_region(mean).size, mean.ndim
+    smooth = mass_pixels(mean, MASS) ** (1 / ndim)
     if _blocks_with_impact(sums) < 2:
-        return Spread(size, np.nan, np.nan)
-    # Few and unlike blocks may leave nothing above zero, and nothing has no level.
-    pixels = [
-        np.count_nonzero(one >= mass_level(one, MASS)) if one.any() else 0
+        return Spread(size, np.nan, np.nan), Spread(smooth, np.nan, np.nan)
+    # Few and unlike blocks may leave nothing above zero, and nothing has no region.
+    partial = [mass_pixels(one, MASS) if one.any() else 0.0 for one in balanced_means(sums, counts)]
+    sizes = np.array(partial) ** (1 / ndim)
+    error = np.sqrt(np.mean((mass_size_rounded(sizes, ndim) - size) ** 2))
+    # Replicates have twice the noise, and show its bias once more.
+    return Spread(size, size, error), Spread(smooth, 2 * smooth - sizes.mean(), sizes.std())
+
+
+def replicate_spreads(
+    sums: np.ndarray, counts: np.ndarray, metrics: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Metrics of the mean map that bend from pixel to pixel, in a row, and their errors.
+
+    A radius or a width between pixels moves at another rate behind each pixel; the
+    jackknife sees the rate at one place alone. Errors are the replicates' root mean
+    squares about the metrics themselves.
+
+    Args:
+        sums: Sum of the samples of each block, shape `(B, ...)`.
+        counts: Number of samples in each block, shape `(B,)`, none 0.
+        metrics: Function from a map without negative values, not all 0, to a row.
+
+    Returns:
+        `(values, errors)`; errors are NaN unless two blocks have impact.
+    """
+    values = metrics(np.abs(sums.sum(axis=0)) / counts.sum())
+    if _blocks_with_impact(sums) < 2:
+        return values, np.full(values.shape, np.nan)
+    found = [
+        metrics(one) if one.any() else np.zeros(values.shape)
         for one in balanced_means(sums, counts)
     ]
-    sizes = np.array(pixels) ** (1 / mean.ndim)
-    return Spread(size, size, np.sqrt(np.mean((sizes - size) ** 2)))
+    return values, np.sqrt(np.mean((np.array(found) - values) ** 2, axis=0))
+
+
+def mass_size_rounded(sizes: np.ndarray, ndim: int) -> np.ndarray:
+    """Sizes of the next whole numbers of pixels, but for rounding."""
+    return np.ceil(np.asarray(sizes) ** ndim - STEP) ** (1 / ndim)
 
 
 def _blocks_with_impact(sums: np.ndarray) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ class Estimate:
 
 
 class Spread(NamedTuple):
-    """A figure, the centre of its interval (the figure less its bias) and its standard error."""
+    """A metric, the centre of its interval (the metric less its bias) and its standard error."""
 
     value: ArrayLike
     centre: ArrayLike
@@ -48,6 +49,8 @@ def estimate(
     level: float,
     least: float = -math.inf,
     most: float = math.inf,
+    smooth: Spread | None = None,
+    rounded: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Estimate:
     """The interval `centre -+ t error`, with Student's quantile `t`.
 
@@ -60,17 +63,23 @@ def estimate(
         level: Probability to cover the long-run value, between 0 and 1.
         least: Least value the figure can have.
         most: Largest one.
+        smooth: Spread of a smooth number behind a metric that moves in steps, which
+            the interval is made of.
+        rounded: What makes the metric of that number; it must not fall.
 
     Raises:
         InvalidInputError: `level` does not lie between 0 and 1.
     """
     checked_level(level)
-    value, centre, error = (np.asarray(one, dtype=np.float64) for one in spread)
+    value, _, error = (np.asarray(one, dtype=np.float64) for one in spread)
+    _, centre, scatter = (np.asarray(one, dtype=np.float64) for one in smooth or spread)
     reach = np.zeros(value.shape)
     # Where there is no error there is nothing to multiply, whatever the degrees.
-    wide = error != 0
+    wide = scatter != 0
     quantile = float(stdtrit(degrees, (1 + level) / 2)) if degrees > 0 else math.nan
-    reach[wide] = quantile * error[wide]
-    low = np.minimum(np.maximum(centre - reach, least), value)
-    high = np.maximum(np.minimum(centre + reach, most), value)
+    reach[wide] = quantile * scatter[wide]
+    ends = np.maximum(centre - reach, least), np.minimum(centre + reach, most)
+    if rounded is not None:
+        ends = rounded(ends[0]), rounded(ends[1])
+    low, high = np.minimum(ends[0], value), np.maximum(ends[1], value)
     return Estimate(plain(value), plain(error), plain(low), plain(high))

@@ -166,10 +166,23 @@ def mass_region(map: ArrayLike, *, mass: float = MASS) -> Region:
 
 def mass_level(values: np.ndarray, share: float) -> float:
     """The value of the last pixel that `mass_region` takes; `values` not negative, not all 0."""
+    descending, _, last = _ranked(values, share)
+    return float(descending[last])
+
+
+def mass_pixels(values: np.ndarray, share: float) -> float:
+    """How many of the largest pixels hold a share of the mass, the last of them in part."""
+    descending, held, last = _ranked(values, share)
+    before = held[last - 1] if last else 0.0
+    part = (share * held[-1] - before) / (descending[last] / descending[0])
+    return float(last + np.clip(part, 0, 1))
+
+
+def _ranked(values: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Values from the largest down, their sums over the peak, the place that meets the share."""
     descending = np.sort(values, axis=None)[::-1]
     held = np.cumsum(descending / descending[0])
-    last = np.searchsorted(held, share * held[-1] * (1 - ROUNDING))
-    return float(descending[last])
+    return descending, held, int(np.searchsorted(held, share * held[-1] * (1 - ROUNDING)))
 
 
 def erf_size(

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from keras_erf.analysis._checks import checked_map
-from keras_erf.analysis.concentration import Discs, concentration
+from keras_erf.analysis.concentration import Discs, evenness, lengths
+from keras_erf.analysis.counting import replicate_spreads
 from keras_erf.analysis.estimates import Spread
 from keras_erf.analysis.gaussian import GaussianFit
 from keras_erf.analysis.jackknife import combined, means_without_each
@@ -52,21 +53,26 @@ def bell_spreads(fit: GaussianFit, sums: np.ndarray, counts: np.ndarray) -> dict
 
 
 def concentration_spreads(sums: np.ndarray, counts: np.ndarray, discs: Discs) -> dict[str, Spread]:
-    """Spreads of `concentration`: radii of given mass, half widths, entropy, inequality.
+    """Spreads of radii of given mass and half widths, of entropy and inequality.
 
     Args:
         sums: Sum of the samples of each block, shape `(B, ...)`.
         counts: Number of samples in each block, shape `(B,)`, none 0.
         discs: About the centre of the unit's field, in pixels of the maps.
     """
-
-    def metrics(mean: np.ndarray) -> dict[str, np.ndarray]:
-        return concentration(checked_map(mean), discs)
-
-    value = metrics(sums.sum(axis=0) / counts.sum())
-    without = (_in_a_row(metrics(mean)) for mean in means_without_each(sums, counts))
-    shapes = {name: one.shape for name, one in value.items()}
-    return _spreads(_in_a_row(value), without, counts, shapes=shapes)
+    mean = checked_map(sums.sum(axis=0) / counts.sum())
+    spreads, first = {}, 0
+    values, errors = replicate_spreads(
+        sums, counts, lambda values: _in_a_row(lengths(values, discs))
+    )
+    for name, one in lengths(mean, discs).items():
+        last = first + one.size
+        parts = (row[first:last].reshape(one.shape) for row in (values, values, errors))
+        spreads[name], first = Spread(*parts), last
+    even = evenness(mean)
+    without = (_in_a_row(evenness(checked_map(one))) for one in means_without_each(sums, counts))
+    shapes = {name: one.shape for name, one in even.items()}
+    return {**spreads, **_spreads(_in_a_row(even), without, counts, shapes=shapes)}
 
 
 def _in_a_row(metrics: dict[str, np.ndarray]) -> np.ndarray:

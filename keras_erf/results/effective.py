@@ -177,15 +177,17 @@ class EffectiveReceptiveField:
         blocks that hold samples (15 from 16 samples on), and reaches to the
         figure itself where that lies outside.
 
-        Smooth figures have the error of the jackknife over blocks, and for
-        centre the figure less its bias by the jackknife: noise lowers R², by
-        more than its error. Sizes are counts of pixels, which move in steps:
-        theirs come from balanced replicates, and the centre of `size` and
-        `ratio` allows for the peak, a largest value, being too high.
+        Smooth metrics have the error of the jackknife over blocks, and for
+        centre the metric less its bias by the jackknife: noise lowers R², by
+        more than its error. Sizes are counts of pixels, which move in steps, and
+        radii and widths bend from pixel to pixel: their errors come from balanced
+        replicates. The centre of `size` and `ratio` allows for the peak, a
+        largest value, being too high. The interval of `mass_size` is that of the
+        count with its last pixel in part, which is smooth, rounded up.
 
-        Intervals of sizes cover less often where, within its noise, the map of
-        the long run has many pixels just above the threshold and few below, or
-        the other way round: then the count of the long run is no typical one.
+        Intervals of `size` and `ratio` cover less often where, within its noise,
+        the map of the long run has many pixels just above the threshold and few
+        below, or the other way round: then its count is no typical one.
 
         Args:
             figure: `"size"`, `"ratio"`, `"mass_size"`, `"sigma"`, `"r_squared"`,

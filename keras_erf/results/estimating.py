@@ -6,6 +6,7 @@ image. Every figure and every spread is computed when first asked for, once.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,8 +17,8 @@ import numpy as np
 
 from keras_erf import analysis
 from keras_erf.algebra.geometry import Box
-from keras_erf.analysis.concentration import Discs, concentration
-from keras_erf.analysis.counting import mass_size_spread, size_spread
+from keras_erf.analysis.concentration import Discs, evenness, lengths
+from keras_erf.analysis.counting import mass_size_rounded, mass_size_spreads, size_spread
 from keras_erf.analysis.estimates import Estimate, Spread, estimate
 from keras_erf.analysis.jackknife import checked_blocks
 from keras_erf.analysis.spreads import bell_spreads, concentration_spreads, moment_spreads
@@ -123,7 +124,16 @@ class Figures:
             level=level,
             least=FIGURES[figure].least,
             most=FIGURES[figure].most,
+            **self._behind(figure),
         )
+
+    def _behind(self, figure: str) -> dict[str, Any]:
+        """Of a count the smooth number behind it, which its interval is made of."""
+        if figure != "mass_size" or self.constant:
+            return {}
+        ndim = self.map.ndim
+        rounded = functools.partial(mass_size_rounded, ndim=ndim)
+        return {"smooth": self.mass_size_spreads[1], "rounded": rounded}
 
     @cached_property
     def size(self) -> float:
@@ -151,7 +161,8 @@ class Figures:
 
         Over the pixels of the theoretical field that are in the input, all of them.
         """
-        return concentration(np.abs(reframed(self.map, self.part, self.frame)), self._discs)
+        values = np.abs(reframed(self.map, self.part, self.frame))
+        return {**lengths(values, self._discs), **evenness(values)}
 
     @cached_property
     def size_spread(self) -> Spread:
@@ -164,9 +175,9 @@ class Figures:
         return Spread(*(np.asarray(one) / self.trf_size for one in self.size_spread))
 
     @cached_property
-    def mass_size_spread(self) -> Spread:
-        """Spread of `mass_size`."""
-        return mass_size_spread(*self._held)
+    def mass_size_spreads(self) -> tuple[Spread, Spread]:
+        """Spread of `mass_size`, and of the smooth size behind it."""
+        return mass_size_spreads(*self._held)
 
     @cached_property
     def bell_spreads(self) -> Mapping[str, Spread]:
@@ -228,7 +239,7 @@ def _concentration(name: str, least: float, most: float = math.inf) -> Figure:
 FIGURES: Mapping[str, Figure] = {
     "size": Figure(lambda of: of.size, lambda of: of.size_spread, least=0),
     "ratio": Figure(lambda of: of.size / of.trf_size, lambda of: of.ratio_spread, least=0),
-    "mass_size": Figure(lambda of: of.mass_size, lambda of: of.mass_size_spread, least=0),
+    "mass_size": Figure(lambda of: of.mass_size, lambda of: of.mass_size_spreads[0], least=0),
     "sigma": Figure(lambda of: of.sigma, lambda of: of.bell_spreads["sigma"], least=0),
     "r_squared": Figure(lambda of: of.r_squared, lambda of: of.bell_spreads["r_squared"], most=1),
     "centroid": Figure(lambda of: of.moments.centroid, lambda of: of.moment_spreads["centroid"]),

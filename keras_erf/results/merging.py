@@ -85,9 +85,9 @@ def first_block(provenance: Mapping[str, Any], block_sums: np.ndarray, count: in
     return zlib.crc32(block_sums[block_sums != 0].tobytes()) % blocks
 
 
-def _rank(run: Mapping[str, Any]) -> tuple[str, int, str]:
+def _rank(run: Mapping[str, Any]) -> str:
     """Puts runs in one order, however they were merged."""
-    return str(run["inputs"]), int(run["seed"]), json.dumps(run, default=str, sort_keys=True)
+    return json.dumps(run, default=str, sort_keys=True)
 
 
 def _is_noise(run: Mapping[str, Any]) -> bool:

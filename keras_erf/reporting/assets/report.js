@@ -406,6 +406,10 @@ function drawFigures() {
     "Theoretical size, px": (l) => by(l.trf_size),
     "ERF / TRF, %": (l) => withError(l, 100 * l.ratio, l.ratio_error && 100 * l.ratio_error),
     "Size by mass, px": (l) => withError(l, l.mass_size, l.mass_size_error),
+    "Half-mass radius, px": (l) => withError(l, l.half_mass_radius, l.half_mass_radius_error),
+    "FWHM, px": (l) => listed(l, "fwhm"),
+    "Effective pixels": (l) => withError(l, l.effective_pixels, l.effective_pixels_error, 0),
+    "Gini coefficient": (l) => withError(l, l.gini, l.gini_error, 2),
     "Gaussian σ, px": (l) => (l.gaussian ? listed(l, "sigma") : "no bell"),
     "Gaussian R²": (l) => withError(l, l.r_squared, l.r_squared_error, 2),
     "Field’s centre": (l) => list(l.trf_center),
@@ -607,7 +611,7 @@ const SAVES = {
     save(new Blob([toSVG(pictures, titled())], { type: "image/svg+xml" }), ofLayer(".svg"));
   },
   csv() {
-    const names = ["trf_size", "erf_size", "erf_size_error", "ratio", "ratio_error", "mass_size", "mass_size_error", "sigma", "r_squared", "samples", "dead", "status", "definition", "notes"];
+    const names = ["trf_size", "erf_size", "erf_size_error", "ratio", "ratio_error", "mass_size", "mass_size_error", "half_mass_radius", "half_mass_radius_error", "mass_radii", "mass_radii_error", "fwhm", "fwhm_error", "entropy", "entropy_error", "effective_pixels", "effective_pixels_error", "gini", "gini_error", "sigma", "r_squared", "samples", "dead", "status", "definition", "notes"];
     const cell = (value) => {
       const text = Array.isArray(value) ? value.map((one) => one ?? "").join(" ") : `${value ?? ""}`;
       return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
