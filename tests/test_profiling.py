@@ -280,7 +280,8 @@ def test_layers_without_a_gradient_are_skipped_and_named():
     ((name, reason),) = found.skipped
     assert name == "dead"
     assert "zero" in reason
-    assert repr(found) == "<Profile of 2 layers, 1 skipped>"
+    note = "network looks untrained (2 of 2 layers)"
+    assert repr(found) == f"<Profile of 2 layers, 1 skipped, {note}>"
     with pytest.raises(GradientError, match="zero"):
         profile(model, ["dead"], samples=4)
 
