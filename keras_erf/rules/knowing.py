@@ -93,7 +93,7 @@ def silent(call: Call, axes: tuple[int, ...]) -> np.ndarray | None:
     if known is not None and isinstance(call.layer, layers.Softmax):
         closed = known <= 0.5
         if not isinstance(mask, Argument) and closed.ndim == len(call.output) + 1:
-            closed = closed.all(axis=0)
+            closed = np.asarray(closed.all(axis=0))
         low = low | closed.reshape((1,) * (len(call.output) - closed.ndim) + closed.shape)
     if not low.any():
         return None
