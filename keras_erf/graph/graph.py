@@ -228,7 +228,7 @@ class Graph:
         It takes the values of the call's inputs, with a batch axis, and `state`,
         pairs of a variable and the value to read in its place; it gives the
         values of the outputs. Constants that a layer computed from its weights are
-        drawn at random, as far as they are not known.
+        drawn at random, as far as they are not known, where a `state` is given.
         """
         rng = np.random.default_rng(5)
 
@@ -239,14 +239,17 @@ class Graph:
             drawn = np.where(np.isnan(known), rng.standard_normal(known.shape), known)
             return keras.ops.cast(drawn, argument.dtype)
 
-        def run(values: Sequence[Any], *, state: Sequence[tuple[Any, Any]] = ()) -> list[Any]:
+        def run(
+            values: Sequence[Any], *, state: Sequence[tuple[Any, Any]] | None = None
+        ) -> list[Any]:
             known = dict(zip(node.inputs, values, strict=True))
             made: list[Any] = []
+            own = (lambda argument: argument) if state is None else constant
 
             def action() -> None:
-                made.extend(called(node, known, training=False, constant=constant))
+                made.extend(called(node, known, training=False, constant=own))
 
-            stateless(action, state)
+            stateless(action, state or ())
             return made
 
         return run

@@ -93,7 +93,7 @@ def silent(call: Call, axes: tuple[int, ...]) -> np.ndarray | None:
     if known is not None and isinstance(call.layer, layers.Softmax):
         closed = known <= 0.5
         if not isinstance(mask, Argument) and closed.ndim == len(call.output) + 1:
-            closed = closed.all(axis=0)
+            closed = np.asarray(closed.all(axis=0))
         low = low | closed.reshape((1,) * (len(call.output) - closed.ndim) + closed.shape)
     if not low.any():
         return None
@@ -104,10 +104,10 @@ def silent(call: Call, axes: tuple[int, ...]) -> np.ndarray | None:
 def _is_of_use(call: Call, kind: type | str) -> bool:
     """Whether anything is known of an operand that the output may have from it."""
     given = [one for one in tree.flatten(call.arguments) if is_operand(one)]
-    if kind == "ops.Where" and not call.arguments[1] and isinstance(call.arguments[0][0], Argument):
-        condition = call.fixed(call.arguments[0][0])
-        if condition is None or np.isnan(condition).any():
-            return False
+    pairs = zip(call.dtypes, call.known, strict=False)
+    if any(dtype == "bool" and (one is None or np.isnan(one).any()) for dtype, one in pairs):
+        # Two values agree too easily.
+        return False
     known = [call.fixed(one) for one in given]
     own = kind in ("ops.Tril", "ops.Triu")
     return own or any(one is not None for one in call.known) or any(map(_holds, known))
@@ -122,7 +122,11 @@ def _run(call: Call, rng: np.random.Generator) -> list[np.ndarray] | None:
     batch = call.batch or 2
 
     def drawn(shape: tuple[int, ...], known: np.ndarray | None, dtype: Any) -> Any:
-        values = rng.normal(size=shape)
+        values: Any = rng.normal(size=shape)
+        if "int" in str(dtype):
+            values = rng.integers(1000, size=shape)
+        elif str(dtype) == "bool":
+            values = rng.random(shape) < 0.5
         if known is not None:
             values = np.where(np.isnan(known), values, known)
         return keras.ops.cast(values, dtype)

@@ -158,7 +158,7 @@ def _seen_through(
     status: Status = "exact" if len(sparse) == 1 else "bound"
     usable = {one for one in labels if one in (set(own) - set(stretched)) | set(made[1:])}
     alone = tuple(place for place, one in enumerate(labels) if one not in usable)
-    mask = mask.any(axis=alone)
+    mask = np.asarray(mask.any(axis=alone))
     labels = [one for one in labels if one in usable]
     summed = [one for one in labels if one not in made]
     shared = [one for one in labels if one in made and one in own]
@@ -172,12 +172,13 @@ def _seen_through(
     mask = mask.reshape(*map(math.prod, lengths), *mask.shape[2 * len(pairs) :])
     if not mask.ndim or mask.all():
         return [_Part(status=status)]
-    found = products(mask)
-    if len(found) > MOST_PARTS:
-        found = [tuple(mask.any(axis=_all_but(axis, mask.ndim)) for axis in range(mask.ndim))]
+    terms = products(mask)
+    if len(terms) > MOST_PARTS:
+        ranks = range(mask.ndim)
+        terms = [tuple(np.asarray(mask.any(axis=_all_but(axis, mask.ndim))) for axis in ranks)]
         status = "bound"
     parts = []
-    for sets in found:
+    for sets in terms:
         relations: dict[Label, tuple[Label, Relation]] = {}
         for (to, label), shape, marked in zip(pairs, lengths, sets, strict=False):
             relations[label] = (to, Marks(marked.reshape(shape)))
@@ -206,7 +207,7 @@ def _support(
     mask, kept = ~zeros, list(labels[1:] if isinstance(operand, Argument) else labels)
     for axis in reversed(range(mask.ndim)):
         if kept[axis] == batch:
-            mask = mask.any(axis=axis)
+            mask = np.asarray(mask.any(axis=axis))
         elif (mask == mask.take([0], axis)).all():
             mask = mask.take(0, axis)
         else:

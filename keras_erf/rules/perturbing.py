@@ -99,7 +99,7 @@ def confirmed(
         layer draws at random.
     """
     channel = channel_axis(call.layer, doubtful.ndim - 1) + 1
-    positions = doubtful.any(axis=channel)
+    positions = np.asarray(doubtful.any(axis=channel))
     if np.count_nonzero(positions.any(axis=0)) > MOST_POSITIONS or _is_random(call, output):
         return None
     asked = np.broadcast_to(asked, (len(asked), *call.outputs[output]))

@@ -8,6 +8,7 @@ space sees its own position and, through its statistics, all others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from keras_erf.algebra.geometry import Blocks
 from keras_erf.algebra.views import AnyView, Link, View
@@ -54,7 +55,8 @@ def dense(call: Call) -> tuple[AnyView, ...]:
     rank = len(call.output)
     labels: list[Label] = [*range(rank), "in"]
     made: list[Label] = [*range(rank), "out"]
-    given = [(Argument(0), labels), (getattr(call.layer, "kernel", None), ["in", "out"])]
+    kernel: list[Label] = ["in", "out"]
+    given = [(Argument(0), labels), (getattr(call.layer, "kernel", None), kernel)]
     return labelled(call, given, made, multiplied=True)
 
 
@@ -146,7 +148,7 @@ def einsum(call: Call) -> tuple[AnyView, ...]:
     if any(axis is not None and call.output[axis] != size for axis, size in pairs):
         # It turns round the axes of an ellipsis.
         return wrong_shape(call)
-    kernel = getattr(call.layer, "kernel", None)
+    kernel: Any = getattr(call.layer, "kernel", None)
     weights = given.partition(",")[2].replace("...", "")
     if call.zeros(kernel) is None or len(weights) != len(kernel.shape):
         return (View(tuple(map(Link, followed))),)
