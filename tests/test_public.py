@@ -148,7 +148,7 @@ ATTRIBUTES = {
     "PathSizes": ("layer smallest largest", ""),
     "Profile": ("results depths skipped edges", "frame"),
     "ProjectiveField": ("layer input pixel mask status", "box"),
-    "TileOverlap": ("before after step mass status", ""),
+    "TileOverlap": ("layer before after step input_size mass status", ""),
     "Definition": (
         "name seed measure channels after normalized display source",
         "",
@@ -156,7 +156,8 @@ ATTRIBUTES = {
     "FieldTable": ("fields skipped", ""),
     "ImageFolder": ("path preprocess", ""),
     "ReceptiveField": (
-        "layer input unit input_size output_size size stride padding status tracer",
+        "layer input unit input_size output_size size stride padding status tracer size_range "
+        "size_median",
         "",
     ),
     "EffectiveReceptiveField": (
@@ -167,7 +168,8 @@ ATTRIBUTES = {
 }
 
 SUMMARY = (
-    "layer unit status trf_size trf_stride trf_center erf_size erf_size_error mass_size "
+    "layer unit status trf_size trf_size_range trf_stride trf_center erf_size erf_size_error "
+    "mass_size "
     "mass_size_error ratio ratio_error sigma sigma_error r_squared r_squared_error centroid "
     "centroid_error offset offset_error samples dead definition"
 )
