@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_erf.algebra.gathering import Gather
-from keras_erf.algebra.geometry import Blocks, Ranges, Relation, Window
+from keras_erf.algebra.geometry import Blocks, Relation, Window
 from keras_erf.algebra.moving import even_step, repeated
 from keras_erf.algebra.reach import NOTHING, Line, Reach, Table, simplified, table, united
 

@@ -107,7 +107,7 @@ def _growing(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float
         grown = np.zeros(len(new), dtype=bool)
         for axis in range(1, new.ndim):
             others = tuple(one for one in range(1, new.ndim) if one != axis)
-            lines = [mask.any(axis=others) for mask in (old, new)]
+            lines = [np.asarray(mask.any(axis=others)) for mask in (old, new)]
             for turn in (slice(None), slice(None, None, -1)):
                 first, now = (line[:, turn].argmax(axis=1) for line in lines)
                 grown |= now < first
