@@ -127,7 +127,10 @@ def compare_moves(field: ReceptiveField, counts: Counter[str]) -> None:
         moves = [
             axis for axis in range(units.shape[1]) if starts.size and moved_by(boxes, axis, place)
         ]
+        # Of a map with fewer units than one pixel has, nothing comes round.
         if not stride or len(moves) != 1:
+            continue
+        if 2 * Fraction(stride).denominator > field.output_size[moves[0]]:
             continue
         counts["strides"] += 1
         cut = {unit: box for unit, box in boxes.items() if box[place][0] > 0}
