@@ -20,6 +20,7 @@ hypothesis = pytest.importorskip("hypothesis")
 
 from keras_erf import receptive_field
 from keras_erf.algebra.geometry import ReceptiveField
+from keras_erf.algebra.reach import Line
 from keras_erf.errors import InvalidInputError
 from tests import graphs, jacobian
 from tests.ranges import brute_range, interior
@@ -128,7 +129,8 @@ def compare_moves(field: ReceptiveField, counts: Counter[str]) -> None:
             axis for axis in range(units.shape[1]) if starts.size and moved_by(boxes, axis, place)
         ]
         # Of a map with fewer units than one pixel has, nothing comes round.
-        if not stride or len(moves) != 1:
+        # Tables end with their tensor: on maps this small every unit may be cut.
+        if not stride or len(moves) != 1 or not isinstance(local[place], Line):
             continue
         if 2 * Fraction(stride).denominator > field.output_size[moves[0]]:
             continue
