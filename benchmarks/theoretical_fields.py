@@ -1,6 +1,7 @@
 """How long the theoretical fields of all layers take, against building the model.
 
     python benchmarks/theoretical_fields.py [--only NAME ...] [--backbones]
+    python benchmarks/theoretical_fields.py --support
 
 Weights are random, everything runs in one process, and imports are paid for by a small model
 built first. A ratio above the limit, or a layer that was skipped, makes the exit status 1.
@@ -27,6 +28,10 @@ import keras_erf
 
 # Seconds for the fields per second for building the model.
 LIMIT = 0.1
+# Sizes of the images between which the cost of `visible` is compared, and how often it is taken.
+SMALL, LARGE, REPEATS = 256, 8000, 20
+# Times that the large image may cost as much as the small one.
+SUPPORT_LIMIT = 2.0
 
 
 @dataclass(frozen=True)
@@ -189,12 +194,39 @@ def measure(name: str, make: Callable[[], Any]) -> Row:
     )
 
 
+def measure_support() -> float:
+    """Prints how long `visible` and `support` of a field of 5 px take; returns the ratio."""
+    times = {}
+    for size in (SMALL, LARGE):
+        x = keras.Input((size, size, 1))
+        y = keras.layers.Conv2D(1, 3, padding="same")(x)
+        field = keras_erf.receptive_field(
+            keras.Model(x, keras.layers.Conv2D(1, 3, padding="same")(y))
+        )
+        for name in ("visible", "support"):
+            taken = []
+            for _ in range(REPEATS):
+                begin = time.perf_counter()
+                getattr(field, name)()
+                taken.append(time.perf_counter() - begin)
+            times[size, name] = min(taken)
+    for name in ("visible", "support"):
+        small, large = times[SMALL, name], times[LARGE, name]
+        print(f"{name}: {1e3 * small:.2f} ms of {SMALL} px, {1e3 * large:.2f} ms of {LARGE} px")
+    return times[LARGE, "visible"] / times[SMALL, "visible"]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Prints the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names to measure")
     parser.add_argument("--backbones", action="store_true", help="those of keras-hub instead")
+    parser.add_argument("--support", action="store_true", help="what masks of large images cost")
     options = parser.parse_args(arguments)
+    if options.support:
+        ratio = measure_support()
+        print(f"ratio {ratio:.2f}, limit {SUPPORT_LIMIT}")
+        return int(ratio > SUPPORT_LIMIT)
     models = backbones() if options.backbones else applications()
     unknown = set(options.only) - set(models)
     if unknown:

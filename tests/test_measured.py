@@ -602,3 +602,30 @@ def test_a_model_over_time_is_looked_into_step_by_step(make):
     last = layers.LSTM(3, return_sequences=True)(layers.Reshape((4, 10))(model.output))
     field = receptive_field(keras.Model(x, last), unit=(1,))
     assert field.support().tolist() == [[True] * 10] * 2 + [[False] * 10] * 2
+
+
+class Gather(layers.Layer):
+    """Each pixel is read at a place that a convolution computes."""
+
+    def build(self, shape):
+        self.offsets = layers.Conv1D(1, 3, padding="same")
+        self.offsets.build(shape)
+
+    def call(self, x):
+        import tensorflow as tf
+
+        size = x.shape[1]
+        at = tf.range(size, dtype="float32")[None] + 3 * self.offsets(x)[..., 0]
+        low = tf.clip_by_value(tf.floor(at), 0, size - 2)
+        share = (at - low)[..., None]
+        ends = [tf.gather(x, tf.cast(low, "int32") + one, axis=1, batch_dims=1) for one in (0, 1)]
+        return ends[0] * (1 - share) + ends[1] * share
+
+
+def test_what_reads_at_computed_places_may_see_everything():
+    x = keras.Input((48, 1))
+    model = keras.Model(x, Gather()(layers.Conv1D(1, 3, padding="same")(x)))
+    field = receptive_field(model, model.output, unit=(5,))
+    # No number of draws shows how far an offset goes: all of the input holds what is seen.
+    assert (field.status, field.visible()) == ("bound", ((0, 48),))
+    assert field.support().all()

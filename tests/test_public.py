@@ -151,7 +151,7 @@ ATTRIBUTES = {
     "PathSizes": ("layer smallest largest", ""),
     "Profile": ("results depths skipped edges", "frame"),
     "ProjectiveField": ("layer input pixel mask status", "box"),
-    "TileOverlap": ("before after step mass status", ""),
+    "TileOverlap": ("layer before after step input_size mass status", ""),
     "Definition": (
         "name seed measure channels after normalized display source",
         "",
@@ -159,7 +159,8 @@ ATTRIBUTES = {
     "FieldTable": ("fields skipped", ""),
     "ImageFolder": ("path preprocess", ""),
     "ReceptiveField": (
-        "layer input unit input_size output_size size stride padding status tracer",
+        "layer input unit input_size output_size size stride padding status tracer size_range "
+        "size_median",
         "",
     ),
     "EffectiveReceptiveField": (
@@ -170,8 +171,8 @@ ATTRIBUTES = {
 }
 
 SUMMARY = (
-    "layer unit status trf_size trf_stride trf_center erf_size erf_size_error ratio ratio_error "
-    "mass_size mass_size_error sigma sigma_error r_squared r_squared_error centroid "
+    "layer unit status trf_size trf_size_range trf_stride trf_center erf_size erf_size_error ratio "
+    "ratio_error mass_size mass_size_error sigma sigma_error r_squared r_squared_error centroid "
     "centroid_error offset offset_error half_mass_radius half_mass_radius_error mass_radii "
     "mass_radii_error fwhm fwhm_error entropy entropy_error effective_pixels "
     "effective_pixels_error gini gini_error samples dead definition notes"

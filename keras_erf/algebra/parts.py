@@ -53,7 +53,7 @@ class Part:
     def without(self, axis: int) -> Part:
         """The elements of the other axes where any along `axis` is marked."""
         starts = self.starts[:axis] + self.starts[axis + 1 :]
-        return Part(self.mask.any(axis=axis), starts)
+        return Part(np.asarray(self.mask.any(axis=axis)), starts)
 
     def _slices(self) -> tuple[slice, ...]:
         pairs = zip(self.starts, self.mask.shape, strict=True)
@@ -133,7 +133,7 @@ def _moved(
         wide = np.zeros((outputs, *lines.shape[1:]), dtype=bool)
         wide[start : start + len(lines)] = lines
         seen = window.backward(wide, size)
-        ((first, last),) = bounding_box(seen.any(axis=tuple(range(1, seen.ndim))))
+        ((first, last),) = bounding_box(np.asarray(seen.any(axis=tuple(range(1, seen.ndim)))))
         return seen[first : max(last, first + 1)], first
     # The window on the part: outputs and inputs are counted from its beginning.
     low = start * window.stride - window.padding

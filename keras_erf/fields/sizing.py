@@ -140,7 +140,7 @@ def sized(
             whole = box == tuple((0, extent) for extent in extents)
             if (size and inside) or (whole and (size or first) >= WHOLE_SIZE >= size):
                 break
-            stride = max(math.ceil(abs(one or 1)) for one in tracer.strides())
+            stride = max(math.ceil(abs(one or Fraction(1))) for one in tracer.strides())
             room = max(stop - start for start, stop in box) + 2 * stride
             enough = math.ceil(room / SIZE_STEP) * SIZE_STEP
             size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)

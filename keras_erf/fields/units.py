@@ -168,9 +168,11 @@ class UnitTracer:
         unit: list[Any] = [0] * len(self.sizes)
         unit[axis] = np.arange(self.sizes[axis])
         stride = self._stride_on_line(reach, tuple(unit))
-        if stride is not None:
-            return stride if repeated(stride, self.sizes[axis]) else None
-        return even_step(*self._hulls(reach, tuple(unit)), extent)
+        if stride is not None and repeated(stride, 0):
+            return stride
+        step = even_step(*self._hulls(reach, tuple(unit)), extent)
+        # Of a line with another fraction, the map has to show that it comes round.
+        return step if stride in (None, step) else None
 
     def _stride_on_line(self, reach: Reach, unit: tuple[Any, ...]) -> Fraction | None:
         """Pixels per unit of a row of units, if they lie evenly on the line they come from."""

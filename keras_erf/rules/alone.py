@@ -19,6 +19,7 @@ from keras_erf.rules.call import Call, channel_axis
 
 __all__ = [
     "MEMORY",
+    "Unsettled",
     "check_samples",
     "is_smooth",
     "seen_alone",
@@ -31,6 +32,9 @@ Shape = tuple[int, ...]
 # Draws of inputs and weights are doubled until they show nothing new: few if all of them are
 # alike, and at least the first number of them where they are not.
 SETTLED_DRAWS, MAXIMUM_DRAWS = 64, 512
+# Draws after which the hulls of what is seen no longer grow, but where positions are computed (a
+# gather); of a large maximum the hull is seen long before all that lies inside.
+HULL_DRAWS, GROWING_SHARE = 32, 0.4
 # Bytes of one backward pass's inputs and outputs, roughly.
 MEMORY = 2**27
 
@@ -71,7 +75,7 @@ def seen_alone(
     values = [call.fixed(Argument(place)) for place in range(len(call.inputs))]
     draws, alike = 1, True
     while draws <= MAXIMUM_DRAWS:
-        grown = False
+        grown, before = False, seen
         state = stand_ins(call, rng)
         for draw in range(draws):
             found = [np.zeros_like(mask) for mask in seen]
@@ -99,8 +103,30 @@ def seen_alone(
         # What differs from draw to draw must have shown itself in many.
         if not grown and draws > 1 and ((alike and not expected) or draws >= SETTLED_DRAWS):
             return seen
+        if draws >= HULL_DRAWS and not expected and _growing(before, seen) >= GROWING_SHARE:
+            raise Unsettled(str(unmeasurable(call, "what its units see keeps growing")))
         draws *= 2
-    raise unmeasurable(call, f"what its units see does not settle in {MAXIMUM_DRAWS} draws")
+    reason = f"what its units see does not settle in {MAXIMUM_DRAWS} draws"
+    raise Unsettled(str(unmeasurable(call, reason)))
+
+
+class Unsettled(UnsupportedLayerError):
+    """What a layer sees depends on its values, and every draw shows more of it."""
+
+
+def _growing(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> float:
+    """The share of masks whose box grew, of the input where most did."""
+    shares = [0.0]
+    for old, new in zip(before, after, strict=True):
+        grown = np.zeros(len(new), dtype=bool)
+        for axis in range(1, new.ndim):
+            others = tuple(one for one in range(1, new.ndim) if one != axis)
+            lines = [np.asarray(mask.any(axis=others)) for mask in (old, new)]
+            for turn in (slice(None), slice(None, None, -1)):
+                first, now = (line[:, turn].argmax(axis=1) for line in lines)
+                grown |= now < first
+        shares.append(float(grown.mean()))
+    return max(shares)
 
 
 def _together(call: Call, shape: Shape, together: bool) -> Shape:

@@ -20,7 +20,7 @@ import numpy as np
 from keras_erf.algebra.geometry import Marks, Relation, Window
 from keras_erf.algebra.reach import Reach
 from keras_erf.algebra.views import AnyView, Link, Status, View
-from keras_erf.rules.alone import check_samples, is_smooth, seen_alone, unmeasurable
+from keras_erf.rules.alone import Unsettled, check_samples, is_smooth, seen_alone, unmeasurable
 from keras_erf.rules.call import Call, channel_axis
 from keras_erf.rules.perturbing import Seen, beyond
 
@@ -51,7 +51,14 @@ def measured(call: Call) -> tuple[AnyView, ...]:
     check_samples(call)
     views: list[AnyView] = []
     for output in range(len(call.outputs)):
-        views.extend(_views_of(call, output))
+        try:
+            views.extend(_views_of(call, output))
+        except Unsettled:
+            # Positions are computed: no draw shows where they end.
+            views.extend(
+                View((Link(None),) * len(shape), place, output, status="bound")
+                for place, shape in enumerate(call.inputs)
+            )
     if not any(view.input in smooth for view in views):
         raise unmeasurable(call, "nothing it returns depends on its inputs")
     return tuple(views)
