@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from keras_erf.rules.activations import on_single_elements
 from keras_erf.squaring.initial import second_moment
 from keras_erf.squaring.recipes import Recipe, SquareSite, in_double
 from keras_erf.squaring.signals import Signal, activated, mixed, product, summed
+from keras_erf.squaring.strengths import blended
 
 __all__ = [
     "activation",
@@ -69,7 +71,8 @@ def batch_normalization(site: SquareSite) -> Recipe:
         shift = math.sqrt(float(read(layer, "beta").mean()))
         # A shift of either sign, the same for all inputs.
         signs = np.where(np.arange(len(made.values)) % 2, 1.0, -1.0)[:, None]
-        made = Signal(made.values + shift * signs)
+        profile = blended([made.profile, None], [made.second, shift**2])
+        made = Signal(made.values + shift * signs, profile=profile)
     return Recipe(None, (made,), after=site.along(_axis(site), scale))
 
 
@@ -81,13 +84,24 @@ def centred(site: SquareSite) -> Recipe | None:
     channels are summed up right behind.
     """
     layer = site.layer
-    made, own = site.signal.normalised(layer.epsilon)
-    factor = own
+    made, factor = site.signal.normalised(layer.epsilon)
+    if isinstance(layer, layers.LayerNormalization):
+        # Each position by itself.
+        made, factor = replace(made, profile=None), _by_place(site, factor)
     for name in ("gamma",) if layer.scale else ():
         read = _given_squares if site.weights == "given" else _initial_squares
         gain = float(read(layer, name).mean())
         made, factor = made.scaled(gain), factor * gain
     return Recipe(None, (made,), after=factor, certainty="approximate")
+
+
+def _by_place(site: SquareSite, factor: float) -> Any:
+    """A scale that makes up for the strength at each position."""
+    profile = site.signal.profile
+    if profile is None:
+        return factor
+    strength = np.expand_dims(profile, site.channels)
+    return factor / np.where(strength > 0, strength, 1.0)
 
 
 def normalization(site: SquareSite) -> Recipe | None:
@@ -113,7 +127,8 @@ def dropout(site: SquareSite) -> Recipe:
         return unchanged(site)
     rate, values = site.layer.rate, site.signal.values
     kept = np.random.default_rng(site.key).random(values.shape) >= rate
-    return Recipe(None, (Signal(values * kept / (1 - rate)),), after=1 / (1 - rate))
+    made = Signal(values * kept / (1 - rate), profile=site.signal.profile)
+    return Recipe(None, (made,), after=1 / (1 - rate))
 
 
 def added(site: SquareSite) -> Recipe | None:
@@ -153,7 +168,8 @@ def multiplied(site: SquareSite) -> Recipe | None:
     one, other = site.signals
     made = product(one, other)
     # The slope by one factor is the other one.
-    return Recipe(None, (made,), before=(other.second, one.second), certainty="approximate")
+    before = (other.at(site.channels), one.at(site.channels))
+    return Recipe(None, (made,), before=before, certainty="approximate")
 
 
 def divided(site: SquareSite) -> Recipe | None:
@@ -170,6 +186,8 @@ def concatenated(site: SquareSite) -> Recipe | None:
     axis = _axis(site)
     sizes = [shape[axis] for shape in site.call.inputs]
     made = mixed(list(site.signals), [size / sum(sizes) for size in sizes])
+    if axis != site.channels:
+        made = replace(made, profile=None)
     if site.narrow:
         # Each channel of an input is one of the output's, and sees what that one sees.
         return Recipe(None, (made,)) if axis == site.channels else None

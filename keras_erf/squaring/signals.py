@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_erf.squaring.strengths import Profile, blended, multiplied
+
 __all__ = ["Signal", "activated", "averaged", "drawn", "largest_of", "mixed", "product", "summed"]
 
 # Channels of random networks, in pairs of opposite sign, and inputs, of the examples.
@@ -31,10 +33,12 @@ class Signal:
     Args:
         values: Shape `(channels, inputs)`: rows are different networks' channels.
         slopes: If the entries come from an activation, its squared slope at each.
+        profile: How their strength varies over space.
     """
 
     values: np.ndarray = field(repr=False)
     slopes: np.ndarray | None = field(default=None, repr=False)
+    profile: Profile = field(default=None, repr=False)
 
     @cached_property
     def second(self) -> float:
@@ -51,28 +55,45 @@ class Signal:
         means = self.values.mean(axis=1, keepdims=True)
         variances = self.values.var(axis=1, keepdims=True)
         scales = 1 / (variances + epsilon)
-        # The mean of reciprocals of variances of `n` Gaussians is too large by n / (n - 3).
-        scale = scales.mean() * (1 - 3 / self.values.shape[1])
-        return Signal((self.values - means) * np.sqrt(scales)), float(scale)
+        values = (self.values - means) * np.sqrt(scales)
+        return Signal(values, profile=self.profile), float(scales.mean())
 
     def normalised(self, epsilon: float) -> tuple[Signal, float]:
         """The signal with one mean and spread taken off for all channels, and its squared scale."""
         centre = self.values - self.values.mean()
         scale = 1 / (np.square(centre).mean() + epsilon)
-        return Signal(centre * math.sqrt(scale)), float(scale)
+        return Signal(centre * math.sqrt(scale), profile=self.profile), float(scale)
 
     def scaled(self, factor: float) -> Signal:
         """The signal multiplied by a number whose square is `factor`."""
         return replace(self, values=self.values * math.sqrt(factor))
 
+    def changed(self, second: float, shared: float, profile: Profile) -> Signal:
+        """The signal with other strengths: factors of its mean square and of what is shared."""
+        means = self.values.mean(axis=1, keepdims=True)
+        common = self.shared * shared
+        left = max(self.second * second - common, 0.0)
+        spread = self.second - self.shared
+        values = math.sqrt(shared) * means
+        if spread > 0:
+            values = values + math.sqrt(left / spread) * (self.values - means)
+        return Signal(values, profile=profile)
 
-def drawn(second: float, shared: float, key: int) -> Signal:
+    def at(self, channels: int) -> Any:
+        """Its mean square at each position, a number if that is the same everywhere."""
+        if self.profile is None:
+            return self.second
+        return self.second * np.expand_dims(self.profile, channels)
+
+
+def drawn(second: float, shared: float, key: int, profile: Profile = None) -> Signal:
     """The signal of sums of many random terms: Gaussian, with what inputs share apart.
 
     Args:
         second: Its mean square.
         shared: What of that does not depend on the input.
         key: Different ones give independent examples.
+        profile: How its strength varies over space.
 
     Reference:
         Poole, Lahiri, Raghu, Sohl-Dickstein, Ganguli, "Exponential expressivity in deep
@@ -84,11 +105,13 @@ def drawn(second: float, shared: float, key: int) -> Signal:
     each = random.standard_normal((CHANNELS // 2, INPUTS))
     common /= math.sqrt(np.square(common).mean())
     each -= each.mean(axis=1, keepdims=True)
-    each /= math.sqrt(np.square(each).mean())
+    # A sum's kernel scales its spread and its slope alike: normalised, every channel is one.
+    each /= np.sqrt(np.square(each).mean(axis=1, keepdims=True))
     shared = min(max(shared, 0.0), second)
     values = math.sqrt(shared) * common + math.sqrt(second - shared) * each
     # With each example its opposite: half of all are above zero, exactly.
-    return Signal(np.stack([values, -values], axis=1).reshape(CHANNELS, INPUTS))
+    pairs = np.stack([values, -values], axis=1).reshape(CHANNELS, INPUTS)
+    return Signal(pairs, profile=profile)
 
 
 def activated(before: Signal, function: Callable[[Any], Any]) -> tuple[Signal, float]:
@@ -108,32 +131,40 @@ def activated(before: Signal, function: Callable[[Any], Any]) -> tuple[Signal, f
         made = tf.convert_to_tensor(function(points))
     slopes = tape.gradient(made, points, unconnected_gradients="zero")
     squared = np.square(np.asarray(slopes, np.float64))
-    return Signal(np.asarray(made, np.float64), squared), float(squared.mean())
+    values = np.asarray(made, np.float64)
+    return Signal(values, squared, before.profile), float(squared.mean())
 
 
 def summed(signals: Sequence[Signal]) -> Signal:
     """The sum of tensors, entry by entry."""
-    return Signal(np.sum([one.values for one in signals], axis=0))
+    values = np.sum([one.values for one in signals], axis=0)
+    return Signal(values, profile=_blended(signals, [1.0] * len(signals)))
 
 
 def product(one: Signal, other: Signal) -> Signal:
     """The product of two tensors, entry by entry."""
-    return Signal(one.values * other.values)
+    profile, mean = multiplied([one.profile, other.profile])
+    return Signal(one.values * other.values * math.sqrt(mean), profile=profile)
 
 
 def mixed(signals: Sequence[Signal], shares: Sequence[float]) -> Signal:
-    """Entries of several kinds, each a share of all."""
+    """Entries of several kinds, each a share of all channels."""
     ends = np.round(np.cumsum([0.0, *shares]) / sum(shares) * CHANNELS).astype(int)
     rows = [
         one.values[start:stop] for one, start, stop in zip(signals, ends, ends[1:], strict=False)
     ]
-    return Signal(np.concatenate(rows))
+    return Signal(np.concatenate(rows), profile=_blended(signals, shares))
 
 
 def averaged(signal: Signal, size: float) -> Signal:
     """The mean of so many entries that have in common what all inputs share."""
     means = signal.values.mean(axis=1, keepdims=True)
     return Signal(means + (signal.values - means) / math.sqrt(size))
+
+
+def _blended(signals: Sequence[Signal], shares: Sequence[float]) -> Profile:
+    weights = [share * one.second for share, one in zip(shares, signals, strict=True)]
+    return blended([one.profile for one in signals], weights)
 
 
 def largest_of(signal: Signal, size: int) -> tuple[Signal, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from keras import layers, ops
 from keras_erf.rules.call import spatial_axes
 from keras_erf.squaring.recipes import DTYPE, LAST, Recipe, SquareSite, in_double, keras_class
 from keras_erf.squaring.signals import averaged, largest_of
+from keras_erf.squaring.strengths import passed
 
 __all__ = [
     "Resampled",
@@ -24,6 +26,11 @@ __all__ = [
     "upsampling",
 ]
 
+# They put zeros around an image, or cut it.
+FRAMING = (
+    layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D,
+    layers.Cropping1D, layers.Cropping2D, layers.Cropping3D, layers.CenterCrop,
+)  # fmt: skip
 AVERAGES = {
     layers.MaxPooling1D: layers.AveragePooling1D,
     layers.MaxPooling2D: layers.AveragePooling2D,
@@ -33,7 +40,12 @@ AVERAGES = {
 
 def moved(site: SquareSite) -> Recipe | None:
     """Copies of entries, zeros and nothing else: padding, cropping, rearranging."""
-    return Recipe(in_double(site.layer), (site.signal,), as_called=True)
+    layer, made = in_double(site.layer), replace(site.signal, profile=None)
+    if isinstance(layer, FRAMING):
+        profile, gain = passed(layer, site.signal.profile, _space(site))
+        # A channel's mean over space falls with its entries.
+        made = site.signal.changed(gain, gain**2, profile)
+    return Recipe(layer, (made,), as_called=True)
 
 
 def average_pooling(site: SquareSite) -> Recipe:
@@ -42,8 +54,10 @@ def average_pooling(site: SquareSite) -> Recipe:
     What lies in the padding is not counted, so `n` is smaller at borders.
     """
     size = math.prod(site.layer.pool_size)
-    made = averaged(site.signal, size)
-    return Recipe(_averages(site.layer), (made,), after=_shares(site))
+    layer = _averages(site.layer)
+    profile, _ = passed(layer, site.signal.profile, _space(site))
+    made = replace(averaged(site.signal, size), profile=profile)
+    return Recipe(layer, (made,), after=_shares(site))
 
 
 def max_pooling(site: SquareSite) -> Recipe:
@@ -54,7 +68,10 @@ def max_pooling(site: SquareSite) -> Recipe:
     are alike, and that neighbouring windows share their largest entry.
     """
     made, share = largest_of(site.signal, math.prod(site.layer.pool_size))
-    return Recipe(_averages(site.layer), (made,), after=share, certainty="approximate")
+    layer = _averages(site.layer)
+    profile, _ = passed(layer, site.signal.profile, _space(site))
+    made = replace(made, profile=profile)
+    return Recipe(layer, (made,), after=share, certainty="approximate")
 
 
 def global_average(site: SquareSite) -> Recipe:
@@ -76,13 +93,16 @@ def global_maximum(site: SquareSite) -> Recipe:
 def upsampling(site: SquareSite) -> Recipe:
     """Enlarged maps: copies as they are; of interpolation the weights along each axis, squared."""
     if getattr(site.layer, "interpolation", "nearest") == "nearest":
-        return Recipe(in_double(site.layer), (site.signal,))
+        layer = in_double(site.layer)
+        profile, _ = passed(layer, site.signal.profile, _space(site))
+        return Recipe(layer, (replace(site.signal, profile=profile),))
     axes = spatial_axes(site.layer, len(site.call.output))
     matrices = []
     for axis in axes:
         matrices.append(np.square(_along(site, axis)))
     power = math.prod(float(one.sum(axis=1).mean()) for one in matrices)
-    made = averaged(site.signal, 1 / power)
+    profile, _ = passed(in_double(site.layer), site.signal.profile, _space(site))
+    made = replace(averaged(site.signal, 1 / power), profile=profile)
     return Recipe(
         Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE, name="squared"), (made,)
     )
@@ -167,6 +187,10 @@ def _shares(site: SquareSite) -> Any:
     return 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
 
 
-def _places(site: SquareSite) -> int:
+def _space(site: SquareSite) -> list[int]:
     shape = site.call.inputs[0]
-    return math.prod(shape[axis] for axis in spatial_axes(site.layer, len(shape)))
+    return [shape[axis] for axis in spatial_axes(site.layer, len(shape))]
+
+
+def _places(site: SquareSite) -> int:
+    return math.prod(_space(site))

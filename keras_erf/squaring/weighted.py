@@ -8,7 +8,6 @@ output channels, in the mean over the input channels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +15,11 @@ import numpy as np
 from keras import activations, ops
 
 from keras_erf.rules.activations import ON_SINGLE_ELEMENTS, on_single_elements
-from keras_erf.rules.call import channel_axis
+from keras_erf.rules.call import channel_axis, spatial_axes
 from keras_erf.squaring.initial import squares
 from keras_erf.squaring.recipes import Recipe, SquareSite, kernel_layer
 from keras_erf.squaring.signals import Signal, activated, drawn
+from keras_erf.squaring.strengths import blended, spread
 
 __all__ = ["convolution", "dense", "depthwise", "separable", "transposed"]
 
@@ -27,7 +27,7 @@ __all__ = ["convolution", "dense", "depthwise", "separable", "transposed"]
 def convolution(site: SquareSite) -> Recipe | None:
     """Plain and grouped convolutions."""
     kernel = squares(site.layer, "kernel", site.weights)
-    made = _sums(site, kernel.sum() / kernel.shape[-1])
+    made = _sums(site, kernel.sum(axis=-2).mean(axis=-1), filters=1, groups=1)
     groups = site.layer.groups
     changes: dict[str, Any] = {}
     if site.narrow:
@@ -39,7 +39,7 @@ def convolution(site: SquareSite) -> Recipe | None:
 def depthwise(site: SquareSite) -> Recipe | None:
     """Depthwise convolutions."""
     kernel = squares(site.layer, "kernel", site.weights, of="depthwise")
-    made = _sums(site, kernel.sum() / math.prod(kernel.shape[-2:]))
+    made = _sums(site, kernel.mean(axis=(-2, -1)), depth_multiplier=1)
     multiplier = site.layer.depth_multiplier
     if site.narrow:
         kernel, multiplier = _narrowed(kernel, out=-1), 1
@@ -51,8 +51,8 @@ def separable(site: SquareSite) -> Recipe | None:
     layer = site.layer
     first = squares(layer, "depthwise_kernel", site.weights, of="depthwise")
     second = squares(layer, "pointwise_kernel", site.weights, of="pointwise")
-    between = first.sum() / math.prod(first.shape[-2:])
-    made = _sums(site, between * second.sum() / second.shape[-1])
+    taps = first.mean(axis=(-2, -1)) * second.sum() / second.shape[-1]
+    made = _sums(site, taps, filters=1, depth_multiplier=1)
     changes = {"filters": layer.filters, "depth_multiplier": layer.depth_multiplier}
     if site.narrow:
         first, second = _narrowed(first, out=-1), _narrowed(second, out=-1)
@@ -63,31 +63,55 @@ def separable(site: SquareSite) -> Recipe | None:
 def transposed(site: SquareSite) -> Recipe | None:
     """Transposed convolutions, whose kernels have their output channels first."""
     kernel = squares(site.layer, "kernel", site.weights)
-    # An output is reached by one in so many of the kernel's positions as the stride is long.
-    taps = kernel.sum() / kernel.shape[-2] / math.prod(site.layer.strides)
+    made = _sums(site, kernel.sum(axis=-1).mean(axis=-1), filters=1)
     filters = site.layer.filters
     if site.narrow:
         kernel, filters = _narrowed(kernel, out=-2), 1
-    return _recipe(site, [kernel], _sums(site, taps), filters=filters)
+    return _recipe(site, [kernel], made, filters=filters)
 
 
 def dense(site: SquareSite) -> Recipe | None:
     """Dense layers."""
     kernel = squares(site.layer, "kernel", site.weights)
-    made = _sums(site, kernel.sum() / kernel.shape[-1])
+    made = _sums(site, kernel.sum(axis=0).mean())
     units = site.layer.units
     if site.narrow:
         kernel, units = _narrowed(kernel, out=-1), 1
     return _recipe(site, [kernel], made, units=units)
 
 
-def _sums(site: SquareSite, energy: float) -> Signal:
-    """The signal of sums whose weights' squares add up to `energy`, and of their bias."""
-    second, shared = (energy * one for one in (site.signal.second, site.signal.shared))
-    if site.layer.use_bias and site.weights == "given":
-        bias = np.square(np.asarray(ops.convert_to_numpy(site.layer.bias), np.float64)).mean()
-        second, shared = second + float(bias), shared + float(bias)
-    return drawn(second, shared, site.key)
+def _sums(site: SquareSite, taps: Any, **changes: Any) -> Signal:
+    """The signal of sums over a kernel's taps, and of their bias.
+
+    Args:
+        site: The call.
+        taps: Mean square of what an output takes from each tap, all input channels together.
+        **changes: Geometry of the layer with one channel.
+    """
+    signal, layer = site.signal, site.layer
+    gain = shared = float(np.sum(taps))
+    profile = signal.profile
+    steady = profile is None and getattr(layer, "padding", "valid") == "valid"
+    if np.ndim(taps) and not (steady and changes.keys() != {"filters"}):
+        shape = site.call.inputs[0]
+        space = [shape[axis] for axis in spatial_axes(layer, len(shape))]
+        kernels = [np.asarray(taps)[..., None, None]]
+        if "depth_multiplier" in changes and "filters" in changes:
+            kernels.append(np.ones((*[1] * len(space), 1, 1)))
+        alone = kernel_layer(layer, kernels, _one_channel(layer, shape), **changes)
+        profile, gain, shared = spread(alone, profile, space)
+    second, shared = signal.second * gain, signal.shared * shared
+    if layer.use_bias and site.weights == "given":
+        bias = float(np.square(np.asarray(ops.convert_to_numpy(layer.bias), np.float64)).mean())
+        profile = blended([profile, None], [second, bias])
+        second, shared = second + bias, shared + bias
+    return drawn(second, shared, site.key, profile)
+
+
+def _one_channel(layer: Any, shape: Sequence[int]) -> list[int]:
+    shape = list(shape)
+    shape[channel_axis(layer, len(shape))] = 1
+    return shape
 
 
 def _recipe(
@@ -101,9 +125,9 @@ def _recipe(
         elif not on_single_elements(function):
             return None
         made, slope = activated(made, function)
-    shape = list(site.call.inputs[0])
+    shape = site.call.inputs[0]
     if site.narrow:
-        shape[channel_axis(layer, len(shape))] = 1
+        shape = _one_channel(layer, shape)
     squared = kernel_layer(layer, kernels, shape, **changes)
     return Recipe(squared, (made,), after=slope)
 
