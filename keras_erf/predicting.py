@@ -221,7 +221,10 @@ def _predicted(
     network = squared(
         targets[0].tracing, [one.tensor for one in targets], weights=weights, training=training
     )
-    units = [replace(one, tracing=network.tracing) for one in targets]
+    units = [
+        replace(one, tracing=network.tracing, tensor=network.seeded[one.tensor])
+        for one in targets
+    ]
     cone = planned(units, SETTINGS)
     input_specs(targets[0], cone)
     parts = input_parts(units, cone, SETTINGS)

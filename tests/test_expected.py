@@ -410,7 +410,7 @@ def test_one_channel_stands_for_all():
     network = squared(target.tracing, [target.tensor], weights="random", training=False)
     assert network.narrow
     nodes = list(target.graph.ancestors(target.tensor))
-    wide = _built(target.tracing, nodes, "random", False, narrow=False)
+    wide = _built(target.tracing, nodes, [target.tensor], "random", False, narrow=False)
     found = []
     for one in (network, wide):
         shape = one.tracing.shape(target.input)

@@ -34,11 +34,12 @@ GLOBAL = (
 
 @dataclass(frozen=True, eq=False)
 class SquareStep:
-    """A call, what stands for it, and the places of the inputs that are reached."""
+    """A call, what stands for it, the places of the inputs that are reached, and its channels."""
 
     node: Node
     recipe: Recipe
     places: tuple[int, ...]
+    channels: int
 
 
 def mixing(steps: Sequence[SquareStep]) -> list[bool]:

@@ -20,6 +20,7 @@ __all__ = [
     "FIRST",
     "LAST",
     "Certainty",
+    "NotAlike",
     "Recipe",
     "SquareRule",
     "SquareSite",
@@ -33,6 +34,10 @@ DTYPE = "float64"
 
 # Whether a rule holds exactly, by an approximation of its own, or by drawing.
 Certainty = Literal["exact", "approximate", "measured"]
+
+
+class NotAlike(Exception):
+    """The channels of some tensor are not alike: one cannot stand for all."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,32 @@ class SquareSite:
         """That of its first input."""
         return self.signals[0]
 
-    def along(self, axis: int, values: np.ndarray) -> Any:
+    def along(self, axis: int, values: np.ndarray) -> np.ndarray:
         """One number per index of an axis, in the shape that is stretched over the output."""
-        if np.ptp(values) == 0 or (self.narrow and axis == self.channels):
-            return float(values.mean())
         shape = [1] * len(self.call.output)
         shape[axis] = -1
         return values.reshape(shape)
+
+    def gains(self, values: np.ndarray) -> tuple[Any, Any]:
+        """What gains do to squares, and to products of two channels.
+
+        Args:
+            values: What entries are multiplied by, stretched over the output.
+
+        Returns:
+            Numbers, or arrays that are stretched over the output; the second is, for each
+            channel, in the mean over the others.
+        """
+        if np.ptp(values) == 0:
+            gain = float(np.square(values).mean())
+            return gain, gain
+        values = values.reshape((1,) * (len(self.call.output) - values.ndim) + values.shape)
+        mean = values.mean(axis=self.channels, keepdims=True)
+        squares, products = np.square(values), values * mean
+        if self.narrow:
+            squares = squares.mean(axis=self.channels, keepdims=True)
+            products = products.mean(axis=self.channels, keepdims=True)
+        return _number(squares), _number(products)
 
 
 @dataclass(frozen=True)
@@ -90,6 +114,10 @@ class Recipe:
         before: What each input is multiplied by first.
         after: What the output is multiplied by: a number, or an array that is
             stretched over it.
+        common: As `after`, of the products of the gradients of two channels; `None` where
+            random weights make them independent.
+        common_before: As `before`, of these products; empty for the same.
+        centred: Whether the layer takes off the mean over the channels.
         as_called: Whether the layer takes the arguments of the call as they
             are; if not it takes the tensors that are reached alone.
         certainty: How good the rule is.
@@ -99,8 +127,15 @@ class Recipe:
     signals: tuple[Signal, ...]
     before: tuple[Any, ...] = ()
     after: Any = 1.0
+    common: Any = None
+    common_before: tuple[Any, ...] = ()
+    centred: bool = False
     as_called: bool = False
     certainty: Certainty = "exact"
+
+
+def _number(values: np.ndarray) -> Any:
+    return values if np.ptp(values) else float(values.flat[0])
 
 
 # `None` where the call has to be measured.

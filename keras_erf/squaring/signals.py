@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_erf.squaring.strengths import Profile, blended, multiplied
+from keras_erf.squaring.strengths import Profile, blended, multiplied, normalised
 
 __all__ = ["Signal", "activated", "averaged", "drawn", "largest_of", "mixed", "product", "summed"]
 
@@ -34,11 +34,17 @@ class Signal:
         values: Shape `(channels, inputs)`: rows are different networks' channels.
         slopes: If the entries come from an activation, its squared slope at each.
         profile: How their strength varies over space.
+        sizes: Numbers of channels of tensors put one behind the other: of each so large a
+            share are the rows; empty where all channels are alike.
+        means: How a channel's mean at a position goes with its mean over space: `E[m(x) m]`
+            relative to `E[m^2]`. Without it as the roots of the strengths.
     """
 
     values: np.ndarray = field(repr=False)
     slopes: np.ndarray | None = field(default=None, repr=False)
     profile: Profile = field(default=None, repr=False)
+    sizes: tuple[int, ...] = ()
+    means: Profile = field(default=None, repr=False)
 
     @cached_property
     def second(self) -> float:
@@ -50,19 +56,59 @@ class Signal:
         """`E[E[x | weights]^2]`: what of `second` does not depend on the input."""
         return float(np.square(self.values.mean(axis=1)).mean())
 
-    def standardised(self, epsilon: float) -> tuple[Signal, float]:
-        """The signal with each channel's mean and spread taken off, and the mean squared scale."""
+    def standardised(self, epsilon: float) -> tuple[Signal, np.ndarray]:
+        """The signal with each channel's mean and spread taken off, and the squared scales.
+
+        The scales are in the mean over channels that are alike; one for each of `sizes`.
+        """
         means = self.values.mean(axis=1, keepdims=True)
         variances = self.values.var(axis=1, keepdims=True)
         scales = 1 / (variances + epsilon)
         values = (self.values - means) * np.sqrt(scales)
-        return Signal(values, profile=self.profile), float(scales.mean())
+        starts = _ends(self.sizes or (1,))[:-1]
+        counts = np.diff(_ends(self.sizes or (1,)))
+        found = np.add.reduceat(scales[:, 0], starts) / counts
+        return Signal(values, profile=self._centred(), sizes=self.sizes), found
 
-    def normalised(self, epsilon: float) -> tuple[Signal, float]:
-        """The signal with one mean and spread taken off for all channels, and its squared scale."""
-        centre = self.values - self.values.mean()
-        scale = 1 / (np.square(centre).mean() + epsilon)
-        return Signal(centre * math.sqrt(scale), profile=self.profile), float(scale)
+    def _centred(self) -> Profile:
+        """The profile when each channel's mean is taken off."""
+        if self.profile is None:
+            return None
+        means = self._means()
+        left = self.second * self.profile - self.shared * (2 * means - 1)
+        return normalised(np.maximum(left, 0.0))[0]
+
+    def _means(self) -> np.ndarray:
+        if self.means is not None or self.profile is None:
+            return np.ones(()) if self.means is None else self.means
+        roots = np.sqrt(self.profile)
+        return roots / roots.mean()
+
+    def normalised(
+        self, epsilon: float, channels: int, *, inputs: bool
+    ) -> tuple[Signal, float]:
+        """The signal with the mean and spread of groups of channels taken off.
+
+        Args:
+            epsilon: Added to a variance.
+            channels: How many are in a group.
+            inputs: Whether the mean is over inputs, which stand for places, as well.
+
+        Returns:
+            The signal, and the mean squared scale.
+        """
+        # Pairs of opposite sign are not to meet in one group more than by chance.
+        order = np.random.default_rng(0).permutation(len(self.values))
+        size = min(channels, len(order))
+        count = len(order) // size
+        groups = self.values[order[: count * size]].reshape(count, size, -1)
+        axes = (1, 2) if inputs else (1,)
+        centre = groups - groups.mean(axis=axes, keepdims=True)
+        scales = 1 / (np.square(centre).mean(axis=axes, keepdims=True) + epsilon)
+        values = np.resize((centre * np.sqrt(scales)).reshape(count * size, -1), self.values.shape)
+        back = np.empty_like(values)
+        back[order] = values
+        return Signal(back, profile=self.profile), float(scales.mean())
 
     def scaled(self, factor: float) -> Signal:
         """The signal multiplied by a number whose square is `factor`."""
@@ -86,7 +132,9 @@ class Signal:
         return self.second * np.expand_dims(self.profile, channels)
 
 
-def drawn(second: float, shared: float, key: int, profile: Profile = None) -> Signal:
+def drawn(
+    second: float, shared: float, key: int, profile: Profile = None, means: Profile = None
+) -> Signal:
     """The signal of sums of many random terms: Gaussian, with what inputs share apart.
 
     Args:
@@ -94,6 +142,7 @@ def drawn(second: float, shared: float, key: int, profile: Profile = None) -> Si
         shared: What of that does not depend on the input.
         key: Different ones give independent examples.
         profile: How its strength varies over space.
+        means: How what is shared does.
 
     Reference:
         Poole, Lahiri, Raghu, Sohl-Dickstein, Ganguli, "Exponential expressivity in deep
@@ -111,15 +160,15 @@ def drawn(second: float, shared: float, key: int, profile: Profile = None) -> Si
     values = math.sqrt(shared) * common + math.sqrt(second - shared) * each
     # With each example its opposite: half of all are above zero, exactly.
     pairs = np.stack([values, -values], axis=1).reshape(CHANNELS, INPUTS)
-    return Signal(pairs, profile=profile)
+    return Signal(pairs, profile=profile, means=means)
 
 
-def activated(before: Signal, function: Callable[[Any], Any]) -> tuple[Signal, float]:
+def activated(before: Signal, function: Callable[[Any], Any]) -> tuple[Signal, float, float]:
     """What an activation of single entries makes of a signal.
 
     Returns:
-        The signal behind it, and the mean square of its slope: 1/2 for a ReLU of a
-        signal about zero, whatever its strength.
+        The signal behind it; the mean square of its slope: 1/2 for a ReLU of a signal
+        about zero, whatever its strength; and the square of its mean slope.
 
     Reference:
         Schoenholz, Gilmer, Ganguli, Sohl-Dickstein, "Deep information propagation",
@@ -129,16 +178,22 @@ def activated(before: Signal, function: Callable[[Any], Any]) -> tuple[Signal, f
     with tf.GradientTape() as tape:
         tape.watch(points)
         made = tf.convert_to_tensor(function(points))
-    slopes = tape.gradient(made, points, unconnected_gradients="zero")
-    squared = np.square(np.asarray(slopes, np.float64))
-    values = np.asarray(made, np.float64)
-    return Signal(values, squared, before.profile), float(squared.mean())
+    slopes = np.asarray(
+        tape.gradient(made, points, unconnected_gradients="zero"), np.float64
+    )
+    squared = np.square(slopes)
+    signal = Signal(np.asarray(made, np.float64), squared, before.profile, before.sizes)
+    return signal, float(squared.mean()), float(slopes.mean()) ** 2
 
 
 def summed(signals: Sequence[Signal]) -> Signal:
     """The sum of tensors, entry by entry."""
     values = np.sum([one.values for one in signals], axis=0)
-    return Signal(values, profile=_blended(signals, [1.0] * len(signals)))
+    profile = _blended(signals, [1.0] * len(signals))
+    if profile is None:
+        return Signal(values)
+    means = blended([one._means() for one in signals], [one.shared for one in signals])
+    return Signal(values, profile=profile, means=means)
 
 
 def product(one: Signal, other: Signal) -> Signal:
@@ -147,13 +202,38 @@ def product(one: Signal, other: Signal) -> Signal:
     return Signal(one.values * other.values * math.sqrt(mean), profile=profile)
 
 
-def mixed(signals: Sequence[Signal], shares: Sequence[float]) -> Signal:
-    """Entries of several kinds, each a share of all channels."""
-    ends = np.round(np.cumsum([0.0, *shares]) / sum(shares) * CHANNELS).astype(int)
-    rows = [
-        one.values[start:stop] for one, start, stop in zip(signals, ends, ends[1:], strict=False)
+def mixed(signals: Sequence[Signal], sizes: Sequence[int]) -> Signal:
+    """Channels of several tensors, one behind the other.
+
+    Args:
+        signals: Of the tensors.
+        sizes: Their numbers of channels.
+    """
+    parts = [
+        (rows, count)
+        for one, size in zip(signals, sizes, strict=True)
+        for rows, count in zip(
+            np.split(one.values, _ends(one.sizes or (size,))[1:-1]), one.sizes or (size,), strict=True
+        )
     ]
-    return Signal(np.concatenate(rows), profile=_blended(signals, shares))
+    flat = tuple(count for _, count in parts)
+    wanted = np.diff(_ends(flat))
+    # Examples are fewer than before, as they stand for a smaller share.
+    values = [_fewer(rows, count) for (rows, _), count in zip(parts, wanted, strict=True)]
+    profile = _blended(signals, [size / sum(sizes) for size in sizes])
+    return Signal(np.concatenate(values), None, profile, flat if wanted.all() else ())
+
+
+def _fewer(rows: np.ndarray, count: int) -> np.ndarray:
+    """Some of the examples, with the strength of all."""
+    found = rows[np.arange(count) % len(rows)]
+    strength = np.square(found).mean() if found.any() else 1.0
+    return found * math.sqrt(np.square(rows).mean() / strength)
+
+
+def _ends(sizes: Sequence[int]) -> np.ndarray:
+    """Rows at which the examples of tensors end, those of the first begin at zero."""
+    return np.round(np.cumsum([0.0, *sizes]) / sum(sizes) * CHANNELS).astype(int)
 
 
 def averaged(signal: Signal, size: float) -> Signal:

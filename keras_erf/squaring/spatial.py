@@ -40,12 +40,12 @@ AVERAGES = {
 
 def moved(site: SquareSite) -> Recipe | None:
     """Copies of entries, zeros and nothing else: padding, cropping, rearranging."""
-    layer, made = in_double(site.layer), replace(site.signal, profile=None)
+    layer, made = in_double(site.layer), replace(site.signal, profile=None, sizes=())
     if isinstance(layer, FRAMING):
         profile, gain = passed(layer, site.signal.profile, _space(site))
         # A channel's mean over space falls with its entries.
         made = site.signal.changed(gain, gain**2, profile)
-    return Recipe(layer, (made,), as_called=True)
+    return Recipe(layer, (made,), common=1.0, as_called=True)
 
 
 def average_pooling(site: SquareSite) -> Recipe:
@@ -57,7 +57,8 @@ def average_pooling(site: SquareSite) -> Recipe:
     layer = _averages(site.layer)
     profile, _ = passed(layer, site.signal.profile, _space(site))
     made = replace(averaged(site.signal, size), profile=profile)
-    return Recipe(layer, (made,), after=_shares(site))
+    shares = _shares(site)
+    return Recipe(layer, (made,), after=shares, common=shares)
 
 
 def max_pooling(site: SquareSite) -> Recipe:
@@ -67,17 +68,21 @@ def max_pooling(site: SquareSite) -> Recipe:
     the ReLU lets pass, which more of its squares show. It leaves out that neighbours
     are alike, and that neighbouring windows share their largest entry.
     """
-    made, share = largest_of(site.signal, math.prod(site.layer.pool_size))
+    size = math.prod(site.layer.pool_size)
+    made, share = largest_of(site.signal, size)
     layer = _averages(site.layer)
     profile, _ = passed(layer, site.signal.profile, _space(site))
     made = replace(made, profile=profile)
-    return Recipe(layer, (made,), after=share, certainty="approximate")
+    # Of two channels the largest entries are as often in one place as in another.
+    common = share**2 / size
+    return Recipe(layer, (made,), after=share, common=common, certainty="approximate")
 
 
 def global_average(site: SquareSite) -> Recipe:
     """Means over all of space."""
     size = _places(site)
-    return Recipe(in_double(site.layer), (averaged(site.signal, size),), after=1 / size)
+    made = averaged(site.signal, size)
+    return Recipe(in_double(site.layer), (made,), after=1 / size, common=1 / size)
 
 
 def global_maximum(site: SquareSite) -> Recipe:
@@ -87,7 +92,8 @@ def global_maximum(site: SquareSite) -> Recipe:
     made, share = largest_of(site.signal, _places(site))
     config = {**own.get_config(site.layer), "dtype": DTYPE, "name": "squared"}
     layer = kind.from_config({**config, "data_format": LAST})
-    return Recipe(layer, (made,), after=share, certainty="approximate")
+    common = share**2 / _places(site)
+    return Recipe(layer, (made,), after=share, common=common, certainty="approximate")
 
 
 def upsampling(site: SquareSite) -> Recipe:
@@ -95,7 +101,7 @@ def upsampling(site: SquareSite) -> Recipe:
     if getattr(site.layer, "interpolation", "nearest") == "nearest":
         layer = in_double(site.layer)
         profile, _ = passed(layer, site.signal.profile, _space(site))
-        return Recipe(layer, (replace(site.signal, profile=profile),))
+        return Recipe(layer, (replace(site.signal, profile=profile),), common=1.0)
     axes = spatial_axes(site.layer, len(site.call.output))
     matrices = []
     for axis in axes:
@@ -103,9 +109,8 @@ def upsampling(site: SquareSite) -> Recipe:
     power = math.prod(float(one.sum(axis=1).mean()) for one in matrices)
     profile, _ = passed(in_double(site.layer), site.signal.profile, _space(site))
     made = replace(averaged(site.signal, 1 / power), profile=profile)
-    return Recipe(
-        Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE, name="squared"), (made,)
-    )
+    layer = Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE, name="squared")
+    return Recipe(layer, (made,), common=1.0)
 
 
 class Resampled(keras.Layer):

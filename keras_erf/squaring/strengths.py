@@ -31,7 +31,7 @@ def passed(layer: Any, profile: Profile, space: Sequence[int]) -> tuple[Profile,
     return normalised(np.asarray(made, np.float64)[0, ..., 0])
 
 
-def spread(layer: Any, profile: Profile, space: Sequence[int]) -> tuple[Profile, float, float]:
+def spread(layer: Any, profile: Profile, space: Sequence[int]) -> tuple[Profile, Profile, float, float]:
     """What a layer of random weights makes of a profile.
 
     Args:
@@ -40,20 +40,22 @@ def spread(layer: Any, profile: Profile, space: Sequence[int]) -> tuple[Profile,
         space: Spatial shape of its input.
 
     Returns:
-        The profile of its output; and what the mean square gains, and what the mean square of
-        a channel's mean over space does. Of a channel that is `m u(x)` the latter is
-        `sum_k v_k mean_x(u(x + k))^2`, for taps of mean square `v_k`.
+        The profile of its output, and that of its means (see `Signal`); what the mean square
+        gains, and what the mean square of a channel's mean over space does. Of a channel
+        that is `m u(x)` the latter is `sum_k v_k a_k^2` with `a_k = mean_x(u(x + k))`, for taps
+        of mean square `v_k`; the means have the profile `sum_k v_k a_k u(x + k)`.
     """
     made, gain = passed(layer, profile, space)
-    means = np.ones(space) if profile is None else np.sqrt(profile)
+    roots = np.ones(space) if profile is None else np.sqrt(profile)
+    roots = roots / roots.mean()
+    taps, *others = layer.get_weights()
     with tf.GradientTape() as tape:
-        mean = tf.reduce_mean(layer(_image(means / means.mean(), space)))
-    taps = [tf.convert_to_tensor(one) for one in layer.trainable_variables]
-    reached = tape.gradient(mean, layer.trainable_variables)
-    shared = sum(
-        float(tf.reduce_sum(tap * tf.square(one))) for tap, one in zip(taps, reached, strict=True)
-    )
-    return made, gain, shared
+        mean = tf.reduce_mean(layer(_image(roots, space)))
+    reached = np.asarray(tape.gradient(mean, layer.trainable_variables[:1])[0])
+    layer.set_weights([taps * reached, *others])
+    means, shared = normalised(np.asarray(layer(_image(roots, space)), np.float64)[0, ..., 0])
+    layer.set_weights([taps, *others])
+    return made, means, gain, shared
 
 
 def blended(profiles: Sequence[Profile], weights: Sequence[float]) -> Profile:
@@ -65,7 +67,6 @@ def blended(profiles: Sequence[Profile], weights: Sequence[float]) -> Profile:
         for one, weight in zip(profiles, weights, strict=True)
     ]
     shapes = {one.shape for one in parts if one.ndim}
-    # Stretched over space, what is in one place is elsewhere too.
     return normalised(np.sum(np.broadcast_arrays(*parts), axis=0))[0] if len(shapes) == 1 else None
 
 

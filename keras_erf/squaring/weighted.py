@@ -90,7 +90,7 @@ def _sums(site: SquareSite, taps: Any, **changes: Any) -> Signal:
     """
     signal, layer = site.signal, site.layer
     gain = shared = float(np.sum(taps))
-    profile = signal.profile
+    profile, means = signal.profile, None
     steady = profile is None and getattr(layer, "padding", "valid") == "valid"
     if np.ndim(taps) and not (steady and changes.keys() != {"filters"}):
         shape = site.call.inputs[0]
@@ -99,13 +99,13 @@ def _sums(site: SquareSite, taps: Any, **changes: Any) -> Signal:
         if "depth_multiplier" in changes and "filters" in changes:
             kernels.append(np.ones((*[1] * len(space), 1, 1)))
         alone = kernel_layer(layer, kernels, _one_channel(layer, shape), **changes)
-        profile, gain, shared = spread(alone, profile, space)
+        profile, means, gain, shared = spread(alone, profile, space)
     second, shared = signal.second * gain, signal.shared * shared
     if layer.use_bias and site.weights == "given":
         bias = float(np.square(np.asarray(ops.convert_to_numpy(layer.bias), np.float64)).mean())
         profile = blended([profile, None], [second, bias])
         second, shared = second + bias, shared + bias
-    return drawn(second, shared, site.key, profile)
+    return drawn(second, shared, site.key, profile, means)
 
 
 def _one_channel(layer: Any, shape: Sequence[int]) -> list[int]:
@@ -124,7 +124,7 @@ def _recipe(
             function = function.call
         elif not on_single_elements(function):
             return None
-        made, slope = activated(made, function)
+        made, slope, _ = activated(made, function)
     shape = site.call.inputs[0]
     if site.narrow:
         shape = _one_channel(layer, shape)

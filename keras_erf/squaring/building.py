@@ -1,0 +1,192 @@
+"""The calls of the squared network, put in a row.
+
+It runs forwards as the transpose of how squared gradients go back. Each tensor stands for the
+squared gradient of each channel. Where a normalisation over the channels comes before, a
+second tensor stands for what the gradients of two channels have in common, the mean of
+their products: it is there from the normalisation to the next random weights, which
+make channels independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_erf.fields.tracing import Tracing
+from keras_erf.graph import Graph, Tensor, plain_call
+from keras_erf.squaring.mixing import SquareStep
+from keras_erf.squaring.recipes import DTYPE, FIRST, LAST
+
+__all__ = ["SquareBuilder"]
+
+
+class SquareBuilder:
+    """Collects calls and tensors.
+
+    Args:
+        tracing: Fields of the model's graph. Tensors keep their numbers.
+    """
+
+    def __init__(self, tracing: Tracing) -> None:
+        self.tensors = list(tracing.tensors)
+        self.name = tracing.graph.name
+        self.nodes: list[Any] = []
+        # For each tensor with channels that have something in common, the one that stands for it.
+        self.common: dict[int, int] = {}
+
+    def add(self, step: SquareStep) -> None:
+        """Adds what stands for a call."""
+        node, recipe = step.node, step.recipe
+        before = recipe.before or (1.0,) * len(node.inputs)
+        inputs = [self._scaled(node.name, node.inputs[p], before[p]) for p in step.places]
+        if recipe.centred:
+            self._add_centred(step, inputs[0])
+            return
+        outputs = self._run(step, inputs, recipe.after, node.outputs)
+        found = [self.common.get(node.inputs[place]) for place in step.places]
+        if recipe.common is None or not any(one is not None for one in found):
+            return
+        before = recipe.common_before or before
+        paired = [
+            (place, own, one)
+            for place, own, one in zip(step.places, inputs, found, strict=True)
+            if one is not None or recipe.as_called
+        ]
+        # A layer that takes all of its inputs takes zeros where nothing is in common.
+        sources = [
+            self._scaled(node.name, own if one is None else one, 0.0 if one is None else before[p])
+            for p, own, one in paired
+        ]
+        made = [self._new(node.name) for _ in outputs]
+        self._run(replace(step, places=tuple(p for p, _, _ in paired)), sources, recipe.common, made)
+        self.common.update(zip(outputs, made, strict=True))
+
+    def summed(self, number: int) -> int:
+        """The tensor whose channels' sum has all the squares of a tensor's channels' sum."""
+        if number not in self.common:
+            return number
+        name = self.tensors[number].name
+        return self._sum(name, [number, self.common[number]], self._new(name))
+
+    def graph(self, tracing: Tracing, narrow: bool) -> Graph:
+        """The calls with all tensors' shapes."""
+        number, axis = tracing.input, tracing.graph.channel_axes[tracing.input]
+        shape = list(tracing.shape(number))
+        sizes = [size for place, size in enumerate(shape) if place != axis]
+        if narrow:
+            shape[axis] = 1
+        self.tensors[number] = Tensor(self.tensors[number].name, tuple(shape), DTYPE)
+        graph = Graph(
+            name=self.name,
+            inputs=(number,),
+            outputs=(),
+            nodes=tuple(self.nodes),
+            tensors=tuple(self.tensors),
+            layers={},
+            channel_axes={number: axis},
+        )
+        return graph.resized({number: sizes})
+
+    def _add_centred(self, step: SquareStep, source: int) -> None:
+        """A mean over the channels is taken off: what all have in common is gone.
+
+        Of a squared gradient `d`, and `o` in common, is left `d - o`, and in common
+        `-(d - o) / (C - 1)` of `C` channels, whose sum is zero.
+        """
+        node, recipe = step.node, step.recipe
+        (output,), number = node.outputs, node.inputs[step.places[0]]
+        count = step.channels
+        if number in self.common:
+            before = recipe.before[step.places[0]] if recipe.before else 1.0
+            other = self._scaled(node.name, self.common[number], before)
+            other = self._scaled(node.name, other, -1 / max(count - 1, 1))
+            source = self._sum(node.name, [source, other], self._new(node.name))
+        self._scale(node.name, recipe.after, source, output)
+        self.common[output] = self._scaled(node.name, source, -np.asarray(recipe.common))
+
+    def _run(
+        self, step: SquareStep, inputs: Sequence[int], after: Any, outputs: Sequence[int]
+    ) -> Sequence[int]:
+        """Adds a call's layer, and a factor behind it; returns the numbers of the outputs."""
+        node, recipe = step.node, step.recipe
+        layer, name = recipe.layer, node.name
+        first = getattr(node.operation, "data_format", None) == FIRST
+        turned = first and getattr(layer, "data_format", None) == LAST
+        if turned:
+            inputs = [
+                self._turned(name, one, self.tensors[node.inputs[place]].shape, last=True)
+                for one, place in zip(inputs, step.places, strict=True)
+            ]
+        steps = (turned and self._rank(node.outputs[0]) > 1, not _is_one(after))
+        made = output = self._new(name) if any(steps) else outputs[0]
+        if recipe.as_called:
+            numbers = dict(zip(node.inputs, inputs, strict=True))
+            call = replace(
+                node,
+                operation=layer,
+                inputs=tuple(inputs),
+                numbers={key: numbers[number] for key, number in node.numbers.items()},
+            )
+        else:
+            if layer is None:
+                layer = keras.layers.Add if len(inputs) > 1 else keras.layers.Identity
+                layer = layer(dtype=DTYPE, name="squared")
+            call = plain_call(name, layer, tuple(inputs), output)
+        self.nodes.append(replace(call, outputs=(output, *outputs[1:])))
+        if steps[0]:
+            shape = self.tensors[node.outputs[0]].shape
+            made = self._turned(
+                name, output, shape, last=False, made=None if steps[1] else outputs[0]
+            )
+        if steps[1]:
+            self._scale(name, after, made, outputs[0])
+        return outputs
+
+    def _rank(self, number: int) -> int:
+        return len(self.tensors[number].shape)
+
+    def _turned(
+        self,
+        name: str,
+        number: int,
+        shape: Sequence[int | None],
+        *,
+        last: bool,
+        made: int | None = None,
+    ) -> int:
+        """Number of a tensor with its channels moved to the end, or from there to the front."""
+        rank = len(shape)
+        order = (*range(2, rank + 1), 1) if last else (rank, *range(1, rank))
+        made = self._new(name) if made is None else made
+        layer = keras.layers.Permute(order, dtype=DTYPE, name="squared")
+        self.nodes.append(plain_call(name, layer, (number,), made))
+        return made
+
+    def _sum(self, name: str, numbers: Sequence[int], made: int) -> int:
+        layer = keras.layers.Add(dtype=DTYPE, name="squared")
+        self.nodes.append(plain_call(name, layer, tuple(numbers), made))
+        return made
+
+    def _scaled(self, name: str, number: int, factor: Any) -> int:
+        """Number of a tensor multiplied by a factor."""
+        if _is_one(factor):
+            return number
+        made = self._new(name)
+        self._scale(name, factor, number, made)
+        return made
+
+    def _scale(self, name: str, factor: Any, source: int, made: int) -> None:
+        layer = keras.layers.Rescaling(np.asarray(factor, DTYPE), dtype=DTYPE, name="squared")
+        self.nodes.append(plain_call(name, layer, (source,), made))
+
+    def _new(self, name: str) -> int:
+        self.tensors.append(Tensor(name, (), DTYPE))
+        return len(self.tensors) - 1
+
+
+def _is_one(factor: Any) -> bool:
+    return isinstance(factor, float) and factor == 1.0
