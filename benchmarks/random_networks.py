@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +14,6 @@ __all__ = ["ARCHITECTURES", "mean_square"]
 
 # What a calibration sees of each network, and inputs whose gradients are averaged.
 CALIBRATION, INPUTS = 16, 4
-# Weights that are drawn, by name.
-DRAWN = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
 
 def conv(x: Any, width: int, size: int = 3, **options: Any) -> Any:
@@ -391,21 +388,22 @@ ARCHITECTURES: dict[str, Callable[[int], keras.Model]] = {
 
 
 def mean_square(
-    model: keras.Model, layer: str, unit: tuple[int, ...], runs: int, seed: int = 0
+    build: Callable[[], keras.Model], layer: str, unit: tuple[int, ...], runs: int, seed: int = 0
 ) -> np.ndarray:
     """Maps of g^2 of fresh networks, by a plain tape: shape `(runs, *space)`.
 
-    Each has new weights, and statistics of a batch of noise.
+    Each has the weights of a model that is built anew, and the statistics of a batch of noise.
 
     Args:
-        model: Its weights are overwritten.
+        build: Makes a model.
         layer: The layer that is seeded.
         unit: Position of the unit.
         runs: How many networks.
         seed: Of all that is drawn.
     """
+    model = build()
     measured = keras.Model(model.inputs, model.get_layer(layer).output)
-    weights = list(_drawn_weights(measured))
+    normalised = any(isinstance(one, layers.BatchNormalization) for one in measured.layers)
     random = np.random.default_rng(seed)
     shape = model.inputs[0].shape[1:]
 
@@ -423,25 +421,10 @@ def mean_square(
 
     maps = []
     for _ in range(runs):
-        for variable, initializer in weights:
-            drawn = type(initializer).from_config(
-                {**initializer.get_config(), "seed": int(random.integers(2**31))}
-            )
-            variable.assign(drawn(tuple(variable.shape)))
-        if any(isinstance(one, layers.BatchNormalization) for one in measured.layers):
+        keras.utils.set_random_seed(int(random.integers(2**31)))
+        model.set_weights(build().get_weights())
+        if normalised:
             calibrate(tf.constant(random.standard_normal((CALIBRATION, *shape)), tf.float32))
         x = tf.constant(random.standard_normal((INPUTS, *shape)), tf.float32)
         maps.append(np.asarray(squares(x)))
     return np.stack(maps)
-
-
-def _drawn_weights(model: keras.Model) -> Any:
-    """Pairs of a variable and what draws it."""
-    for layer in model._flatten_layers():
-        for name in DRAWN:
-            variable = getattr(layer, name, None)
-            kind = name.removesuffix("_kernel") if name != "kernel" else name
-            if isinstance(layer, layers.DepthwiseConv2D):
-                kind = "depthwise"
-            if isinstance(variable, keras.Variable) and math.prod(variable.shape):
-                yield variable, getattr(layer, f"{kind}_initializer")

@@ -9,7 +9,8 @@ make channels independent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Tensor, plain_call
 from keras_erf.squaring.mixing import SquareStep
+from keras_erf.squaring.neighbours import Apart, Spread
 from keras_erf.squaring.recipes import DTYPE, FIRST, LAST
 
 __all__ = ["SquareBuilder"]
@@ -29,14 +31,18 @@ class SquareBuilder:
 
     Args:
         tracing: Fields of the model's graph. Tensors keep their numbers.
+        radii: By tensor, how far apart its positions are carried; see `neighbours`.
     """
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(self, tracing: Tracing, radii: Mapping[int, tuple[int, ...]]) -> None:
+        self.radii = radii
         self.tensors = list(tracing.tensors)
         self.name = tracing.graph.name
         self.nodes: list[Any] = []
         # For each tensor with channels that have something in common, the one that stands for it.
         self.common: dict[int, int] = {}
+        # For each tensor whose positions are carried apart, its companion.
+        self.apart: dict[int, int] = {}
 
     def add(self, step: SquareStep) -> None:
         """Adds what stands for a call."""
@@ -45,8 +51,9 @@ class SquareBuilder:
         inputs = [self._scaled(node.name, node.inputs[p], before[p]) for p in step.places]
         if recipe.centred:
             self._add_centred(step, inputs[0])
+            self._add_apart(step)
             return
-        outputs = self._run(step, inputs, recipe.after, node.outputs)
+        outputs = self._add_squares(step, inputs)
         found = [self.common.get(node.inputs[place]) for place in step.places]
         if recipe.common is None or not any(one is not None for one in found):
             return
@@ -62,7 +69,11 @@ class SquareBuilder:
             for p, own, one in paired
         ]
         made = [self._new(node.name) for _ in outputs]
-        self._run(replace(step, places=tuple(p for p, _, _ in paired)), sources, recipe.common, made)
+        chosen = replace(step, places=tuple(place for place, _, _ in paired))
+        if recipe.along and recipe.layer is None:
+            self._spread(chosen, sources[:1], made, ((), ()))
+        else:
+            self._run(chosen, sources, recipe.common, made)
         self.common.update(zip(outputs, made, strict=True))
 
     def summed(self, number: int) -> int:
@@ -107,6 +118,63 @@ class SquareBuilder:
             source = self._sum(node.name, [source, other], self._new(node.name))
         self._scale(node.name, recipe.after, source, output)
         self.common[output] = self._scaled(node.name, source, -np.asarray(recipe.common))
+
+    def _add_squares(self, step: SquareStep, inputs: list[int]) -> Sequence[int]:
+        """Squares, and what positions have in common, through a call."""
+        node, recipe = step.node, step.recipe
+        number, output = node.inputs[step.places[0]], node.outputs[0]
+        far = self.radii.get(number, ()), self.radii.get(output, ())
+        if recipe.along and (recipe.layer is None or any(far)):
+            outputs = [output]
+            if far[1]:
+                outputs.append(self._new(node.name))
+                self.apart[output] = outputs[1]
+            if number in self.apart:
+                before = recipe.before[step.places[0]] if recipe.before else 1.0
+                inputs = [*inputs, self._scaled(node.name, self.apart[number], before)]
+            else:
+                far = (), far[1]
+            self._spread(step, inputs, outputs, far)
+            return node.outputs
+        self._run(step, inputs, recipe.after, node.outputs)
+        self._add_apart(step)
+        return node.outputs
+
+    def _spread(
+        self,
+        step: SquareStep,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        far: Sequence[tuple[int, ...]],
+    ) -> None:
+        terms, name = step.recipe.along, step.node.name
+        before, after = (one or (0,) * len(terms[0]) for one in far)
+        layer = Spread(terms, before, after, dtype=DTYPE, name="squared")
+        call = plain_call(name, layer, tuple(inputs), outputs[0])
+        self.nodes.append(replace(call, outputs=tuple(outputs)))
+
+    def _add_apart(self, step: SquareStep) -> None:
+        """What positions have in common, through a call that keeps them apart."""
+        node, recipe = step.node, step.recipe
+        radius = self.radii.get(node.outputs[0])
+        places = [place for place in step.places if node.inputs[place] in self.apart]
+        if radius is None or not places:
+            return
+        steps = recipe.steps or (1.0,) * len(radius)
+        made = []
+        for place in places:
+            number = node.inputs[place]
+            before = self.radii[number]
+            factor = recipe.before[place] if recipe.before else 1.0
+            source = self._scaled(node.name, self.apart[number], _repeated(factor, before))
+            if recipe.layer is not None or before != radius:
+                layer = Apart(recipe.layer, steps, before, radius, dtype=DTYPE, name="squared")
+                source, taken = self._new(node.name), source
+                self.nodes.append(plain_call(node.name, layer, (taken,), source))
+            made.append(source)
+        total = made[0] if len(made) == 1 else self._sum(node.name, made, self._new(node.name))
+        factor = recipe.after if recipe.apart is None else recipe.apart
+        self.apart[node.outputs[0]] = self._scaled(node.name, total, _repeated(factor, radius))
 
     def _run(
         self, step: SquareStep, inputs: Sequence[int], after: Any, outputs: Sequence[int]
@@ -186,6 +254,13 @@ class SquareBuilder:
     def _new(self, name: str) -> int:
         self.tensors.append(Tensor(name, (), DTYPE))
         return len(self.tensors) - 1
+
+
+def _repeated(factor: Any, radius: Sequence[int]) -> Any:
+    """A factor for each channel of a companion."""
+    if np.ndim(factor) == 0 or np.shape(factor)[-1] == 1:
+        return factor
+    return np.repeat(factor, math.prod(2 * one + 1 for one in radius), axis=-1)
 
 
 def _is_one(factor: Any) -> bool:

@@ -47,8 +47,11 @@ class Composites:
         if made is None or len(site.node.inputs) < 2:
             return None
         root, function = made
-        signal, slope, mean = activated(signals[root], function)
-        return root, Recipe(None, (signal,), after=slope, common=mean)
+        signal, slope = activated(signals[root], function)
+        recipe = Recipe(
+            None, (signal,), after=slope.square, common=slope.common, apart=slope.apart
+        )
+        return root, recipe
 
     def _origin(self, number: int) -> tuple[int, Function]:
         return self.made.get(number, (number, _unchanged))

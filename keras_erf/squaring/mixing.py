@@ -42,11 +42,13 @@ class SquareStep:
     channels: int
 
 
-def mixing(steps: Sequence[SquareStep]) -> list[bool]:
+def mixing(steps: Sequence[SquareStep], lost: frozenset[int]) -> list[bool]:
     """Of each call, whether it puts gradients together that are not independent.
 
     Args:
         steps: The calls in the order they run.
+        lost: Numbers of the tensors behind which positions have something in common that is
+            not carried.
     """
     spread = _spread_behind(steps)
     seen = set[int]()
@@ -60,7 +62,8 @@ def mixing(steps: Sequence[SquareStep]) -> list[bool]:
         )
         again = _has_weights(node) and id(node.operation) in seen
         seen.add(id(node.operation))
-        found.append(bool((_sums(node) and behind) or meets or again))
+        dropped = not lost.isdisjoint(node.outputs)
+        found.append(bool((_sums(node) and behind) or meets or again or dropped))
         # What a layer without weights makes comes from where its inputs come from.
         own = frozenset(node.outputs[:1]) if _has_weights(node) else frozenset().union(*ways)
         sources.update(dict.fromkeys(node.outputs, own))
@@ -75,17 +78,14 @@ def _spread_behind(steps: Sequence[SquareStep]) -> list[bool]:
         node = step.node
         behind = not tainted.isdisjoint(node.outputs)
         found.append(behind)
-        if behind or _spreads(node):
+        if behind or _spreads(step):
             tainted.update(node.inputs)
     return found[::-1]
 
 
-def _spreads(node: Node) -> bool:
-    """Whether neighbours among a call's inputs get parts of one gradient."""
-    layer = node.operation
-    if isinstance(layer, COPIES):
-        return _interpolates(layer)
-    return isinstance(layer, (*POOLS, *GLOBAL)) or _is_reduction(node)
+def _spreads(step: SquareStep) -> bool:
+    """Whether neighbours among a call's inputs get parts of one gradient that is not carried."""
+    return isinstance(step.node.operation, GLOBAL) or _is_reduction(step.node)
 
 
 def _sums(node: Node) -> bool:
@@ -96,10 +96,6 @@ def _sums(node: Node) -> bool:
             size > stride for size, stride in zip(layer.pool_size, layer.strides, strict=True)
         )
     return isinstance(layer, COPIES)
-
-
-def _interpolates(layer: keras.Layer) -> bool:
-    return str(getattr(layer, "interpolation", "nearest")) != "nearest"
 
 
 def _is_reduction(node: Node) -> bool:

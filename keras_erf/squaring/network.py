@@ -18,6 +18,7 @@ from keras_erf.squaring.composites import Composites
 from keras_erf.squaring.initial import Weights
 from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.mixing import SquareStep, mixing
+from keras_erf.squaring.neighbours import Apart, Spread, merged, radii
 from keras_erf.squaring.recipes import NotAlike, Recipe, SquareRule, SquareSite
 from keras_erf.squaring.signals import Signal, drawn
 from keras_erf.squaring.spatial import Resampled
@@ -26,7 +27,7 @@ from keras_erf.squaring.table import ENTRIES, NARROW, SQUARES
 __all__ = ["SquaredNetwork", "squared"]
 
 # Layers of ours that stand for others run on whole tensors.
-OWN = {MeasuredSquares: whole, Resampled: whole}
+OWN = {MeasuredSquares: whole, Resampled: whole, Spread: whole, Apart: whole}
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +145,9 @@ def _built(
         signals.update(zip(node.outputs, made, strict=True))
         if places:
             steps.append(SquareStep(node, recipe, places, site.call.output[site.channels]))
-    builder = SquareBuilder(tracing)
+    steps = merged(steps)
+    far, lost = radii(steps, tensors)
+    builder = SquareBuilder(tracing, far)
     users: dict[int, list[Node]] = {}
     for step in steps:
         for number in step.node.inputs:
@@ -158,7 +161,7 @@ def _built(
         narrow,
         tuple(
             one.node.name
-            for one, mixes in zip(steps, mixing(steps), strict=True)
+            for one, mixes in zip(steps, mixing(steps, lost), strict=True)
             if one.recipe.certainty == "approximate" or mixes
         ),
         tuple(one.node.name for one in steps if one.recipe.certainty == "measured"),

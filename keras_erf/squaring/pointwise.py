@@ -45,8 +45,8 @@ def unchanged(site: SquareSite) -> Recipe:
 
 def elementwise(site: SquareSite) -> Recipe:
     """Activations that are layers or operations of their own: the mean square of their slope."""
-    made, gate, mean = activated(site.signal, site.layer.call)
-    return Recipe(None, (made,), after=gate, common=mean)
+    made, slope = activated(site.signal, site.layer.call)
+    return Recipe(None, (made,), after=slope.square, common=slope.common, apart=slope.apart)
 
 
 def activation(site: SquareSite) -> Recipe | None:
@@ -163,7 +163,7 @@ def dropout(site: SquareSite) -> Recipe:
     rate, values = site.layer.rate, site.signal.values
     kept = np.random.default_rng(site.key).random(values.shape) >= rate
     made = Signal(values * kept / (1 - rate), profile=site.signal.profile)
-    return Recipe(None, (made,), after=1 / (1 - rate), common=1.0)
+    return Recipe(None, (made,), after=1 / (1 - rate), common=1.0, apart=1.0)
 
 
 def added(site: SquareSite) -> Recipe | None:

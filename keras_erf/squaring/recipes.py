@@ -19,6 +19,7 @@ __all__ = [
     "DTYPE",
     "FIRST",
     "LAST",
+    "Matrices",
     "Certainty",
     "NotAlike",
     "Recipe",
@@ -31,6 +32,9 @@ __all__ = [
 
 # Squares of small gradients leave the range of single precision.
 DTYPE = "float64"
+
+# Along each axis of space a matrix of shape `(outputs, inputs)`.
+Matrices = tuple[np.ndarray, ...]
 
 # Whether a rule holds exactly, by an approximation of its own, or by drawing.
 Certainty = Literal["exact", "approximate", "measured"]
@@ -118,6 +122,11 @@ class Recipe:
             random weights make them independent.
         common_before: As `before`, of these products; empty for the same.
         centred: Whether the layer takes off the mean over the channels.
+        apart: As `after`, of the products of the gradients at two positions; `None` for the same.
+        along: Of a layer without weights, matrices along each axis of space, one set for each
+            path through it: what stands for it where neighbours have something in common.
+        steps: Of any other layer, by what an offset between positions of the output is
+            multiplied before it, along each axis; `None` where offsets are lost.
         as_called: Whether the layer takes the arguments of the call as they
             are; if not it takes the tensors that are reached alone.
         certainty: How good the rule is.
@@ -130,6 +139,9 @@ class Recipe:
     common: Any = None
     common_before: tuple[Any, ...] = ()
     centred: bool = False
+    apart: Any = None
+    along: tuple[Matrices, ...] = ()
+    steps: tuple[float, ...] | None = None
     as_called: bool = False
     certainty: Certainty = "exact"
 

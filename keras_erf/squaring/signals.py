@@ -13,14 +13,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from keras_erf.squaring.strengths import Profile, blended, multiplied, normalised
 
-__all__ = ["Signal", "activated", "averaged", "drawn", "largest_of", "mixed", "product", "summed"]
+__all__ = ["Signal", "Slope", "activated", "averaged", "drawn", "largest_of", "mixed", "product", "summed"]
 
 # Channels of random networks, in pairs of opposite sign, and inputs, of the examples.
 CHANNELS, INPUTS = 512, 128
@@ -132,6 +132,20 @@ class Signal:
         return self.second * np.expand_dims(self.profile, channels)
 
 
+class Slope(NamedTuple):
+    """An activation's slope: its mean square, and means of products.
+
+    Args:
+        square: `E[s^2]`.
+        common: `E[s s']` of two channels.
+        apart: `E[s s']` of two positions of a channel, which have what inputs share.
+    """
+
+    square: float
+    common: float
+    apart: float
+
+
 def drawn(
     second: float, shared: float, key: int, profile: Profile = None, means: Profile = None
 ) -> Signal:
@@ -163,12 +177,10 @@ def drawn(
     return Signal(pairs, profile=profile, means=means)
 
 
-def activated(before: Signal, function: Callable[[Any], Any]) -> tuple[Signal, float, float]:
-    """What an activation of single entries makes of a signal.
+def activated(before: Signal, function: Callable[[Any], Any]) -> tuple[Signal, Slope]:
+    """What an activation of single entries makes of a signal, and its slope.
 
-    Returns:
-        The signal behind it; the mean square of its slope: 1/2 for a ReLU of a signal
-        about zero, whatever its strength; and the square of its mean slope.
+    The mean square of a ReLU's is 1/2 for a signal about zero, whatever its strength.
 
     Reference:
         Schoenholz, Gilmer, Ganguli, Sohl-Dickstein, "Deep information propagation",
@@ -183,7 +195,8 @@ def activated(before: Signal, function: Callable[[Any], Any]) -> tuple[Signal, f
     )
     squared = np.square(slopes)
     signal = Signal(np.asarray(made, np.float64), squared, before.profile, before.sizes)
-    return signal, float(squared.mean()), float(slopes.mean()) ** 2
+    apart = float(np.square(slopes.mean(axis=1)).mean())
+    return signal, Slope(float(squared.mean()), float(slopes.mean()) ** 2, apart)
 
 
 def summed(signals: Sequence[Signal]) -> Signal:

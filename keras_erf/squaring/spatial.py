@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,16 @@ import numpy as np
 from keras import layers, ops
 
 from keras_erf.rules.call import spatial_axes
-from keras_erf.squaring.recipes import DTYPE, LAST, Recipe, SquareSite, in_double, keras_class
+from keras_erf.squaring.recipes import (
+    DTYPE,
+    FIRST,
+    LAST,
+    Matrices,
+    Recipe,
+    SquareSite,
+    in_double,
+    keras_class,
+)
 from keras_erf.squaring.signals import averaged, largest_of
 from keras_erf.squaring.strengths import passed
 
@@ -45,6 +54,8 @@ def moved(site: SquareSite) -> Recipe | None:
         profile, gain = passed(layer, site.signal.profile, _space(site))
         # A channel's mean over space falls with its entries.
         made = site.signal.changed(gain, gain**2, profile)
+        steps = None if _is_first(site) else (1.0,) * len(_space(site))
+        return Recipe(layer, (made,), common=1.0, steps=steps, as_called=True)
     return Recipe(layer, (made,), common=1.0, as_called=True)
 
 
@@ -58,7 +69,8 @@ def average_pooling(site: SquareSite) -> Recipe:
     profile, _ = passed(layer, site.signal.profile, _space(site))
     made = replace(averaged(site.signal, size), profile=profile)
     shares = _shares(site)
-    return Recipe(layer, (made,), after=shares, common=shares)
+    along = _matrices(site, _means)
+    return Recipe(layer, (made,), after=shares, common=shares, along=along)
 
 
 def max_pooling(site: SquareSite) -> Recipe:
@@ -75,7 +87,16 @@ def max_pooling(site: SquareSite) -> Recipe:
     made = replace(made, profile=profile)
     # Of two channels the largest entries are as often in one place as in another.
     common = share**2 / size
-    return Recipe(layer, (made,), after=share, common=common, certainty="approximate")
+    steps = None if _is_first(site) else tuple(map(float, site.layer.strides))
+    return Recipe(
+        layer,
+        (made,),
+        after=share,
+        common=common,
+        apart=common,
+        steps=steps,
+        certainty="approximate",
+    )
 
 
 def global_average(site: SquareSite) -> Recipe:
@@ -101,16 +122,17 @@ def upsampling(site: SquareSite) -> Recipe:
     if getattr(site.layer, "interpolation", "nearest") == "nearest":
         layer = in_double(site.layer)
         profile, _ = passed(layer, site.signal.profile, _space(site))
-        return Recipe(layer, (replace(site.signal, profile=profile),), common=1.0)
+        made = replace(site.signal, profile=profile)
+        return Recipe(layer, (made,), common=1.0, along=_matrices(site, _along))
     axes = spatial_axes(site.layer, len(site.call.output))
-    matrices = []
-    for axis in axes:
-        matrices.append(np.square(_along(site, axis)))
+    weights = [_along(site, axis) for axis in axes]
+    matrices = [np.square(one) for one in weights]
     power = math.prod(float(one.sum(axis=1).mean()) for one in matrices)
     profile, _ = passed(in_double(site.layer), site.signal.profile, _space(site))
     made = replace(averaged(site.signal, 1 / power), profile=profile)
     layer = Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE, name="squared")
-    return Recipe(layer, (made,), common=1.0)
+    along = () if _is_first(site) else (tuple(weights),)
+    return Recipe(layer, (made,), common=1.0, along=along)
 
 
 class Resampled(keras.Layer):
@@ -157,6 +179,29 @@ def _along(site: SquareSite, axis: int) -> np.ndarray:
     middle: list[Any] = [one // 2 for one in (0, *after)]
     middle[0], middle[axis + 1], middle[site.channels + 1] = slice(None), slice(None), 0
     return np.asarray(ops.convert_to_numpy(made), np.float64)[tuple(middle)].T
+
+
+def _is_first(site: SquareSite) -> bool:
+    return getattr(site.layer, "data_format", None) == FIRST
+
+
+def _matrices(site: SquareSite, along: Callable[[SquareSite, int], Any]) -> tuple[Matrices, ...]:
+    """The one path through a layer, of the matrix along each axis."""
+    if _is_first(site):
+        return ()
+    return (tuple(along(site, axis) for axis in spatial_axes(site.layer, len(site.call.output))),)
+
+
+def _means(site: SquareSite, axis: int) -> np.ndarray:
+    """The matrix of an average pool along one axis: what lies in the padding is not counted."""
+    layer, places = site.layer, spatial_axes(site.layer, len(site.call.output))
+    place = places.index(axis)
+    size, stride = layer.pool_size[place], layer.strides[place]
+    inputs, outputs = site.call.inputs[0][axis], site.call.output[axis]
+    before = 0 if layer.padding == "valid" else max((outputs - 1) * stride + size - inputs, 0) // 2
+    starts = np.arange(outputs)[:, None] * stride - before
+    seen = (np.arange(inputs) >= starts) & (np.arange(inputs) < starts + size)
+    return seen / seen.sum(axis=1, keepdims=True)
 
 
 def _averages(layer: Any) -> Any:

@@ -17,8 +17,8 @@ from keras import activations, ops
 from keras_erf.rules.activations import ON_SINGLE_ELEMENTS, on_single_elements
 from keras_erf.rules.call import channel_axis, spatial_axes
 from keras_erf.squaring.initial import squares
-from keras_erf.squaring.recipes import Recipe, SquareSite, kernel_layer
-from keras_erf.squaring.signals import Signal, activated, drawn
+from keras_erf.squaring.recipes import FIRST, Recipe, SquareSite, kernel_layer
+from keras_erf.squaring.signals import Signal, Slope, activated, drawn
 from keras_erf.squaring.strengths import blended, spread
 
 __all__ = ["convolution", "dense", "depthwise", "separable", "transposed"]
@@ -117,19 +117,24 @@ def _one_channel(layer: Any, shape: Sequence[int]) -> list[int]:
 def _recipe(
     site: SquareSite, kernels: Sequence[np.ndarray], made: Signal, **changes: Any
 ) -> Recipe | None:
-    layer, slope = site.layer, 1.0
+    layer, slope = site.layer, Slope(1.0, 1.0, 1.0)
     function = layer.activation
     if function not in (None, activations.linear):
         if type(function) in ON_SINGLE_ELEMENTS:
             function = function.call
         elif not on_single_elements(function):
             return None
-        made, slope, _ = activated(made, function)
+        made, slope = activated(made, function)
     shape = site.call.inputs[0]
     if site.narrow:
         shape = _one_channel(layer, shape)
     squared = kernel_layer(layer, kernels, shape, **changes)
-    return Recipe(squared, (made,), after=slope)
+    steps = None
+    if getattr(layer, "data_format", None) != FIRST:
+        steps = tuple(float(one) for one in getattr(layer, "strides", (1,) * (len(shape) - 1)))
+    if "Transpose" in type(squared).__name__ and steps:
+        steps = tuple(1 / one for one in steps)
+    return Recipe(squared, (made,), after=slope.square, apart=slope.apart, steps=steps)
 
 
 def _narrowed(kernel: np.ndarray, *, out: int) -> np.ndarray:
