@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -24,6 +24,17 @@ from keras_erf.squaring.neighbours import Apart, Spread
 from keras_erf.squaring.recipes import DTYPE, FIRST, LAST
 
 __all__ = ["SquareBuilder"]
+
+
+# A tensor is followed in so many parts.
+MOST_PARTS = 12
+
+
+class Part(NamedTuple):
+    """A tensor that is part of another one, and its weight at each example of the signal."""
+
+    number: int
+    weights: np.ndarray
 
 
 class SquareBuilder:
@@ -43,6 +54,7 @@ class SquareBuilder:
         self.common: dict[int, int] = {}
         # For each tensor whose positions are carried apart, its companion.
         self.apart: dict[int, int] = {}
+        self.parts: dict[int, list[Part]] = {}
 
     def add(self, step: SquareStep) -> None:
         """Adds what stands for a call."""
@@ -136,9 +148,53 @@ class SquareBuilder:
                 far = (), far[1]
             self._spread(step, inputs, outputs, far)
             return node.outputs
-        self._run(step, inputs, recipe.after, node.outputs)
+        if not self._add_parts(step):
+            self._run(step, inputs, recipe.after, node.outputs)
         self._add_apart(step)
         return node.outputs
+
+    def _add_parts(self, step: SquareStep) -> bool:
+        """Follows through a call on single entries what comes from where; whether it added it.
+
+        Activations along a shortcut open together: what one lets pass is let pass by the next
+        more often than by chance. A tensor's parts came in at different places; each has its own
+        weight at each of the signal's examples, the product of the squared slopes since.
+        """
+        node, recipe = step.node, step.recipe
+        before = recipe.before or (1.0,) * len(node.inputs)
+        factors = [recipe.after, *(before[place] for place in step.places)]
+        if not recipe.entrywise or not all(isinstance(one, float) for one in factors):
+            return False
+        parts = [
+            Part(part.number, part.weights * before[place])
+            for place in step.places
+            for part in self.parts.get(
+                node.inputs[place], [Part(node.inputs[place], np.ones((1, 1), np.float32))]
+            )
+        ]
+        slopes = recipe.signals[0].slopes
+        gain = recipe.after if slopes is None else slopes.astype(np.float32)
+        parts = self._fewer(node.name, [Part(one.number, one.weights * gain) for one in parts])
+        output = node.outputs[0]
+        self.parts[output] = parts
+        if slopes is None or all(one.weights is gain or one.weights.size == 1 for one in parts):
+            return False
+        made = [self._scaled(node.name, one.number, float(one.weights.mean())) for one in parts]
+        if len(made) == 1:
+            layer = keras.layers.Identity(dtype=DTYPE, name="squared")
+            self.nodes.append(plain_call(node.name, layer, tuple(made), output))
+        else:
+            self._sum(node.name, made, output)
+        return True
+
+    def _fewer(self, name: str, parts: list[Part]) -> list[Part]:
+        """The parts, the oldest put together where there are many."""
+        if len(parts) <= MOST_PARTS:
+            return parts
+        old, new = parts[: -MOST_PARTS + 1], parts[-MOST_PARTS + 1 :]
+        made = [self._scaled(name, one.number, float(one.weights.mean())) for one in old]
+        weights = old[-1].weights
+        return [Part(self._sum(name, made, self._new(name)), weights / weights.mean()), *new]
 
     def _spread(
         self,
@@ -149,7 +205,9 @@ class SquareBuilder:
     ) -> None:
         terms, name = step.recipe.along, step.node.name
         before, after = (one or (0,) * len(terms[0]) for one in far)
-        layer = Spread(terms, before, after, dtype=DTYPE, name="squared")
+        layer = Spread(
+            terms, before, after, first=step.first, dtype=DTYPE, name="squared"
+        )
         call = plain_call(name, layer, tuple(inputs), outputs[0])
         self.nodes.append(replace(call, outputs=tuple(outputs)))
 
@@ -166,7 +224,7 @@ class SquareBuilder:
             number = node.inputs[place]
             before = self.radii[number]
             factor = recipe.before[place] if recipe.before else 1.0
-            source = self._scaled(node.name, self.apart[number], _repeated(factor, before))
+            source = self._scaled(node.name, self.apart[number], _repeated(factor, before, step.first))
             if recipe.layer is not None or before != radius:
                 layer = Apart(recipe.layer, steps, before, radius, dtype=DTYPE, name="squared")
                 source, taken = self._new(node.name), source
@@ -174,7 +232,7 @@ class SquareBuilder:
             made.append(source)
         total = made[0] if len(made) == 1 else self._sum(node.name, made, self._new(node.name))
         factor = recipe.after if recipe.apart is None else recipe.apart
-        self.apart[node.outputs[0]] = self._scaled(node.name, total, _repeated(factor, radius))
+        self.apart[node.outputs[0]] = self._scaled(node.name, total, _repeated(factor, radius, step.first))
 
     def _run(
         self, step: SquareStep, inputs: Sequence[int], after: Any, outputs: Sequence[int]
@@ -256,8 +314,10 @@ class SquareBuilder:
         return len(self.tensors) - 1
 
 
-def _repeated(factor: Any, radius: Sequence[int]) -> Any:
-    """A factor for each channel of a companion."""
+def _repeated(factor: Any, radius: Sequence[int], first: bool) -> Any:
+    """A factor for each channel of a companion, whose channels are last."""
+    if first and np.ndim(factor) > 1:
+        factor = np.moveaxis(factor, -len(radius) - 1, -1)
     if np.ndim(factor) == 0 or np.shape(factor)[-1] == 1:
         return factor
     return np.repeat(factor, math.prod(2 * one + 1 for one in radius), axis=-1)

@@ -48,10 +48,14 @@ class Composites:
             return None
         root, function = made
         signal, slope = activated(signals[root], function)
-        recipe = Recipe(
-            None, (signal,), after=slope.square, common=slope.common, apart=slope.apart
+        return root, Recipe(
+            None,
+            (signal,),
+            after=slope.square,
+            common=slope.common,
+            apart=slope.apart,
+            entrywise=True,
         )
-        return root, recipe
 
     def _origin(self, number: int) -> tuple[int, Function]:
         return self.made.get(number, (number, _unchanged))

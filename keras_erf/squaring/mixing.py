@@ -34,12 +34,21 @@ GLOBAL = (
 
 @dataclass(frozen=True, eq=False)
 class SquareStep:
-    """A call, what stands for it, the places of the inputs that are reached, and its channels."""
+    """A call, and what stands for it.
+
+    Args:
+        node: The call.
+        recipe: What stands for it.
+        places: Those of the inputs that are reached.
+        channels: How many channels its output has.
+        first: Whether they are its first axis.
+    """
 
     node: Node
     recipe: Recipe
     places: tuple[int, ...]
     channels: int
+    first: bool
 
 
 def mixing(steps: Sequence[SquareStep], lost: frozenset[int]) -> list[bool]:

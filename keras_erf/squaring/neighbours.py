@@ -22,6 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_erf.graph import Node
 from keras_erf.squaring.mixing import SquareStep
 from keras_erf.squaring.recipes import DTYPE, Matrices
 
@@ -65,11 +66,15 @@ def _met(step: SquareStep, ways: Sequence[Any], sources: dict[int, Any]) -> Squa
         if not isinstance(before[place], float):
             return None
         own = (tuple(np.eye(size) for size in shapes),) if way is None else way[1]
-        scale = math.sqrt(before[place])
+        scale = math.sqrt(before[place]) * (-1 if place and _is_difference(node) else 1)
         terms += [(scale * first, *others) for first, *others in own]
     sources[node.outputs[0]] = known[0], tuple(terms)
     made = replace(recipe, before=(), common_before=(), along=tuple(terms))
     return replace(step, node=replace(node, inputs=(known[0],)), places=(0,), recipe=made)
+
+
+def _is_difference(node: Node) -> bool:
+    return node.kind in (keras.layers.Subtract, "ops.Subtract")
 
 
 def _composed(new: Matrices, old: Matrices | None) -> Matrices:
@@ -186,13 +191,20 @@ class Spread(keras.Layer):
         terms: Matrices along each axis of space, of each path; paths add.
         before: Radius of what the input has in common.
         after: That of the output.
+        first: Whether the channels of the squares are their first axis; a companion's never are.
     """
 
     def __init__(
-        self, terms: Sequence[Matrices], before: Radius, after: Radius, **options: Any
+        self,
+        terms: Sequence[Matrices],
+        before: Radius,
+        after: Radius,
+        *,
+        first: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.before, self.after = before, after
+        self.before, self.after, self.first = before, after, first
         self.maps = [
             [
                 _pairs(one, other, *far)
@@ -207,6 +219,8 @@ class Spread(keras.Layer):
         """The squares, and the companion where there is one."""
         squares, *companions = keras.tree.flatten(inputs)
         count = len(self.space)
+        if self.first:
+            squares = keras.ops.moveaxis(squares, 1, -1)
         values = squares[(..., *[None] * count)]
         shape = [2 * one + 1 for one in self.before]
         padding = [[0, 0]] * (count + 2) + [[one, one] for one in self.before]
@@ -215,12 +229,15 @@ class Spread(keras.Layer):
             values += tf.reshape(companion, tf.concat([tf.shape(squares), shape], 0))
         made = tf.add_n([self._mapped(values, maps) for maps in self.maps])
         centre = made[(..., *self.after)]
+        shape = tf.concat([tf.shape(centre)[:-1], [-1]], 0)
+        if self.first:
+            centre = keras.ops.moveaxis(centre, -1, 1)
         if not any(self.after):
             return centre
         hole = np.ones([2 * one + 1 for one in self.after])
         hole[self.after] = 0
         made = made * tf.constant(hole, made.dtype)
-        return [centre, tf.reshape(made, tf.concat([tf.shape(centre)[:-1], [-1]], 0))]
+        return [centre, tf.reshape(made, shape)]
 
     def _mapped(self, values: Any, maps: Sequence[np.ndarray]) -> Any:
         """The product along every axis and its offsets."""
@@ -239,8 +256,9 @@ class Spread(keras.Layer):
     def compute_output_spec(self, inputs: Any) -> Any:
         """The shapes of both."""
         squares = keras.tree.flatten(inputs)[0]
-        batch, channels = squares.shape[0], squares.shape[-1]
-        made = keras.KerasTensor((batch, *self.space, channels), dtype=DTYPE)
+        batch, channels = squares.shape[0], squares.shape[1 if self.first else -1]
+        shape = (channels, *self.space) if self.first else (*self.space, channels)
+        made = keras.KerasTensor((batch, *shape), dtype=DTYPE)
         if not any(self.after):
             return made
         count = channels * math.prod(2 * one + 1 for one in self.after)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -118,8 +120,8 @@ def _built(
     narrow: bool,
 ) -> SquaredNetwork:
     graph = tracing.graph
-    signals = {number: drawn(1.0, 0.0, number) for number in graph.inputs}
-    steps, composites = list[SquareStep](), Composites()
+    signals = {number: drawn(1.0, 0.0, place) for place, number in enumerate(graph.inputs)}
+    steps, composites, keys = list[SquareStep](), Composites(), _keys(nodes)
     for node in nodes:
         places = tuple(p for p, one in enumerate(node.inputs) if tracing.reaches(one))
         site = SquareSite(
@@ -131,7 +133,7 @@ def _built(
             narrow=narrow and bool(places),
             weights=weights,
             training=training,
-            key=node.outputs[0],
+            key=keys[node.outputs[0]],
         )
         if _rule(node, SQUARES) in ENTRIES:
             composites.follow(site)
@@ -144,16 +146,14 @@ def _built(
         made = recipe.signals * (len(node.outputs) if len(recipe.signals) == 1 else 1)
         signals.update(zip(node.outputs, made, strict=True))
         if places:
-            steps.append(SquareStep(node, recipe, places, site.call.output[site.channels]))
+            shape = site.call.output
+            first = site.channels == 0 and len(shape) > 1
+            steps.append(SquareStep(node, recipe, places, shape[site.channels], first))
     steps = merged(steps)
     far, lost = radii(steps, tensors)
     builder = SquareBuilder(tracing, far)
-    users: dict[int, list[Node]] = {}
     for step in steps:
-        for number in step.node.inputs:
-            users.setdefault(number, []).append(step.node)
-    for step in steps:
-        builder.add(_aligned(step, users, signals))
+        builder.add(step)
     seeded = {number: builder.summed(number) for number in tensors}
     return SquaredNetwork(
         Tracing(builder.graph(tracing, narrow), tracing.input, OWN),
@@ -168,6 +168,16 @@ def _built(
     )
 
 
+def _keys(nodes: Sequence[Node]) -> dict[int, int]:
+    """What each call's examples are drawn by: the same whatever else is asked for."""
+    counts = Counter[str]()
+    keys = {}
+    for node in nodes:
+        counts[node.name] += 1
+        keys[node.outputs[0]] = zlib.crc32(f"{node.name}:{counts[node.name]}".encode())
+    return keys
+
+
 def _recipe(site: SquareSite) -> Recipe:
     """By the rule of the table, or else measured."""
     node = site.node
@@ -179,27 +189,3 @@ def _recipe(site: SquareSite) -> Recipe:
             raise NotAlike
         return measured(site)
     return recipe
-
-
-def _aligned(
-    step: SquareStep, users: Mapping[int, Sequence[Node]], signals: Mapping[int, Signal]
-) -> SquareStep:
-    """A sum whose gates before and behind it open together, as along a shortcut.
-
-    Behind `relu(x + F(x))` with `x` from a ReLU, what that let pass is let pass again more
-    often than by chance. The shortcut's squares weigh `E[s s'] / (E[s] E[s'])` more, with
-    the squared slopes `s` and `s'` of the activations before and behind the sum.
-    """
-    node, recipe = step.node, step.recipe
-    behind = users.get(node.outputs[0], ())
-    if recipe.layer is not None or len(node.inputs) < 2 or len(behind) != 1:
-        return step
-    after = signals[behind[0].outputs[0]].slopes
-    if after is None or len(behind[0].inputs) > 1 or not after.any():
-        return step
-    factors = list(recipe.before or (1.0,) * len(node.inputs))
-    for place, number in enumerate(node.inputs):
-        slopes = signals[number].slopes
-        if slopes is not None and slopes.any() and slopes.shape == after.shape:
-            factors[place] *= float((slopes * after).mean() / (slopes.mean() * after.mean()))
-    return replace(step, recipe=replace(recipe, before=tuple(factors)))

@@ -40,13 +40,20 @@ __all__ = [
 
 def unchanged(site: SquareSite) -> Recipe:
     """What hands on its input."""
-    return Recipe(None, (site.signal,), common=1.0)
+    return Recipe(None, (site.signal,), common=1.0, entrywise=True)
 
 
 def elementwise(site: SquareSite) -> Recipe:
     """Activations that are layers or operations of their own: the mean square of their slope."""
     made, slope = activated(site.signal, site.layer.call)
-    return Recipe(None, (made,), after=slope.square, common=slope.common, apart=slope.apart)
+    return Recipe(
+        None,
+        (made,),
+        after=slope.square,
+        common=slope.common,
+        apart=slope.apart,
+        entrywise=True,
+    )
 
 
 def activation(site: SquareSite) -> Recipe | None:
@@ -66,11 +73,13 @@ def batch_normalization(site: SquareSite) -> Recipe:
     made, own = site.signal.standardised(layer.epsilon)
     given = site.weights == "given"
     read = _values if given else _initial
-    if site.narrow and np.ptp(own) > SPREAD * own.mean():
+    sizes = site.signal.sizes or (1,)
+    mean = np.average(own, weights=sizes)
+    alike = np.ptp(own) <= SPREAD * mean
+    if site.narrow and not alike:
         raise NotAlike
     # Tensors put one behind the other have their own statistics.
-    alike = site.narrow or len(own) == 1
-    scale = np.sqrt(own[:1] if alike else np.repeat(own, site.signal.sizes))
+    scale = np.sqrt(np.full(1, mean) if alike else np.repeat(own, sizes))
     if given:
         scale = 1 / np.sqrt(_values(layer.moving_variance) + layer.epsilon)
     if layer.scale:
@@ -83,7 +92,7 @@ def batch_normalization(site: SquareSite) -> Recipe:
         profile = blended([made.profile, None], [made.second, shift**2])
         made = Signal(made.values + shift * signs, profile=profile)
     after, common = site.gains(site.along(_axis(site), scale))
-    return Recipe(None, (made,), after=after, common=common)
+    return Recipe(None, (made,), after=after, common=common, entrywise=True)
 
 
 def centred(site: SquareSite) -> Recipe | None:
@@ -173,7 +182,7 @@ def added(site: SquareSite) -> Recipe | None:
     made = summed(site.signals)
     if len(site.signals) == 1:
         made = _shifted(site, made)
-    return Recipe(None, (made,), common=1.0)
+    return Recipe(None, (made,), common=1.0, entrywise=True)
 
 
 def _shifted(site: SquareSite, signal: Signal) -> Signal:
@@ -191,8 +200,8 @@ def averaged(site: SquareSite) -> Recipe | None:
     if not _is_even(site):
         return None
     share = 1 / len(site.signals) ** 2
-    made = summed(site.signals).scaled(share)
-    return Recipe(None, (made,), before=(share,) * len(site.signals), common=1.0)
+    made, before = summed(site.signals).scaled(share), (share,) * len(site.signals)
+    return Recipe(None, (made,), before=before, common=1.0, entrywise=True)
 
 
 def largest(site: SquareSite) -> Recipe | None:
@@ -283,7 +292,7 @@ def _by_number(site: SquareSite, number: np.ndarray) -> Recipe | None:
         return None
     # Narrow, one number for each channel: in the mean, of channels that are alike.
     after, common = site.gains(number)
-    return Recipe(None, (made,), after=after, common=common)
+    return Recipe(None, (made,), after=after, common=common, entrywise=True)
 
 
 def _number(site: SquareSite) -> np.ndarray | None:

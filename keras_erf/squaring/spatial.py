@@ -14,7 +14,6 @@ from keras import layers, ops
 from keras_erf.rules.call import spatial_axes
 from keras_erf.squaring.recipes import (
     DTYPE,
-    FIRST,
     LAST,
     Matrices,
     Recipe,
@@ -54,7 +53,7 @@ def moved(site: SquareSite) -> Recipe | None:
         profile, gain = passed(layer, site.signal.profile, _space(site))
         # A channel's mean over space falls with its entries.
         made = site.signal.changed(gain, gain**2, profile)
-        steps = None if _is_first(site) else (1.0,) * len(_space(site))
+        steps = (1.0,) * len(_space(site))
         return Recipe(layer, (made,), common=1.0, steps=steps, as_called=True)
     return Recipe(layer, (made,), common=1.0, as_called=True)
 
@@ -87,7 +86,7 @@ def max_pooling(site: SquareSite) -> Recipe:
     made = replace(made, profile=profile)
     # Of two channels the largest entries are as often in one place as in another.
     common = share**2 / size
-    steps = None if _is_first(site) else tuple(map(float, site.layer.strides))
+    steps = tuple(map(float, site.layer.strides))
     return Recipe(
         layer,
         (made,),
@@ -131,8 +130,7 @@ def upsampling(site: SquareSite) -> Recipe:
     profile, _ = passed(in_double(site.layer), site.signal.profile, _space(site))
     made = replace(averaged(site.signal, 1 / power), profile=profile)
     layer = Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE, name="squared")
-    along = () if _is_first(site) else (tuple(weights),)
-    return Recipe(layer, (made,), common=1.0, along=along)
+    return Recipe(layer, (made,), common=1.0, along=(tuple(weights),))
 
 
 class Resampled(keras.Layer):
@@ -181,14 +179,8 @@ def _along(site: SquareSite, axis: int) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(made), np.float64)[tuple(middle)].T
 
 
-def _is_first(site: SquareSite) -> bool:
-    return getattr(site.layer, "data_format", None) == FIRST
-
-
 def _matrices(site: SquareSite, along: Callable[[SquareSite, int], Any]) -> tuple[Matrices, ...]:
     """The one path through a layer, of the matrix along each axis."""
-    if _is_first(site):
-        return ()
     return (tuple(along(site, axis) for axis in spatial_axes(site.layer, len(site.call.output))),)
 
 

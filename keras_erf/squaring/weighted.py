@@ -17,7 +17,7 @@ from keras import activations, ops
 from keras_erf.rules.activations import ON_SINGLE_ELEMENTS, on_single_elements
 from keras_erf.rules.call import channel_axis, spatial_axes
 from keras_erf.squaring.initial import squares
-from keras_erf.squaring.recipes import FIRST, Recipe, SquareSite, kernel_layer
+from keras_erf.squaring.recipes import Recipe, SquareSite, kernel_layer
 from keras_erf.squaring.signals import Signal, Slope, activated, drawn
 from keras_erf.squaring.strengths import blended, spread
 
@@ -129,10 +129,8 @@ def _recipe(
     if site.narrow:
         shape = _one_channel(layer, shape)
     squared = kernel_layer(layer, kernels, shape, **changes)
-    steps = None
-    if getattr(layer, "data_format", None) != FIRST:
-        steps = tuple(float(one) for one in getattr(layer, "strides", (1,) * (len(shape) - 1)))
-    if "Transpose" in type(squared).__name__ and steps:
+    steps = tuple(map(float, getattr(layer, "strides", (1,) * (len(shape) - 1))))
+    if "Transpose" in type(squared).__name__:
         steps = tuple(1 / one for one in steps)
     return Recipe(squared, (made,), after=slope.square, apart=slope.apart, steps=steps)
 
