@@ -88,7 +88,7 @@ def test_zeros_are_about_zero():
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_relu_of_a_gaussian_signal(share):
     # Cho and Saul 2009, "Kernel methods for deep learning", equation 6 with n = 1.
-    before = drawn(4.0, 4.0 * share, key=1)
+    before = drawn(4.0, 4.0 * share, key=(1,))
     angle = math.acos(share)
     wanted = 4.0 / (2 * math.pi) * (math.sin(angle) + (math.pi - angle) * share)
     after, slope = activated(before, keras.activations.relu)
@@ -98,7 +98,7 @@ def test_a_relu_of_a_gaussian_signal(share):
 
 
 def test_signals_of_independent_sums_add():
-    one, other = drawn(1.0, 0.25, key=1), drawn(3.0, 2.0, key=2)
+    one, other = drawn(1.0, 0.25, key=(1,)), drawn(3.0, 2.0, key=(2,))
     both = summed([one, other])
     assert both.second == pytest.approx(4.0, rel=EXAMPLES)
     assert both.shared == pytest.approx(2.25, rel=2 * EXAMPLES)
@@ -109,10 +109,10 @@ def test_signals_of_independent_sums_add():
 
 @pytest.mark.parametrize("size", [2, 4, 9])
 def test_the_largest_of_some_entries_is_one_that_was_let_pass(size):
-    after, _ = activated(drawn(1.0, 0.0, key=3), keras.activations.relu)
+    after, _ = activated(drawn(1.0, 0.0, key=(3,)), keras.activations.relu)
     _, share = largest_of(after, size)
     assert share == pytest.approx((1 - 0.5**size) / 0.5, rel=EXAMPLES)
-    assert largest_of(drawn(1.0, 0.0, key=3), size)[1] == 1.0
+    assert largest_of(drawn(1.0, 0.0, key=(3,)), size)[1] == 1.0
 
 
 def normal(variance: float) -> initializers.Initializer:

@@ -40,15 +40,20 @@ class SquareStep:
         node: The call.
         recipe: What stands for it.
         places: Those of the inputs that are reached.
-        channels: How many channels its output has.
-        first: Whether they are its first axis.
+        shape: Of its output, the batch not counted.
+        first: Whether its channels are the first axis, and not the last.
     """
 
     node: Node
     recipe: Recipe
     places: tuple[int, ...]
-    channels: int
+    shape: tuple[int, ...]
     first: bool
+
+    @property
+    def channels(self) -> int:
+        """How many channels its output has."""
+        return self.shape[0 if self.first else -1]
 
 
 def mixing(steps: Sequence[SquareStep], lost: frozenset[int]) -> list[bool]:

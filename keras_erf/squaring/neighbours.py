@@ -30,6 +30,8 @@ __all__ = ["MOST", "Apart", "Spread", "merged", "radii"]
 
 # More offsets than these are not carried.
 MOST = 700
+# One positive number for all of space, where their recipe has one.
+SCALES = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
 Radius = tuple[int, ...]
 
 
@@ -39,11 +41,18 @@ def merged(steps: Sequence[SquareStep]) -> list[SquareStep]:
     found = []
     for step in steps:
         node, recipe = step.node, step.recipe
-        ways = [sources.get(node.inputs[place]) for place in step.places]
+        numbers = [node.inputs[place] for place in step.places]
+        ways = [sources.get(number) for number in numbers]
         if recipe.along and len(step.places) == 1:
-            root, terms = ways[0] or (node.inputs[step.places[0]], ())
+            root, terms = ways[0] or (numbers[0], ())
             paths = tuple(_composed(new, old) for new in recipe.along for old in terms or (None,))
             sources[node.outputs[0]] = root, paths
+        elif len(numbers) == 1 and node.kind in SCALES and isinstance(recipe.after, float):
+            sizes = _space(step)
+            if sizes and not recipe.centred:
+                root, terms = ways[0] or (numbers[0], (_same(sizes),))
+                scale = math.sqrt(recipe.after)
+                sources[node.outputs[0]] = root, tuple(_scaled(one, scale) for one in terms)
         elif recipe.layer is None and len(ways) > 1 and any(ways):
             step = _met(step, ways, sources) or step
         found.append(step)
@@ -51,26 +60,40 @@ def merged(steps: Sequence[SquareStep]) -> list[SquareStep]:
 
 
 def _met(step: SquareStep, ways: Sequence[Any], sources: dict[int, Any]) -> SquareStep | None:
+    """A sum of paths from one tensor as one call on that tensor."""
     node, recipe = step.node, step.recipe
     numbers = [node.inputs[place] for place in step.places]
     roots = {number if way is None else way[0] for number, way in zip(numbers, ways, strict=True)}
-    known = next(way for way in ways if way is not None)
-    if len(roots) > 1 or recipe.after != 1.0 or recipe.centred:
-        return None
-    shapes = [matrix.shape[1] for matrix in known[1][0]]
-    if any(matrix.shape[0] != size for matrix, size in zip(known[1][0], shapes, strict=True)):
-        return None
     before = recipe.before or (1.0,) * len(node.inputs)
-    terms = []
+    factors = [recipe.after, *(before[place] for place in step.places)]
+    if len(roots) > 1 or not recipe.entrywise or not all(isinstance(f, float) for f in factors):
+        return None
+    terms: list[Matrices] = []
     for place, way in zip(step.places, ways, strict=True):
-        if not isinstance(before[place], float):
-            return None
-        own = (tuple(np.eye(size) for size in shapes),) if way is None else way[1]
-        scale = math.sqrt(before[place]) * (-1 if place and _is_difference(node) else 1)
-        terms += [(scale * first, *others) for first, *others in own]
-    sources[node.outputs[0]] = known[0], tuple(terms)
-    made = replace(recipe, before=(), common_before=(), along=tuple(terms))
-    return replace(step, node=replace(node, inputs=(known[0],)), places=(0,), recipe=made)
+        scale = math.sqrt(before[place] * recipe.after)
+        sign = -1 if place and _is_difference(node) else 1
+        own = (_same(_space(step)),) if way is None else way[1]
+        terms += [_scaled(one, sign * scale) for one in own]
+    # Stretched over space, one of them would have to be summed up.
+    if any([len(matrix) for matrix in one] != list(_space(step)) for one in terms):
+        return None
+    (root,) = roots
+    sources[node.outputs[0]] = root, tuple(terms)
+    made = replace(recipe, before=(), after=1.0, common_before=(), along=tuple(terms))
+    return replace(step, node=replace(node, inputs=(root,)), places=(0,), recipe=made)
+
+
+def _space(step: SquareStep) -> tuple[int, ...]:
+    """Spatial shape of a call's output."""
+    return step.shape[1:] if step.first else step.shape[:-1]
+
+
+def _same(sizes: Sequence[int]) -> Matrices:
+    return tuple(np.eye(size) for size in sizes)
+
+
+def _scaled(term: Matrices, scale: float) -> Matrices:
+    return (scale * term[0], *term[1:])
 
 
 def _is_difference(node: Node) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +20,7 @@ from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.mixing import SquareStep, mixing
 from keras_erf.squaring.neighbours import Apart, Spread, merged, radii
 from keras_erf.squaring.recipes import NotAlike, Recipe, SquareRule, SquareSite
-from keras_erf.squaring.signals import Signal, drawn
+from keras_erf.squaring.signals import Key, Signal, drawn
 from keras_erf.squaring.spatial import Resampled
 from keras_erf.squaring.table import ENTRIES, NARROW, SQUARES
 
@@ -71,15 +69,20 @@ def squared(
         # Layers nobody knows are opened as far as this.
         tracing.channel_axis(tensor)
     found = tracing.graph.ancestors(*tensors)
-    nodes = [one for node in found for one in _calls(tracing, node)]
+    # Examples are drawn by a call's place in the model, whatever else is asked for.
+    calls = [
+        (one, (node.outputs[0], place))
+        for node in found
+        for place, one in enumerate(_calls(tracing, node))
+    ]
     # Given weights differ from channel to channel.
-    narrow = weights == "random" and all(_is_alike(tracing, node) for node in nodes)
+    narrow = weights == "random" and all(_is_alike(tracing, node) for node, _ in calls)
     if narrow:
         try:
-            return _built(tracing, nodes, tensors, weights, training, narrow=True)
+            return _built(tracing, calls, tensors, weights, training, narrow=True)
         except NotAlike:
             pass
-    return _built(tracing, nodes, tensors, weights, training, narrow=False)
+    return _built(tracing, calls, tensors, weights, training, narrow=False)
 
 
 def _calls(tracing: Tracing, node: Node) -> list[Node]:
@@ -112,7 +115,7 @@ def _rule(node: Node, table: Mapping[type | str, SquareRule]) -> SquareRule | No
 
 def _built(
     tracing: Tracing,
-    nodes: Sequence[Node],
+    calls: Sequence[tuple[Node, Key]],
     tensors: Sequence[int],
     weights: Weights,
     training: bool,
@@ -120,9 +123,9 @@ def _built(
     narrow: bool,
 ) -> SquaredNetwork:
     graph = tracing.graph
-    signals = {number: drawn(1.0, 0.0, place) for place, number in enumerate(graph.inputs)}
-    steps, composites, keys = list[SquareStep](), Composites(), _keys(nodes)
-    for node in nodes:
+    signals = {number: drawn(1.0, 0.0, (number,)) for number in graph.inputs}
+    steps, composites = list[SquareStep](), Composites()
+    for node, key in calls:
         places = tuple(p for p, one in enumerate(node.inputs) if tracing.reaches(one))
         site = SquareSite(
             node=node,
@@ -133,7 +136,7 @@ def _built(
             narrow=narrow and bool(places),
             weights=weights,
             training=training,
-            key=keys[node.outputs[0]],
+            key=key,
         )
         if _rule(node, SQUARES) in ENTRIES:
             composites.follow(site)
@@ -148,7 +151,7 @@ def _built(
         if places:
             shape = site.call.output
             first = site.channels == 0 and len(shape) > 1
-            steps.append(SquareStep(node, recipe, places, shape[site.channels], first))
+            steps.append(SquareStep(node, recipe, places, shape, first))
     steps = merged(steps)
     far, lost = radii(steps, tensors)
     builder = SquareBuilder(tracing, far)
@@ -166,16 +169,6 @@ def _built(
         ),
         tuple(one.node.name for one in steps if one.recipe.certainty == "measured"),
     )
-
-
-def _keys(nodes: Sequence[Node]) -> dict[int, int]:
-    """What each call's examples are drawn by: the same whatever else is asked for."""
-    counts = Counter[str]()
-    keys = {}
-    for node in nodes:
-        counts[node.name] += 1
-        keys[node.outputs[0]] = zlib.crc32(f"{node.name}:{counts[node.name]}".encode())
-    return keys
 
 
 def _recipe(site: SquareSite) -> Recipe:

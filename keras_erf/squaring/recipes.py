@@ -13,7 +13,7 @@ import numpy as np
 from keras_erf.graph import Node
 from keras_erf.rules import Call
 from keras_erf.squaring.initial import Weights
-from keras_erf.squaring.signals import Signal
+from keras_erf.squaring.signals import Key, Signal
 
 __all__ = [
     "DTYPE",
@@ -57,7 +57,7 @@ class SquareSite:
         narrow: Whether one channel shall stand for all of a tensor's.
         weights: Which weights are squared.
         training: Whether dropout is active.
-        key: Number of the call, of which random examples are drawn.
+        key: Its place in the model, of which random examples are drawn.
     """
 
     node: Node
@@ -68,7 +68,7 @@ class SquareSite:
     narrow: bool
     weights: Weights
     training: bool
-    key: int
+    key: Key
 
     @property
     def layer(self) -> Any:

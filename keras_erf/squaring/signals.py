@@ -20,10 +20,12 @@ import tensorflow as tf
 
 from keras_erf.squaring.strengths import Profile, blended, multiplied, normalised
 
-__all__ = ["Signal", "Slope", "activated", "averaged", "drawn", "largest_of", "mixed", "product", "summed"]
+__all__ = ["Key", "Signal", "Slope", "activated", "averaged", "drawn", "largest_of", "mixed", "product", "summed"]
 
 # Channels of random networks, in pairs of opposite sign, and inputs, of the examples.
 CHANNELS, INPUTS = 512, 128
+# What examples are drawn by.
+Key = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +149,7 @@ class Slope(NamedTuple):
 
 
 def drawn(
-    second: float, shared: float, key: int, profile: Profile = None, means: Profile = None
+    second: float, shared: float, key: Key, profile: Profile = None, means: Profile = None
 ) -> Signal:
     """The signal of sums of many random terms: Gaussian, with what inputs share apart.
 
