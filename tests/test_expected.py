@@ -438,6 +438,24 @@ def test_growth_is_the_expected_field_of_each_layer():
     ]
 
 
+def test_growth_and_expected_give_one_answer():
+    def conv(x, size=3):
+        return layers.Conv2D(8, size, padding="same")(x)
+
+    x = keras.Input((9, 9, 4))
+    y = layers.ReLU()(layers.BatchNormalization()(conv(x)))
+    y = layers.ReLU()(layers.Add()([y, layers.BatchNormalization()(conv(y))]))
+    y = layers.Concatenate()([y, layers.AveragePooling2D(3, 1, padding="same")(conv(y))])
+    y = layers.AveragePooling2D(2)(layers.ReLU()(layers.BatchNormalization()(y)))
+    # Channels that become space are all there, and no longer one for all.
+    y = layers.Reshape((4, 64))(layers.LayerNormalization()(y))
+    grown = erf.growth(keras.Model(x, y))
+    assert len(grown.results) > 10
+    for one in grown.results:
+        alone = erf.expected(keras.Model(x, y), one.layer).map
+        np.testing.assert_allclose(one.map, alone, rtol=1e-9, atol=1e-12 * alone.max())
+
+
 def test_the_model_stays_as_it_is():
     model = zoo.load("cifar_resnet14")
     before = [weight.numpy() for weight in model.weights]

@@ -287,8 +287,8 @@ def _is_even(site: SquareSite) -> bool:
 
 def _by_number(site: SquareSite, number: np.ndarray) -> Recipe | None:
     made = site.signal.scaled(float(np.square(number).mean()))
-    last = number.ndim == 1 and site.channels == len(site.call.output) - 1
-    if site.narrow and number.size > 1 and not last:
+    shape = (1,) * (len(site.call.output) - number.ndim) + number.shape
+    if site.narrow and number.size not in (1, shape[site.channels]):
         return None
     # Narrow, one number for each channel: in the mean, of channels that are alike.
     after, common = site.gains(number)
