@@ -28,12 +28,14 @@ from keras_erf.measuring.profiling import (
 )
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.squaring import Weights, squared
+from keras_erf.squaring import SquaredNetwork, Weights, squared
 
 __all__ = ["expected", "growth"]
 
 DEFINITION = DEFINITIONS["luo2016-squared"]
 SETTINGS = Settings(definition=DEFINITION)
+# How much of a size may be left open.
+TOLERANCE = 0.03
 # No sample was taken.
 RUN = {"inputs": "none", "seed": 0, "samples": 1, "stopped_by": "expected", "skipped": []}
 
@@ -218,9 +220,24 @@ def _predicted(
     """The expected fields of some units of one graph, from one pass forwards."""
     for one in targets:
         check_sum(one, DEFINITION)
-    network = squared(
-        targets[0].tracing, [one.tensor for one in targets], weights=weights, training=training
-    )
+    tensors = [one.tensor for one in targets]
+    network = squared(targets[0].tracing, tensors, weights=weights, training=training)
+    results = _results(targets, network, weights, training, mark)
+    if network.bounds:
+        other = squared(
+            targets[0].tracing, tensors, weights=weights, training=training, bounded=True
+        )
+        for result, bound in zip(
+            results, _results(targets, other, weights, training, mark), strict=True
+        ):
+            _check_bound(result, bound, network.bounds)
+    return results
+
+
+def _results(
+    targets: Sequence[Target], network: SquaredNetwork, weights: Weights, training: bool, mark: str
+) -> list[EffectiveReceptiveField]:
+    """The maps that one network gives of all units."""
     units = [
         replace(one, tracing=network.tracing, tensor=network.seeded[one.tensor])
         for one in targets
@@ -259,6 +276,21 @@ def _predicted(
             )
         )
     return results
+
+
+def _check_bound(
+    result: EffectiveReceptiveField, bound: EffectiveReceptiveField, names: Sequence[str]
+) -> None:
+    """Raises if mixed terms that are left out may change a size."""
+    if abs(bound.size / result.size - 1) <= TOLERANCE:
+        return
+    raise InvalidInputError(
+        f"`layer` must be one whose expected field is known within {TOLERANCE:.0%}. At "
+        f"{', '.join(names)} gradients meet that are not independent, and what their mixed terms "
+        f"may add changes the size from {result.size:.1f} to {bound.size:.1f} px. Choose a layer "
+        "before it, or sample networks: `keras_erf.ensemble(build, layer, "
+        f"definition='luo2016-squared')`. Received: layer={result.layer!r}"
+    )
 
 
 def _check_gradient(gradient: np.ndarray, target: Target) -> None:

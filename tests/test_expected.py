@@ -781,6 +781,37 @@ def test_what_neighbours_have_in_common_along_two_axes(form):
     np.testing.assert_allclose(found.map, wanted, rtol=1e-12, atol=1e-14)
 
 
+def meeting(between: Callable[[Any], Any], seed: int = 0) -> keras.Model:
+    """Tensors that are added to what a layer without weights makes of them, and a branch."""
+    keras.utils.set_random_seed(seed)
+    inputs = x = keras.Input((24, 24, 8))
+    for block in range(4):
+        x = layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")(x)
+        own = layers.Add(name=f"own{block}")([x, between(x)])
+        branch = layers.Conv2D(16, 3, padding="same", kernel_initializer="he_normal")(x)
+        x = layers.Add()([branch, own])
+    return keras.Model(inputs, layers.Conv2D(8, 3, padding="same", name="end")(x))
+
+
+def test_mixed_terms_that_may_change_a_size_are_refused():
+    def between(x):
+        return layers.BatchNormalization()(layers.ReLU()(x))
+
+    model = meeting(between)
+    with pytest.raises(InvalidInputError, match=r"own0, own1, own2, own3.*keras_erf\.ensemble"):
+        erf.expected(model, "end")
+    # Both remedies work: an earlier layer, and sampling.
+    assert erf.expected(model, model.layers[1]).size == 3
+    sampled = erf.ensemble(
+        lambda seed: meeting(between, seed), "end", runs=2, definition="luo2016-squared"
+    )
+    assert sampled.size > 3
+    assert "end" not in [one.layer for one in erf.growth(model).results]
+    # Where all paths are linear nothing is left out.
+    linear = meeting(layers.AveragePooling2D(3, 1, padding="same"))
+    assert erf.expected(linear, "end").provenance["expected"]["approximate"] == []
+
+
 def shared(x: Any) -> Any:
     conv = layers.Conv2D(2, 3, padding="same")
     return conv(conv(x))
@@ -804,6 +835,14 @@ def shared(x: Any) -> Any:
         (lambda x: layers.Add()([x, layers.Conv2D(2, 3, padding="same")(x)]), 0),
         (lambda x: layers.Add()([x, layers.BatchNormalization()(layers.ReLU()(x))]), 1),
         (shared, 1),
+        (
+            lambda x: layers.AveragePooling2D(3, 1)(
+                layers.Reshape((6, 6, 2))(
+                    layers.Reshape((36, 2))(layers.AveragePooling2D(3, 1)(x))
+                )
+            ),
+            1,
+        ),
     ],
 )
 def test_which_layers_mix(make, count):

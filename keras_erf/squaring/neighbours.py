@@ -147,7 +147,13 @@ def radii(
             lost.add(number)
         elif any(radius):
             made[number] = radius
-    needed = {number for number in lost if any(wanted.get(number, ()))}
+    # Behind a call that loses offsets something may still want them.
+    asked, needed = {number for number, radius in wanted.items() if any(radius)}, []
+    for step in steps:
+        if not asked.isdisjoint(step.node.inputs):
+            asked.update(step.node.outputs)
+        if lost.intersection(step.node.outputs) and asked.intersection(step.node.outputs):
+            needed.append(step.node.outputs[0])
     return made, frozenset(needed)
 
 

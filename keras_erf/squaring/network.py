@@ -27,6 +27,8 @@ from keras_erf.squaring.table import ENTRIES, NARROW, SQUARES
 __all__ = ["SquaredNetwork", "squared"]
 
 # Layers of ours that stand for others run on whole tensors.
+# Mixed terms of this share, or less, are left out.
+LARGE = 1.25
 OWN = {MeasuredSquares: whole, Resampled: whole, Spread: whole, Apart: whole}
 
 
@@ -39,6 +41,8 @@ class SquaredNetwork:
         seeded: For each tensor that was asked for, the one whose channels' sum has the mean
             squared gradient: where channels have something in common, another one.
         narrow: Whether one channel stands for all of a tensor's.
+        bounds: Names of the calls that put gradients together that are not independent, where
+            mixed terms may be large.
         approximate: Names of the layers whose squares are approximations.
         measured: Names of the layers whose squares are measured by drawing.
     """
@@ -46,12 +50,18 @@ class SquaredNetwork:
     tracing: Tracing = field(repr=False)
     seeded: Mapping[int, int]
     narrow: bool
+    bounds: tuple[str, ...]
     approximate: tuple[str, ...]
     measured: tuple[str, ...]
 
 
 def squared(
-    tracing: Tracing, tensors: Sequence[int], *, weights: Weights, training: bool
+    tracing: Tracing,
+    tensors: Sequence[int],
+    *,
+    weights: Weights,
+    training: bool,
+    bounded: bool = False,
 ) -> SquaredNetwork:
     """Builds the squared network that leads to some tensors.
 
@@ -60,6 +70,7 @@ def squared(
         tensors: Their numbers.
         weights: Which weights are squared; see `squares`.
         training: Whether dropout is active.
+        bounded: Whether mixed terms that are left out are put in, at their largest.
 
     Raises:
         InvalidInputError: The mean of some random weights is not zero.
@@ -79,10 +90,10 @@ def squared(
     narrow = weights == "random" and all(_is_alike(tracing, node) for node, _ in calls)
     if narrow:
         try:
-            return _built(tracing, calls, tensors, weights, training, narrow=True)
+            return _built(tracing, calls, tensors, weights, training, narrow=True, bounded=bounded)
         except NotAlike:
             pass
-    return _built(tracing, calls, tensors, weights, training, narrow=False)
+    return _built(tracing, calls, tensors, weights, training, narrow=False, bounded=bounded)
 
 
 def _calls(tracing: Tracing, node: Node) -> list[Node]:
@@ -121,6 +132,7 @@ def _built(
     training: bool,
     *,
     narrow: bool,
+    bounded: bool = False,
 ) -> SquaredNetwork:
     graph = tracing.graph
     signals = {number: drawn(1.0, 0.0, (number,)) for number in graph.inputs}
@@ -154,21 +166,31 @@ def _built(
             steps.append(SquareStep(node, recipe, places, shape, first))
     steps = merged(steps)
     far, lost = radii(steps, tensors)
+    mixed = mixing(steps, lost)
     builder = SquareBuilder(tracing, far)
-    for step in steps:
-        builder.add(step)
+    for step, bound in zip(steps, mixed, strict=True):
+        builder.add(_enlarged(step, bound) if bounded and bound > LARGE else step)
     seeded = {number: builder.summed(number) for number in tensors}
     return SquaredNetwork(
         Tracing(builder.graph(tracing, narrow), tracing.input, OWN),
         seeded,
         narrow,
         tuple(
+            one.node.name for one, bound in zip(steps, mixed, strict=True) if bound > LARGE
+        ),
+        tuple(
             one.node.name
-            for one, mixes in zip(steps, mixing(steps, lost), strict=True)
-            if one.recipe.certainty == "approximate" or mixes
+            for one, bound in zip(steps, mixed, strict=True)
+            if one.recipe.certainty == "approximate" or bound > 1
         ),
         tuple(one.node.name for one in steps if one.recipe.certainty == "measured"),
     )
+
+
+def _enlarged(step: SquareStep, bound: float) -> SquareStep:
+    """A call with the largest squares that mixed terms can make."""
+    before = step.recipe.before or (1.0,) * len(step.node.inputs)
+    return replace(step, recipe=replace(step.recipe, before=tuple(bound * f for f in before)))
 
 
 def _recipe(site: SquareSite) -> Recipe:
