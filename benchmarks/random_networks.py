@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers, ops
+from keras import layers
 
 __all__ = ["ARCHITECTURES", "mean_square"]
 
@@ -47,9 +47,7 @@ def start(size: int = 48) -> Any:
 
 def end(inputs: Any, x: Any) -> keras.Model:
     """The network with a linear last convolution: a ReLU there would shut off half of the runs."""
-    x = layers.Conv2D(
-        8, 3, padding="same", kernel_initializer="lecun_normal", name="measured"
-    )(x)
+    x = layers.Conv2D(8, 3, padding="same", kernel_initializer="lecun_normal", name="measured")(x)
     return keras.Model(inputs, x)
 
 

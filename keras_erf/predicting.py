@@ -57,22 +57,23 @@ def expected(
     It is what `ensemble` with `definition="luo2016-squared"` measures in the long run.
     The map of |gradient| is about its root, wider by up to sqrt(2).
 
-    Exact for linear networks of any width and connection, where the gradients that meet at an
-    entry have no random weights in common: convolutions, dense layers, strides,
-    dilations, sums, concatenations, a pool or an interpolation by itself.
-    Approximations, listed as such but for the first:
+    Exact for linear networks of any width and connection: convolutions, dense layers,
+    strides, dilations, sums, concatenations, pools and interpolations. What neighbours have in
+    common behind pools and interpolations is carried. Approximations, listed as such but for
+    the first:
 
     - activations: the mean square of their slope for a Gaussian signal (1/2 for a
       ReLU), which is right for wide networks;
     - batch normalisation: its own scale, `gamma^2 / (variance + epsilon)`, of given
       weights; of random ones the scale that makes up for the signal's strength, as
       after `calibrate_batch_norm` on noise;
-    - maxima: each entry of a window is the largest as often; products (gates): both
-      factors are independent;
-    - pools with windows that overlap, copies and interpolations in front of others of
-      their kind, a tensor that meets itself by two ways without weights, and
-      weights that are used twice: mixed terms are left out, and sizes may be off by a fifth;
-    - layer and group normalisation: by the signal's strength alone;
+    - layer normalisation: its slope for a signal that is independent of the gradient, without
+      what all channels have in common; group normalisation: by the signal's strength;
+    - maxima: each entry of a window is the largest as often; products (gates): factors
+      from different tensors are independent;
+    - weights that are used twice, and paths from one tensor that meet again without
+      weights and are not linear: mixed terms are left out, or the layer is refused if they
+      may change the size by more than 3 %;
     - layers without a rule (softmax, attention, recurrence): measured, one by one, by
       random signs and inputs, with the weights they hold.
 
@@ -100,7 +101,8 @@ def expected(
 
     Raises:
         InvalidInputError: An argument does not fit the model, or random weights of
-            some layer have a mean other than zero.
+            some layer have a mean other than zero, or mixed terms that are left out
+            may change the size by more than 3 %.
         UnknownLayerError: `layer` is not in the model.
         UnsupportedLayerError: No rule tells the field of a layer on the way.
         GradientError: No gradient leads from the input to the unit.
@@ -239,8 +241,7 @@ def _results(
 ) -> list[EffectiveReceptiveField]:
     """The maps that one network gives of all units."""
     units = [
-        replace(one, tracing=network.tracing, tensor=network.seeded[one.tensor])
-        for one in targets
+        replace(one, tracing=network.tracing, tensor=network.seeded[one.tensor]) for one in targets
     ]
     cone = planned(units, SETTINGS)
     input_specs(targets[0], cone)

@@ -225,8 +225,10 @@ def test_channels_put_together_have_their_own_statistics(last):
     x, one, other = two_convolutions(1.0, 100.0)
     y = layers.Concatenate()([one, layers.Conv2D(4, 1, kernel_initializer=normal(1 / 8))(other)])
     y = layers.BatchNormalization(epsilon=0)(y)
-    make = layers.Dense if last == "dense" else lambda units, **options: layers.Conv2D(
-        units, 1, **options
+    make = (
+        layers.Dense
+        if last == "dense"
+        else lambda units, **options: layers.Conv2D(units, 1, **options)
     )
     centre, edge = centre_and_edge(x, make(8, kernel_initializer=normal(1 / 12))(y))
     # The mean coverage of a 7x7 image by 3x3 taps.

@@ -205,9 +205,7 @@ class SquareBuilder:
     ) -> None:
         terms, name = step.recipe.along, step.node.name
         before, after = (one or (0,) * len(terms[0]) for one in far)
-        layer = Spread(
-            terms, before, after, first=step.first, dtype=DTYPE, name="squared"
-        )
+        layer = Spread(terms, before, after, first=step.first, dtype=DTYPE, name="squared")
         call = plain_call(name, layer, tuple(inputs), outputs[0])
         self.nodes.append(replace(call, outputs=tuple(outputs)))
 
@@ -224,7 +222,9 @@ class SquareBuilder:
             number = node.inputs[place]
             before = self.radii[number]
             factor = recipe.before[place] if recipe.before else 1.0
-            source = self._scaled(node.name, self.apart[number], _repeated(factor, before, step.first))
+            source = self._scaled(
+                node.name, self.apart[number], _repeated(factor, before, step.first)
+            )
             if recipe.layer is not None or before != radius:
                 layer = Apart(recipe.layer, steps, before, radius, dtype=DTYPE, name="squared")
                 source, taken = self._new(node.name), source
@@ -232,7 +232,9 @@ class SquareBuilder:
             made.append(source)
         total = made[0] if len(made) == 1 else self._sum(node.name, made, self._new(node.name))
         factor = recipe.after if recipe.apart is None else recipe.apart
-        self.apart[node.outputs[0]] = self._scaled(node.name, total, _repeated(factor, radius, step.first))
+        self.apart[node.outputs[0]] = self._scaled(
+            node.name, total, _repeated(factor, radius, step.first)
+        )
 
     def _run(
         self, step: SquareStep, inputs: Sequence[int], after: Any, outputs: Sequence[int]

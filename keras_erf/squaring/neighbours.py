@@ -162,7 +162,9 @@ def _before(step: SquareStep, radius: Radius) -> Radius | None:
     if step.recipe.along:
         return _along(step, radius, lambda matrix: matrix)
     steps = _steps(step, radius)
-    return steps and tuple(math.floor(one * size) for one, size in zip(radius, steps, strict=True))
+    if steps is None:
+        return None
+    return tuple(math.floor(one * size) for one, size in zip(radius, steps, strict=True))
 
 
 def _after(step: SquareStep, radius: Radius) -> Radius | None:
@@ -170,7 +172,9 @@ def _after(step: SquareStep, radius: Radius) -> Radius | None:
     if step.recipe.along:
         return _along(step, radius, np.transpose)
     steps = _steps(step, radius)
-    return steps and tuple(math.floor(one / size) for one, size in zip(radius, steps, strict=True))
+    if steps is None:
+        return None
+    return tuple(math.floor(one / size) for one, size in zip(radius, steps, strict=True))
 
 
 def _along(step: SquareStep, radius: Radius, turned: Any) -> Radius:
@@ -208,9 +212,10 @@ def _reach(matrices: Sequence[np.ndarray], radius: int) -> int:
 
 def _largest(one: Radius, other: Radius) -> Radius:
     longest = max(one, other, key=len)
-    return tuple(max(pair) for pair in zip(one, other, strict=False)) + longest[
-        min(len(one), len(other)) :
-    ]
+    return (
+        tuple(max(pair) for pair in zip(one, other, strict=False))
+        + longest[min(len(one), len(other)) :]
+    )
 
 
 class Spread(keras.Layer):
@@ -273,7 +278,9 @@ class Spread(keras.Layer):
         count = len(self.space)
         for axis, matrix in enumerate(maps):
             own, offsets = axis + 1, axis + 2 + count
-            values = tf.tensordot(values, tf.constant(matrix, values.dtype), [[own, offsets], [1, 3]])
+            values = tf.tensordot(
+                values, tf.constant(matrix, values.dtype), [[own, offsets], [1, 3]]
+            )
             # The new axes are the last two: positions, then offsets.
             rank = len(values.shape)
             order = list(range(rank - 2))
@@ -324,9 +331,7 @@ class Apart(keras.Layer):
     ) -> None:
         super().__init__(**options)
         self.layer, self.before, self.after = layer, before, after
-        self.places = [
-            _places(step, *far) for step, *far in zip(steps, before, after, strict=True)
-        ]
+        self.places = [_places(step, *far) for step, *far in zip(steps, before, after, strict=True)]
 
     def call(self, companion: Any) -> Any:
         """The companion of the output."""

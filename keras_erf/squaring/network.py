@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import keras
 
@@ -20,7 +19,7 @@ from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.mixing import SquareStep, mixing
 from keras_erf.squaring.neighbours import Apart, Spread, merged, radii
 from keras_erf.squaring.recipes import NotAlike, Recipe, SquareRule, SquareSite
-from keras_erf.squaring.signals import Key, Signal, drawn
+from keras_erf.squaring.signals import Key, drawn
 from keras_erf.squaring.spatial import Resampled
 from keras_erf.squaring.table import ENTRIES, NARROW, SQUARES
 
@@ -175,9 +174,7 @@ def _built(
         Tracing(builder.graph(tracing, narrow), tracing.input, OWN),
         seeded,
         narrow,
-        tuple(
-            one.node.name for one, bound in zip(steps, mixed, strict=True) if bound > LARGE
-        ),
+        tuple(one.node.name for one, bound in zip(steps, mixed, strict=True) if bound > LARGE),
         tuple(
             one.node.name
             for one, bound in zip(steps, mixed, strict=True)

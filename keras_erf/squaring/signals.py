@@ -20,7 +20,18 @@ import tensorflow as tf
 
 from keras_erf.squaring.strengths import Profile, blended, multiplied, normalised
 
-__all__ = ["Key", "Signal", "Slope", "activated", "averaged", "drawn", "largest_of", "mixed", "product", "summed"]
+__all__ = [
+    "Key",
+    "Signal",
+    "Slope",
+    "activated",
+    "averaged",
+    "drawn",
+    "largest_of",
+    "mixed",
+    "product",
+    "summed",
+]
 
 # Channels of random networks, in pairs of opposite sign, and inputs, of the examples.
 CHANNELS, INPUTS = 512, 128
@@ -86,9 +97,7 @@ class Signal:
         roots = np.sqrt(self.profile)
         return roots / roots.mean()
 
-    def normalised(
-        self, epsilon: float, channels: int, *, inputs: bool
-    ) -> tuple[Signal, float]:
+    def normalised(self, epsilon: float, channels: int, *, inputs: bool) -> tuple[Signal, float]:
         """The signal with the mean and spread of groups of channels taken off.
 
         Args:
@@ -192,9 +201,7 @@ def activated(before: Signal, function: Callable[[Any], Any]) -> tuple[Signal, S
     with tf.GradientTape() as tape:
         tape.watch(points)
         made = tf.convert_to_tensor(function(points))
-    slopes = np.asarray(
-        tape.gradient(made, points, unconnected_gradients="zero"), np.float64
-    )
+    slopes = np.asarray(tape.gradient(made, points, unconnected_gradients="zero"), np.float64)
     squared = np.square(slopes)
     signal = Signal(np.asarray(made, np.float64), squared, before.profile, before.sizes)
     apart = float(np.square(slopes.mean(axis=1)).mean())
@@ -228,7 +235,9 @@ def mixed(signals: Sequence[Signal], sizes: Sequence[int]) -> Signal:
         (rows, count)
         for one, size in zip(signals, sizes, strict=True)
         for rows, count in zip(
-            np.split(one.values, _ends(one.sizes or (size,))[1:-1]), one.sizes or (size,), strict=True
+            np.split(one.values, _ends(one.sizes or (size,))[1:-1]),
+            one.sizes or (size,),
+            strict=True,
         )
     ]
     flat = tuple(count for _, count in parts)

@@ -31,7 +31,9 @@ def passed(layer: Any, profile: Profile, space: Sequence[int]) -> tuple[Profile,
     return normalised(np.asarray(made, np.float64)[0, ..., 0])
 
 
-def spread(layer: Any, profile: Profile, space: Sequence[int]) -> tuple[Profile, Profile, float, float]:
+def spread(
+    layer: Any, profile: Profile, space: Sequence[int]
+) -> tuple[Profile, Profile, float, float]:
     """What a layer of random weights makes of a profile.
 
     Args:

@@ -108,10 +108,9 @@ def _sums(site: SquareSite, taps: Any, **changes: Any) -> Signal:
     return drawn(second, shared, site.key, profile, means)
 
 
-def _one_channel(layer: Any, shape: Sequence[int]) -> list[int]:
-    shape = list(shape)
-    shape[channel_axis(layer, len(shape))] = 1
-    return shape
+def _one_channel(layer: Any, shape: Sequence[int]) -> tuple[int, ...]:
+    channels = channel_axis(layer, len(shape))
+    return (*shape[:channels], 1, *shape[channels + 1 :])
 
 
 def _recipe(
