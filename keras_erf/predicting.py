@@ -31,12 +31,14 @@ from keras_erf.measuring.profiling import (
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.untrained import notes_of
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.squaring import Weights, squared
+from keras_erf.squaring import SquaredNetwork, Weights, squared
 
 __all__ = ["expected", "growth"]
 
 DEFINITION = DEFINITIONS["luo2016-squared"]
 SETTINGS = Settings(definition=DEFINITION)
+# How much of a size may be left open.
+TOLERANCE = 0.03
 # No sample was taken.
 RUN = {"inputs": "none", "seed": 0, "samples": 1, "stopped_by": "expected", "skipped": []}
 
@@ -58,22 +60,23 @@ def expected(
     It is what `ensemble` with `definition="luo2016-squared"` measures in the long run.
     The map of |gradient| is about its root, wider by up to sqrt(2).
 
-    Exact for linear networks of any width and connection, where the gradients that meet at an
-    entry have no random weights in common: convolutions, dense layers, strides,
-    dilations, sums, concatenations, a pool or an interpolation by itself.
-    Approximations, listed as such but for the first:
+    Exact for linear networks of any width and connection: convolutions, dense layers,
+    strides, dilations, sums, concatenations, pools and interpolations. What neighbours have in
+    common behind pools and interpolations is carried. Approximations, listed as such but for
+    the first:
 
     - activations: the mean square of their slope for a Gaussian signal (1/2 for a
       ReLU), which is right for wide networks;
     - batch normalisation: its own scale, `gamma^2 / (variance + epsilon)`, of given
       weights; of random ones the scale that makes up for the signal's strength, as
       after `calibrate_batch_norm` on noise;
-    - maxima: each entry of a window is the largest as often; products (gates): both
-      factors are independent;
-    - pools with windows that overlap, copies and interpolations in front of others of
-      their kind, a tensor that meets itself by two ways without weights, and
-      weights that are used twice: mixed terms are left out, and sizes may be off by a fifth;
-    - layer and group normalisation: by the signal's strength alone;
+    - layer normalisation: its slope for a signal that is independent of the gradient, without
+      what all channels have in common; group normalisation: by the signal's strength;
+    - maxima: each entry of a window is the largest as often; products (gates): factors
+      from different tensors are independent;
+    - weights that are used twice, and paths from one tensor that meet again without
+      weights and are not linear: mixed terms are left out, or the layer is refused if they
+      may change the size by more than 3 %;
     - layers without a rule (softmax, attention, recurrence): measured, one by one, by
       random signs and inputs, with the weights they hold.
 
@@ -101,7 +104,8 @@ def expected(
 
     Raises:
         InvalidInputError: An argument does not fit the model, or random weights of
-            some layer have a mean other than zero.
+            some layer have a mean other than zero, or mixed terms that are left out
+            may change the size by more than 3 %.
         UnknownLayerError: `layer` is not in the model.
         UnsupportedLayerError: No rule tells the field of a layer on the way.
         GradientError: No gradient leads from the input to the unit.
@@ -220,10 +224,27 @@ def _predicted(
 ) -> list[EffectiveReceptiveField]:
     """The expected fields of some units of one graph, from one pass forwards."""
     check_expected(targets, replace(SETTINGS, training=training), random=weights == "random")
-    network = squared(
-        targets[0].tracing, [one.tensor for one in targets], weights=weights, training=training
-    )
-    units = [replace(one, tracing=network.tracing) for one in targets]
+    tensors = [one.tensor for one in targets]
+    network = squared(targets[0].tracing, tensors, weights=weights, training=training)
+    results = _results(targets, network, weights, training, mark)
+    if network.bounds:
+        other = squared(
+            targets[0].tracing, tensors, weights=weights, training=training, bounded=True
+        )
+        for result, bound in zip(
+            results, _results(targets, other, weights, training, mark), strict=True
+        ):
+            _check_bound(result, bound, network.bounds)
+    return results
+
+
+def _results(
+    targets: Sequence[Target], network: SquaredNetwork, weights: Weights, training: bool, mark: str
+) -> list[EffectiveReceptiveField]:
+    """The maps that one network gives of all units."""
+    units = [
+        replace(one, tracing=network.tracing, tensor=network.seeded[one.tensor]) for one in targets
+    ]
     cone = planned(units, SETTINGS)
     input_specs(targets[0], cone)
     parts = input_parts(units, cone, SETTINGS)
@@ -265,6 +286,21 @@ def _predicted(
             )
         )
     return results
+
+
+def _check_bound(
+    result: EffectiveReceptiveField, bound: EffectiveReceptiveField, names: Sequence[str]
+) -> None:
+    """Raises if mixed terms that are left out may change a size."""
+    if abs(bound.size / result.size - 1) <= TOLERANCE:
+        return
+    raise InvalidInputError(
+        f"`layer` must be one whose expected field is known within {TOLERANCE:.0%}. At "
+        f"{', '.join(names)} gradients meet that are not independent, and what their mixed terms "
+        f"may add changes the size from {result.size:.1f} to {bound.size:.1f} px. Choose a layer "
+        "before it, or sample networks: `keras_erf.ensemble(build, layer, "
+        f"definition='luo2016-squared')`. Received: layer={result.layer!r}"
+    )
 
 
 def _check_gradient(gradient: np.ndarray, target: Target) -> None:

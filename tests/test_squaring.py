@@ -88,17 +88,17 @@ def test_zeros_are_about_zero():
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_relu_of_a_gaussian_signal(share):
     # Cho and Saul 2009, "Kernel methods for deep learning", equation 6 with n = 1.
-    before = drawn(4.0, 4.0 * share, key=1)
+    before = drawn(4.0, 4.0 * share, key=(1,))
     angle = math.acos(share)
     wanted = 4.0 / (2 * math.pi) * (math.sin(angle) + (math.pi - angle) * share)
     after, slope = activated(before, keras.activations.relu)
-    assert slope == 0.5
+    assert (slope.square, slope.common) == (0.5, 0.25)
     assert after.second == pytest.approx(2.0, rel=1e-12)
     assert after.shared == pytest.approx(wanted, rel=EXAMPLES)
 
 
 def test_signals_of_independent_sums_add():
-    one, other = drawn(1.0, 0.25, key=1), drawn(3.0, 2.0, key=2)
+    one, other = drawn(1.0, 0.25, key=(1,)), drawn(3.0, 2.0, key=(2,))
     both = summed([one, other])
     assert both.second == pytest.approx(4.0, rel=EXAMPLES)
     assert both.shared == pytest.approx(2.25, rel=2 * EXAMPLES)
@@ -109,10 +109,10 @@ def test_signals_of_independent_sums_add():
 
 @pytest.mark.parametrize("size", [2, 4, 9])
 def test_the_largest_of_some_entries_is_one_that_was_let_pass(size):
-    after, _ = activated(drawn(1.0, 0.0, key=3), keras.activations.relu)
+    after, _ = activated(drawn(1.0, 0.0, key=(3,)), keras.activations.relu)
     _, share = largest_of(after, size)
     assert share == pytest.approx((1 - 0.5**size) / 0.5, rel=EXAMPLES)
-    assert largest_of(drawn(1.0, 0.0, key=3), size)[1] == 1.0
+    assert largest_of(drawn(1.0, 0.0, key=(3,)), size)[1] == 1.0
 
 
 def normal(variance: float) -> initializers.Initializer:
@@ -154,6 +154,87 @@ def test_a_shortcut_lets_pass_what_was_let_pass():
     centre, edge = centre_and_edge(x, layers.ReLU()(layers.Add()([layers.ReLU()(one), other])))
     assert edge == pytest.approx(5 / 8 / 36, rel=EXAMPLES)
     assert centre == pytest.approx(3 / 8 / 4 + 5 / 8 / 36, rel=EXAMPLES)
+
+
+def test_all_that_let_a_shortcut_pass_are_counted():
+    # Three sums of equal, independent terms are all above zero in C(6, 3) / 4^3 of cases
+    # (Sparre Andersen), two in 3 of 8; the last branch is let pass in one half of its own.
+    x = keras.Input((7, 7, 4))
+    y = layers.ReLU()(layers.Conv2D(8, 1, kernel_initializer=normal(1 / 4))(x))
+    for _ in range(2):
+        branch = layers.Conv2D(8, 3, padding="same", kernel_initializer=normal(1 / 36))(x)
+        y = layers.ReLU()(layers.Add()([y, branch]))
+    centre, edge = centre_and_edge(x, y)
+    assert (centre - edge) * 4 == pytest.approx(20 / 64, rel=EXAMPLES)
+
+
+def test_a_layer_normalisation_lets_pass_all_but_two_directions():
+    # Its slope is a projector of rank C - 2, over the spread; 1 / s^2 is C / (C - 3) on average.
+    def build(norm):
+        x = keras.Input((7, 7, 4))
+        y = norm(layers.Conv2D(16, 1, kernel_initializer=normal(1 / 4))(x))
+        return keras.Model(x, layers.Conv2D(8, 3, kernel_initializer=normal(1 / 9))(y))
+
+    ratio = erf.expected(build(layers.LayerNormalization(epsilon=0))).map.sum()
+    ratio /= erf.expected(build(layers.Identity())).map.sum()
+    assert ratio == pytest.approx(14 / 16 * 16 / 13, rel=EXAMPLES)
+
+
+@pytest.mark.parametrize("weights", ["random", "given"])
+def test_a_layer_normalisation_takes_off_what_all_channels_have_in_common(weights):
+    # The shortcut hands the seed, one for each channel, to the normalisation: nothing is left of
+    # it, and the nine pixels that the branch sees are alike. Right behind, with a ReLU between,
+    # half of it is no more in common: (1 / 2 - 1 / 4) (1 - 2 / C) C / (C - 3).
+    def build(between, weight):
+        x = keras.Input((7, 7, 4))
+        y = layers.LayerNormalization(epsilon=0)(
+            layers.Conv2D(16, 1, kernel_initializer=normal(1 / 4))(x)
+        )
+        branch = layers.Conv2D(16, 3, padding="same", kernel_initializer=normal(weight))(y)
+        return keras.Model(x, between(layers.Add()([y, branch])))
+
+    found = erf.expected(build(layers.Identity(), 1.0), weights=weights).map[2:5, 2:5]
+    if weights == "random":
+        np.testing.assert_allclose(found, found[0, 0], rtol=1e-9)
+    else:
+        assert found[1, 1] < 1.2 * found.mean()
+    shortcut = erf.expected(build(layers.ReLU(), 0.0), weights="random").map.sum()
+    # 16 channels, of variance 1 / 4 for each of 4 inputs.
+    assert shortcut == pytest.approx(16 / 4 * (1 / 4) * 14 / 13, rel=EXAMPLES)
+
+
+def test_a_gate_made_by_hand_is_the_activation():
+    def build(swish):
+        x = keras.Input((7, 7, 4))
+        y = swish(layers.Conv2D(8, 3, padding="same", kernel_initializer=normal(1 / 9))(x))
+        return keras.Model(x, layers.Conv2D(8, 3, kernel_initializer=normal(1 / 36))(y))
+
+    def by_hand(x):
+        return layers.Multiply()([x, layers.ReLU(6.0)(x + 3.0) * (1 / 6)])
+
+    wanted = erf.expected(build(layers.Activation("hard_silu"))).map
+    found = erf.expected(build(by_hand))
+    np.testing.assert_allclose(found.map, wanted, rtol=1e-6)
+    assert found.provenance["expected"]["approximate"] == []
+
+
+@pytest.mark.parametrize("last", ["conv", "dense"])
+def test_channels_put_together_have_their_own_statistics(last):
+    # 8 channels of a 1x1 convolution and 4 of a 3x3 one, ten times as strong: normalised,
+    # each weighs as much as any other.
+    x, one, other = two_convolutions(1.0, 100.0)
+    y = layers.Concatenate()([one, layers.Conv2D(4, 1, kernel_initializer=normal(1 / 8))(other)])
+    y = layers.BatchNormalization(epsilon=0)(y)
+    make = (
+        layers.Dense
+        if last == "dense"
+        else lambda units, **options: layers.Conv2D(units, 1, **options)
+    )
+    centre, edge = centre_and_edge(x, make(8, kernel_initializer=normal(1 / 12))(y))
+    # The mean coverage of a 7x7 image by 3x3 taps.
+    inside = (19 / 21) ** 2
+    assert edge == pytest.approx(4 / 12 / 36 / inside, rel=EXAMPLES)
+    assert centre - edge == pytest.approx(8 / 12 / 4, rel=EXAMPLES)
 
 
 @pytest.mark.parametrize("size", [2, 3])

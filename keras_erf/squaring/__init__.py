@@ -3,10 +3,10 @@
 Over random weights of zero mean, or over random signs of given ones, the mixed terms of
 a squared gradient vanish: `E[g^2]` goes back through a network of the kernels' mean
 squares, from which activations have gone but for the mean square of their slope. It is
-exact for linear networks without normalisation where the gradients that meet have no
-weights in common (`mixing` tells where they have), and a good approximation for wide ones
-with activations. `table` lists the layers whose squares are known in closed form; those
-of all others are measured.
+exact for linear networks, and a good approximation for wide ones with activations. What
+channels have in common is carried to layer normalisations (`building`), what neighbours
+have to pools (`neighbours`); `mixing` bounds what is left out. `table` lists the layers whose
+squares are known in closed form; those of all others are measured.
 """
 
 from keras_erf.squaring.initial import TellsSecondMoment, Weights

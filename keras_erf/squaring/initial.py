@@ -67,6 +67,12 @@ def second_moment(initializer: Any, shape: Sequence[int]) -> Any:
     """
     if isinstance(initializer, TellsSecondMoment):
         return initializer.second_moment(shape)
+    if isinstance(initializer, initializers.Zeros):
+        return 0.0
+    if isinstance(initializer, initializers.Ones):
+        return None
+    if isinstance(initializer, initializers.Constant) and np.ndim(initializer.value) == 0:
+        return None if initializer.value else 0.0
     if isinstance(initializer, initializers.VarianceScaling):
         receptive = math.prod(shape[:-2])
         into = receptive * (shape[-2] if len(shape) > 1 else shape[-1])

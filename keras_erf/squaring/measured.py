@@ -117,7 +117,7 @@ class MeasuredSquares(keras.Layer):
             # In the mean over draws a share is left of what differs between them.
             mixed = float(np.square(values.mean(axis=0)).mean())
             shared = (mixed * DRAWS - second) / (DRAWS - 1)
-            found.append(drawn(second, shared, self.site.key + place))
+            found.append(drawn(second, shared, (*self.site.key, place)))
         return tuple(found)
 
 

@@ -1,21 +1,21 @@
 """Where squares do not simply add: gradients that are put together and are not independent.
 
 The squared network adds the squares of the gradients that meet at an entry. That is right
-where they have nothing in common: behind one layer of random weights alone. Layers without
-weights may break it. A pool, or an interpolation, hands one gradient to several
-neighbours, which are then alike, and random kernels below keep them so: the same taps
-act on both. Where such neighbours are put together again, by windows that overlap or
-copies, and where a tensor meets itself by two ways without weights, mixed terms are
-left out. Weights that are used twice leave a share of one in so many channels.
+where they have nothing in common: behind one layer of random weights alone. What neighbours
+have in common behind a pool or an interpolation is carried (`neighbours`), and so is what
+paths without weights make of one tensor where all of them are linear or work on single
+entries. What is left is listed here, with how much more the sum may be: the square of
+a sum of `n` numbers is at most `n` times the sum of their squares (Cauchy and Schwarz).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import layers
 
 from keras_erf.graph import Node
@@ -23,8 +23,6 @@ from keras_erf.squaring.recipes import Recipe
 
 __all__ = ["SquareStep", "mixing"]
 
-POOLS = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
-COPIES = (layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D, layers.Resizing)
 GLOBAL = (
     layers.GlobalAveragePooling1D,
     layers.GlobalAveragePooling2D,
@@ -34,71 +32,94 @@ GLOBAL = (
 
 @dataclass(frozen=True, eq=False)
 class SquareStep:
-    """A call, what stands for it, and the places of the inputs that are reached."""
+    """A call, and what stands for it.
+
+    Args:
+        node: The call.
+        recipe: What stands for it.
+        places: Those of the inputs that are reached.
+        shape: Of its output, the batch not counted.
+        first: Whether its channels are the first axis, and not the last.
+    """
 
     node: Node
     recipe: Recipe
     places: tuple[int, ...]
+    shape: tuple[int, ...]
+    first: bool
+
+    @property
+    def channels(self) -> int:
+        """How many channels its output has."""
+        return self.shape[0 if self.first else -1]
 
 
-def mixing(steps: Sequence[SquareStep]) -> list[bool]:
-    """Of each call, whether it puts gradients together that are not independent.
+def mixing(steps: Sequence[SquareStep], lost: frozenset[int]) -> list[float]:
+    """Of each call, how many gradients it puts together that are not independent; 1 for none.
+
+    Weights that are used again leave a share of one in as many as there are channels.
 
     Args:
         steps: The calls in the order they run.
+        lost: Numbers of the tensors behind which positions have something in common that is
+            not carried.
     """
-    spread = _spread_behind(steps)
+    spread, dropped = _behind(steps, _spreads), _behind(steps, lambda one: _loses(one, lost))
     seen = set[int]()
     found, sources = [], dict[int, frozenset[int]]()
-    for step, behind in zip(steps, spread, strict=True):
+    for step, global_behind, lost_behind in zip(steps, spread, dropped, strict=True):
         node = step.node
         inputs = [node.inputs[place] for place in step.places]
         ways = [sources.get(number, frozenset({number})) for number in inputs]
-        meets = (
-            len(ways) > 1 and _meet(node) and len(frozenset().union(*ways)) < sum(map(len, ways))
-        )
-        again = _has_weights(node) and id(node.operation) in seen
-        seen.add(id(node.operation))
-        found.append(bool((_sums(node) and behind) or meets or again))
+        bound = 1.0
+        if _meet(node) and len(frozenset().union(*ways)) < sum(map(len, ways)):
+            bound *= len(ways)
+        if lost_behind:
+            bound *= _overlap(step)
+        if _has_weights(node):
+            bound *= 1 + (id(node.operation) in seen) / step.channels
+            seen.add(id(node.operation))
+        if global_behind and _overlap(step) > 1:
+            # Of what comes from all of space each position has a small share.
+            bound *= 1 + 1 / math.prod(step.shape)
+        found.append(bound)
         # What a layer without weights makes comes from where its inputs come from.
         own = frozenset(node.outputs[:1]) if _has_weights(node) else frozenset().union(*ways)
         sources.update(dict.fromkeys(node.outputs, own))
     return found
 
 
-def _spread_behind(steps: Sequence[SquareStep]) -> list[bool]:
-    """Of each call, whether one behind it hands a gradient to several neighbours."""
+def _behind(steps: Sequence[SquareStep], is_one: Callable[[SquareStep], bool]) -> list[bool]:
+    """Of each call, whether some call behind it is one that is sought."""
     tainted = set[int]()
     found = []
     for step in reversed(steps):
-        node = step.node
-        behind = not tainted.isdisjoint(node.outputs)
+        behind = not tainted.isdisjoint(step.node.outputs)
         found.append(behind)
-        if behind or _spreads(node):
-            tainted.update(node.inputs)
+        if behind or is_one(step):
+            tainted.update(step.node.inputs)
     return found[::-1]
 
 
-def _spreads(node: Node) -> bool:
-    """Whether neighbours among a call's inputs get parts of one gradient."""
-    layer = node.operation
-    if isinstance(layer, COPIES):
-        return _interpolates(layer)
-    return isinstance(layer, (*POOLS, *GLOBAL)) or _is_reduction(node)
+def _loses(step: SquareStep, lost: frozenset[int]) -> bool:
+    return not lost.isdisjoint(step.node.outputs)
 
 
-def _sums(node: Node) -> bool:
-    """Whether an entry among a call's inputs gets parts of several gradients."""
-    layer = node.operation
-    if isinstance(layer, POOLS):
-        return any(
-            size > stride for size, stride in zip(layer.pool_size, layer.strides, strict=True)
+def _overlap(step: SquareStep) -> float:
+    """How many parts of gradients are put together at an entry among a call's inputs."""
+    if not step.recipe.along:
+        return 1.0
+    return float(
+        math.prod(
+            int(max((np.asarray(term[axis]) != 0).sum(axis=0).max() for term in step.recipe.along))
+            for axis in range(len(step.recipe.along[0]))
         )
-    return isinstance(layer, COPIES)
+    )
 
 
-def _interpolates(layer: keras.Layer) -> bool:
-    return str(getattr(layer, "interpolation", "nearest")) != "nearest"
+def _spreads(step: SquareStep) -> bool:
+    """Whether neighbours among a call's inputs get parts of one gradient that is not carried."""
+    return isinstance(step.node.operation, GLOBAL) or _is_reduction(step.node)
 
 
 def _is_reduction(node: Node) -> bool:

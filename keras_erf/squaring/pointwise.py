@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,12 @@ from keras.config import epsilon
 from keras_erf.graph import Argument
 from keras_erf.rules.activations import on_single_elements
 from keras_erf.squaring.initial import second_moment
-from keras_erf.squaring.recipes import Recipe, SquareSite, in_double
+from keras_erf.squaring.recipes import NotAlike, Recipe, SquareSite, in_double
 from keras_erf.squaring.signals import Signal, activated, mixed, product, summed
+from keras_erf.squaring.strengths import blended
+
+# Channels whose scales differ by more than examples do are not alike.
+SPREAD = 0.05
 
 __all__ = [
     "activation",
@@ -35,13 +40,20 @@ __all__ = [
 
 def unchanged(site: SquareSite) -> Recipe:
     """What hands on its input."""
-    return Recipe(None, (site.signal,))
+    return Recipe(None, (site.signal,), common=1.0, entrywise=True)
 
 
 def elementwise(site: SquareSite) -> Recipe:
     """Activations that are layers or operations of their own: the mean square of their slope."""
-    made, gate = activated(site.signal, site.layer.call)
-    return Recipe(None, (made,), after=gate)
+    made, slope = activated(site.signal, site.layer.call)
+    return Recipe(
+        None,
+        (made,),
+        after=slope.square,
+        common=slope.common,
+        apart=slope.apart,
+        entrywise=True,
+    )
 
 
 def activation(site: SquareSite) -> Recipe | None:
@@ -54,40 +66,89 @@ def activation(site: SquareSite) -> Recipe | None:
 def batch_normalization(site: SquareSite) -> Recipe:
     """Batch normalisation: its scale, with the statistics it holds or those its input will show.
 
-    Of given weights it is `gamma^2 / (variance + epsilon)`. A random network is taken
-    as calibrated: the variance is that of the signal, over inputs.
+    Of given weights it is `gamma / sqrt(variance + epsilon)`. A random network is taken
+    as calibrated: the variance is that of the signal, over inputs and space.
     """
     layer = site.layer
     made, own = site.signal.standardised(layer.epsilon)
     given = site.weights == "given"
-    read = _given_squares if given else _initial_squares
-    scale = 1 / (_values(layer.moving_variance) + layer.epsilon) if given else np.full(1, own)
+    read = _values if given else _initial
+    sizes = site.signal.sizes or (1,)
+    mean = np.average(own, weights=sizes)
+    alike = np.ptp(own) <= SPREAD * mean
+    if site.narrow and not alike:
+        raise NotAlike
+    # Tensors put one behind the other have their own statistics.
+    scale = np.sqrt(np.full(1, mean) if alike else np.repeat(own, sizes))
+    if given:
+        scale = 1 / np.sqrt(_values(layer.moving_variance) + layer.epsilon)
     if layer.scale:
-        gain = read(layer, "gamma")
-        made, scale = made.scaled(float(gain.mean())), gain * scale
+        gain = read(layer.gamma, layer, "gamma")
+        made, scale = made.scaled(float(np.square(gain).mean())), gain * scale
     if layer.center:
-        shift = math.sqrt(float(read(layer, "beta").mean()))
+        shift = math.sqrt(float(np.square(read(layer.beta, layer, "beta")).mean()))
         # A shift of either sign, the same for all inputs.
         signs = np.where(np.arange(len(made.values)) % 2, 1.0, -1.0)[:, None]
-        made = Signal(made.values + shift * signs)
-    return Recipe(None, (made,), after=site.along(_axis(site), scale))
+        profile = blended([made.profile, None], [made.second, shift**2])
+        made = Signal(made.values + shift * signs, profile=profile)
+    after, common = site.gains(site.along(_axis(site), scale))
+    return Recipe(None, (made,), after=after, common=common, entrywise=True)
 
 
 def centred(site: SquareSite) -> Recipe | None:
     """Layer and group normalisation: the scale that makes up for the signal's strength.
 
-    What their slope takes off beside it, the mean and what is along the signal itself, is
-    left out: a share that falls with the number of channels, all of it where a unit's
-    channels are summed up right behind.
+    The slope of a layer normalisation is `(1 - 1 1'/C - x x'/C) / sigma`, of `C` channels with
+    normalised entries `x`: off go the mean over the channels, and what is along the signal.
+    That of a group normalisation takes off means over all of space, which is left out.
+
+    Reference:
+        Ba, Kiros, Hinton, "Layer Normalization", 2016, arXiv:1607.06450, section 5.
     """
-    layer = site.layer
-    made, own = site.signal.normalised(layer.epsilon)
-    factor = own
-    for name in ("gamma",) if layer.scale else ():
-        read = _given_squares if site.weights == "given" else _initial_squares
-        gain = float(read(layer, name).mean())
-        made, factor = made.scaled(gain), factor * gain
-    return Recipe(None, (made,), after=factor, certainty="approximate")
+    layer, alone = site.layer, _is_over_channels(site)
+    channels = site.call.output[site.channels]
+    groups = layer.groups if isinstance(layer, layers.GroupNormalization) else 1
+    size = channels // groups if groups > 0 else 1
+    made, strength = site.signal.normalised(layer.epsilon, size, inputs=not alone)
+    factor: Any = strength
+    if alone:
+        # Each position by itself.
+        made, factor = replace(made, profile=None), _by_place(site, strength)
+    common = factor
+    if layer.scale:
+        read = _values if site.weights == "given" else _initial
+        gain = read(layer.gamma, layer, "gamma")
+        made = made.scaled(float(np.square(gain).mean()))
+        square, product = (
+            site.gains(site.along(site.channels, gain))
+            if gain.size == channels
+            else (float(np.square(gain).mean()),) * 2
+        )
+        factor, common = factor * square, common * product
+    if alone:
+        left = max(1 - 2 / channels, 0.0)
+        factor, common = left * factor, left * common
+    return Recipe(
+        None, (made,), after=factor, common=common, centred=alone, certainty="approximate"
+    )
+
+
+def _is_over_channels(site: SquareSite) -> bool:
+    """Whether a normalisation takes its mean over the channels of each position."""
+    if not isinstance(site.layer, layers.LayerNormalization):
+        return False
+    axes = site.layer.axis if isinstance(site.layer.axis, list | tuple) else [site.layer.axis]
+    rank = len(site.call.output) + 1
+    return [axis % rank for axis in axes] == [site.channels + 1]
+
+
+def _by_place(site: SquareSite, factor: float) -> Any:
+    """A scale that makes up for the strength at each position."""
+    profile = site.signal.profile
+    if profile is None:
+        return factor
+    strength = np.expand_dims(profile, site.channels)
+    return factor / np.where(strength > 0, strength, 1.0)
 
 
 def normalization(site: SquareSite) -> Recipe | None:
@@ -95,16 +156,13 @@ def normalization(site: SquareSite) -> Recipe | None:
     if site.layer.invert:
         return None
     # The first axis is the batch's.
-    scale = 1 / np.maximum(_values(site.layer.variance)[0], np.square(epsilon()))
-    factor = float(scale.mean()) if site.narrow else scale
-    return Recipe(None, (site.signal.scaled(float(scale.mean())),), after=factor)
+    scale = 1 / np.maximum(np.sqrt(_values(site.layer.variance)[0]), epsilon())
+    return _by_number(site, scale)
 
 
-def rescaling(site: SquareSite) -> Recipe:
+def rescaling(site: SquareSite) -> Recipe | None:
     """Fixed scales, squared."""
-    scale = np.square(np.asarray(site.layer.scale, np.float64))
-    factor = float(scale.mean()) if site.narrow or scale.ndim == 0 else scale
-    return Recipe(None, (site.signal.scaled(float(scale.mean())),), after=factor)
+    return _by_number(site, np.asarray(site.layer.scale, np.float64))
 
 
 def dropout(site: SquareSite) -> Recipe:
@@ -113,14 +171,28 @@ def dropout(site: SquareSite) -> Recipe:
         return unchanged(site)
     rate, values = site.layer.rate, site.signal.values
     kept = np.random.default_rng(site.key).random(values.shape) >= rate
-    return Recipe(None, (Signal(values * kept / (1 - rate)),), after=1 / (1 - rate))
+    made = Signal(values * kept / (1 - rate), profile=site.signal.profile)
+    return Recipe(None, (made,), after=1 / (1 - rate), common=1.0, apart=1.0)
 
 
 def added(site: SquareSite) -> Recipe | None:
     """Sums and differences of tensors that are independent: their squares add."""
     if not _is_even(site):
         return None
-    return Recipe(None, (summed(site.signals),))
+    made = summed(site.signals)
+    if len(site.signals) == 1:
+        made = _shifted(site, made)
+    return Recipe(None, (made,), common=1.0, entrywise=True)
+
+
+def _shifted(site: SquareSite, signal: Signal) -> Signal:
+    """The signal with a number added to it, as far as that is one."""
+    number = _number(site)
+    if number is None or number.size != 1:
+        return signal
+    shift = float(number.reshape(()))
+    profile = blended([signal.profile, None], [signal.second, shift**2])
+    return Signal(signal.values + shift, profile=profile)
 
 
 def averaged(site: SquareSite) -> Recipe | None:
@@ -128,8 +200,8 @@ def averaged(site: SquareSite) -> Recipe | None:
     if not _is_even(site):
         return None
     share = 1 / len(site.signals) ** 2
-    made = summed(site.signals).scaled(share)
-    return Recipe(None, (made,), before=(share,) * len(site.signals))
+    made, before = summed(site.signals).scaled(share), (share,) * len(site.signals)
+    return Recipe(None, (made,), before=before, common=1.0, entrywise=True)
 
 
 def largest(site: SquareSite) -> Recipe | None:
@@ -137,8 +209,16 @@ def largest(site: SquareSite) -> Recipe | None:
     if not _is_even(site):
         return None
     share = 1 / len(site.signals)
-    made = mixed(list(site.signals), [share] * len(site.signals))
-    return Recipe(None, (made,), before=(share,) * len(site.signals), certainty="approximate")
+    made = replace(mixed(site.signals, [1] * len(site.signals)), sizes=())
+    count = len(site.signals)
+    return Recipe(
+        None,
+        (made,),
+        before=(share,) * count,
+        common=1.0,
+        common_before=(share**2,) * count,
+        certainty="approximate",
+    )
 
 
 def multiplied(site: SquareSite) -> Recipe | None:
@@ -147,13 +227,26 @@ def multiplied(site: SquareSite) -> Recipe | None:
         number = _number(site)
         if number is None:
             return None
-        return _by_number(site, np.square(number))
+        return _by_number(site, number)
     if len(site.signals) > 2 or not _is_even(site):
         return None
     one, other = site.signals
     made = product(one, other)
     # The slope by one factor is the other one.
-    return Recipe(None, (made,), before=(other.second, one.second), certainty="approximate")
+    before = tuple(
+        factor.at(site.channels) if shape == site.call.output else factor.second
+        for factor, shape in zip((other, one), site.call.inputs, strict=True)
+    )
+    # Of two channels, gates are independent.
+    common = (float(other.values.mean()) ** 2, float(one.values.mean()) ** 2)
+    return Recipe(
+        None,
+        (made,),
+        before=before,
+        common=1.0,
+        common_before=common,
+        certainty="approximate",
+    )
 
 
 def divided(site: SquareSite) -> Recipe | None:
@@ -162,18 +255,20 @@ def divided(site: SquareSite) -> Recipe | None:
     first = site.call.arguments[0][:1]
     if number is None or not (first and isinstance(first[0], Argument)):
         return None
-    return _by_number(site, 1 / np.square(number))
+    return _by_number(site, 1 / number)
 
 
 def concatenated(site: SquareSite) -> Recipe | None:
     """Tensors one beside the other; narrow, those beside each other along channels are alike."""
     axis = _axis(site)
     sizes = [shape[axis] for shape in site.call.inputs]
-    made = mixed(list(site.signals), [size / sum(sizes) for size in sizes])
+    made = mixed(site.signals, sizes)
+    if axis != site.channels:
+        made = replace(made, profile=None, sizes=())
     if site.narrow:
         # Each channel of an input is one of the output's, and sees what that one sees.
-        return Recipe(None, (made,)) if axis == site.channels else None
-    return Recipe(in_double(site.layer), (made,), as_called=True)
+        return Recipe(None, (made,), common=1.0) if axis == site.channels else None
+    return Recipe(in_double(site.layer), (made,), common=1.0, as_called=True)
 
 
 def _is_even(site: SquareSite) -> bool:
@@ -190,15 +285,14 @@ def _is_even(site: SquareSite) -> bool:
     return not site.narrow or (ranks and all(shape[site.channels] == size for shape in shapes))
 
 
-def _by_number(site: SquareSite, factor: np.ndarray) -> Recipe | None:
-    made = site.signal.scaled(float(factor.mean()))
-    if factor.size == 1:
-        return Recipe(None, (made,), after=float(factor.reshape(())))
-    if site.narrow:
-        # One number for each channel: in the mean, of channels that are alike.
-        last = factor.ndim == 1 and site.channels == len(site.call.output) - 1
-        return Recipe(None, (made,), after=float(factor.mean())) if last else None
-    return Recipe(None, (made,), after=factor)
+def _by_number(site: SquareSite, number: np.ndarray) -> Recipe | None:
+    made = site.signal.scaled(float(np.square(number).mean()))
+    shape = (1,) * (len(site.call.output) - number.ndim) + number.shape
+    if site.narrow and number.size not in (1, shape[site.channels]):
+        return None
+    # Narrow, one number for each channel: in the mean, of channels that are alike.
+    after, common = site.gains(number)
+    return Recipe(None, (made,), after=after, common=common, entrywise=True)
 
 
 def _number(site: SquareSite) -> np.ndarray | None:
@@ -217,19 +311,15 @@ def _axis(site: SquareSite) -> int:
     return site.layer.axis % (len(site.call.output) + 1) - 1
 
 
-def _values(variable: Any) -> np.ndarray:
+def _values(variable: Any, *_: Any) -> np.ndarray:
     return np.asarray(variable, np.float64)
 
 
-def _given_squares(layer: layers.BatchNormalization, name: str) -> np.ndarray:
-    return np.square(_values(getattr(layer, name)))
-
-
-def _initial_squares(layer: layers.BatchNormalization, name: str) -> np.ndarray:
-    """Squares of what a gain or shift starts from."""
+def _initial(variable: Any, layer: Any, name: str) -> np.ndarray:
+    """What a gain or shift starts from; the root of its mean square where that is drawn."""
     initializer = getattr(layer, f"{name}_initializer")
-    shape = tuple(getattr(layer, name).shape)
+    shape = tuple(variable.shape)
     found = second_moment(initializer, shape)
     if found is None:
-        found = np.square(np.asarray(initializer(shape), np.float64))
-    return np.broadcast_to(np.asarray(found, np.float64), shape)
+        return _values(initializer(shape))
+    return np.broadcast_to(np.sqrt(np.asarray(found, np.float64)), shape)

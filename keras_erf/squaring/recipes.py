@@ -13,13 +13,15 @@ import numpy as np
 from keras_erf.graph import Node
 from keras_erf.rules import Call
 from keras_erf.squaring.initial import Weights
-from keras_erf.squaring.signals import Signal
+from keras_erf.squaring.signals import Key, Signal
 
 __all__ = [
     "DTYPE",
     "FIRST",
     "LAST",
     "Certainty",
+    "Matrices",
+    "NotAlike",
     "Recipe",
     "SquareRule",
     "SquareSite",
@@ -31,8 +33,15 @@ __all__ = [
 # Squares of small gradients leave the range of single precision.
 DTYPE = "float64"
 
+# Along each axis of space a matrix of shape `(outputs, inputs)`.
+Matrices = tuple[np.ndarray, ...]
+
 # Whether a rule holds exactly, by an approximation of its own, or by drawing.
 Certainty = Literal["exact", "approximate", "measured"]
+
+
+class NotAlike(Exception):
+    """The channels of some tensor are not alike: one cannot stand for all."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class SquareSite:
         narrow: Whether one channel shall stand for all of a tensor's.
         weights: Which weights are squared.
         training: Whether dropout is active.
-        key: Number of the call, of which random examples are drawn.
+        key: Its place in the model, of which random examples are drawn.
     """
 
     node: Node
@@ -59,7 +68,7 @@ class SquareSite:
     narrow: bool
     weights: Weights
     training: bool
-    key: int
+    key: Key
 
     @property
     def layer(self) -> Any:
@@ -71,13 +80,32 @@ class SquareSite:
         """That of its first input."""
         return self.signals[0]
 
-    def along(self, axis: int, values: np.ndarray) -> Any:
+    def along(self, axis: int, values: np.ndarray) -> np.ndarray:
         """One number per index of an axis, in the shape that is stretched over the output."""
-        if np.ptp(values) == 0 or (self.narrow and axis == self.channels):
-            return float(values.mean())
         shape = [1] * len(self.call.output)
         shape[axis] = -1
         return values.reshape(shape)
+
+    def gains(self, values: np.ndarray) -> tuple[Any, Any]:
+        """What gains do to squares, and to products of two channels.
+
+        Args:
+            values: What entries are multiplied by, stretched over the output.
+
+        Returns:
+            Numbers, or arrays that are stretched over the output; the second is, for each
+            channel, in the mean over the others.
+        """
+        if np.ptp(values) == 0:
+            gain = float(np.square(values).mean())
+            return gain, gain
+        values = values.reshape((1,) * (len(self.call.output) - values.ndim) + values.shape)
+        mean = values.mean(axis=self.channels, keepdims=True)
+        squares, products = np.square(values), values * mean
+        if self.narrow:
+            squares = squares.mean(axis=self.channels, keepdims=True)
+            products = products.mean(axis=self.channels, keepdims=True)
+        return _number(squares), _number(products)
 
 
 @dataclass(frozen=True)
@@ -90,6 +118,16 @@ class Recipe:
         before: What each input is multiplied by first.
         after: What the output is multiplied by: a number, or an array that is
             stretched over it.
+        common: As `after`, of the products of the gradients of two channels; `None` where
+            random weights make them independent.
+        common_before: As `before`, of these products; empty for the same.
+        centred: Whether the layer takes off the mean over the channels.
+        apart: As `after`, of the products of the gradients at two positions; `None` for the same.
+        along: Of a layer without weights, matrices along each axis of space, one set for each
+            path through it: what stands for it where neighbours have something in common.
+        steps: Of any other layer, by what an offset between positions of the output is
+            multiplied before it, along each axis; `None` where offsets are lost.
+        entrywise: Whether the signal's examples are those of the inputs, entry by entry.
         as_called: Whether the layer takes the arguments of the call as they
             are; if not it takes the tensors that are reached alone.
         certainty: How good the rule is.
@@ -99,8 +137,19 @@ class Recipe:
     signals: tuple[Signal, ...]
     before: tuple[Any, ...] = ()
     after: Any = 1.0
+    common: Any = None
+    common_before: tuple[Any, ...] = ()
+    centred: bool = False
+    apart: Any = None
+    along: tuple[Matrices, ...] = ()
+    steps: tuple[float, ...] | None = None
+    entrywise: bool = False
     as_called: bool = False
     certainty: Certainty = "exact"
+
+
+def _number(values: np.ndarray) -> Any:
+    return values if np.ptp(values) else float(values.flat[0])
 
 
 # `None` where the call has to be measured.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,8 +12,17 @@ import numpy as np
 from keras import layers, ops
 
 from keras_erf.rules.call import spatial_axes
-from keras_erf.squaring.recipes import DTYPE, LAST, Recipe, SquareSite, in_double, keras_class
+from keras_erf.squaring.recipes import (
+    DTYPE,
+    LAST,
+    Matrices,
+    Recipe,
+    SquareSite,
+    in_double,
+    keras_class,
+)
 from keras_erf.squaring.signals import averaged, largest_of
+from keras_erf.squaring.strengths import passed
 
 __all__ = [
     "Resampled",
@@ -24,6 +34,11 @@ __all__ = [
     "upsampling",
 ]
 
+# They put zeros around an image, or cut it.
+FRAMING = (
+    layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D,
+    layers.Cropping1D, layers.Cropping2D, layers.Cropping3D, layers.CenterCrop,
+)  # fmt: skip
 AVERAGES = {
     layers.MaxPooling1D: layers.AveragePooling1D,
     layers.MaxPooling2D: layers.AveragePooling2D,
@@ -33,7 +48,14 @@ AVERAGES = {
 
 def moved(site: SquareSite) -> Recipe | None:
     """Copies of entries, zeros and nothing else: padding, cropping, rearranging."""
-    return Recipe(in_double(site.layer), (site.signal,), as_called=True)
+    layer, made = in_double(site.layer), replace(site.signal, profile=None, sizes=())
+    if isinstance(layer, FRAMING):
+        profile, gain = passed(layer, site.signal.profile, _space(site))
+        # A channel's mean over space falls with its entries.
+        made = site.signal.changed(gain, gain**2, profile)
+        steps = (1.0,) * len(_space(site))
+        return Recipe(layer, (made,), common=1.0, steps=steps, as_called=True)
+    return Recipe(layer, (made,), common=1.0, as_called=True)
 
 
 def average_pooling(site: SquareSite) -> Recipe:
@@ -42,8 +64,12 @@ def average_pooling(site: SquareSite) -> Recipe:
     What lies in the padding is not counted, so `n` is smaller at borders.
     """
     size = math.prod(site.layer.pool_size)
-    made = averaged(site.signal, size)
-    return Recipe(_averages(site.layer), (made,), after=_shares(site))
+    layer = _averages(site.layer)
+    profile, _ = passed(layer, site.signal.profile, _space(site))
+    made = replace(averaged(site.signal, size), profile=profile)
+    shares = _shares(site)
+    along = _matrices(site, _means)
+    return Recipe(layer, (made,), after=shares, common=shares, along=along)
 
 
 def max_pooling(site: SquareSite) -> Recipe:
@@ -53,14 +79,30 @@ def max_pooling(site: SquareSite) -> Recipe:
     the ReLU lets pass, which more of its squares show. It leaves out that neighbours
     are alike, and that neighbouring windows share their largest entry.
     """
-    made, share = largest_of(site.signal, math.prod(site.layer.pool_size))
-    return Recipe(_averages(site.layer), (made,), after=share, certainty="approximate")
+    size = math.prod(site.layer.pool_size)
+    made, share = largest_of(site.signal, size)
+    layer = _averages(site.layer)
+    profile, _ = passed(layer, site.signal.profile, _space(site))
+    made = replace(made, profile=profile)
+    # Of two channels the largest entries are as often in one place as in another.
+    common = share**2 / size
+    steps = tuple(map(float, site.layer.strides))
+    return Recipe(
+        layer,
+        (made,),
+        after=share,
+        common=common,
+        apart=common,
+        steps=steps,
+        certainty="approximate",
+    )
 
 
 def global_average(site: SquareSite) -> Recipe:
     """Means over all of space."""
     size = _places(site)
-    return Recipe(in_double(site.layer), (averaged(site.signal, size),), after=1 / size)
+    made = averaged(site.signal, size)
+    return Recipe(in_double(site.layer), (made,), after=1 / size, common=1 / size)
 
 
 def global_maximum(site: SquareSite) -> Recipe:
@@ -70,22 +112,25 @@ def global_maximum(site: SquareSite) -> Recipe:
     made, share = largest_of(site.signal, _places(site))
     config = {**own.get_config(site.layer), "dtype": DTYPE, "name": "squared"}
     layer = kind.from_config({**config, "data_format": LAST})
-    return Recipe(layer, (made,), after=share, certainty="approximate")
+    common = share**2 / _places(site)
+    return Recipe(layer, (made,), after=share, common=common, certainty="approximate")
 
 
 def upsampling(site: SquareSite) -> Recipe:
     """Enlarged maps: copies as they are; of interpolation the weights along each axis, squared."""
     if getattr(site.layer, "interpolation", "nearest") == "nearest":
-        return Recipe(in_double(site.layer), (site.signal,))
+        layer = in_double(site.layer)
+        profile, _ = passed(layer, site.signal.profile, _space(site))
+        made = replace(site.signal, profile=profile)
+        return Recipe(layer, (made,), common=1.0, along=_matrices(site, _along))
     axes = spatial_axes(site.layer, len(site.call.output))
-    matrices = []
-    for axis in axes:
-        matrices.append(np.square(_along(site, axis)))
+    weights = [_along(site, axis) for axis in axes]
+    matrices = [np.square(one) for one in weights]
     power = math.prod(float(one.sum(axis=1).mean()) for one in matrices)
-    made = averaged(site.signal, 1 / power)
-    return Recipe(
-        Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE, name="squared"), (made,)
-    )
+    profile, _ = passed(in_double(site.layer), site.signal.profile, _space(site))
+    made = replace(averaged(site.signal, 1 / power), profile=profile)
+    layer = Resampled(dict(zip(axes, matrices, strict=True)), dtype=DTYPE, name="squared")
+    return Recipe(layer, (made,), common=1.0, along=(tuple(weights),))
 
 
 class Resampled(keras.Layer):
@@ -134,6 +179,23 @@ def _along(site: SquareSite, axis: int) -> np.ndarray:
     return np.asarray(made, np.float64)[tuple(middle)].T
 
 
+def _matrices(site: SquareSite, along: Callable[[SquareSite, int], Any]) -> tuple[Matrices, ...]:
+    """The one path through a layer, of the matrix along each axis."""
+    return (tuple(along(site, axis) for axis in spatial_axes(site.layer, len(site.call.output))),)
+
+
+def _means(site: SquareSite, axis: int) -> np.ndarray:
+    """The matrix of an average pool along one axis: what lies in the padding is not counted."""
+    layer, places = site.layer, spatial_axes(site.layer, len(site.call.output))
+    place = places.index(axis)
+    size, stride = layer.pool_size[place], layer.strides[place]
+    inputs, outputs = site.call.inputs[0][axis], site.call.output[axis]
+    before = 0 if layer.padding == "valid" else max((outputs - 1) * stride + size - inputs, 0) // 2
+    starts = np.arange(outputs)[:, None] * stride - before
+    seen = (np.arange(inputs) >= starts) & (np.arange(inputs) < starts + size)
+    return seen / seen.sum(axis=1, keepdims=True)
+
+
 def _averages(layer: Any) -> Any:
     """The average pool over a pool's windows."""
     own = keras_class(layer)
@@ -167,6 +229,10 @@ def _shares(site: SquareSite) -> Any:
     return 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
 
 
-def _places(site: SquareSite) -> int:
+def _space(site: SquareSite) -> list[int]:
     shape = site.call.inputs[0]
-    return math.prod(shape[axis] for axis in spatial_axes(site.layer, len(shape)))
+    return [shape[axis] for axis in spatial_axes(site.layer, len(shape))]
+
+
+def _places(site: SquareSite) -> int:
+    return math.prod(_space(site))

@@ -9,7 +9,22 @@ from keras_erf.rules.table import by_class, by_operation
 from keras_erf.squaring import pointwise, spatial, weighted
 from keras_erf.squaring.recipes import SquareRule
 
-__all__ = ["NARROW", "SQUARES"]
+__all__ = ["ENTRIES", "NARROW", "SQUARES"]
+
+# What they make of an entry depends on that entry alone.
+ENTRIES: frozenset[SquareRule] = frozenset(
+    {
+        pointwise.activation,
+        pointwise.elementwise,
+        pointwise.rescaling,
+        pointwise.unchanged,
+        pointwise.added,
+        pointwise.averaged,
+        pointwise.largest,
+        pointwise.multiplied,
+        pointwise.divided,
+    }
+)
 
 # One line per rule; of these one channel may stand for all of a tensor's.
 ALIKE: tuple[tuple[SquareRule, str], ...] = (
