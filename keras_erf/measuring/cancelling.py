@@ -16,22 +16,20 @@ that the one before leaves in doubt:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone
-from keras_erf.cone.parts import entire
-from keras_erf.errors import GradientError, InvalidInputError, KerasERFError
+from keras_erf.errors import GradientError, KerasERFError
 from keras_erf.fields.theoretical import Target, target_of
-from keras_erf.graph import Graph, Node, copied
+from keras_erf.graph import Node
 from keras_erf.measuring.gradients import sample_maps, unit_channels
 from keras_erf.measuring.preparing import check, input_specs, planned
+from keras_erf.measuring.rows import OtherPrecision, Row, State, gradient_rows
 from keras_erf.measuring.settings import Settings
 from keras_erf.samples.sampling import make_source
 from keras_erf.samples.streaming import streamed
@@ -42,8 +40,6 @@ __all__ = ["check_expected", "check_sums"]
 SAMPLES = 4
 # Samples of noise, of which some may be dead.
 NOISE = 16
-# Rows of one pass: each is a unit, its channels summed or under random weights.
-ROWS = 16
 # A summed gradient below this share of one under random weights is in doubt.
 CANCELLED = 0.03
 # So is one that has fallen below this share of those it came from on every path.
@@ -58,13 +54,6 @@ LOST = 0.5
 ROUNDING = 30
 # Layers tried before one is named to take instead.
 CANDIDATES = 12
-
-OTHER = {
-    "float32": {"float32": "float64", "float16": "float64", "bfloat16": "float64"},
-    "float64": {"float64": "float32"},
-}
-
-State = Sequence[tuple[Any, Any]]
 
 
 def check_sums(
@@ -123,98 +112,6 @@ def _hardly_varies(output: Any, target: Target, settings: Settings, cone: Cone) 
     return not (channels.sum(axis=-1).var() > CANCELLED**2 * spread > 1e-9 * size)
 
 
-# --- Gradients of a few rows ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """Gradients of one unit for one sample.
-
-    Args:
-        gradient: Over the part of the input that was there.
-        peaks: Largest absolute value of the gradient of each tensor on the path, by number.
-    """
-
-    gradient: np.ndarray
-    peaks: Mapping[int, float]
-
-    @property
-    def peak(self) -> float:
-        """The largest absolute value at the input."""
-        return float(np.abs(self.gradient).max(initial=0))
-
-
-def _rows(
-    wanted: Sequence[tuple[Target, bool]],
-    cone: Cone,
-    sample: Mapping[int, Any],
-    settings: Settings,
-    state: State,
-) -> list[_Row]:
-    """Gradients of units for one sample, several in one pass: each has a row of a batch.
-
-    Args:
-        wanted: Units, and whether their channels have random weights in place of those of
-            the definition.
-        cone: What computes them.
-        sample: One sample of each input.
-        settings: Definition and mode.
-        state: Pairs of a variable and the value to read in its place.
-    """
-    size = wanted[0][0].graph.batch or min(len(wanted), ROWS)
-    rows = []
-    for start in range(0, len(wanted), size):
-        some = wanted[start : start + size]
-        values = {number: tf.repeat(one, size, axis=0) for number, one in sample.items()}
-        rows += _pass(some, cone, values, settings, state)
-    return rows
-
-
-def _pass(
-    wanted: Sequence[tuple[Target, bool]],
-    cone: Cone,
-    values: Mapping[int, Any],
-    settings: Settings,
-    state: State,
-) -> list[_Row]:
-    first = wanted[0][0]
-    watched = values[first.input]
-    with (
-        tf.name_scope("probe"),
-        tf.GradientTape(watch_accessed_variables=False) as tape,
-    ):
-        tape.watch(watched)
-        known = cone.run(values, training=settings.training, state=state)
-        seeded = 0.0
-        for row, (target, signed) in enumerate(wanted):
-            channels = unit_channels(known[target.tensor], target, settings.definition, cone)[row]
-            weights = _weights(channels.shape[-1]) if signed else np.ones(channels.shape[-1])
-            if settings.definition.seed == "mean":
-                weights = weights / len(weights)
-            seeded += tf.reduce_sum(channels * tf.constant(weights, channels.dtype))
-    path = [number for number, value in known.items() if value.dtype.is_floating]
-    found = tape.gradient(seeded, [watched, *(known[number] for number in path)])
-    rows = []
-    for row in range(len(wanted)):
-        peaks = {
-            number: float(np.abs(np.asarray(one[row], np.float64)).max(initial=0))
-            for number, one in zip(path, found[1:], strict=True)
-            if one is not None and len(one) == len(watched)
-        }
-        gradient = np.zeros(watched.shape[1:]) if found[0] is None else np.asarray(found[0][row])
-        rows.append(_Row(gradient.astype(np.float64), peaks))
-    return rows
-
-
-def _weights(count: int) -> np.ndarray:
-    """Random weights of channels, of one mean square; the same in each call."""
-    weights = np.random.default_rng(count).normal(size=count)
-    return np.asarray(weights / np.sqrt(np.mean(weights**2)))
-
-
-# --- Verdicts ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, eq=False)
 class _Finding:
     """A unit whose gradient cancels.
@@ -244,14 +141,14 @@ def _cancelled(
     state: State,
 ) -> Iterator[_Finding]:
     """The units of which every sample that is tried shows rounding alone."""
-    other = _Other(targets, settings, state)
+    other = OtherPrecision(targets, settings, state)
     pending, findings = list(targets), {one: list[_Finding]() for one in targets}
     for number in range(valid):
         if not pending:
             break
         sample = {key: one[number : number + 1] for key, one in batch.items()}
         wanted = [(one, signed) for one in pending for signed in (False, True)]
-        rows = _rows(wanted, cone, sample, settings, state)
+        rows = gradient_rows(wanted, cone, sample, settings, state)
         for target, summed, signed in zip(list(pending), rows[::2], rows[1::2], strict=True):
             if summed.peak == signed.peak == 0 or not np.isfinite([summed.peak, signed.peak]).all():
                 # A dead unit, say: other samples may show more.
@@ -271,8 +168,8 @@ def _finding(
     target: Target,
     cone: Cone,
     sample: Mapping[int, Any],
-    rows: tuple[_Row, _Row],
-    other: _Other,
+    rows: tuple[Row, Row],
+    other: OtherPrecision,
 ) -> _Finding | None:
     """What one sample shows of a unit; `None` for a gradient that can be trusted."""
     summed, signed = rows
@@ -326,84 +223,6 @@ def _has_fallen(
             for tensor in step.node.inputs:
                 needed[tensor] = max(needed.get(tensor, 0.0), after)
     return target.input not in needed or not is_alive(target.input)
-
-
-# --- The other precision -------------------------------------------------------------------------
-
-
-class _Other:
-    """The same units in another precision, on a copy that is made when it is needed.
-
-    Args:
-        targets: Units of one graph.
-        settings: Definition and mode.
-        state: Pairs of a variable and the value to read in its place.
-    """
-
-    def __init__(self, targets: Sequence[Target], settings: Settings, state: State) -> None:
-        self.targets, self.settings, self.state = targets, settings, state
-        graph, first = targets[0].graph, targets[0]
-        self.dtype = "float64" if graph.tensors[first.tensor].dtype == "float64" else "float32"
-        self.is_random = settings.training and bool(graph.random_states())
-
-    @cached_property
-    def graph(self) -> Graph | None:
-        """The copy; `None` where there can be none."""
-        tensors = [one.tensor for one in self.targets]
-        try:
-            return copied(self.targets[0].graph, *tensors, dtypes=OTHER[self.dtype])
-        except InvalidInputError:
-            return None
-
-    @cached_property
-    def values(self) -> State:
-        """The `state`, of the copy's variables."""
-        assert self.graph is not None
-        own = {id(variable): value for variable, value in self.state}
-        mine = {tuple(node.outputs): node.operation for node in self.targets[0].graph.nodes}
-        pairs = {}
-        for node in self.graph.nodes:
-            before = mine[tuple(node.outputs)]
-            if isinstance(before, keras.Layer):
-                for one, two in zip(before.weights, node.operation.weights, strict=True):
-                    if id(one) in own:
-                        pairs[id(two)] = (two, tf.cast(own[id(one)], two.dtype))
-        return list(pairs.values())
-
-    def row(self, target: Target, cone: Cone, sample: Mapping[int, Any]) -> _Row | None:
-        """Gradients of a unit for one sample, over the input's part that `cone` has."""
-        if self.graph is None:
-            return None
-        tracing = target.tracing.over(self.graph)
-        again = replace(target, tracing=tracing)
-        plan = planned([again], self.settings, inside=False)
-        values = {}
-        for number, value in sample.items():
-            whole = entire(tracing.shape(number))
-            held, wanted = cone.parts.get(number, whole), plan.parts.get(number, whole)
-            dtype = self.graph.tensors[number].dtype
-            values[number] = tf.cast(_placed(value, held, wanted), dtype)
-        try:
-            (row,) = _rows([(again, False)], plan, values, self.settings, self.values)
-        except Exception:  # Layers are the user's: one may know a single dtype.
-            return None
-        whole = entire(tracing.shape(target.input))
-        held, wanted = (one.parts.get(target.input, whole) for one in (plan, cone))
-        gradient = _placed(row.gradient[None], held, wanted)[0]
-        return replace(row, gradient=np.asarray(gradient))
-
-
-def _placed(value: Any, held: Box, wanted: Box) -> Any:
-    """The part `wanted` of a value of which the part `held` is there: cut, or zero."""
-    if held == wanted:
-        return value
-    shared = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(held, wanted, strict=True)]
-    cut = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(shared, held, strict=True))
-    pads = [(a - c, d - b) for (a, b), (c, d) in zip(shared, wanted, strict=True)]
-    return tf.pad(value[(slice(None), *cut)], [(0, 0), *pads])
-
-
-# --- What to do about it -------------------------------------------------------------------------
 
 
 def _refusal(finding: _Finding, settings: Settings, state: State) -> str:
@@ -490,7 +309,7 @@ def _alive(
     count = 0
     for number in range(NOISE):
         sample = {key: one[number : number + 1] for key, one in batch.items()}
-        (row,) = _rows([(target, False)], cone, sample, settings, state)
+        (row,) = gradient_rows([(target, False)], cone, sample, settings, state)
         count += bool(np.any(sample_maps(row.gradient[None], target, settings.definition)))
     return count
 
