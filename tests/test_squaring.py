@@ -278,3 +278,14 @@ def test_softmax_attention_is_measured():
     wanted = np.square(run(values)).mean(axis=(0, 2))
     np.testing.assert_allclose(found.map, wanted, rtol=0.4)
     assert found.map.sum() == pytest.approx(wanted.sum(), rel=0.1)
+
+
+def test_comparisons_are_measured():
+    """A leaky ReLU written as a choice passes what the layer passes."""
+    x = keras.Input((6, 6, 4))
+    y = layers.Conv2D(8, 3, padding="same", kernel_initializer=normal(0.25))(x)
+    head = layers.Conv2D(8, 3, padding="same", kernel_initializer=normal(0.25))
+    found = erf.expected(keras.Model(x, head(ops.where(y > 0, y, 0.5 * y))))
+    plain = erf.expected(keras.Model(x, head(layers.LeakyReLU(0.5)(y))))
+    np.testing.assert_allclose(found.map, plain.map, rtol=0.15)
+    assert len(found.provenance["expected"]["measured"]) == 2
