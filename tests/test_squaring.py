@@ -289,3 +289,30 @@ def test_comparisons_are_measured():
     plain = erf.expected(keras.Model(x, head(layers.LeakyReLU(0.5)(y))))
     np.testing.assert_allclose(found.map, plain.map, rtol=0.15)
     assert len(found.provenance["expected"]["measured"]) == 2
+
+
+def gates() -> dict[str, Any]:
+    """Several ways to write one less a gate, or the gate less one."""
+    return {
+        "number first": lambda t: 1.0 - t,
+        "number last": lambda t: t - 1.0,
+        "negative": lambda t: ops.negative(t) + 1.0,
+        "scaled": lambda t: t * -1.0 + 1.0,
+        "rescaling": layers.Rescaling(-1.0, 1.0),
+        "tensors": lambda t: layers.Subtract()([t * 0.0 + 1.0, t]),
+    }
+
+
+@pytest.mark.parametrize("name", gates())
+def test_differences_keep_signs(name):
+    """`E[(1 - t)^2]` of a sigmoid is `E[t^2]`, by symmetry; with the wrong sign 8 times that."""
+    x = keras.Input((6, 6, 4))
+    value, gate = (layers.Conv2D(64, 1, kernel_initializer=normal(1 / 4))(x) for _ in "ab")
+    gate = layers.Activation("sigmoid")(gate)
+
+    def strength(made: Any) -> float:
+        head = layers.Conv2D(8, 1, kernel_initializer=normal(1 / 64))
+        found = erf.expected(keras.Model(x, head(layers.Multiply()([value, made]))))
+        return float(found.map.sum())
+
+    assert strength(gates()[name](gate)) == pytest.approx(strength(gate), rel=0.1)
