@@ -316,3 +316,19 @@ def test_differences_keep_signs(name):
         return float(found.map.sum())
 
     assert strength(gates()[name](gate)) == pytest.approx(strength(gate), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "handed",
+    [layers.Dropout(0.5), layers.Identity(), lambda y: y * 1.0, lambda y: -y],
+    ids=["dropout", "identity", "scale", "sign"],
+)
+def test_an_activation_counts_once_behind_what_hands_it_on(handed):
+    def values(hand: Any) -> np.ndarray:
+        x = y = keras.Input((6, 6, 4))
+        for _ in range(2):
+            made = layers.Conv2D(4, 3, padding="same", kernel_initializer=normal(1 / 36))(y)
+            y = layers.Add()([y, hand(layers.Activation("tanh")(made))])
+        return erf.expected(keras.Model(x, layers.Conv2D(4, 1)(y))).map
+
+    np.testing.assert_allclose(values(handed), values(lambda y: y), rtol=EXAMPLES)
