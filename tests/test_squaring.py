@@ -278,3 +278,57 @@ def test_softmax_attention_is_measured():
     wanted = np.square(run(values)).mean(axis=(0, 2))
     np.testing.assert_allclose(found.map, wanted, rtol=0.4)
     assert found.map.sum() == pytest.approx(wanted.sum(), rel=0.1)
+
+
+def test_comparisons_are_measured():
+    """A leaky ReLU written as a choice passes what the layer passes."""
+    x = keras.Input((6, 6, 4))
+    y = layers.Conv2D(8, 3, padding="same", kernel_initializer=normal(0.25))(x)
+    head = layers.Conv2D(8, 3, padding="same", kernel_initializer=normal(0.25))
+    found = erf.expected(keras.Model(x, head(ops.where(y > 0, y, 0.5 * y))))
+    plain = erf.expected(keras.Model(x, head(layers.LeakyReLU(0.5)(y))))
+    np.testing.assert_allclose(found.map, plain.map, rtol=0.15)
+    assert len(found.provenance["expected"]["measured"]) == 2
+
+
+def gates() -> dict[str, Any]:
+    """Several ways to write one less a gate, or the gate less one."""
+    return {
+        "number first": lambda t: 1.0 - t,
+        "number last": lambda t: t - 1.0,
+        "negative": lambda t: ops.negative(t) + 1.0,
+        "scaled": lambda t: t * -1.0 + 1.0,
+        "rescaling": layers.Rescaling(-1.0, 1.0),
+        "tensors": lambda t: layers.Subtract()([t * 0.0 + 1.0, t]),
+    }
+
+
+@pytest.mark.parametrize("name", gates())
+def test_differences_keep_signs(name):
+    """`E[(1 - t)^2]` of a sigmoid is `E[t^2]`, by symmetry; with the wrong sign 8 times that."""
+    x = keras.Input((6, 6, 4))
+    value, gate = (layers.Conv2D(64, 1, kernel_initializer=normal(1 / 4))(x) for _ in "ab")
+    gate = layers.Activation("sigmoid")(gate)
+
+    def strength(made: Any) -> float:
+        head = layers.Conv2D(8, 1, kernel_initializer=normal(1 / 64))
+        found = erf.expected(keras.Model(x, head(layers.Multiply()([value, made]))))
+        return float(found.map.sum())
+
+    assert strength(gates()[name](gate)) == pytest.approx(strength(gate), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "handed",
+    [layers.Dropout(0.5), layers.Identity(), lambda y: y * 1.0, lambda y: -y],
+    ids=["dropout", "identity", "scale", "sign"],
+)
+def test_an_activation_counts_once_behind_what_hands_it_on(handed):
+    def values(hand: Any) -> np.ndarray:
+        x = y = keras.Input((6, 6, 4))
+        for _ in range(2):
+            made = layers.Conv2D(4, 3, padding="same", kernel_initializer=normal(1 / 36))(y)
+            y = layers.Add()([y, hand(layers.Activation("tanh")(made))])
+        return erf.expected(keras.Model(x, layers.Conv2D(4, 1)(y))).map
+
+    np.testing.assert_allclose(values(handed), values(lambda y: y), rtol=EXAMPLES)

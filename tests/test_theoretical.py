@@ -1046,3 +1046,33 @@ def test_what_a_unit_sees_costs_its_field_and_not_the_image(size):
     assert peak < 1e6
     if size < 100:
         assert field.support().shape == (size, size)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda y: ops.expand_dims(ops.max(y, -1), -1),
+        lambda y: ops.mean(y, -1)[..., None] * y,
+        lambda y: ops.stack([ops.mean(y, -1), ops.max(y, -1)], -1),
+        lambda y: ops.one_hot(ops.argmax(y, -1), 3),
+        lambda y: ops.expand_dims(ops.abs(ops.sum(y, -1)), 1),
+    ],
+    ids=["expand_dims", "index", "stack", "one_hot", "in_front"],
+)
+def test_an_axis_added_where_channels_were_summed_away_is_theirs(make):
+    x = keras.Input((9, 11, 3))
+    model = keras.Model(x, make(layers.Conv2D(3, 3, padding="same")(x)))
+    field = receptive_field(model)
+    assert field.output_size == (9, 11)
+    assert field.unit == (4, 5)
+
+    # Every pixel that changes the unit when it is changed.
+    random = np.random.default_rng(0)
+    changed = np.zeros((9, 11), dtype=bool)
+    for _ in range(30):
+        images = np.tile(random.normal(size=(9, 11, 3)).astype("float32"), (100, 1, 1, 1))
+        images.reshape(100, 99, 3)[np.arange(99), np.arange(99)] += random.normal(0, 5, (99, 3))
+        shown = model(images).numpy().reshape(100, 9, 11, -1)[:, 4, 5]
+        changed |= np.any(shown[:99] != shown[99], axis=-1).reshape(9, 11)
+    np.testing.assert_array_equal(field.support(), changed)
+    assert field.size == (3, 3)

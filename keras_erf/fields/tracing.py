@@ -65,6 +65,8 @@ class Tracing:
         self._values: dict[int, np.ndarray] = {}
         self._failed: dict[int, UnsupportedLayerError | InvalidInputError] = {}
         self._channels: dict[int, int] = dict(graph.channel_axes)
+        # Tensors whose channels were summed away; their last axis stands in.
+        self._flat: set[int] = set()
         self._spatial: dict[int, tuple[int, ...]] = {}
         # Views that take in all of space where it is still spread out: the global paths.
         self._global: set[tuple[Node, AnyView]] = set()
@@ -357,6 +359,7 @@ class Tracing:
             for tensor in node.outputs:
                 for known in (self._local, self._entire, self._channels):
                     known.pop(tensor, None)
+                self._flat.discard(tensor)
             return False
         for tensor in node.outputs:
             if tensor not in self._local:
@@ -406,10 +409,20 @@ class Tracing:
         own = node.channel_axis(rank)
         if own is not None:
             return own
-        for view in used:
+        for view in sorted(used, key=lambda one: node.inputs[one.input] in self._flat):
             source = node.inputs[view.input]
             before = self._channels[source]
             followed = view.follows[before]
+            kept = [axis for axis in view.follows if axis is not None]
+            if source in self._flat and len(kept) == len(view.follows):
+                # The axis that is added to a map without channels is theirs.
+                added = sorted(set(range(rank)) - set(kept))
+                if added:
+                    return added[-1]
+                self._flat.add(made)
+            elif followed is None and sorted(kept) == list(range(rank)):
+                self._flat.add(made)
+                return rank - 1
             if followed is not None:
                 return followed
             if rank == len(view.follows):

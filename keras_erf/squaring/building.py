@@ -55,6 +55,7 @@ class SquareBuilder:
         # For each tensor whose positions are carried apart, its companion.
         self.apart: dict[int, int] = {}
         self.parts: dict[int, list[Part]] = {}
+        self.slopes: dict[int, np.ndarray] = {}
 
     def add(self, step: SquareStep) -> None:
         """Adds what stands for a call."""
@@ -161,6 +162,12 @@ class SquareBuilder:
         weight at each of the signal's examples, the product of the squared slopes since.
         """
         node, recipe = step.node, step.recipe
+        slopes = recipe.signals[0].slopes
+        if slopes is not None:
+            # Those of an activation before it, handed on by a dropout or a scale, are in already.
+            known = any(self.slopes.get(node.inputs[place]) is slopes for place in step.places)
+            self.slopes[node.outputs[0]] = slopes
+            slopes = None if known else slopes
         before = recipe.before or (1.0,) * len(node.inputs)
         factors = [recipe.after, *(before[place] for place in step.places)]
         if not recipe.entrywise or not all(isinstance(one, float) for one in factors):
@@ -172,7 +179,6 @@ class SquareBuilder:
                 node.inputs[place], [Part(node.inputs[place], np.ones((1, 1), np.float32))]
             )
         ]
-        slopes = recipe.signals[0].slopes
         gain = recipe.after if slopes is None else slopes.astype(np.float32)
         parts = self._fewer(node.name, [Part(one.number, one.weights * gain) for one in parts])
         output = node.outputs[0]

@@ -72,17 +72,22 @@ class MeasuredSquares(keras.Layer):
         for draw in range(DRAWS):
             inputs = [tf.constant(one) for one in self._drawn(draw)]
             signs = np.random.default_rng((1, draw))
-            with tf.GradientTape() as tape:
-                tape.watch(inputs)
+            with tf.GradientTape(persistent=True) as tape:
+                tape.watch([one for one in inputs if one.dtype.is_floating])
                 made = self.site.call.run(inputs)
-                seeded = tf.add_n(
-                    [
-                        tf.reduce_sum(one * tf.cast(root * _signs(signs, root.shape), one.dtype))
-                        for one, root in zip(made, roots, strict=True)
-                    ]
-                )
+                seeded = tf.zeros((), DTYPE)
+                for one, root in zip(made, roots, strict=True):
+                    signed = root * _signs(signs, root.shape)
+                    # Truths and whole numbers have no gradient.
+                    if one.dtype.is_floating:
+                        seeded += tf.cast(tf.reduce_sum(one * tf.cast(signed, one.dtype)), DTYPE)
             sought = [inputs[place] for place in self.site.reached]
-            gradients = tape.gradient(seeded, sought, unconnected_gradients="zero")
+            gradients = [
+                tape.gradient(seeded, one, unconnected_gradients="zero")
+                if one.dtype.is_floating
+                else tf.zeros(one.shape, DTYPE)
+                for one in sought
+            ]
             sums = [
                 total + tf.square(tf.cast(one[: len(total)], total.dtype))
                 for total, one in zip(sums, gradients, strict=True)
@@ -97,6 +102,10 @@ class MeasuredSquares(keras.Layer):
         for shape, signal, dtype in zip(
             self.site.call.inputs, self.site.signals, self.site.call.dtypes, strict=True
         ):
+            if dtype == "bool":
+                # Of truths the mean square is how often they hold.
+                drawn.append(each.random((batch, *shape)) < signal.second)
+                continue
             # What all inputs share is a number for each channel.
             values = np.sqrt(signal.shared) * common.standard_normal((1, *shape[-1:]))
             spread = np.sqrt(signal.second - signal.shared)

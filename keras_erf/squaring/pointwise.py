@@ -32,6 +32,7 @@ __all__ = [
     "elementwise",
     "largest",
     "multiplied",
+    "negated",
     "normalization",
     "rescaling",
     "unchanged",
@@ -41,6 +42,11 @@ __all__ = [
 def unchanged(site: SquareSite) -> Recipe:
     """What hands on its input."""
     return Recipe(None, (site.signal,), common=1.0, entrywise=True)
+
+
+def negated(site: SquareSite) -> Recipe:
+    """What changes the sign of its input."""
+    return Recipe(None, (site.signal.negated(),), common=1.0, entrywise=True)
 
 
 def elementwise(site: SquareSite) -> Recipe:
@@ -162,7 +168,11 @@ def normalization(site: SquareSite) -> Recipe | None:
 
 def rescaling(site: SquareSite) -> Recipe | None:
     """Fixed scales, squared."""
-    return _by_number(site, np.asarray(site.layer.scale, np.float64))
+    recipe = _by_number(site, np.asarray(site.layer.scale, np.float64))
+    offset = np.asarray(site.layer.offset, np.float64)
+    if recipe is None or offset.size != 1 or not offset.any():
+        return recipe
+    return replace(recipe, signals=(_shifted(recipe.signals[0], float(offset.reshape(()))),))
 
 
 def dropout(site: SquareSite) -> Recipe:
@@ -179,18 +189,24 @@ def added(site: SquareSite) -> Recipe | None:
     """Sums and differences of tensors that are independent: their squares add."""
     if not _is_even(site):
         return None
-    made = summed(site.signals)
-    if len(site.signals) == 1:
-        made = _shifted(site, made)
+    signals, number = list(site.signals), None
+    if len(signals) == 1:
+        number = _number(site)
+    if site.node.kind in (layers.Subtract, "ops.Subtract"):
+        args, kwargs = site.call.arguments
+        first = next(iter((*args, *kwargs.values())))
+        if number is not None and isinstance(first, Argument):
+            number = -number
+        else:
+            signals[-1] = signals[-1].negated()
+    made = summed(signals)
+    if number is not None and number.size == 1:
+        made = _shifted(made, float(number.reshape(())))
     return Recipe(None, (made,), common=1.0, entrywise=True)
 
 
-def _shifted(site: SquareSite, signal: Signal) -> Signal:
-    """The signal with a number added to it, as far as that is one."""
-    number = _number(site)
-    if number is None or number.size != 1:
-        return signal
-    shift = float(number.reshape(()))
+def _shifted(signal: Signal, shift: float) -> Signal:
+    """The signal with a number added to it."""
     profile = blended([signal.profile, None], [signal.second, shift**2])
     return Signal(signal.values + shift, profile=profile)
 
@@ -287,6 +303,8 @@ def _is_even(site: SquareSite) -> bool:
 
 def _by_number(site: SquareSite, number: np.ndarray) -> Recipe | None:
     made = site.signal.scaled(float(np.square(number).mean()))
+    if number.mean() < 0:
+        made = made.negated()
     shape = (1,) * (len(site.call.output) - number.ndim) + number.shape
     if site.narrow and number.size not in (1, shape[site.channels]):
         return None

@@ -125,6 +125,10 @@ class Signal:
         """The signal multiplied by a number whose square is `factor`."""
         return replace(self, values=self.values * math.sqrt(factor))
 
+    def negated(self) -> Signal:
+        """The signal with the other sign."""
+        return replace(self, values=-self.values)
+
     def changed(self, second: float, shared: float, profile: Profile) -> Signal:
         """The signal with other strengths: factors of its mean square and of what is shared."""
         means = self.values.mean(axis=1, keepdims=True)

@@ -17,6 +17,7 @@ ENTRIES: frozenset[SquareRule] = frozenset(
         pointwise.activation,
         pointwise.elementwise,
         pointwise.rescaling,
+        pointwise.negated,
         pointwise.unchanged,
         pointwise.added,
         pointwise.averaged,
@@ -68,7 +69,8 @@ ALIKE_OPERATIONS: tuple[tuple[SquareRule, str], ...] = (
         "Abs Absolute Celu Clip Elu Gelu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu "
         "LogSigmoid Relu Relu6 Selu Sigmoid Silu Sin SoftShrink Softplus Softsign Tanh TanhShrink",
     ),
-    (pointwise.unchanged, "Copy Negative"),
+    (pointwise.unchanged, "Copy"),
+    (pointwise.negated, "Negative"),
     (pointwise.added, "Add Subtract"),
     (pointwise.largest, "Maximum Minimum"),
     (pointwise.multiplied, "Multiply"),
