@@ -23,7 +23,8 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
     """Range and median of the fields' sizes over the interior units of a map.
 
     Interior are units whose box lies inside the input; if there are none, all units that see
-    anything count. Every kind of unit is counted once for each group of axes that moves fields
+    anything count. The largest size is that of all units, for a small input holds no unit
+    of the largest fields, and none at the border has a larger one. Every kind of unit is counted once for each group of axes that moves fields
     by itself, so the cost is that of the map's sides and not of its area.
 
     Args:
@@ -65,14 +66,15 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
     interior = all(one.any() for one in inner)
     found = {}
     lines = [
-        (line, number[chosen], chosen)
+        (line, number, chosen)
         for kind, number, chosen in zip(
             kinds, counts, inner if interior else [np.ones_like(one) for one in inner], strict=True
         )
         for line in kind[0]
     ]
     for place, (line, number, chosen) in zip(inputs, lines, strict=True):
-        found[place] = _summed_up(line[chosen], number)
+        (low, _), median = _summed_up(line[chosen], number[chosen])
+        found[place] = (low, int(line.max())), median
     ordered = [found[place] for place in sorted(found)]
     return tuple(one[0] for one in ordered), tuple(one[1] for one in ordered)
 
