@@ -41,6 +41,8 @@ def sizes_of(boxes: Boxes) -> np.ndarray:
 
 def brute_range(field: ReceptiveField) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
     """What `size_range` and `size_median` must be."""
-    sizes, largest = sizes_of(interior(field)), sizes_of(every_box(field)).max(axis=0)
-    pairs = zip(sizes.min(axis=0).tolist(), largest.tolist(), strict=True)
+    sizes = largest = sizes_of(interior(field))
+    if not any(reach.gathered for reach in field.tracer.known(through_global=True).reaches or ()):
+        largest = sizes_of(every_box(field))
+    pairs = zip(sizes.min(axis=0).tolist(), largest.max(axis=0).tolist(), strict=True)
     return tuple(pairs), tuple(np.median(sizes, axis=0).tolist())

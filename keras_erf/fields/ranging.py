@@ -23,8 +23,8 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
     """Range and median of the fields' sizes over the interior units of a map.
 
     Interior are units whose box lies inside the input; if there are none, all units that see
-    anything count. The largest size is that of all units, for a small input holds no unit
-    of the largest fields, and none at the border has a larger one. Every kind of unit is counted once for each group of axes that moves fields
+    anything count. The largest size is that of all units where none gathers the input: a small
+    input may have no interior unit with the largest field. Every kind of unit is counted once for each group of axes that moves fields
     by itself, so the cost is that of the map's sides and not of its area.
 
     Args:
@@ -73,8 +73,9 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
         for line in kind[0]
     ]
     for place, (line, number, chosen) in zip(inputs, lines, strict=True):
-        (low, _), median = _summed_up(line[chosen], number[chosen])
-        found[place] = (low, int(line.max())), median
+        (low, high), median = _summed_up(line[chosen], number[chosen])
+        # Gathered boxes count padding on the sides that they do not end with.
+        found[place] = (low, high if gathered else int(line.max())), median
     ordered = [found[place] for place in sorted(found)]
     return tuple(one[0] for one in ordered), tuple(one[1] for one in ordered)
 
