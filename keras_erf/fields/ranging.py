@@ -24,8 +24,9 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
 
     Interior are units whose box lies inside the input; if there are none, all units that see
     anything count. The largest size is that of all units where none gathers the input: a small
-    input may have no interior unit with the largest field. Every kind of unit is counted once for each group of axes that moves fields
-    by itself, so the cost is that of the map's sides and not of its area.
+    input may have no interior unit with the largest field. Every kind of unit is counted once
+    for each group of axes that moves fields by itself, so the cost is that of the map's sides
+    and not of its area.
 
     Args:
         tracer: Answers for the units of the map.
