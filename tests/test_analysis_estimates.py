@@ -188,6 +188,17 @@ def test_a_step_that_leads_nowhere_is_replaced_by_a_fit():
     np.testing.assert_allclose(found.sigma, fit_gaussian(far).sigma, rtol=1e-12)
 
 
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_maps_that_do_not_vary_are_refused_as_in_a_fit(level):
+    values = maps_nearby(0.02, (21, 18))[0]
+    flat = np.full_like(values, level)
+    with pytest.raises(InvalidInputError, match="`map` must") as refused:
+        list(refit_gaussian(fit_gaussian(values), values, [flat]))
+    with pytest.raises(InvalidInputError) as fitted:
+        fit_gaussian(flat)
+    assert str(refused.value) == str(fitted.value)
+
+
 def test_what_is_no_minimum_is_not_followed():
     values, others = maps_nearby(0.02, (21, 18))
     elsewhere = fit_gaussian(np.roll(values, 9, axis=0))

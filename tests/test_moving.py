@@ -213,6 +213,16 @@ def test_the_range_is_that_of_all_interior_units(name, through_global, size):
     assert (field.size_range, field.size_median) == brute_range(field)
 
 
+def test_a_small_input_has_the_largest_size_of_a_large_one():
+    # On 24 px no box of the largest field lies inside the input, and some of the smallest do.
+    fields = []
+    for size in (24, 48, 96):
+        x = keras.Input((size, size, 1))
+        fields.append(receptive_field(keras.Model(x, MAPS["nearest U-Net"](x))))
+    small, *_, large = fields
+    assert small.size_range[0][1] == large.size_range[0][1] == brute_range(large)[0][0][1]
+
+
 def test_a_range_costs_the_sides_and_not_the_area():
     ranges = []
     for size in (200, 20_000):

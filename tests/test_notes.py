@@ -130,17 +130,40 @@ def test_every_surface_shows_the_notes_and_only_where_there_are_any(surface, fie
     assert OWN not in without
 
 
+def test_the_radial_legend_leaves_notes_of_all_to_the_title_and_stays_inside(field):
+    long = "a_layer_of_a_name_that_is_long"
+    pair = {
+        f"{long}_{name}": result_of(MAPS[name], field, notes=[OWN, "batch norms uncalibrated"])
+        for name in ("bell", "cauchy")
+    }
+    axes = plotting.plot_radial(pair)
+    axes.figure.canvas.draw()
+    legend = axes.get_legend()
+    labels = [" ".join(one.get_text().split()) for one in legend.get_texts()]
+    assert axes.get_title() == f"{OWN}, batch norms uncalibrated"
+    assert not any(OWN in label for label in labels)
+    assert [SIZE_RULES in label for label in labels] == [False, True, False]
+    frame, inside = legend.get_window_extent(), axes.get_window_extent()
+    assert inside.x0 <= frame.x0
+    assert frame.x1 <= inside.x1
+    plt.close("all")
+
+
 def test_tables_of_the_commands_mark_the_size_and_print_the_notes(field, capsys, tmp_path):
     noted = result_of(MAPS["cauchy"], field, notes=[OWN])
     file = tmp_path / "file"
-    one = printed(capsys, lambda: tables.print_results("net", [(noted, file, file)], guessed=False))
+    one = printed(
+        capsys,
+        lambda: tables.print_results("net", [(noted, file, file)], guessed=False, centered=True),
+    )
     assert f"{noted.size:.1f} *" in one
     assert f"* {SIZE_RULES} * {OWN}" in one
     every = printed(capsys, lambda: tables.print_profile("net", profile_of(noted), (file, file)))
     assert f"* {SIZE_RULES} (2 of 2 layers)" in every
     plain = result_of(MAPS["bell"], field)
     bare = printed(
-        capsys, lambda: tables.print_results("net", [(plain, file, file)], guessed=False)
+        capsys,
+        lambda: tables.print_results("net", [(plain, file, file)], guessed=False, centered=True),
     )
     assert "*" not in bare
 

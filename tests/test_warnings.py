@@ -35,6 +35,27 @@ keras_erf.expected(model, weights="given")
 keras_erf.ensemble(build, runs=2)
 keras_erf.probe(keras_erf.calibrate_batch_norm(model, samples=4), samples=2).summary()
 keras_erf.check(model)
+keras_erf.tile_overlap(model)
+
+
+class Masked(layers.Layer):
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(3, 3, shape[-1], 2))
+        self.mask = np.tri(3)[..., None, None].astype("float32")
+
+    def call(self, x):
+        y = keras.ops.conv(x, self.kernel * self.mask, padding="same")
+        return y * keras.ops.cast(y > 0, y.dtype)
+
+
+x = keras.Input((9, 9, 2))
+y = layers.Lambda(lambda t: tf.nn.relu(t), output_shape=(None, None, 2))(Masked()(x))
+y = layers.LayerNormalization()(layers.Conv2D(3, 3)(y))
+masked = keras.Model(x, layers.Conv2D(3, 3, name="last")(y))
+keras_erf.receptive_field(masked)
+keras_erf.probe(masked, samples=2).summary()
+keras_erf.check(masked)
+keras_erf.expected(masked, "last")
 keras_erf.zoo.load("cifar_resnet14", "initial")
 """
 

@@ -291,12 +291,13 @@ class ReceptiveField:
             contains the field; `"measured"`, an unknown layer was probed by
             itself; `"whole"`, the entire input is seen.
         tracer: Answers for the other units.
-        size_range: Smallest and largest size over the interior units, those whose
-            boxes lie inside the input; over all units if there are none. The
+        size_range: Smallest size over the interior units, those whose boxes lie
+            inside the input (over all units if there are none), and the largest
+            over all units; where layers gather the input, over the interior ones. The
             units of decoders have fields of several sizes, and papers print the
             largest. Where boxes may be larger than what is seen (`status`
             `"bound"`), these are sizes of the boxes.
-        size_median: Median size over the same units.
+        size_median: Median size over the interior units.
     """
 
     layer: str

@@ -38,7 +38,8 @@ def refit_gaussian(
         A `GaussianFit` for each of `others`.
 
     Raises:
-        InvalidInputError: The fit is no strict minimum, so that nothing follows for others.
+        InvalidInputError: The fit is no strict minimum, so that nothing follows for others;
+            or one of the others does not vary.
 
     Reference:
         One-step estimates: Pregibon, "Logistic regression diagnostics", Annals
@@ -66,7 +67,9 @@ def refit_gaussian(
         before, after = (
             float(np.sum(residuals(at, moved, grid, 0.0)[:-1] ** 2)) for at in (point, found)
         )
-        if not after <= before:
+        total = float(np.sum((moved - moved.mean()) ** 2))
+        # Maps that do not vary, as without the only block that sees anything, are refused there.
+        if not after <= before or not total:
             yield fit_gaussian(other)
             continue
         amplitude, center, factor = unpack(found, ndim)
@@ -78,7 +81,7 @@ def refit_gaussian(
             amplitude=amplitude * scale,
             center=whole_center,
             covariance=covariance,
-            r_squared=float(1 - after / np.sum((moved - moved.mean()) ** 2)),
+            r_squared=1 - after / total,
             converged=fit.converged,
         )
 

@@ -23,8 +23,10 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
     """Range and median of the fields' sizes over the interior units of a map.
 
     Interior are units whose box lies inside the input; if there are none, all units that see
-    anything count. Every kind of unit is counted once for each group of axes that moves fields
-    by itself, so the cost is that of the map's sides and not of its area.
+    anything count. The largest size is that of all units where none gathers the input: a small
+    input may have no interior unit with the largest field. Every kind of unit is counted once
+    for each group of axes that moves fields by itself, so the cost is that of the map's sides
+    and not of its area.
 
     Args:
         tracer: Answers for the units of the map.
@@ -65,14 +67,16 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
     interior = all(one.any() for one in inner)
     found = {}
     lines = [
-        (line, number[chosen], chosen)
+        (line, number, chosen)
         for kind, number, chosen in zip(
             kinds, counts, inner if interior else [np.ones_like(one) for one in inner], strict=True
         )
         for line in kind[0]
     ]
     for place, (line, number, chosen) in zip(inputs, lines, strict=True):
-        found[place] = _summed_up(line[chosen], number)
+        (low, high), median = _summed_up(line[chosen], number[chosen])
+        # Gathered boxes count padding on the sides that they do not end with.
+        found[place] = (low, high if gathered else int(line.max())), median
     ordered = [found[place] for place in sorted(found)]
     return tuple(one[0] for one in ordered), tuple(one[1] for one in ordered)
 

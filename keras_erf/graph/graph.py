@@ -305,12 +305,12 @@ def _known_inside(
 
 
 def _any(value: Any) -> bool:
-    return bool(np.any(keras.ops.convert_to_numpy(value)))
+    return bool(np.any(np.asarray(value)))
 
 
 def _alike(draws: Sequence[Any]) -> bool:
     """Whether draws are zero at the same places."""
-    zeros = [np.asarray(keras.ops.convert_to_numpy(one)) == 0 for one in draws]
+    zeros = [np.asarray(one) == 0 for one in draws]
     return all(np.array_equal(zeros[0], one) for one in zeros[1:])
 
 

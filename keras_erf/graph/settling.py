@@ -41,7 +41,7 @@ def settled(value: Any, *, assigned: bool = True) -> np.ndarray | None:
     weight = isinstance(value, keras.Variable)
     if weight and value.trainable and not assigned:
         return None
-    array = keras.ops.convert_to_numpy(value)
+    array = np.asarray(value)
     if weight and array.dtype.kind == "i":
         # Of a quantised weight zeros are rounded numbers.
         return None
@@ -63,7 +63,7 @@ def has_zeros(value: np.ndarray | None) -> bool:
 
 def agreed(draws: Sequence[Any]) -> np.ndarray:
     """What several draws of a value agree on: what never changes, and what is always too low."""
-    stacked = np.stack([np.asarray(keras.ops.convert_to_numpy(one), float) for one in draws])
+    stacked = np.stack([np.asarray(one, dtype=float) for one in draws])
     same = (stacked == stacked[0]).all(axis=0)
     low = (stacked <= LOW).all(axis=0)
     return np.where(same | low, stacked.max(axis=0), math.nan)
@@ -100,7 +100,7 @@ def random_weights(
         else:
             value = rng.standard_normal(shape) / math.sqrt(math.prod(shape[:-1]))
         if assigned and shape:
-            known = np.asarray(keras.ops.convert_to_numpy(one))
+            known = np.asarray(one)
             if known.any() and not known.all():
                 value = np.where(known == 0, 0, value)
         state.append((one, keras.ops.cast(value, one.dtype)))

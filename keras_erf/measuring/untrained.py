@@ -177,4 +177,4 @@ def _is_zero(weight: Any) -> bool:
 
 
 def _values(tensor: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(tensor))
+    return np.asarray(tensor)

@@ -25,7 +25,7 @@ from keras_erf.plotting.style import (
     new_axes,
     set_scale,
 )
-from keras_erf.plotting.texts import definitions_told, size_and_notes
+from keras_erf.plotting.texts import definitions_told, size_told, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.algebra.geometry import Box
@@ -68,6 +68,8 @@ def plot_radial(
         raise InvalidInputError(f"`scale` must be one of {SCALES}. Received: scale={scale!r}")
     named = named_results(results)
     definitions = list(dict.fromkeys(one.definition.name for _, one in named))
+    # In the legend they would hide the lines.
+    shared = [note for note in named[0][1].notes if all(note in one.notes for _, one in named)]
     with sns.axes_style("ticks") if ax is None else nullcontext():
         own = ax is None
         ax = new_axes(PROFILE_WIDTH, PROFILE_HEIGHT) if ax is None else ax
@@ -79,8 +81,10 @@ def plot_radial(
             # The last rings hold nothing: a logarithm would run off.
             kept = means > (LOG_FLOOR if scale == "log" else 0)
             distances, means, errors = distances[kept], means[kept], errors[kept]
-            label = f"{name}: {size_and_notes(one)}"
-            label += f", {one.definition.name}" if len(definitions) > 1 else ""
+            told = [note for note in one.notes if note not in shared]
+            told += [one.definition.name] if len(definitions) > 1 else []
+            label = ", ".join([f"{name}: {size_told(one)}", *told])
+            label = wrapped(label, PROFILE_WIDTH / 2, "small")
             ax.plot(distances, means, color=colour, label=label)
             low = np.maximum(means - errors, LOG_FLOOR if scale == "log" else 0)
             ax.fill_between(distances, low, means + errors, color=colour, alpha=0.25, linewidth=0)
@@ -93,6 +97,8 @@ def plot_radial(
         ax.set_ylim(LOG_FLOOR if scale == "log" else 0, 1.3 if scale == "log" else 1.05)
         title = definitions_told(definitions) if len(definitions) == 1 else None
         ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small")
+        if shared:
+            ax.set_title(wrapped(", ".join(shared), PROFILE_WIDTH, "small"), size="small")
         sns.despine(ax=ax)
         if own:
             fit_figure(ax)
