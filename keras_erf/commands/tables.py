@@ -308,7 +308,7 @@ def print_remedies(results: Sequence[EffectiveReceptiveField]) -> None:
             first = noted[0].layer if len(noted) < len(results) else ""
             where = f" ({counted(len(noted), 'layer')}, {first} first)" if first else ""
             told = remedy.format(calibrate="--calibrate")
-            console.print(f"Note{where}: {told}.", soft_wrap=True)
+            console.print(f"Note{where}: {told}.")
 
 
 def _print_skipped(
