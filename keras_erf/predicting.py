@@ -83,7 +83,7 @@ def expected(
     Examples:
         >>> model = keras_erf.zoo.build("camvid_resnet")
         >>> print(f"{keras_erf.expected(model, 'stage3_block2_out').size:.0f} px")
-        28 px
+        29 px
 
     Args:
         model: A Functional or Sequential Keras model, on the TensorFlow backend.

@@ -15,6 +15,7 @@ from keras import layers
 hypothesis = pytest.importorskip("hypothesis")
 
 from keras_erf import zoo
+from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target, locate
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import build_graph
@@ -473,7 +474,12 @@ def test_random_graphs():
             model, _ = graphs.build(description)
             graphs.weigh(model)
             start = model.inputs[description.analysed]
-            target = locate(model, model.output, input=start.name)
+            try:
+                target = locate(model, model.output, input=start.name)
+            except InvalidInputError as error:
+                # Such as a dilated window over an axis of one: its units see padding alone.
+                assert "sees nothing of the input" in str(error)
+                return
             constant = has_constant_gradient(target, training=False)
             seen[constant] += 1
             if constant:

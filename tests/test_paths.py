@@ -9,8 +9,8 @@ import keras
 import pytest
 from keras import layers, ops
 
-from keras_erf import path_sizes, receptive_field, rules, unproductive_layers
-from keras_erf.errors import InvalidInputError, UnknownLayerError
+from keras_erf import path_sizes, receptive_field, unproductive_layers
+from keras_erf.errors import InvalidInputError, UnknownLayerError, UnsupportedLayerError
 
 
 def residual(blocks: int = 3, *, size: int = 32, stride: int = 1) -> keras.Model:
@@ -188,7 +188,11 @@ def test_a_layer_that_cannot_be_measured_hides_only_what_is_behind():
     y = layers.Conv2D(4, 3, padding="same", name="late")(y)
     z = layers.Lambda(lambda x: ops.round(x), name="odd")(y)
     z = layers.Conv2D(4, 3, padding="same", name="behind")(z)
-    own = {layers.Lambda: rules.measured}
+
+    def refused(call):
+        raise UnsupportedLayerError(f"{call.name} cannot be measured")
+
+    own = {layers.Lambda: refused}
     assert unproductive_layers(keras.Model(x, z), rules=own) == ("late",)
     assert unproductive_layers(keras.Model(x, z)) == ("late", "behind")
 

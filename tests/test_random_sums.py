@@ -102,7 +102,7 @@ ENDS: dict[str, Step] = {
     "added": lambda y: layers.Add()([layers.Softmax()(y), ops.tanh(conv(y))]),
     "group": lambda y: layers.GroupNormalization(2)(y),
     "unit": lambda y: layers.UnitNormalization()(y),
-    "rms": lambda y: normalised(y, rms_scaling=True),
+    "rms": lambda y: layers.RMSNormalization()(y),
     "plain": lambda y: conv(y, activation="tanh"),
     "rectified": lambda y: conv(y, 2 * CHANNELS, activation="relu"),
 }

@@ -624,7 +624,10 @@ def check_figures(one: Solved) -> None:
         assert field.stride == one.center.stride
         if not one.even:
             continue
-        for axis, stride in enumerate(map(Fraction, field.stride)):
+        for axis, step in enumerate(field.stride):
+            if step is None:
+                continue
+            stride = Fraction(step)
             # As many units on as move the field by whole pixels.
             later = tuple(u + (a == axis) * stride.denominator for a, u in enumerate(unit))
             if later in one.boxes:

@@ -764,11 +764,6 @@ def test_a_unit_outside_the_map_is_refused(unit):
             receptive_field(model).support(unit)
 
 
-def test_an_array_is_no_unit():
-    with pytest.raises(InvalidInputError, match="`unit`"):
-        receptive_field(convolutional(32, 32), unit=np.array([1, 2]))
-
-
 # --- The table -----------------------------------------------------------------------------------
 
 

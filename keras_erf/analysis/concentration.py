@@ -87,7 +87,7 @@ def mass_radius(
         >>> at = np.arange(41) - 20
         >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
         >>> keras_erf.analysis.mass_radius(bell, [0.5, 0.9]).round(2)
-        array([3.53, 6.44])
+        array([3.51, 6.38])
 
     Args:
         map: Array of one to three spatial axes; its absolute value is used.
@@ -119,7 +119,7 @@ def half_mass_radius(map: ArrayLike, *, center: ArrayLike | None = None) -> floa
         >>> at = np.arange(41) - 20
         >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
         >>> round(keras_erf.analysis.half_mass_radius(bell), 2)
-        3.53
+        3.51
 
     Args:
         map: As in `mass_radius`.
@@ -178,7 +178,7 @@ def fwhm(map: ArrayLike) -> np.ndarray:
         >>> at = np.arange(41) - 20
         >>> bell = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 3.0**2))
         >>> keras_erf.analysis.fwhm(bell).round(2)
-        array([7.07, 7.07])
+        array([7.09, 7.09])
 
     Args:
         map: Array of one to three spatial axes; its absolute value is used.
@@ -199,8 +199,8 @@ def entropy(map: ArrayLike) -> float:
     `ln(2 pi e sigma^2)` for a wide Gaussian of spread sigma in 2-D.
 
     Examples:
-        >>> round(keras_erf.analysis.entropy(np.ones((3, 3))), 4) == round(np.log(9), 4)
-        True
+        >>> print(f"{keras_erf.analysis.entropy(np.ones((3, 3))):.4f}, log(9) = {np.log(9):.4f}")
+        2.1972, log(9) = 2.1972
 
     Args:
         map: Array of one to three spatial axes; its absolute value is used.

@@ -75,9 +75,6 @@ def facts(profile: Profile) -> list[str]:
         many = counted_samples(one.count for one in profile.results)
         kinds = "; ".join(dict.fromkeys(str(run["inputs"]) for run in last.provenance["runs"]))
         found.append(f"{many}: {kinds}")
-    hidden = dict.fromkeys(name for one in profile.results for name in one.unseen)
-    if hidden:
-        found.append(f"no gradient through {', '.join(hidden)}")
     names = dict.fromkeys(one.definition.name for one in profile.results)
     found.append(f"definition {', '.join(names)}")
     found += noted(profile.results)

@@ -309,7 +309,10 @@ def _row(task: Mapping[str, Any], figures: Mapping[str, Any], key: str) -> dict[
         "calibrate": task.get("calibrate", False),
     }
     for name, value in figures.items():
-        if isinstance(value, list):
+        if name == "trf_size_range":
+            for end, sizes in zip(("smallest", "largest"), zip(*value, strict=True), strict=True):
+                row.update({f"trf_size_{end}_{axis}": one for axis, one in enumerate(sizes)})
+        elif isinstance(value, list):
             row.update({f"{name}_{axis}": one for axis, one in enumerate(value)})
         elif name not in row:
             row[name] = value
