@@ -464,6 +464,14 @@ def test_the_zoo():
     assert not answer(trained, layer="stage3_block2_conv2")
 
 
+def sees_something(model: keras.Model, name: str) -> bool:
+    try:
+        locate(model, model.output, input=name)
+    except InvalidInputError as error:
+        return "sees nothing of the input" not in str(error)
+    return True
+
+
 def test_random_graphs():
     seen: Counter[bool] = Counter()
 
@@ -474,12 +482,9 @@ def test_random_graphs():
             model, _ = graphs.build(description)
             graphs.weigh(model)
             start = model.inputs[description.analysed]
-            try:
-                target = locate(model, model.output, input=start.name)
-            except InvalidInputError as error:
-                # Such as a dilated window over an axis of one: its units see padding alone.
-                assert "sees nothing of the input" in str(error)
-                return
+            # Such as a dilated window over an axis of one: its units see padding alone.
+            hypothesis.assume(sees_something(model, start.name))
+            target = locate(model, model.output, input=start.name)
             constant = has_constant_gradient(target, training=False)
             seen[constant] += 1
             if constant:
