@@ -23,8 +23,9 @@ from keras_erf.rules.call import Call, channel_axis
 
 __all__ = ["Seen", "beyond", "confirmed"]
 
-# Draws, and trials in all of them, at which nothing shows that units see more.
-FEWEST_DRAWS, TRIALS = 6, 48
+# Draws, and trials in all of them, at which nothing shows that units see more. Each unit has one
+# trial at least; of many units each has a share of the draws.
+FEWEST_DRAWS, TRIALS = 6, 96
 # Draws are doubled until they show nothing new.
 FIRST_DRAWS, MOST_DRAWS = 12, 96
 # Positions that are changed one by one; of more, all that their rows and columns hold count.
@@ -124,8 +125,9 @@ def _sees_more(
     smooth = [place for place, dtype in enumerate(call.dtypes) if is_smooth(dtype)]
     if all(known[place].all() for place in smooth):
         return False
-    rows = [*range(len(asked))] * math.ceil(TRIALS / FEWEST_DRAWS / len(asked))
+    trials = [*range(len(asked))] * math.ceil(TRIALS / len(asked))
     for draw in range(FEWEST_DRAWS):
+        rows = trials[draw::FEWEST_DRAWS]
         base, state = _base(call, draw, rng), stand_ins(call, rng)
 
         def sample(row: int) -> list[np.ndarray]:
