@@ -809,7 +809,7 @@ def test_an_interrupted_command_ends_with_its_workers_and_goes_on(tmp_path):
                 break
     assert one.returncode == 130, error
     assert error.strip().splitlines()[-1] == (
-        "Interrupted. What was measured is kept; the same call goes on from there."
+        "Interrupted. What was measured is kept; the same call resumes from there."
     )
     # What looks after shared memory ends a moment later.
     deadline = time.monotonic() + 30
