@@ -257,10 +257,9 @@ def _pixels(builder: _Builder, x: Any, how: str) -> Any:
         x = layers.Permute((*range(rank, 0, -1), rank + 1))(x)
     rows = layers.Reshape((-1, channels))(layers.Flatten()(x) if how == "flattened" else x)
     if how == "two maps":
-        pool = f"AveragePooling{rank}D"
-        return layers.Concatenate(axis=1)(
-            [rows, _pixels(builder, getattr(layers, pool)(2, 2)(x), "")]
-        )
+        # Every other position: pools of volumes have no kernel in double precision.
+        half = x[(slice(None), *[slice(None, None, 2)] * rank)]
+        return layers.Concatenate(axis=1)([rows, _pixels(builder, half, "")])
     if how == "class token":
         return ops.concatenate([ops.ones_like(rows[:, :1]), rows], axis=1)
     if how == "and back":
