@@ -171,8 +171,9 @@ class UnitTracer:
         if stride is not None and repeated(stride, 0):
             return stride
         step = even_step(*self._hulls(reach, tuple(unit)), extent)
-        # Of a line with another fraction, the map has to show that it comes round.
-        return step if stride in (None, step) else None
+        # Of a line with another fraction, the map has to show that it comes round, or that all
+        # of its units move by whole pixels.
+        return step if stride in (None, step) or (step and step.denominator == 1) else None
 
     def _stride_on_line(self, reach: Reach, unit: tuple[Any, ...]) -> Fraction | None:
         """Pixels per unit of a row of units, if they lie evenly on the line they come from."""
