@@ -390,7 +390,7 @@ def mean_square(
 ) -> np.ndarray:
     """Maps of g^2 of fresh networks, by a plain tape: shape `(runs, *space)`.
 
-    Each has the weights of a model that is built anew, and the statistics of a batch of noise.
+    Each has the weights of a newly built model, and the statistics of a batch of noise.
 
     Args:
         build: Makes a model.

@@ -33,7 +33,7 @@ class Part:
             own if start is None else size
             for own, size, start in zip(self.mask.shape, shape, self.starts, strict=True)
         ]
-        # Pages of zeros that nobody writes to cost nothing.
+        # Zeros that are never written to take no memory.
         result = np.zeros(sizes, dtype=bool)
         result[self._slices()] = self.mask
         return result

@@ -26,7 +26,7 @@ from keras_erf.squaring.recipes import DTYPE, FIRST, LAST
 __all__ = ["SquareBuilder"]
 
 
-# A tensor is followed in so many parts.
+# The largest number of parts that a tensor is followed in.
 MOST_PARTS = 12
 
 

@@ -246,7 +246,7 @@ def mixed(signals: Sequence[Signal], sizes: Sequence[int]) -> Signal:
     ]
     flat = tuple(count for _, count in parts)
     wanted = np.diff(_ends(flat))
-    # Examples are fewer than before, as they stand for a smaller share.
+    # There are fewer examples than before, because they stand for a smaller share.
     values = [_fewer(rows, count) for (rows, _), count in zip(parts, wanted, strict=True)]
     profile = _blended(signals, [size / sum(sizes) for size in sizes])
     return Signal(np.concatenate(values), None, profile, flat if wanted.all() else ())

@@ -218,7 +218,7 @@ class Logbook:
         return Phase(end.phase, end.step - end.iterations)
 
     def next_phase(self, step: int, count: int) -> Phase:
-        """The phase that begins at a step, of an optimizer that has counted so many already."""
+        """The phase that begins at a step, for an optimizer that has already counted that many."""
         if not self.points:
             return Phase()
         last = self._last_phase()
