@@ -9,7 +9,8 @@ have to pools (`neighbours`); `mixing` bounds what is left out. `table` lists th
 squares are known in closed form; those of all others are measured.
 """
 
+from keras_erf.squaring.coherence import Coherent
 from keras_erf.squaring.initial import TellsSecondMoment, Weights
 from keras_erf.squaring.network import SquaredNetwork, squared
 
-__all__ = ["SquaredNetwork", "TellsSecondMoment", "Weights", "squared"]
+__all__ = ["Coherent", "SquaredNetwork", "TellsSecondMoment", "Weights", "squared"]
