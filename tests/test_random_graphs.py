@@ -10,6 +10,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -293,6 +294,7 @@ def test_random_graphs(part: int, record_property: Callable[[str, object], None]
         record_property("fuzz", dict(counts))
 
 
+POOL = {"pool_size": (1,), "padding": "valid"}
 LINE = ((8, 2),)
 # Graphs that were once answered wrongly, or that few draws hit.
 NAMED = {
@@ -328,6 +330,31 @@ NAMED = {
             ("Permute", {"dims": (3, 2, 1)}),
         ),
     ),
+    "a map too small for its stride": graphs.Description(
+        ((7, 1),),
+        (
+            ("AveragePooling1D", {**POOL, "strides": (2,)}),
+            ("Conv1DTranspose", {"filters": 1, "kernel_size": (3,), "strides": (2,)}),
+            ("AveragePooling1D", {**POOL, "strides": (3,)}),
+        ),
+    ),
+    "one unit that starts beyond the edges": graphs.Description(
+        ((8, 10, 2),),
+        (
+            ("Conv2D", {"filters": 2, "kernel_size": 2, "strides": (1, 3), "padding": "same"}),
+            ("MaxPooling2D", {"pool_size": (2, 1), "strides": (1, 3)}),
+            ("DepthwiseConv2D", {"kernel_size": 2, "padding": "same", "dilation_rate": (3, 3)}),
+        ),
+    ),
+    "normalised over equal positions": graphs.Description(
+        ((4, 2),),
+        (
+            ("DepthwiseConv1D", {"kernel_size": 4}),
+            ("UpSampling1D", {"size": 3}),
+            ("GroupNormalization", {"groups": 2}),
+            ("Activation", {"activation": "softplus"}),
+        ),
+    ),
     "reflected padding, strided": graphs.Description(
         ((5, 6, 1),),
         (
@@ -341,3 +368,51 @@ NAMED = {
 @pytest.mark.parametrize("name", NAMED)
 def test_named_graphs(name: str) -> None:
     compare(NAMED[name], Counter())
+
+
+SMALL = ("a map too small for its stride", "one unit that starts beyond the edges")
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("factor", [Fraction(1, 2), 2, -1])
+def test_wrong_strides_are_found(name: str, factor: Fraction) -> None:
+    with jacobian.precision():
+        model, _ = graphs.build(NAMED[name])
+        field = receptive_field(model, model.output)
+        compare_moves(field, NAMED[name], Counter())
+        wrong = tuple(factor * stride for stride in field.stride)
+        with pytest.raises(AssertionError):
+            compare_moves(replace(field, stride=wrong), NAMED[name], Counter())
+
+
+EVEN = {unit: (2 * unit - 1, 2 * unit + 2) for unit in range(6)}
+ROWS = {
+    "even": (EVEN, {2}),
+    "repeating": ({0: (0, 1), 1: (2, 4), 2: (3, 4), 3: (5, 7), 4: (6, 7)}, {Fraction(3, 2)}),
+    "with holes": ({0: (0, 1), 2: (1, 2), 4: (2, 3)}, {Fraction(1, 2)}),
+    "cut at its ends": ({**EVEN, 0: (0, 2), 5: (9, 10)}, {2}),
+    "not seen twice": ({0: (-2, 1), 1: (2, 3), 2: (4, 7)}, set()),
+    "uneven": ({0: (0, 1), 1: (1, 2), 2: (4, 5), 3: (5, 6), 4: (9, 10)}, set()),
+    "growing": ({unit: (2 * unit, 3 * unit + 1) for unit in range(6)}, set()),
+    "one": ({0: (0, 1)}, set()),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_strides_are_those_that_a_row_shows(name: str) -> None:
+    ends, shown = ROWS[name]
+    assert strides_shown(ends, 10) == shown
+
+
+@pytest.mark.parametrize(("groups", "constant"), [(2, True), (1, False)])
+def test_normalisations_of_equal_values_show_no_gradient(groups: int, constant: bool) -> None:
+    steps = dict(NAMED["normalised over equal positions"].steps)
+    steps["GroupNormalization"] = {"groups": groups}
+    with jacobian.precision():
+        model, _ = graphs.build(graphs.Description(((4, 2),), tuple(steps.items())))
+        assert graphs.normalises_equals(graphs.weigh(model)) is constant
+        (seen,) = jacobian.supports(model, [(0,)], tolerance=0.0)
+        values = np.random.default_rng(0).uniform(0.5, 1.5, (2, 4, 2))
+        one, other = np.asarray(model(values))
+    assert np.allclose(one, other, rtol=0, atol=1e-12) is constant
+    assert constant or seen.all()
