@@ -23,7 +23,16 @@ import numpy as np
 from hypothesis import strategies as st
 from keras import layers, ops
 
-__all__ = ["Description", "Step", "build", "descriptions", "enlarged", "node_count", "normalises_equals", "weigh"]
+__all__ = [
+    "Description",
+    "Step",
+    "build",
+    "descriptions",
+    "enlarged",
+    "node_count",
+    "normalises_equals",
+    "weigh",
+]
 
 Shape = tuple[int, ...]
 Step = tuple[str, dict[str, Any]]

@@ -193,7 +193,9 @@ def repeating(ends: Ends) -> Fraction | None:
         if any((one is None) != (other is None) for one, other in pairs):
             continue
         seen = [(one, other) for one, other in pairs if one and other]
-        moves = {now - before for one, other in seen for before, now in zip(one, other, strict=True)}
+        moves = {
+            now - before for one, other in seen for before, now in zip(one, other, strict=True)
+        }
         if len(moves) == 1:
             return Fraction(moves.pop(), period)
     return None
