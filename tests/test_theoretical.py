@@ -1079,7 +1079,7 @@ def test_an_axis_added_where_channels_were_summed_away_is_theirs(make):
         (np.s_[:, 2::2], (2, 1)),
         (np.s_[:, 3:, 1::5], (1, 5)),
         (np.s_[..., 3::4, :], (1, 4)),
-        (np.s_[:, None, :, ::7], (1, 7)),
+        (np.s_[:, :, ::7, None], (1, 7)),
         (np.s_[:, ::4, 1], (4, 0)),
     ],
 )
