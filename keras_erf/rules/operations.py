@@ -75,10 +75,11 @@ FAMILIES: tuple[tuple[Rule, str], ...] = (
     (rearranging.permuted(lambda op, x: np.transpose(x, op.axes)), "Transpose"),
     (rearranging.permuted(lambda op, x: np.swapaxes(x, op.axis1, op.axis2)), "Swapaxes"),
     (rearranging.permuted(lambda op, x: np.moveaxis(x, op.source, op.destination)), "Moveaxis"),
+    (rearranging.sliced, "GetItem"),
     (
         rearranging.traced,
         "Append ArraySplit BroadcastTo CropImages DepthToSpace Diagonal Dsplit Dstack "
-        "ExtractSequences Flip Fliplr Flipud GetItem Hsplit Hstack Pad PadImages Ravel "
+        "ExtractSequences Flip Fliplr Flipud Hsplit Hstack Pad PadImages Ravel "
         "Rearrange Repeat Roll Rot90 Slice SliceUpdate SpaceToDepth Split Stack Tile "
         "Tril Triu Unstack Vsplit Vstack",
     ),

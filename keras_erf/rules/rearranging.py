@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from keras_erf.algebra.geometry import Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import Argument
-from keras_erf.rules.call import Call, Rule
+from keras_erf.rules.call import Call, Rule, bound_arguments
 from keras_erf.rules.pointwise import counted_axes
 from keras_erf.rules.refused import ACROSS_BATCH
 
@@ -30,6 +31,7 @@ __all__ = [
     "permuted",
     "repeat_vector",
     "reshape",
+    "sliced",
     "traced",
 ]
 
@@ -95,6 +97,41 @@ def reshape(call: Call) -> tuple[AnyView, ...]:
         return traced(call)
     following = iter(longer)
     return (View(tuple(Link(None) if size == 1 else Link(next(following)) for size in shape)),)
+
+
+def sliced(call: Call) -> tuple[AnyView, ...]:
+    """A slice: traced, but a single position that is left does not show the step to the next."""
+    key = bound_arguments(call)["key"]
+    steps = _steps(key if isinstance(key, tuple) else (key,), len(call.inputs[0]) + 1)
+    return tuple(_spaced(view, steps, call.output) for view in traced(call))
+
+
+def _steps(key: tuple[Any, ...], rank: int) -> dict[int, tuple[int, int]]:
+    """For each axis of the input that is sliced in steps, its axis of the output and the step."""
+    indexed = sum(one is not None and one is not Ellipsis for one in key)
+    steps: dict[int, tuple[int, int]] = {}
+    # The batch counts in a key.
+    place = axis = -1
+    for one in key:
+        if isinstance(one, slice) and (one.step or 1) > 1:
+            steps[place] = axis, one.step
+        place += rank - indexed if one is Ellipsis else one is not None
+        axis += rank - indexed if one is Ellipsis else one is None or isinstance(one, slice)
+    return steps
+
+
+def _spaced(
+    view: AnyView, steps: Mapping[int, tuple[int, int]], output: tuple[int, ...]
+) -> AnyView:
+    """The view of a slice, with the steps along the axes that have one position left."""
+    if not isinstance(view, View):
+        return view
+    links = list(view.links)
+    for place, (axis, step) in steps.items():
+        link = links[place]
+        if link.axis == axis and output[axis] == 1 and isinstance(link.relation, Window):
+            links[place] = replace(link, relation=replace(link.relation, stride=step))
+    return replace(view, links=tuple(links))
 
 
 def traced(call: Call) -> tuple[AnyView, ...]:
