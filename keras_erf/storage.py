@@ -7,12 +7,13 @@ database, for it may list a hundred thousand results; all others are JSON.
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, TypeVar
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -21,18 +22,16 @@ from keras_erf.files.archives import plain_json
 from keras_erf.files.writing import write_json
 from keras_erf.results.effective import EffectiveReceptiveField, load
 
-__all__ = ["CHECK_SUMS", "Store", "check_sum", "intact", "locked", "read_json", "unreadable"]
+__all__ = ["CHECK_SUMS", "Store", "check_sum", "intact", "locked", "read_json", "reading"]
 
 CHECK_SUMS, LOCK = "check_sums", ".lock"
 # Seconds to wait for another process that writes to a manifest.
 PATIENCE = 60.0
 
-Json = TypeVar("Json", dict[str, Any], list[Any])
 
-
-def check_sum(content: bytes) -> str:
-    """A digest of what a file holds."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def check_sum(content: Any, size: int = 16) -> str:
+    """A digest of bytes, of that many bytes."""
+    return hashlib.blake2b(content, digest_size=size).hexdigest()
 
 
 def intact(file: Path, expected: str | None) -> bool:
@@ -40,36 +39,30 @@ def intact(file: Path, expected: str | None) -> bool:
     return file.is_file() and expected in (None, check_sum(file.read_bytes()))
 
 
-def read_json(file: Path, kind: str, empty: Json) -> Json:
-    """The content of a JSON file, of the type of `empty`, which stands for a file that is missing.
-
-    Raises:
-        InvalidInputError: The file cannot be read, or holds something else.
-    """
+@contextlib.contextmanager
+def reading(file: Path, kind: str) -> Iterator[None]:
+    """Errors inside are of a damaged file; `kind` is what its folder is of, `"a profile"`, say."""
     try:
+        yield
+    except (OSError, LookupError, ValueError, TypeError, csv.Error) as error:
+        raise InvalidInputError(
+            f"`path` must be the folder of {kind}: {file.name} cannot be read ({error}). "
+            f"Received: path={str(file.parent)!r}"
+        ) from error
+
+
+def read_json(file: Path, kind: str, empty: Any) -> Any:
+    """What a JSON file holds, which is of the type of `empty`; `empty` if there is no file."""
+    with reading(file, kind):
         content = plain_json(file.read_text(encoding="utf-8")) if file.exists() else empty
         if not isinstance(content, type(empty)):
-            raise ValueError("it holds something else")
-        return content
-    except (OSError, ValueError) as error:
-        raise unreadable(file, kind, error) from error
-
-
-def unreadable(file: Path, kind: str, error: Exception) -> InvalidInputError:
-    """The error of a table or manifest that is damaged, or is none."""
-    return InvalidInputError(
-        f"`path` must be the folder of {kind}: {file.name} cannot be read ({error}). "
-        f"Received: path={str(file.parent)!r}"
-    )
+            raise TypeError(f"it is no {type(empty).__name__}")
+    return content
 
 
 @contextlib.contextmanager
 def locked(file: Path, patience: float = 0.0) -> Iterator[bool]:
-    """Whether this process holds a lock after some seconds; a lock ends with its process.
-
-    Raises:
-        InvalidInputError: The lock's file cannot be made, or its file system has no locks.
-    """
+    """Whether this process holds a lock, for which it waits at most `patience` seconds."""
     lock = FileLock(file, timeout=patience)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -85,10 +78,9 @@ def locked(file: Path, patience: float = 0.0) -> Iterator[bool]:
     try:
         yield True
     finally:
-        # Processes that wait must find the same file.
-        if not patience:
-            with contextlib.suppress(OSError):
-                os.unlink(file)
+        # Who opened it meanwhile finds what was written.
+        with contextlib.suppress(OSError):
+            os.unlink(file)
         lock.release()
 
 
@@ -98,7 +90,7 @@ class Store:
     Args:
         folder: Its path.
         manifest: Name of its manifest, which states what results depend on and their check sums.
-        kind: What the folder is of, in the words of errors: `"a profile"`.
+        kind: As in `reading`.
         about: What results depend on, as JSON has it. What a manifest does not state is false:
             the version that wrote it could not do that.
 
@@ -120,11 +112,7 @@ class Store:
         self._check_sums()
 
     def load(self, name: str) -> EffectiveReceptiveField | None:
-        """The result in a file; `None` if it is not there, or no manifest states its origin.
-
-        Raises:
-            InvalidInputError: The file does not hold what was written.
-        """
+        """The result in a file; `None` if it is not there, or no manifest states its origin."""
         file = self.folder / name
         if not file.exists() or (self.about and not self.manifest.exists()):
             return None
@@ -141,21 +129,13 @@ class Store:
             # A file system without locks keeps a result all the same.
             with contextlib.suppress(InvalidInputError):
                 stack.enter_context(locked(self.folder / LOCK, PATIENCE))
-            sums = {
-                name: value
-                for name, value in self._check_sums().items()
-                if name not in results and (self.folder / name).exists()
-            }
+            sums = {name: old for name, old in self._check_sums().items() if name not in results}
             # First without them: a process that is killed must not leave a file with an old sum.
-            self.write_manifest(sums)
+            write_json(self.manifest, {**self.about, CHECK_SUMS: sums})
             for name, result in results.items():
                 result.save(self.folder / name)
                 sums[name] = check_sum((self.folder / name).read_bytes())
-            self.write_manifest(sums)
-
-    def write_manifest(self, sums: Mapping[str, str]) -> None:
-        """Writes what results depend on, and their check sums."""
-        write_json(self.manifest, {**self.about, CHECK_SUMS: sums})
+            write_json(self.manifest, {**self.about, CHECK_SUMS: sums})
 
     def _check_sums(self) -> dict[str, str]:
         """Those of the manifest; it is read each time, for other processes write it too."""

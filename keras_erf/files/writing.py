@@ -29,9 +29,10 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def write_table(path: str | os.PathLike[str], frame: Any, **options: Any) -> None:
-    """Writes a `pandas.DataFrame` as CSV, with options of `to_csv`; raises as `written_whole`."""
+    """Writes a `pandas.DataFrame` as its suffix says, `.csv` or `.parquet`, with their options."""
     with written_whole(path) as temporary:
-        frame.to_csv(temporary, index=False, **options)
+        write = frame.to_parquet if temporary.suffix.lower() == ".parquet" else frame.to_csv
+        write(temporary, index=False, **options)
 
 
 @contextmanager

@@ -1,8 +1,7 @@
-"""The folder of a profile: what its results depend on, and the file of each unit."""
+"""The store of a profile: what its results depend on, and the file of each unit."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass, replace
@@ -19,17 +18,13 @@ from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.samples.images import ImageFolder, folder_digest
 from keras_erf.samples.sources import NOISE
-from keras_erf.storage import Store
+from keras_erf.storage import Store, check_sum
 
 __all__ = ["file_of", "read_kept", "store_of"]
 
 
 def store_of(path: str | os.PathLike[str], graph: Graph, weights: str, settings: Settings) -> Store:
-    """The store of a profile.
-
-    Raises:
-        InvalidInputError: `path` is a file, or holds another profile.
-    """
+    """The store of a profile; raises if `path` holds another one."""
     return Store(Path(path), "profile.json", "a profile", _about(graph, weights, settings))
 
 
@@ -52,7 +47,7 @@ def read_kept(store: Store, target: Target) -> EffectiveReceptiveField | None:
 def _about(graph: Graph, weights: str, settings: Settings) -> dict[str, Any]:
     """What results depend on."""
     return {
-        "model": _digest(repr(architecture(graph)).encode()),
+        "model": check_sum(repr(architecture(graph)).encode(), 8),
         "weights": weights,
         "inputs": _inputs(settings.inputs),
         "samples": settings.samples,
@@ -82,7 +77,7 @@ def _inputs(inputs: Any) -> str:
     refuse_masked(inputs, "inputs")
     array = np.asarray(inputs)
     shape = "x".join(map(str, array.shape))
-    return f"array {shape} {array.dtype} {_digest(np.ascontiguousarray(array).data)}"
+    return f"array {shape} {array.dtype} {check_sum(np.ascontiguousarray(array).data, 8)}"
 
 
 def _name(function: Any) -> str:
@@ -91,7 +86,3 @@ def _name(function: Any) -> str:
         return repr(function)
     named = getattr(function, "__qualname__", type(function).__qualname__)
     return f"{getattr(function, '__module__', '')}.{named}"
-
-
-def _digest(data: Any) -> str:
-    return hashlib.blake2b(data, digest_size=8).hexdigest()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.files.writing import written_whole
+from keras_erf.files.writing import write_table, written_whole
 from keras_erf.results.effective import EffectiveReceptiveField, load
 from keras_erf.storage import PATIENCE, check_sum, intact, locked
 from keras_erf.studies.plan import Task
@@ -57,16 +57,10 @@ class StudyStore:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._connected() as database:
-                database.executescript(SCHEMA)
-                database.execute("INSERT OR IGNORE INTO about VALUES ('format', ?)", (FORMAT,))
-                (found,) = database.execute(
-                    "SELECT value FROM about WHERE name = 'format'"
-                ).fetchone()
-        except OSError as error:
-            raise self._closed(error) from error
+        with self._connected() as database:
+            database.executescript(SCHEMA)
+            database.execute("INSERT OR IGNORE INTO about VALUES ('format', ?)", (FORMAT,))
+        ((found,),) = self._lines("SELECT value FROM about WHERE name = 'format'")
         if found != FORMAT:
             raise InvalidInputError(
                 f"`path` holds results of format {found}, and this version reads {FORMAT}. "
@@ -206,15 +200,16 @@ class StudyStore:
         Raises:
             InvalidInputError: The file has another suffix, or pyarrow is not there for Parquet.
         """
-        target, frame = Path(path), self.to_frame()
-        suffix = target.suffix.lower()
-        if suffix not in (".csv", ".parquet"):
+        if Path(path).suffix.lower() not in (".csv", ".parquet"):
             raise InvalidInputError(f"`path` must end in .csv or .parquet. Received: {str(path)!r}")
-        with written_whole(target) as temporary:
-            if suffix == ".csv":
-                frame.to_csv(temporary, index=False)
-            else:
-                _write_parquet(frame, temporary)
+        frame = self.to_frame()
+        try:
+            write_table(path, frame)
+        except ImportError as error:
+            raise InvalidInputError(
+                "`path` in Parquet needs the extra of that name: pip install 'keras-erf[parquet]'. "
+                f"Received: {' '.join(str(error).split())[:120]}"
+            ) from error
         return len(frame)
 
     def _lines(self, query: str, *values: str) -> list[tuple[Any, ...]]:
@@ -225,6 +220,7 @@ class StudyStore:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """The index; what is written inside is there as a whole, or not at all."""
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(self.folder / INDEX, timeout=PATIENCE)
             try:
                 # An index from elsewhere may bring triggers and views of its own.
@@ -233,25 +229,11 @@ class StudyStore:
                     yield database
             finally:
                 database.close()
-        except sqlite3.Error as error:
-            raise self._closed(error) from error
-
-    def _closed(self, error: Exception) -> InvalidInputError:
-        reason = getattr(error, "strerror", None) or error
-        return InvalidInputError(
-            "`path` must be a folder for a study's results that can be read and written: "
-            f"{reason}. Received: {str(self.folder)!r}"
-        )
-
-
-def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    try:
-        frame.to_parquet(path, index=False)
-    except ImportError as error:
-        raise InvalidInputError(
-            "`path` in Parquet needs the extra of that name: pip install 'keras-erf[parquet]'. "
-            f"Received: {' '.join(str(error).split())[:120]}"
-        ) from error
+        except (sqlite3.Error, OSError) as error:
+            raise InvalidInputError(
+                "`path` must be a folder for a study's results that can be read and written: "
+                f"{getattr(error, 'strerror', None) or error}. Received: {str(self.folder)!r}"
+            ) from error
 
 
 def _row(task: Mapping[str, Any], figures: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.files.naming import file_name
 from keras_erf.files.writing import write_table, written_whole
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.storage import Store, unreadable
+from keras_erf.storage import Store, reading
 
 __all__ = ["Logbook", "Phase", "Point"]
 
@@ -42,58 +42,33 @@ READERS = {"int": int, "float": float, "str": str}
 
 @dataclass(frozen=True)
 class Point:
-    """One layer's metrics after some training steps; lengths in input pixels.
+    """One layer's metrics after some training steps; lengths in input pixels."""
 
-    Args:
-        step: Training steps done, in all phases.
-        epoch: Epochs done, the current one not counted.
-        layer: Name of the layer.
-        erf_size: ERF size by the paper's rule.
-        erf_size_error: Its standard error.
-        ratio: Size over the theoretical one.
-        ratio_error: Its standard error.
-        sigma: Spread of the fitted Gaussian, the geometric mean over the axes.
-        sigma_error: Its standard error.
-        r_squared: Share of the map that the Gaussian explains.
-        dead: Share of samples without any gradient.
-        samples: Number of samples.
-        trf_size: Size of the theoretical field.
-        weights: Fingerprint of the network's weights.
-        phase: Number of the phase, from 0.
-        iterations: Steps that the phase's optimizer had counted.
-        definition: Name of the definition that was measured.
-    """
-
-    step: int
-    epoch: int
+    step: int  # Training steps done, in all phases.
+    epoch: int  # Epochs done, the current one not counted.
     layer: str
-    erf_size: float
-    erf_size_error: float
-    ratio: float
+    erf_size: float  # By the paper's rule.
+    erf_size_error: float  # Its standard error.
+    ratio: float  # Size over the theoretical one.
     ratio_error: float
-    sigma: float
+    sigma: float  # Spread of the fitted Gaussian, the geometric mean over the axes.
     sigma_error: float
-    r_squared: float
-    dead: float
+    r_squared: float  # Share of the map that the Gaussian explains.
+    dead: float  # Share of samples without any gradient.
     samples: int
-    trf_size: float
-    weights: str
-    phase: int
-    iterations: int
-    definition: str
+    trf_size: float  # Of the theoretical field.
+    weights: str  # Fingerprint of the network's.
+    phase: int  # From 0.
+    iterations: int  # Steps that the phase's optimizer had counted.
+    definition: str  # Name of the one that was measured.
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with one optimizer.
-
-    Args:
-        number: From 0.
-        start: Training steps done when its optimizer had counted none.
-    """
+    """A stretch of training with one optimizer."""
 
     number: int = 0
-    start: int = 0
+    start: int = 0  # Training steps done when its optimizer had counted none.
 
 
 class Logbook:
@@ -153,10 +128,8 @@ class Logbook:
         """Reads the points that an earlier run left in the folder."""
         if self.store is None or self.points:
             return
-        try:
+        with reading(self.store.folder / TABLE, KIND):
             self.points = [_point(row) for row in _read_rows(self.store.folder)]
-        except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
-            raise unreadable(self.store.folder / TABLE, KIND, error) from error
 
     def place(self, count: int, layers: Sequence[str], definition: str, weights: str) -> Phase:
         """The phase in which a training continues here: one that is there, or the next.
@@ -254,7 +227,8 @@ class Logbook:
             [one for one in self.points if (one.phase, one.step) == (phase.number, step)]
         )
         self.points = self.points + points
-        new = {_file(point): one for point, one in zip(points, results, strict=True) if one}
+        pairs = zip(points, results, strict=True)
+        new = {_file(point): result for point, result in pairs if result is not None}
         self._results.update(new)
         if self.store is not None:
             self.store.save(new)

@@ -114,7 +114,7 @@ def run(
         model = build()
         model.compile(optimizer=_optimizer(options, steps), **compiled)
     # Not earlier: a call that is refused while it builds must not stand in the way of the next.
-    store.write_manifest({})
+    store.save({})
     start = int(model.optimizer.iterations.numpy()) // steps
     # An epoch whose checkpoint was not written comes again.
     history = read_json(folder / HISTORY, store.kind, [])[:start]
