@@ -78,7 +78,7 @@ def locked(file: Path, patience: float = 0.0) -> Iterator[bool]:
     try:
         yield True
     finally:
-        # Who opened it meanwhile finds what was written.
+        # The folder is left as tidy as it was.
         with contextlib.suppress(OSError):
             os.unlink(file)
         lock.release()
@@ -91,8 +91,8 @@ class Store:
         folder: Its path.
         manifest: Name of its manifest, which states what results depend on and their check sums.
         kind: As in `reading`.
-        about: What results depend on, as JSON has it. What a manifest does not state is false:
-            the version that wrote it could not do that.
+        about: What results depend on, as JSON has it. What a manifest of an older version does not
+            state is none or false.
 
     Raises:
         InvalidInputError: `folder` is a file, or its manifest cannot be read or is of results that
@@ -142,11 +142,16 @@ class Store:
         if not self.manifest.exists():
             return {}
         stored = read_json(self.manifest, self.kind, {})
-        differ = [name for name, value in self.about.items() if stored.get(name, False) != value]
+        differ = [
+            name
+            for name, value in self.about.items()
+            if stored.get(name) != value and (value or name in stored)
+        ]
         if differ:
             new, old = (shorten(repr(one.get(differ[0])), 60) for one in (self.about, stored))
             raise InvalidInputError(
                 f"`path` holds {self.kind} with other {', '.join(differ)}: give another folder, or "
                 f"empty it. Received: path={str(self.folder)!r}, {differ[0]}={new} instead of {old}"
             )
-        return dict(stored.get(CHECK_SUMS, {}))
+        with reading(self.manifest, self.kind):
+            return dict(stored.get(CHECK_SUMS, {}))
