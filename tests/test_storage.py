@@ -22,7 +22,7 @@ from keras_erf import cli, experiments
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.naming import file_name
 from keras_erf.results.effective import EffectiveReceptiveField, load
-from keras_erf.storage import Store, check_sum, intact, locked
+from keras_erf.storage import Store, check_sum, intact, locked, read_json
 from keras_erf.studies import ModelEntry, Study, StudyStore, run_study
 from keras_erf.training.logbook import Logbook, Phase
 
@@ -429,6 +429,18 @@ def test_a_manifest_that_is_damaged_is_told_in_one_line(tmp_path, content):
     message = refusal(lambda: Store(tmp_path, "about.json", "a profile"))
     assert message.startswith("`path` must be the folder of a profile: about.json cannot be read (")
     assert message.endswith(f"Received: path={str(tmp_path)!r}")
+
+
+@pytest.mark.parametrize(
+    ("empty", "content", "reason"),
+    [([], "{}", "it is no list"), ({}, "[1]", "it is no dict"), ([], "[1", "Expecting")],
+)
+def test_files_of_another_type_are_told_in_one_line(tmp_path, empty, content, reason):
+    file = tmp_path / "history.json"
+    assert read_json(file, "a training", empty) == empty
+    file.write_text(content)
+    message = refusal(lambda: read_json(file, "a training", empty))
+    assert f"must be the folder of a training: history.json cannot be read ({reason}" in message
 
 
 def test_a_folder_that_depends_on_something_else_is_refused(tmp_path):
