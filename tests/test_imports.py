@@ -29,6 +29,7 @@ ORDER = (
     "rules",
     "samples",
     "results",
+    "storage",
     "fields",
     "cone",
     "squaring",
