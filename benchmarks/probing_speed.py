@@ -34,7 +34,7 @@ from keras_erf.cone import multiply_adds, whole_cone
 from keras_erf.definitions import get_definition
 from keras_erf.fields.theoretical import Target, locate
 from keras_erf.measuring.accumulating import Accumulator
-from keras_erf.measuring.preparing import input_parts, planned
+from keras_erf.measuring.plans import plan_of
 from keras_erf.measuring.settings import Settings
 
 LAYERS = ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
@@ -90,10 +90,9 @@ class Cone:
 
     def __init__(self, target: Target, *, jit: bool = False) -> None:
         settings = Settings()
-        self.target, self.cone = target, planned([target], settings)
-        parts = input_parts([target], self.cone, settings)
-        definition = get_definition("luo2016")
-        self.run = Accumulator([target], parts, self.cone, definition)
+        plan = plan_of([target], settings)
+        self.target, self.cone = target, plan.cone
+        self.run = Accumulator([target], plan.parts, plan.cone, get_definition("luo2016"))
         if jit:
             self.run.add = tf.function(self.run._add, autograph=False, jit_compile=True)
 
