@@ -105,6 +105,8 @@ setup(
         ],
         # The one place where the versions of these tools are pinned.
         "dev": [
+            "build>=1.2",
+            "codespell==2.4.3",
             "mypy==2.4.1",
             "nox==2026.10.20",
             "pre-commit==4.7.0",
