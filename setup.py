@@ -1,4 +1,4 @@
-"""What is built of keras-erf. Its name, description, links and tool settings are in pyproject.toml."""
+"""What is built of keras-erf. Its name, description, links and tools are in pyproject.toml."""
 
 from pathlib import Path
 
@@ -83,6 +83,7 @@ setup(
             "pytest-cov>=5.0",
             "pytest-mpl>=0.17",
             "pytest-xdist>=3.6",
+            "pyyaml>=6.0",
             "ray>=2.9",
             "setuptools>=77",
             "tensorboard>=2.19",
