@@ -63,7 +63,7 @@ setup(
         "browser": ["playwright>=1.45"],
         "dask": ["dask>=2024.1", "distributed>=2024.1"],
         "docs": [
-            "mkdocs>=1.6",
+            "mkdocs>=1.6,<2",
             "mkdocs-material>=9.5",
             "mkdocstrings[python]>=1.0",
         ],
