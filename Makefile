@@ -20,7 +20,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --mpl --mpl-baseline-path=$(CURDI
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test coverage test-all test-oldest fuzz check format dist release clean
+.PHONY: help demo docs test coverage test-all test-oldest fuzz check phrases format dist release clean
 # Two installs into one environment must not run at the same time.
 .NOTPARALLEL:
 
@@ -60,6 +60,11 @@ check: $(READY_DEV) ## check format, lint, types and spelling
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+# Once `make phrases` lists nothing, remove the sign from the next line.
+#	$(PYTHON) scripts/plain_english.py
+
+phrases: ## list phrases that plain English avoids
+	@$(PYTHON) scripts/plain_english.py
 
 format: $(READY_DEV) ## format the code and fix what the linter can
 	$(BIN)/ruff format .
@@ -73,7 +78,7 @@ dist: $(READY_DEV) ## build what is released into dist/, and check it
 release: ## the same, of a commit that has the tag of its version
 	@version="v$$(cut -d '"' -f 2 keras_erf/_version.py)"; tags="$$(git tag --points-at HEAD)"; \
 	if ! printf '%s\n' "$$tags" | grep -qx "$$version" || [ -n "$$(git status --porcelain)" ]; then \
-		echo "release: HEAD must have the tag $$version and no changes beside it. Tags: $${tags:-none}" >&2; \
+		echo "release: HEAD must have the tag $$version and no uncommitted changes. Tags: $${tags:-none}" >&2; \
 		exit 1; \
 	fi
 	$(MAKE) dist
