@@ -85,7 +85,7 @@ release: ## the same, of a commit that has the tag of its version
 
 clean: ## remove the environment, builds, caches and default output folders
 	rm -rf $(VENV) build dist site keras_erf.egg-info demo_output keras-erf-output
-	rm -rf .coverage .hypothesis .nox .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .coverage coverage.xml .hypothesis .nox .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp comes last and the folder goes first: an interrupted install never counts as done.
