@@ -200,3 +200,32 @@ def test_an_extra_that_pip_cannot_get_leaves_the_rest_usable(make):
     assert make("check", stop="fail") == [".[dev]"]
     assert make("demo") == []
     assert make("check") == [".[dev]"]
+
+
+# --- The documentation ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('<script async src="https://a.b/c.js"></script>', ["https://a.b/c.js"]),
+        ("<img alt=x src=//a.b/c.png>", ["//a.b/c.png"]),
+        ('<link rel="stylesheet" href="http://a.b/c.css">', ["http://a.b/c.css"]),
+        ("@import 'https://a.b/c.css';", ["https://a.b/c.css"]),
+        ("src: url(https://a.b/c.woff2)", ["https://a.b/c.woff2"]),
+        ('<a href="https://a.b/">text</a>', []),
+        ('<script src="../assets/c.js"></script><link rel="icon" href="a.png">', []),
+        ("url(data:image/svg+xml;charset=utf-8,<svg xmlns='http://www.w3.org/2000/svg'/>)", []),
+    ],
+)
+def test_what_a_page_loads_from_other_hosts_is_seen(text, expected):
+    assert runpy.run_path(str(ROOT / "scripts/docs_offline.py"))["loaded"](text) == expected
+
+
+def test_the_documentation_brings_its_scripts_and_fonts():
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert config["theme"]["font"] is False
+    assert "offline" in config["plugins"]
+    for script in config["extra"]["polyfills"]:
+        assert (ROOT / "docs" / script).is_file()
+    assert all((ROOT / hook).is_file() for hook in config["hooks"])
