@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -232,3 +234,13 @@ def test_help_is_cheap(arguments):
 
 def test_the_count_of_heavy_packages_sees_one():
     assert loaded_by("import sys, matplotlib") == ["matplotlib"]
+
+
+def test_the_architecture_page_names_the_order():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page, re.M)
+    named = [name for row in rows for name in re.findall(r"\w+", row)]
+    assert set(named) == set(ORDER) - {"_version"}
+    # A row imports only from those below it.
+    places = [[ORDER.index(name) for name in re.findall(r"\w+", row)] for row in rows]
+    assert all(min(upper) > max(lower) for upper, lower in pairwise(places))

@@ -1,9 +1,8 @@
-"""The notebooks run from top to bottom, each in less than three minutes."""
+"""The notebooks run from top to bottom."""
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import keras
@@ -11,8 +10,6 @@ import numpy as np
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
-# Seconds a notebook may take.
-LIMIT = 180
 
 
 def test_there_are_notebooks():
@@ -34,10 +31,8 @@ def test_notebook_runs(path, capsys, monkeypatch):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     namespace = {"__name__": "__main__"}
-    start = time.monotonic()
     for number, source in enumerate(code):
         exec(compile(source, f"{path.name}, code cell {number}", "exec"), namespace)
-    assert time.monotonic() - start < LIMIT
     assert capsys.readouterr().out
     outputs = [
         output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]

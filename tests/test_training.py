@@ -25,6 +25,7 @@ from keras_erf.training.batches import ExampleBatches, SceneBatches
 from keras_erf.training.datasets import Examples, Scenes
 from keras_erf.training.loop import run
 from keras_erf.training.tasks import FIRST, SCENE_LAYER, STRIDE, mean_iou
+from tests.hanging import HANGING
 
 OWN = ("seed", "tolerance")
 RANDOM = np.random.default_rng(0)
@@ -233,16 +234,16 @@ def test_a_killed_process_goes_on(tmp_path):
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
 
-    assert b"done" in start(tmp_path / "whole").communicate(timeout=300)[0]
+    assert b"done" in start(tmp_path / "whole").communicate(timeout=HANGING)[0]
     process, history = start(tmp_path / "parts"), tmp_path / "parts" / "history.json"
-    for _ in range(3000):
+    for _ in range(50 * HANGING):
         # After some epoch, at whatever moment of the next one it is seen.
         if history.exists() and len(json.loads(history.read_text())) >= 2:
             break
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert b"done" in start(tmp_path / "parts").communicate(timeout=300)[0]
+    assert b"done" in start(tmp_path / "parts").communicate(timeout=HANGING)[0]
     for name in ("history.json", "erf/erf.csv"):
         whole, parts = ((tmp_path / run / name).read_bytes() for run in ("whole", "parts"))
         assert whole == parts
