@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,13 +24,9 @@ from keras_erf.cone.table import FAMILIES
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target, locate
 from tests import cones, jacobian
+from tests.cases import Case, Cases, check_all, model_of
+from tests.cones import Block, Scale
 from tests.perturbation import normal
-
-Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
-# The input's part is the field cut at the input's edges; within the field, of a cut made on the
-# way; the field is the entire input; all rows though the field has fewer, and its columns; all of
-# it as the layer has to run whole.
-Part = Literal["field", "within", "global", "rows", "whole"]
 
 # Relative to the largest gradient, in double precision; and of what TensorFlow computes in single.
 TOLERANCE = 1e-12
@@ -47,46 +41,9 @@ def tied(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.integers(-2, 0, shape).astype(float)
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A model whose units are computed by their cones.
-
-    Args:
-        build: Makes the output from the input tensors.
-        shapes: Shapes of the inputs without the batch; the first is the analysed one.
-        part: What the cone holds of that.
-        draw: Of the inputs' values.
-        tolerance: Largest difference, relative to the largest gradient.
-        dtype: Precision of Keras.
-        compiled: Whether to run by XLA, for what TensorFlow has no kernel on a CPU.
-    """
-
-    build: Callable[..., Any]
-    shapes: tuple[tuple[int, ...], ...]
-    part: Part
-    draw: Draw
-    tolerance: float
-    dtype: str
-    compiled: bool
-
-
-CASES: dict[str, Case] = {}
-
-
-def add(
-    name: str,
-    build: Callable[..., Any],
-    *shapes: tuple[int, ...],
-    part: Part = "field",
-    draw: Draw = normal,
-    tolerance: float = TOLERANCE,
-    dtype: str = "float64",
-    compiled: bool = False,
-) -> None:
-    """Adds a case; its name begins with the class of the layer in question."""
-    assert name not in CASES, name
-    CASES[name] = Case(build, shapes, part, draw, tolerance, dtype, compiled)
-
+# A name begins with the class of the layer in question.
+CASES = Cases(draw=normal, tolerance=TOLERANCE)
+add = CASES.add
 
 LINE, PLANE, SOLID = (13, 4), (8, 7, 4), (5, 6, 4, 2)
 FIRST = (4, 8, 7)
@@ -590,23 +547,6 @@ class Named(layers.Conv2D):
         self.own = own
 
 
-class Scale(layers.Layer):
-    """Multiplies by weights: `shape` tells which axes have weights of their own."""
-
-    def __init__(self, *shape: int, **options: Any) -> None:
-        super().__init__(**options)
-        self.shape = shape
-
-    def build(self, _: Any) -> None:
-        self.scale = self.add_weight(shape=self.shape, initializer="random_normal")
-
-    def call(self, x: Any) -> Any:
-        return x * self.scale
-
-    def compute_output_shape(self, shape: Any) -> Any:
-        return shape
-
-
 class Reshaped(layers.Layer):
     """Does by a detour what could be done in place."""
 
@@ -620,18 +560,6 @@ class Counted(layers.Layer):
 
     def call(self, x: Any) -> Any:
         return x * ops.ones((ops.shape(x)[0], 1, 1, 1)) * 2
-
-
-class Block(layers.Layer):
-    """Layers inside a layer, one of them called twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = layers.Conv2D(4, 3, padding="same", activation="tanh")
-        self.norm = layers.BatchNormalization()
-
-    def call(self, x: Any) -> Any:
-        return x + self.norm(self.conv(self.conv(x)))
 
 
 add("Doubled-overrides", lambda x: Doubled(3, 3)(x), PLANE, part="whole")
@@ -733,30 +661,23 @@ def some_units(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     return list(dict.fromkeys([centre, (0,) * len(shape), last, *edges]))
 
 
-def build_model(name: str) -> tuple[keras.Model, list[Any]]:
-    """A case's model with random weights, and values of its inputs.
+def solve(name: str) -> Solved:
+    """Some units of a case, with random weights.
 
-    Of three samples: layers are looked into with two.
+    The inputs are three samples: layers are opened with two.
     """
     case = CASES[name]
     rng = np.random.default_rng(0)
-    inputs = [keras.Input(shape) for shape in case.shapes]
-    model = keras.Model(inputs, case.build(*inputs))
-    kind = name.partition("-")[0]
-    assert kind in ("ops", "Model", *(type(layer).__name__ for layer in model.layers))
-    for weight in model.weights:
-        if "seed" not in weight.path and "count" not in weight.path:
-            # Sums stay near 1, where nothing saturates.
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape) / max(np.prod(weight.shape[:-1]), 1))
-    values = [tf.constant(case.draw(rng, (3, *shape)), case.dtype) for shape in case.shapes]
-    return model, values
-
-
-@cache
-def solve(name: str) -> Solved:
-    case = CASES[name]
     with jacobian.precision(case.dtype):
-        model, values = build_model(name)
+        model = model_of(case)
+        kind = name.partition("-")[0]
+        assert kind in ("ops", "Model", *(type(layer).__name__ for layer in model.layers))
+        for weight in model.weights:
+            if "seed" not in weight.path and "count" not in weight.path:
+                # Sums stay near 1, where nothing saturates.
+                scale = max(np.prod(weight.shape[:-1]), 1)
+                weight.assign(rng.uniform(0.5, 1.5, weight.shape) / scale)
+        values = [tf.constant(case.draw(rng, (3, *shape)), case.dtype) for shape in case.shapes]
         centre = locate(model, model.output)
         units = some_units(centre.tracing.spatial_shape(centre.tensor))
         targets = []
@@ -834,9 +755,8 @@ PROPERTIES = (
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("check", PROPERTIES, ids=lambda check: check.__name__)
-def test_cone(name, check):
-    check(solve(name))
+def test_cone(name):
+    check_all(PROPERTIES, solve(name))
 
 
 def test_every_layer_that_can_be_cut_has_a_case():

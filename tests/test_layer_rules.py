@@ -1,6 +1,6 @@
 """The rules of layers, element by element, against what really changes.
 
-`test_rules` has the layers that slide a window in whole networks; here is one
+`network_cases` has the layers that slide a window; here is one
 case at least for every other class, and a walk over all of `keras.layers`.
 """
 
@@ -10,7 +10,6 @@ import inspect
 import itertools
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cache
 from typing import Any
 
 import keras
@@ -26,17 +25,14 @@ from keras_erf.graph import build_graph
 from keras_erf.rules import Call, measured, views
 from keras_erf.rules.layers import LAYERS, NAMED
 from keras_erf.rules.table import find_rule
-from tests import ruling, test_rules
+from tests import network_cases, ruling
+from tests.cases import Cases, check_all, model_of
 from tests.perturbation import normal
 from tests.releases import ops
-from tests.ruling import CHECKS, Case, Solved
+from tests.ruling import CHECKS, solve
 
-CASES: dict[str, Case] = {}
-
-
-def add(name: str, build: Callable[..., Any], *shapes: tuple[int, ...], **options: Any) -> None:
-    assert name not in CASES, name
-    CASES[name] = Case(build, shapes, **options)
+CASES = Cases(draws=2)
+add = CASES.add
 
 
 def indices(count: int) -> Callable[..., np.ndarray]:
@@ -681,15 +677,9 @@ add(
 add("HashedCrossing", lambda x, y: layers.HashedCrossing(50)([x, y]), (1,), (1,), **WORDS)
 
 
-@cache
-def solved(name: str) -> Solved:
-    return ruling.solve(CASES[name])
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", CASES)
-def test_rule(name: str, check: Callable[[Solved], None]) -> None:
-    check(solved(name))
+def test_rule(name: str) -> None:
+    check_all(CHECKS, solve(CASES[name]))
 
 
 # --- Every class ---------------------------------------------------------------------------------
@@ -711,17 +701,11 @@ def test_every_layer_of_keras_has_an_entry() -> None:
 
 
 def test_every_entry_with_a_field_has_a_case() -> None:
-    kinds = {type(solved(name).call.layer) for name in CASES}
-    # Whole networks of the others are in another table.
-    kinds |= {node.kind for case in test_rules.CASES.values() for node in nodes_of(case)}
+    cases = CASES.one_of_each() + network_cases.CASES.one_of_each()
+    kinds = {node.kind for case in cases for node in build_graph(model_of(case)).nodes}
     without = {name for name, rule in NAMED.items() if vars(layers).get(name) not in kinds}
     unknown = {name for name, rule in NAMED.items() if rule is measured}
     assert without - unknown <= REFUSED | UNCALLABLE | set(NAMED) - set(vars(layers))
-
-
-def nodes_of(case: test_rules.Case) -> Any:
-    x = keras.Input(case.shape)
-    return build_graph(keras.Model(x, case.build(x))).nodes
 
 
 def test_layers_of_words_are_refused() -> None:
