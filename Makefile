@@ -13,7 +13,7 @@ READY_DOCS := $(VENV)/.ready-docs
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-all test-oldest fuzz check format dist release clean
+.PHONY: help demo docs test quick test-all test-oldest fuzz check format dist release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r target text; do \
@@ -29,6 +29,9 @@ docs: $(READY_DOCS) ## build the documentation into site/
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --mpl --mpl-baseline-path=$(CURDIR)/tests/baseline $(PYTEST_ARGS)
+
+quick: $(READY) ## run those that take no more than a moment, in two minutes
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
 
 test-all: $(READY) ## run them on each Python that is installed
 	$(BIN)/nox --session tests

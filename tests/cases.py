@@ -13,9 +13,9 @@ from tests.perturbation import Draw, uniform
 __all__ = ["Case", "Cases", "check_all", "model_of"]
 
 Shape = tuple[int, ...]
-# What a cone holds of the input: the field cut at the input's edges; within the field, of a cut made
-# on the way; the field, which is the entire input; all rows though the field has fewer, and its
-# columns; all of it as the layer has to run whole.
+# What a cone holds of the input: the field cut at the input's edges; within the field, of a cut
+# made on the way; the field, which is the entire input; all rows though the field has fewer, and
+# its columns; all of it as the layer has to run whole.
 Part = Literal["field", "within", "global", "rows", "whole"]
 
 
@@ -76,8 +76,9 @@ class Cases(dict[str, Case]):
         self[name] = Case(build, **{**self.common, **given, **options})
 
     def one_of_each(self) -> list[Case]:
-        """A case for each first word of the names, which is that of a layer or operation."""
-        return list({name.partition("-")[0]: case for name, case in self.items()}.values())
+        """A case for each layer or operation, which is the first word of a name behind `then-`."""
+        words = {name.removeprefix("then-").partition("-")[0]: name for name in self}
+        return [self[name] for name in words.values()]
 
 
 def model_of(case: Case) -> keras.Model:

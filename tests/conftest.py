@@ -37,6 +37,8 @@ else:
     )
     settings.load_profile("ci")
 
+# Helpers' assertions say what they compared, as those of tests do.
+pytest.register_assert_rewrite("tests.networks", "tests.ruling")
 from tests.releases import reason_to_skip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +65,20 @@ def _close_figures() -> Iterator[None]:
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of four small images."""
+    import keras
+    import numpy as np
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        keras.utils.save_img(folder / f"{number}.png", rng.integers(0, 255, (32, 32, 3)))
+    return folder
 
 
 def _shared(folder: str) -> Path:

@@ -100,7 +100,7 @@ def solve(case: Case) -> Solved:
 
 
 def gradients(run: Callable[..., list[Any]], case: Case, place: int) -> list[np.ndarray]:
-    """The same as `perturbation.dependence`, by gradients: a sample for each element of an output."""
+    """The same as `perturbation.dependence`, by gradients: one sample per element of an output."""
     rng = np.random.default_rng(1)
     kinds = [case.draw] * len(case.shapes) if callable(case.draw) else list(case.draw)
     drawn = [

@@ -19,22 +19,7 @@ from typer.testing import CliRunner
 
 import keras_erf
 from keras_erf.cli import app
-
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def run(*arguments: object):
-    return CliRunner().invoke(app, [str(one) for one in arguments])
-
-
-@pytest.fixture
-def images(tmp_path):
-    folder = tmp_path / "images"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(4):
-        keras.utils.save_img(folder / f"{number}.png", rng.integers(0, 255, (32, 32, 3)))
-    return folder
+from tests.commands import PNG, run
 
 
 def test_analyze_writes_picture_and_result(tmp_path):

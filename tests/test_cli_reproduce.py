@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from keras_erf import cli, experiments
 from keras_erf.experiments import PANELS
-from tests.test_experiments import SMALL
+from tests.panels import SMALL
 
 
 def run(*arguments: str):

@@ -643,7 +643,7 @@ add(
     )(x),
     (9,),
     draw=normal,
-    draws=30,
+    draws=8,
     dtype="float32",
     dtypes="float32",
     tolerance=1e-6,
