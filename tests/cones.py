@@ -157,7 +157,7 @@ def by_model(
 
 
 def _run(compute: Callable[[], Any], *, compiled: bool) -> Any:
-    return tf.function(compute, jit_compile=True)() if compiled else compute()
+    return tf.function(compute, autograph=False, jit_compile=True)() if compiled else compute()
 
 
 def _slices(part: Box) -> tuple[slice, ...]:

@@ -22,7 +22,7 @@ from keras_erf.algebra.geometry import Box
 from keras_erf.cone.parts import entire
 from keras_erf.cone.table import FAMILIES
 from keras_erf.errors import InvalidInputError
-from keras_erf.fields.theoretical import Target, locate
+from keras_erf.fields.theoretical import Target, locate, target_of
 from tests import cones, jacobian
 from tests.cases import Case, Cases, check_all, model_of
 from tests.cones import Block, Scale
@@ -685,7 +685,7 @@ def solve(name: str) -> Solved:
         for unit in units[:2] if case.compiled else units:
             # What lies beyond the last tap, or in another input's part, sees nothing.
             with contextlib.suppress(InvalidInputError):
-                target = locate(model, model.output, unit=unit)
+                target = target_of(centre.tracing, centre.tensor, unit=unit)
                 if target.receptive_field.support().any():
                     targets.append(target)
         found = [
