@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any
@@ -61,14 +62,21 @@ SINCE = {
 }
 
 
-def reason_to_skip(name: str) -> str | None:
-    """Why a test cannot be run with the installed release; `None` if it can."""
+@cache
+def _lacking() -> dict[str, str]:
+    """Parts of names that the installed releases cannot run, and why; read once for all tests."""
+    found = {}
     for (package, since), parts in SINCE.items():
         installed = version(package)
-        have = tuple(int(part) for part in installed.split(".")[:2])
-        if have < since and any(part in name for part in parts):
-            return f"needs {package} {'.'.join(map(str, since))}; this is {installed}"
-    return None
+        if tuple(int(part) for part in installed.split(".")[:2]) < since:
+            reason = f"needs {package} {'.'.join(map(str, since))}; this is {installed}"
+            found.update(dict.fromkeys(parts, reason))
+    return found
+
+
+def reason_to_skip(name: str) -> str | None:
+    """Why a test cannot be run with the installed release; `None` if it can."""
+    return next((reason for part, reason in _lacking().items() if part in name), None)
 
 
 class _Known:

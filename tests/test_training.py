@@ -98,9 +98,16 @@ def test_scenes_are_cropped_with_the_labels_of_the_units_pixels():
 # --- Resuming ------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training that nothing interrupted, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return trained(folder), folder
+
+
 @pytest.mark.parametrize("kill", [(0, 1), (1, 0), (2, 4), (3, 2)])
-def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, kill):
-    whole = trained(tmp_path / "whole")
+def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, kill, whole):
+    whole, folder = whole
     with pytest.raises(Exception, match="Killed"):
         trained(tmp_path / "parts", kill=kill)
     parts = trained(tmp_path / "parts")
@@ -108,13 +115,13 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, kill):
     assert [one["epoch"] for one in whole.history] == [1, 2, 3, 4]
     for one, other in zip(whole.model.weights, parts.model.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
-    files = [tmp_path / name / "erf" / "erf.csv" for name in ("whole", "parts")]
+    files = [path / "erf" / "erf.csv" for path in (folder, tmp_path / "parts")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_a_finished_training_is_not_done_again(tmp_path):
-    first = trained(tmp_path)
-    again = trained(tmp_path)
+def test_a_finished_training_is_not_done_again(whole):
+    first, folder = whole
+    again = trained(folder)
     assert again.history == first.history
     np.testing.assert_array_equal(again.model.get_weights()[0], first.model.get_weights()[0])
 
@@ -164,21 +171,21 @@ from pathlib import Path
 import tensorflow as tf
 tf.config.experimental.enable_op_determinism()
 from tests.trainings import trained
-trained(Path(sys.argv[1]), epochs=6)
+for folder in sys.argv[1:]:
+    trained(Path(folder), epochs=6)
 print("done")
 """
 
 
 def test_a_killed_process_goes_on(tmp_path):
-    def start(folder):
+    def start(*folders):
         return subprocess.Popen(
-            [sys.executable, "-c", KILLABLE, str(folder)],
+            [sys.executable, "-c", KILLABLE, *map(str, folders)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
 
-    assert b"done" in start(tmp_path / "whole").communicate(timeout=300)[0]
     process, history = start(tmp_path / "parts"), tmp_path / "parts" / "history.json"
     for _ in range(3000):
         # After some epoch, at whatever moment of the next one it is seen.
@@ -187,7 +194,7 @@ def test_a_killed_process_goes_on(tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert b"done" in start(tmp_path / "parts").communicate(timeout=300)[0]
+    assert b"done" in start(tmp_path / "parts", tmp_path / "whole").communicate()[0]
     for name in ("history.json", "erf/erf.csv"):
         whole, parts = ((tmp_path / run / name).read_bytes() for run in ("whole", "parts"))
         assert whole == parts
