@@ -43,10 +43,22 @@ from tests.releases import reason_to_skip
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Modules that take tens of seconds, or start processes: `make quick` leaves them out.
+SLOW = {
+    "calibrating", "callbacks", "cancelling", "cli", "cli_profile", "cli_reproduce", "cone",
+    "cone_running", "determinism", "documents", "effective", "ensembles", "examples",
+    "expected", "experiments", "linearity", "masked", "measured", "notebooks", "packaging",
+    "probing", "profiling", "random_cones", "random_dependence", "random_graphs",
+    "random_sums", "report", "report_browser", "squaring", "studies", "tiling", "training",
+    "warnings", "zoo",
+}  # fmt: skip
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what the installed release of Keras cannot run itself."""
+    """Marks what is slow, and skips what the installed release of Keras cannot run itself."""
     for item in items:
+        if item.path.stem.removeprefix("test_") in SLOW:
+            item.add_marker(pytest.mark.slow)
         reason = reason_to_skip(item.name)
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
