@@ -10,7 +10,7 @@ import keras
 
 from tests.perturbation import Draw, uniform
 
-__all__ = ["Case", "Cases", "check_all", "model_of"]
+__all__ = ["Case", "Cases", "check_all", "model_of", "of"]
 
 Shape = tuple[int, ...]
 # What a cone holds of the input: the field cut at the input's edges; within the field, of a cut
@@ -79,6 +79,11 @@ class Cases(dict[str, Case]):
         """A case for each layer or operation, which is the first word of a name behind `then-`."""
         words = {name.removeprefix("then-").partition("-")[0]: name for name in self}
         return [self[name] for name in words.values()]
+
+
+def of(kind: str, *values: Any, **options: Any) -> Callable[..., Any]:
+    """A network of one layer, by the name of its class."""
+    return lambda *tensors: getattr(keras.layers, kind)(*values, **options)(*tensors)
 
 
 def model_of(case: Case) -> keras.Model:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from tests.cases import Cases
+from tests.cases import Cases, of
 
 LINE, PLANE, SPACE = (11, 2), (9, 8, 3), (5, 6, 4, 2)
 
@@ -51,58 +51,42 @@ SPACES = [
 ]
 
 for padding, options in itertools.product(("valid", "same", "causal"), LINES):
-    add(
-        f"Conv1D-{padding}-{named(options)}",
-        lambda x, p=padding, o=options: layers.Conv1D(2, padding=p, **o)(x),
-        LINE,
-    )
+    add(f"Conv1D-{padding}-{named(options)}", of("Conv1D", 2, padding=padding, **options), LINE)
 for padding, options in itertools.product(("valid", "same"), LINES):
     add(
         f"DepthwiseConv1D-{padding}-{named(options)}",
-        lambda x, p=padding, o=options: layers.DepthwiseConv1D(padding=p, depth_multiplier=2, **o)(
-            x
-        ),
+        of("DepthwiseConv1D", padding=padding, depth_multiplier=2, **options),
         LINE,
     )
     add(
         f"SeparableConv1D-{padding}-{named(options)}",
-        lambda x, p=padding, o=options: layers.SeparableConv1D(3, padding=p, **o)(x),
+        of("SeparableConv1D", 3, padding=padding, **options),
         LINE,
     )
 for padding, options in itertools.product(("valid", "same"), PLANES + UNEVEN):
-    add(
-        f"Conv2D-{padding}-{named(options)}",
-        lambda x, p=padding, o=options: layers.Conv2D(2, padding=p, **o)(x),
-        PLANE,
-    )
+    add(f"Conv2D-{padding}-{named(options)}", of("Conv2D", 2, padding=padding, **options), PLANE)
 for padding, options in itertools.product(("valid", "same"), PLANES):
     add(
         f"DepthwiseConv2D-{padding}-{named(options)}",
-        lambda x, p=padding, o=options: layers.DepthwiseConv2D(padding=p, depth_multiplier=2, **o)(
-            x
-        ),
+        of("DepthwiseConv2D", padding=padding, depth_multiplier=2, **options),
         PLANE,
     )
     add(
         f"SeparableConv2D-{padding}-{named(options)}",
-        lambda x, p=padding, o=options: layers.SeparableConv2D(4, padding=p, **o)(x),
+        of("SeparableConv2D", 4, padding=padding, **options),
         PLANE,
     )
 for padding, options in itertools.product(("valid", "same"), SPACES):
-    add(
-        f"Conv3D-{padding}-{named(options)}",
-        lambda x, p=padding, o=options: layers.Conv3D(2, padding=p, **o)(x),
-        SPACE,
-    )
-add("Conv2D-groups", lambda x: layers.Conv2D(6, (2, 3), strides=2, groups=3)(x), PLANE)
-add("Conv1D-groups", lambda x: layers.Conv1D(4, 3, padding="same", groups=2)(x), LINE)
+    add(f"Conv3D-{padding}-{named(options)}", of("Conv3D", 2, padding=padding, **options), SPACE)
+add("Conv2D-groups", of("Conv2D", 6, (2, 3), strides=2, groups=3), PLANE)
+add("Conv1D-groups", of("Conv1D", 4, 3, padding="same", groups=2), LINE)
 
 # --- Transposed convolutions ---------------------------------------------------------------------
 
 for padding, kernel, stride in itertools.product(("valid", "same"), (1, 2, 3, 4, 5), (1, 2, 3)):
     add(
         f"Conv1DTranspose-{padding}-kernel_size={kernel}-strides={stride}",
-        lambda x, p=padding, k=kernel, s=stride: layers.Conv1DTranspose(2, k, s, padding=p)(x),
+        of("Conv1DTranspose", 2, kernel, stride, padding=padding),
         (5, 2),
     )
 for padding, kernel, stride, extra in [
@@ -116,41 +100,39 @@ for padding, kernel, stride, extra in [
 ]:
     add(
         f"Conv1DTranspose-{padding}-{kernel}-{stride}-output_padding={extra}",
-        lambda x, p=padding, k=kernel, s=stride, e=extra: layers.Conv1DTranspose(
-            2, k, s, padding=p, output_padding=e
-        )(x),
+        of("Conv1DTranspose", 2, kernel, stride, padding=padding, output_padding=extra),
         (5, 2),
     )
 for padding, kernel in itertools.product(("valid", "same"), (1, 2, 3)):
     add(
         f"Conv1DTranspose-{padding}-kernel_size={kernel}-dilation_rate=2",
-        lambda x, p=padding, k=kernel: layers.Conv1DTranspose(2, k, padding=p, dilation_rate=2)(x),
+        of("Conv1DTranspose", 2, kernel, padding=padding, dilation_rate=2),
         (7, 2),
         compiled=True,
     )
 for padding in ("valid", "same"):
     add(
         f"Conv2DTranspose-{padding}",
-        lambda x, p=padding: layers.Conv2DTranspose(2, (3, 2), (2, 3), padding=p)(x),
+        of("Conv2DTranspose", 2, (3, 2), (2, 3), padding=padding),
         (4, 3, 2),
     )
     add(
         f"Conv2DTranspose-{padding}-holes",
-        lambda x, p=padding: layers.Conv2DTranspose(2, (1, 2), (2, 3), padding=p)(x),
+        of("Conv2DTranspose", 2, (1, 2), (2, 3), padding=padding),
         (3, 3, 2),
     )
     add(
         f"Conv2DTranspose-{padding}-dilated",
-        lambda x, p=padding: layers.Conv2DTranspose(2, (3, 2), padding=p, dilation_rate=(2, 3))(x),
+        of("Conv2DTranspose", 2, (3, 2), padding=padding, dilation_rate=(2, 3)),
         (4, 5, 2),
         compiled=True,
     )
     add(
         f"Conv3DTranspose-{padding}",
-        lambda x, p=padding: layers.Conv3DTranspose(2, (3, 2, 1), (1, 2, 2), padding=p)(x),
+        of("Conv3DTranspose", 2, (3, 2, 1), (1, 2, 2), padding=padding),
         (3, 2, 3, 2),
     )
-add("Conv2DTranspose-dots", lambda x: layers.Conv2DTranspose(2, 1, 2)(x), (3, 3, 2))
+add("Conv2DTranspose-dots", of("Conv2DTranspose", 2, 1, 2), (3, 3, 2))
 
 # --- Pooling -------------------------------------------------------------------------------------
 
@@ -191,7 +173,7 @@ for rank, shape in {1: LINE, 2: PLANE, 3: SPACE}.items():
         layer = getattr(layers, f"{kind}{rank}D")
         add(layer.__name__, lambda x, c=layer, s=SIDES[rank]: c(s)(x), shape)
 for factor in (1, 2, 3, 4):
-    add(f"UpSampling1D-{factor}", lambda x, f=factor: layers.UpSampling1D(f)(x), (5, 2))
+    add(f"UpSampling1D-{factor}", of("UpSampling1D", factor), (5, 2))
 for interpolation, factors in itertools.product(
     ("nearest", "bilinear"), [(1, 2), (3, 2), (2, 3), (4, 5)]
 ):
@@ -202,7 +184,7 @@ for interpolation, factors in itertools.product(
         # TensorFlow resizes in single precision: a weight of zero comes out near 1e-7.
         tolerance=1e-5,
     )
-add("UpSampling3D", lambda x: layers.UpSampling3D((1, 2, 3))(x), (3, 2, 3, 2))
+add("UpSampling3D", of("UpSampling3D", (1, 2, 3)), (3, 2, 3, 2))
 
 # --- Merges --------------------------------------------------------------------------------------
 
@@ -326,11 +308,7 @@ for name in (
     "softmax",
     "log_softmax",
 ):
-    add(
-        f"Activation-{name}",
-        lambda x, n=name: after_conv(layers.Activation(n))(x),
-        SMALL,
-    )
+    add(f"Activation-{name}", lambda x, n=name: after_conv(layers.Activation(n))(x), SMALL)
 
 # --- Rearranging ---------------------------------------------------------------------------------
 
