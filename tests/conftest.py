@@ -45,9 +45,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Modules that take tens of seconds, or start processes: `make quick` leaves them out.
 SLOW = {
-    "calibrating", "callbacks", "cancelling", "cli", "cli_profile", "cli_reproduce", "cone",
-    "cone_running", "determinism", "documents", "effective", "ensembles", "examples",
-    "expected", "experiments", "linearity", "masked", "measured", "notebooks", "packaging",
+    "calibrating", "callbacks", "cancelling", "checking", "cli", "cli_profile",
+    "cli_reproduce", "cone", "cone_running", "coverage", "determinism", "diagnosing",
+    "documents", "effective", "enclosing", "ensembles", "examples", "expected", "experiments",
+    "linearity", "loading", "masked", "measured", "measuring", "notebooks", "packaging",
     "probing", "profiling", "random_cones", "random_dependence", "random_graphs",
     "random_sums", "report", "report_browser", "squaring", "studies", "tiling", "training",
     "warnings", "zoo",
