@@ -52,7 +52,7 @@ SLOW = {
     "linearity", "loading", "masked", "measured", "measuring", "notebooks", "packaging",
     "probing", "profiling", "random_cones", "random_dependence", "random_graphs",
     "random_sums", "report", "report_browser", "squaring", "studies", "tiling", "training",
-    "warnings", "zoo",
+    "warnings", "zoo", "zoo_families",
 }  # fmt: skip
 
 
