@@ -539,7 +539,7 @@ def test_interruption_leaves_no_half_written_file(tmp_path):
     while b"Probing" not in seen:
         seen += (more := os.read(process.stderr.fileno(), 4096))
         assert more, seen
-    time.sleep(2)
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 130, stderr
