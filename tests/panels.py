@@ -13,3 +13,15 @@ SMALL = {
     "initialisation": {"runs": 16, "depth": 8},
     "definitions": {"runs": 8, "depth": 8},
 }
+
+# Smaller still: for what is written of them, whatever they show.
+TINY = {
+    "gaussian-shape": {"depths": (2, 4)},
+    "nonlinearities": {"depth": 3},
+    "structures": {},
+    "growth": {"depths": (2, 4, 6)},
+    "dropout": {"depth": 3},
+    "skip": {"blocks": 2},
+    "initialisation": {"depth": 3},
+    "definitions": {"depth": 3},
+}
