@@ -20,7 +20,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --mpl --mpl-baseline-path=$(CURDI
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test coverage test-all test-oldest fuzz check phrases format dist release clean
+.PHONY: help demo docs test quick coverage test-all test-oldest fuzz check phrases format dist release clean
 # Two installs into one environment must not run at the same time.
 .NOTPARALLEL:
 
@@ -41,6 +41,9 @@ test: $(READY_TEST) ## run the tests
 
 coverage: $(READY_TEST) ## run the tests and fail below COVERAGE per cent
 	$(PYTEST) --cov --cov-report=term --cov-report=xml --cov-fail-under=$(COVERAGE) $(PYTEST_ARGS)
+
+quick: $(READY_TEST) ## run those that take no more than a moment, in two minutes
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
 
 test-all: $(READY_DEV) ## run them on each Python that is installed
 	$(BIN)/nox --session tests

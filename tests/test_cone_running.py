@@ -24,7 +24,7 @@ from keras_erf.fields.theoretical import Target, locate, tracing_of
 from keras_erf.rules import Call
 from keras_erf.rules.chain import chained
 from tests import cones, jacobian
-from tests.test_cone import Block, Scale
+from tests.cones import Block, Scale
 
 SHAPE = (9, 8, 3)
 

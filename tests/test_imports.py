@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "keras_erf"
+PACKAGE, TESTS = ROOT / "keras_erf", ROOT / "tests"
 
 # Rooms from the ground up, modules and packages alike: each imports only from those before it.
 ORDER = (
@@ -150,10 +150,18 @@ def test_no_room_goes_round_in_circles():
     tuple(TopologicalSorter(below).static_order())
 
 
-@pytest.mark.parametrize("name", files())
-def test_imports_point_downwards(name):
-    path = files()[name]
-    assert complaints(path, path.read_text(encoding="utf-8")) == []
+def test_imports_point_downwards():
+    found = {
+        name: complaints(path, path.read_text(encoding="utf-8")) for name, path in files().items()
+    }
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_tests_import_helpers_and_no_tests():
+    """In strings too: some start processes of their own."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in TESTS.glob("*.py")}
+    pattern = r"(from|import) tests(\.| import (\w+, )*)test_"
+    assert [name for name, text in texts.items() if re.search(pattern, text)] == []
 
 
 @pytest.mark.parametrize(
