@@ -32,9 +32,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import cone_of, multiply_adds, whole_cone
-from keras_erf.cone.parts import entire
 from keras_erf.fields.theoretical import tracing_of
 from keras_erf.fields.tracing import Tracing
 

@@ -23,9 +23,8 @@ from keras_erf.algebra.geometry import Window
 from keras_erf.algebra.views import Link, View
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import build_graph
+from keras_erf.layers.table import ENTRIES, RULES, find_rule
 from keras_erf.rules import Call, measured, views
-from keras_erf.rules.layers import LAYERS, NAMED
-from keras_erf.rules.table import find_rule
 from tests import ruling, test_rules
 from tests.perturbation import normal
 from tests.releases import ops
@@ -412,7 +411,7 @@ add(
     lambda x: layers.SpectralNormalization(layers.Dense(3, "softmax"))(x),
     (3, 2),
 )
-if "Pipeline" in LAYERS or hasattr(layers, "Pipeline"):
+if hasattr(layers, "Pipeline"):
     add(
         "Pipeline",
         lambda x: layers.Pipeline([layers.AutoContrast(), layers.Resizing(3, 2)])(
@@ -706,17 +705,18 @@ def layers_of_keras() -> set[type]:
 
 
 def test_every_layer_of_keras_has_an_entry() -> None:
-    missing = sorted(kind.__name__ for kind in layers_of_keras() - set(LAYERS))
-    assert not missing, "new layers of Keras: give each a rule in rules/layers.py"
+    missing = sorted(kind.__name__ for kind in layers_of_keras() - set(RULES))
+    assert not missing, "new layers of Keras: give each an entry in keras_erf/layers/"
 
 
 def test_every_entry_with_a_field_has_a_case() -> None:
     kinds = {type(solved(name).call.layer) for name in CASES}
     # Whole networks of the others are in another table.
     kinds |= {node.kind for case in test_rules.CASES.values() for node in nodes_of(case)}
-    without = {name for name, rule in NAMED.items() if vars(layers).get(name) not in kinds}
-    unknown = {name for name, rule in NAMED.items() if rule is measured}
-    assert without - unknown <= REFUSED | UNCALLABLE | set(NAMED) - set(vars(layers))
+    named = {name: entry.dependence for entry in ENTRIES for name in entry.layers.split()}
+    without = {name for name in named if vars(layers).get(name) not in kinds}
+    unknown = {name for name, rule in named.items() if rule is measured}
+    assert without - unknown <= REFUSED | UNCALLABLE | set(named) - set(vars(layers))
 
 
 def nodes_of(case: test_rules.Case) -> Any:
@@ -847,7 +847,7 @@ def test_a_subclass_that_only_builds_otherwise_keeps_the_rule() -> None:
         def helper(self):
             return None
 
-    assert find_rule(Built) is LAYERS[layers.LSTM]
+    assert find_rule(Built) is RULES[layers.LSTM]
     assert find_rule(Turned) is None
     assert find_rule(Doubled) is None
 

@@ -21,7 +21,7 @@ from keras import layers, ops
 from keras_erf import receptive_field
 from keras_erf.algebra.geometry import Box, ReceptiveField
 from keras_erf.errors import InvalidInputError
-from keras_erf.rules.table import RULES, find_rule
+from keras_erf.layers.table import RULES, find_rule
 from tests import jacobian
 from tests.ruling import box_of
 

@@ -13,15 +13,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from keras_erf.algebra.boxes import cut, entire, hull
 from keras_erf.algebra.geometry import Box
-from keras_erf.cone.parts import cut, entire, hull
-from keras_erf.cone.restricted import PartSite, Run, as_called, shortened
-from keras_erf.cone.table import RESTRICTERS
 from keras_erf.errors import KerasERFError
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Node, called, stateless
-from keras_erf.rules import views as found_views
-from keras_erf.rules.table import is_patched, look_up
+from keras_erf.layers.parts import PartSite, Run, as_called, shortened
+from keras_erf.layers.table import described, is_patched
+from keras_erf.layers.table import views as found_views
 
 __all__ = ["Cone", "ConeStep", "cone_of", "whole_cone"]
 
@@ -102,7 +101,7 @@ class Cone:
 
 
 def whole_cone(graph: Graph, tensors: Iterable[int]) -> Cone:
-    """All calls some tensors depend on, as they stand, on whole tensors."""
+    """All calls some tensors depend on, on whole tensors."""
     nodes = graph.ancestors(*tensors)
     return Cone(tuple(ConeStep(node, (None,) * len(node.inputs)) for node in nodes), {})
 
@@ -164,8 +163,8 @@ def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made
         return None
     if is_patched(node.operation):
         return None
-    restricter = look_up(node.kind, RESTRICTERS)
-    if restricter is None:
+    entry = described(node.kind)
+    if entry is None or entry.part is None:
         return None
     try:
         # Parts are cut for the whole kernel, whatever of it is zero.
@@ -175,7 +174,7 @@ def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made
     (output,) = node.outputs
     call = tracing.call(node)
     views = tuple(shortened(view, call) for view in views)
-    found = restricter(PartSite(node, call, views, needs[output]))
+    found = entry.part(PartSite(call, views, needs[output]))
     if found is None:
         return None
     inputs = list(zip(node.inputs, found.inputs, strict=True))

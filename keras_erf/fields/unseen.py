@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from keras_erf.algebra.views import View
+from keras_erf.dependence.gradient_support import is_smooth
+from keras_erf.dependence.measured import Probed
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Node
-from keras_erf.rules.alone import is_smooth
-from keras_erf.rules.measured import Probed
 
 __all__ = ["unseen"]
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeVar
 import keras
 import tensorflow as tf
 
+from keras_erf.algebra.boxes import elements, entire
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone, cone_of, whole_cone
-from keras_erf.cone.parts import elements, entire
 from keras_erf.errors import BackendError, InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.graph import Graph, build_graph

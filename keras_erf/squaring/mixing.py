@@ -19,7 +19,7 @@ import numpy as np
 from keras import layers
 
 from keras_erf.graph import Node
-from keras_erf.squaring.recipes import Recipe
+from keras_erf.layers.recipes import Recipe
 
 __all__ = ["SquareStep", "mixing"]
 

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field, replace
 
 import keras
 
+from keras_erf.dependence.simple import whole
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Node
-from keras_erf.rules.everything import whole
-from keras_erf.rules.table import is_patched, look_up
-from keras_erf.squaring import pointwise, spatial
+from keras_erf.layers.concatenation import concatenated_squares
+from keras_erf.layers.copying import moved_squares
+from keras_erf.layers.recipes import NotAlike, Recipe, SquareRule, SquareSite
+from keras_erf.layers.resampled import Resampled
+from keras_erf.layers.table import ENTRYWISE, NARROW, SQUARES, is_patched, look_up
+from keras_erf.signals.initializers import Weights
+from keras_erf.signals.signals import Key, drawn
 from keras_erf.squaring.building import SquareBuilder
 from keras_erf.squaring.composites import Composites
-from keras_erf.squaring.initial import Weights
 from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.mixing import SquareStep, mixing
 from keras_erf.squaring.neighbours import Apart, Spread, merged, radii
-from keras_erf.squaring.recipes import NotAlike, Recipe, SquareRule, SquareSite
-from keras_erf.squaring.signals import Key, drawn
-from keras_erf.squaring.spatial import Resampled
-from keras_erf.squaring.table import ENTRIES, NARROW, SQUARES
 
 __all__ = ["SquaredNetwork", "squared"]
 
@@ -107,7 +107,7 @@ def _holds_tensors(node: Node) -> bool:
 
     They are of the batch, and the dtype, that the layer around it was opened with.
     """
-    if _rule(node, SQUARES) not in (pointwise.concatenated, spatial.moved):
+    if _rule(node, SQUARES) not in (concatenated_squares, moved_squares):
         return False
     args, kwargs = node.filled_arguments()
     return any(getattr(one, "shape", ()) for one in keras.tree.flatten((args, kwargs)))
@@ -149,7 +149,7 @@ def _built(
             training=training,
             key=key,
         )
-        if _rule(node, SQUARES) in ENTRIES:
+        if _rule(node, SQUARES) in ENTRYWISE:
             composites.follow(site)
         found = composites.recipe(site, signals) if len(places) > 1 else None
         if found is not None:

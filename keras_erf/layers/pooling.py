@@ -1,0 +1,205 @@
+"""Max and average pools."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from keras import backend, layers, ops
+
+from keras_erf.algebra.views import AnyView, Link, View
+from keras_erf.dependence.axes import channel_axis, spatial_axes
+from keras_erf.dependence.call import Call
+from keras_erf.layers.conditions import in_one_tensor
+from keras_erf.layers.entry import Entry, ranks
+from keras_erf.layers.parts import Pads, PartSite, Restricted, padded
+from keras_erf.layers.recipes import DTYPE, LAST, Recipe, SquareSite, keras_class
+from keras_erf.layers.resampled import matrices_along, space_of
+from keras_erf.layers.windowed_parts import on_windows
+from keras_erf.layers.windows import as_layer, as_tuple, window_views, windows_along
+from keras_erf.signals.profiles import passed
+from keras_erf.signals.signals import averaged, largest_of
+
+__all__ = ["ENTRIES"]
+
+
+def pooling(call: Call) -> tuple[View, ...]:
+    """Max and average pooling."""
+    layer = call.layer
+    ones = (1,) * len(layer.pool_size)
+    windows = windows_along(call, layer.pool_size, layer.strides, ones)
+    return window_views(call, windows, Link(channel_axis(layer, len(call.output))))
+
+
+def pooling_operation(call: Call) -> tuple[AnyView, ...]:
+    """Max and average pooling; the stride is the window's size if not given."""
+    layer, rank = call.layer, len(call.output) - 1
+    size = as_tuple(layer.pool_size, rank)
+    strides = size if layer.strides is None else as_tuple(layer.strides, rank)
+    return pooling(as_layer(call, pool_size=size, strides=strides))
+
+
+def max_pooling_on_part(site: PartSite) -> Restricted | None:
+    """Maxima; padding is never one of them."""
+    layer = site.layer
+
+    def operate(value: Any, pads: Pads) -> Any:
+        dtype = backend.standardize_dtype(value.dtype)
+        lowest = -np.inf if backend.is_float_dtype(dtype) else np.iinfo(dtype).min
+        return ops.max_pool(
+            padded(value, pads, lowest),
+            layer.pool_size,
+            strides=layer.strides,
+            padding="valid",
+            data_format=layer.data_format,
+        )
+
+    return on_windows(site, operate)
+
+
+def average_pooling_on_part(site: PartSite) -> Restricted | None:
+    """Means over those pixels of a window that lie inside the input, as TensorFlow takes them."""
+    layer = site.layer
+    factors = _part_shares(site)
+
+    def operate(value: Any, pads: Pads) -> Any:
+        value = ops.average_pool(
+            padded(value, pads),
+            layer.pool_size,
+            strides=layer.strides,
+            padding="valid",
+            data_format=layer.data_format,
+        )
+        for factor in factors:
+            value = value * ops.cast(factor, value.dtype)
+        return value
+
+    return on_windows(site, operate)
+
+
+def _part_shares(site: PartSite) -> list[np.ndarray]:
+    """For each axis, pixels of a window over those that count, of the outputs' rank."""
+    rank = len(site.call.output)
+    axes = spatial_axes(site.layer, rank)
+    factors = []
+    for axis, window in zip(axes, site.windows(axes) or (), strict=False):
+        taps, _ = window.taps(np.arange(*site.wanted[axis]))
+        inside = ((taps >= 0) & (taps < site.call.inputs[0][axis])).sum(axis=1)
+        if (inside < window.size).any():
+            shape = [1] * (rank + 1)
+            shape[axis + 1] = -1
+            factors.append((window.size / np.maximum(inside, 1)).reshape(shape))
+    return factors
+
+
+AVERAGES = {
+    layers.MaxPooling1D: layers.AveragePooling1D,
+    layers.MaxPooling2D: layers.AveragePooling2D,
+    layers.MaxPooling3D: layers.AveragePooling3D,
+}
+
+
+def average_pooling_squares(site: SquareSite) -> Recipe:
+    """Average pools: of `n` entries in a window each weighs `1 / n`, squared `1 / n^2`.
+
+    What lies in the padding is not counted, so `n` is smaller at borders.
+    """
+    size = math.prod(site.layer.pool_size)
+    layer = _averages(site.layer)
+    profile, _ = passed(layer, site.signal.profile, space_of(site))
+    made = replace(averaged(site.signal, size), profile=profile)
+    shares = _squared_shares(site)
+    along = matrices_along(site, _means)
+    return Recipe(layer, (made,), after=shares, common=shares, along=along)
+
+
+def max_pooling_squares(site: SquareSite) -> Recipe:
+    """Max pools: the gradient goes to one entry of a window, to each as often.
+
+    So it is an average pool of squares. The largest entry behind a ReLU is one that
+    the ReLU lets pass, which more of its squares show. It leaves out that neighbours
+    are alike, and that neighbouring windows share their largest entry.
+    """
+    size = math.prod(site.layer.pool_size)
+    made, share = largest_of(site.signal, size)
+    layer = _averages(site.layer)
+    profile, _ = passed(layer, site.signal.profile, space_of(site))
+    made = replace(made, profile=profile)
+    # Of two channels the largest entries are as often in one place as in another.
+    common = share**2 / size
+    steps = tuple(map(float, site.layer.strides))
+    return Recipe(
+        layer,
+        (made,),
+        after=share,
+        common=common,
+        apart=common,
+        steps=steps,
+        certainty="approximate",
+    )
+
+
+def _means(site: SquareSite, axis: int) -> np.ndarray:
+    """The matrix of an average pool along one axis: what lies in the padding is not counted."""
+    layer, places = site.layer, spatial_axes(site.layer, len(site.call.output))
+    place = places.index(axis)
+    size, stride = layer.pool_size[place], layer.strides[place]
+    inputs, outputs = site.call.inputs[0][axis], site.call.output[axis]
+    before = 0 if layer.padding == "valid" else max((outputs - 1) * stride + size - inputs, 0) // 2
+    starts = np.arange(outputs)[:, None] * stride - before
+    seen = (np.arange(inputs) >= starts) & (np.arange(inputs) < starts + size)
+    return seen / seen.sum(axis=1, keepdims=True)
+
+
+def _averages(layer: Any) -> Any:
+    """The average pool over a pool's windows."""
+    own = keras_class(layer)
+    kind = AVERAGES.get(own, own)
+    # In three dimensions TensorFlow pools in single precision only.
+    flat = not isinstance(layer, (layers.MaxPooling3D, layers.AveragePooling3D))
+    names = ("pool_size", "strides", "padding")
+    return kind(
+        **{name: getattr(layer, name) for name in names},
+        data_format=LAST,
+        dtype=DTYPE if flat else "float32",
+        name="squared",
+    )
+
+
+def _squared_shares(site: SquareSite) -> Any:
+    """Of each window `1 / n`: one number, or an array over the output's space."""
+    layer, shape = site.layer, site.call.output
+    if layer.padding == "valid":
+        return 1 / math.prod(layer.pool_size)
+    axes = spatial_axes(layer, len(shape))
+    counts = np.ones([1] * len(shape))
+    for axis, size, stride in zip(axes, layer.pool_size, layer.strides, strict=True):
+        inputs, outputs = site.call.inputs[0][axis], shape[axis]
+        before = max((outputs - 1) * stride + size - inputs, 0) // 2
+        starts = np.arange(outputs) * stride - before
+        inside = np.minimum(starts + size, inputs) - np.maximum(starts, 0)
+        along = [1] * len(shape)
+        along[axis] = outputs
+        counts = counts * inside.reshape(along)
+    return 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
+
+
+ENTRIES = (
+    Entry(
+        layers=ranks("AveragePooling{}D"),
+        dependence=pooling,
+        part=average_pooling_on_part,
+        squares=average_pooling_squares,
+        affine=in_one_tensor,
+    ),
+    Entry(
+        layers=ranks("MaxPooling{}D"),
+        dependence=pooling,
+        part=max_pooling_on_part,
+        squares=max_pooling_squares,
+    ),
+    Entry(operations="AveragePool", dependence=pooling_operation, affine=in_one_tensor),
+    Entry(operations="MaxPool", dependence=pooling_operation),
+)
