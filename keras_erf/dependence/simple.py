@@ -41,3 +41,5 @@ def refused(reason: str) -> Rule:
 
 
 ACROSS_BATCH = refused("it acts across the samples of a batch")
+UNBATCHED = refused("it takes the batch for an image's rows")
+WRONG_SHAPE = refused("Keras states another shape than it returns")

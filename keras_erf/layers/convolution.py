@@ -11,7 +11,7 @@ from keras_erf.algebra.geometry import Blocks, Box
 from keras_erf.algebra.views import Link, View
 from keras_erf.dependence.axes import channel_axis
 from keras_erf.dependence.call import Call
-from keras_erf.layers.activated import Activated
+from keras_erf.layers.activation import Activated
 from keras_erf.layers.conditions import in_first_operand, in_one_tensor, without_activation
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.kernels import (
@@ -25,8 +25,14 @@ from keras_erf.layers.kernels import (
 from keras_erf.layers.parts import Pads, PartSite, Restricted, padded
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.layers.space_to_depth import in_blocks, is_better_in_blocks
-from keras_erf.layers.windowed_parts import on_windows
-from keras_erf.layers.windows import EVERY, counted_taps, kernel_of, window_views, windows_of
+from keras_erf.layers.windows import (
+    EVERY,
+    counted_taps,
+    kernel_of,
+    on_windows,
+    window_views,
+    windows_of,
+)
 
 __all__ = ["ENTRIES", "convolution", "depthwise_convolution"]
 

@@ -8,11 +8,10 @@ from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.call import Call, bound_arguments
 from keras_erf.dependence.labels import Label, labelled
 from keras_erf.dependence.measured import measured
-from keras_erf.dependence.simple import refused
+from keras_erf.dependence.simple import WRONG_SHAPE
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import Argument
-from keras_erf.layers.activated import Activated
-from keras_erf.layers.activation import activated_on_part
+from keras_erf.layers.activation import Activated, activated_on_part
 from keras_erf.layers.conditions import without_activation
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.kernels import (
@@ -26,8 +25,6 @@ from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.layers.same_everywhere import called_on_part
 
 __all__ = ["ENTRIES"]
-
-wrong_shape = refused("Keras states another shape than it returns")
 
 
 def dense(call: Call) -> tuple[AnyView, ...]:
@@ -64,7 +61,7 @@ def einsum_dense(call: Call) -> tuple[AnyView, ...]:
     pairs = zip(followed, call.inputs[0], strict=True)
     if any(axis is not None and call.output[axis] != size for axis, size in pairs):
         # It turns round the axes of an ellipsis.
-        return wrong_shape(call)
+        return WRONG_SHAPE(call)
     kernel: Any = getattr(call.layer, "kernel", None)
     weights = given.partition(",")[2].replace("...", "")
     if call.zeros(kernel) is None or len(weights) != len(kernel.shape):

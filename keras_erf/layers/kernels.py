@@ -18,7 +18,7 @@ from keras import activations
 from keras_erf.algebra.boxes import elements
 from keras_erf.algebra.geometry import Box
 from keras_erf.dependence.axes import channel_axis, spatial_axes
-from keras_erf.layers.activated import ON_SINGLE_ELEMENTS, on_single_elements
+from keras_erf.layers.activation import ON_SINGLE_ELEMENTS, on_single_elements
 from keras_erf.layers.recipes import Recipe, SquareSite, kernel_layer
 from keras_erf.signals.initializers import squares
 from keras_erf.signals.profiles import blended, spread

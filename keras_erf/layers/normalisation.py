@@ -1,4 +1,4 @@
-"""Normalisations: by statistics over channels, over space, or over the batch.
+"""Normalisations: by statistics of channels, of space or of the batch, and by fixed scales.
 
 A normalisation over the channel axis mixes channels but not positions; one over space sees its
 own position and, through its statistics, all others.
@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 from keras import layers
+from keras.config import epsilon
 
 from keras_erf.algebra.geometry import Blocks
 from keras_erf.algebra.views import Link, View
 from keras_erf.dependence.axes import counted_axes
 from keras_erf.dependence.call import Call
+from keras_erf.layers.arithmetic import by_number, shifted_signal
 from keras_erf.layers.conditions import AffineSite, in_first_operand, in_one_tensor
 from keras_erf.layers.elementwise import elementwise
 from keras_erf.layers.entry import Entry
@@ -186,6 +188,24 @@ def with_held_statistics(site: AffineSite) -> bool:
     return in_one_tensor(site) and not (site.training and site.layer.trainable)
 
 
+def standardised_squares(site: SquareSite) -> Recipe | None:
+    """Fixed standardisation: `1 / variance`."""
+    if site.layer.invert:
+        return None
+    # The first axis is the batch's.
+    scale = 1 / np.maximum(np.sqrt(values_of(site.layer.variance)[0]), epsilon())
+    return by_number(site, scale)
+
+
+def rescaling_squares(site: SquareSite) -> Recipe | None:
+    """Fixed scales, squared."""
+    recipe = by_number(site, np.asarray(site.layer.scale, np.float64))
+    offset = np.asarray(site.layer.offset, np.float64)
+    if recipe is None or offset.size != 1 or not offset.any():
+        return recipe
+    return replace(recipe, signals=(shifted_signal(recipe.signals[0], float(offset.reshape(()))),))
+
+
 ENTRIES = (
     Entry(
         layers="BatchNormalization",
@@ -205,4 +225,19 @@ ENTRIES = (
     Entry(layers="RMSNormalization", dependence=normalization, part=stretched_on_part),
     Entry(layers="UnitNormalization", dependence=normalization, part=called_on_part),
     Entry(layers="Masking", dependence=masking),
+    Entry(
+        layers="Normalization",
+        dependence=elementwise,
+        part=stretched_on_part,
+        squares=standardised_squares,
+        affine=in_one_tensor,
+    ),
+    Entry(
+        layers="Rescaling",
+        dependence=elementwise,
+        part=stretched_on_part,
+        squares=rescaling_squares,
+        entrywise=True,
+        affine=in_one_tensor,
+    ),
 )

@@ -12,8 +12,7 @@ from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.copying import moved_squares
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.parts import PartSite, Restricted, padded
-from keras_erf.layers.windowed_parts import on_windows
-from keras_erf.layers.windows import window_views
+from keras_erf.layers.windows import on_windows, window_views
 
 __all__ = ["ENTRIES"]
 

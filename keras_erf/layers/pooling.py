@@ -1,4 +1,4 @@
-"""Max and average pools."""
+"""Max and average pools, and adaptive ones, whose bins of about equal size cover an axis."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from keras import backend, layers, ops
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import channel_axis, spatial_axes
 from keras_erf.dependence.call import Call
+from keras_erf.dependence.simple import refused
 from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.entry import Entry, ranks
+from keras_erf.layers.interpolation import bins, per_axis
 from keras_erf.layers.parts import Pads, PartSite, Restricted, padded
 from keras_erf.layers.recipes import DTYPE, LAST, Recipe, SquareSite, keras_class
 from keras_erf.layers.resampled import matrices_along, space_of
-from keras_erf.layers.windowed_parts import on_windows
-from keras_erf.layers.windows import as_layer, as_tuple, window_views, windows_along
+from keras_erf.layers.windows import as_layer, as_tuple, on_windows, window_views, windows_along
 from keras_erf.signals.profiles import passed
 from keras_erf.signals.signals import averaged, largest_of
 
@@ -186,6 +187,28 @@ def _squared_shares(site: SquareSite) -> Any:
     return 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
 
 
+# --- Rules ---------------------------------------------------------------------------------------
+
+
+def adaptive_pooling(call: Call) -> tuple[View]:
+    """Adaptive pools: bins of about equal size that cover the axis, overlapping where they must.
+
+    Formula: He et al. 2014, "Spatial Pyramid Pooling", section 2.3 (floor and ceiling of bins).
+    """
+    return (per_axis(call, bins),)
+
+
+# Keras 3.15 gives adaptive pools of channels-last maps an axis too many.
+WRONG_SHAPE = refused("Keras states a shape for its output that it does not have; use the layer")
+
+
+def adaptive_pooling_operation(call: Call) -> tuple[AnyView, ...]:
+    """Adaptive pools, as the layer."""
+    if len(call.output) != len(call.inputs[0]):
+        return WRONG_SHAPE(call)
+    return adaptive_pooling(as_layer(call))
+
+
 ENTRIES = (
     Entry(
         layers=ranks("AveragePooling{}D"),
@@ -202,4 +225,14 @@ ENTRIES = (
     ),
     Entry(operations="AveragePool", dependence=pooling_operation, affine=in_one_tensor),
     Entry(operations="MaxPool", dependence=pooling_operation),
+    Entry(
+        layers=ranks("AdaptiveAveragePooling{}D"), dependence=adaptive_pooling, affine=in_one_tensor
+    ),
+    Entry(layers=ranks("AdaptiveMaxPooling{}D"), dependence=adaptive_pooling),
+    Entry(
+        operations="AdaptiveAveragePool",
+        dependence=adaptive_pooling_operation,
+        affine=in_one_tensor,
+    ),
+    Entry(operations="AdaptiveMaxPool", dependence=adaptive_pooling_operation),
 )

@@ -11,7 +11,7 @@ from keras_erf.dependence.axes import spatial_axes
 from keras_erf.dependence.call import Call
 from keras_erf.dependence.chain import chained
 from keras_erf.dependence.measured import measured
-from keras_erf.dependence.simple import refused
+from keras_erf.dependence.simple import UNBATCHED, refused
 from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.copying import moved_squares
 from keras_erf.layers.entry import Entry
@@ -21,7 +21,6 @@ from keras_erf.layers.windows import as_layer
 
 __all__ = ["ENTRIES"]
 
-unbatched = refused("it takes the batch for an image's rows")
 uncropped = refused("Keras hands the image on uncropped when not training, against its own shape")
 
 
@@ -29,7 +28,7 @@ def resizing(call: Call) -> tuple[AnyView, ...]:
     """Resizing by any interpolation, to a part of the image or to one with a border."""
     layer, shape = call.layer, call.inputs[0]
     if len(shape) != 3:
-        return unbatched(call)
+        return UNBATCHED(call)
     size = _image_size(call)
     wanted = (layer.height, layer.width)
     if layer.crop_to_aspect_ratio:
@@ -45,7 +44,7 @@ def center_crop(call: Call) -> tuple[AnyView, ...]:
     """The middle of the image; of an image too small, the largest part of that shape, resized."""
     layer, shape = call.layer, call.inputs[0]
     if len(shape) != 3:
-        return unbatched(call)
+        return UNBATCHED(call)
     size, wanted = _image_size(call), (layer.height, layer.width)
     extra = [own - kept for own, kept in zip(size, wanted, strict=True)]
     if min(extra) >= 0:

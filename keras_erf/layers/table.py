@@ -19,7 +19,7 @@ from keras_erf.algebra.views import AnyView
 from keras_erf.dependence.call import Call, Rule
 from keras_erf.dependence.measured import measured
 from keras_erf.errors import InvalidInputError
-from keras_erf.layers.activated import Activated
+from keras_erf.layers.activation import Activated
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.recipes import SquareRule
 

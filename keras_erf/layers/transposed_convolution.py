@@ -17,7 +17,7 @@ from keras_erf.algebra.geometry import Interval, Relation, Window
 from keras_erf.algebra.views import View
 from keras_erf.dependence.axes import spatial_axes
 from keras_erf.dependence.call import Call
-from keras_erf.layers.activated import Activated, finished, is_finished_by_position
+from keras_erf.layers.activation import Activated, finished, is_finished_by_position
 from keras_erf.layers.conditions import in_one_tensor, without_activation
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.kernels import kernel_at_inputs, kernel_recipe, kernel_squares, narrowed, sums

@@ -5,12 +5,16 @@ before the axis, output o of a convolution reads inputs o s - p + j d for j < k 
 Visin 2016, "A guide to convolution arithmetic for deep learning", relations 1 to 7; dilation
 section 5.1). TensorFlow's SAME puts the smaller half of its padding before the axis. Taps whose
 weights are all zero, as behind a mask, are not seen.
+
+On a part, what the window needs is cut out, and padded where it ends: outputs `[a, b)` need inputs
+`[a s - p, (b - 1) s - p + (k - 1) d + 1)`; what of it is outside of the tensor is put around the
+part by hand, and the layer's own operation runs on it without padding.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -18,13 +22,16 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_erf.algebra.boxes import entire, widened
 from keras_erf.algebra.factoring import products, runs
-from keras_erf.algebra.geometry import Relation, Window
+from keras_erf.algebra.geometry import Interval, Relation, Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import spatial_axes
 from keras_erf.dependence.call import Call, Rule, bound_arguments
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.graph import Argument
+from keras_erf.layers.activation import finished, is_finished_by_position
+from keras_erf.layers.parts import Pads, PartSite, Restricted
 
 __all__ = [
     "EVERY",
@@ -33,6 +40,7 @@ __all__ = [
     "counted_taps",
     "kernel_of",
     "layer_like",
+    "on_windows",
     "padding_before",
     "window_views",
     "windows_along",
@@ -168,3 +176,43 @@ def layer_like(call: Call) -> Any:
 def as_tuple(value: Any, rank: int) -> tuple[int, ...]:
     """A number for each axis, from one number for all or from several."""
     return (int(value),) * rank if np.ndim(value) == 0 else tuple(map(int, value))
+
+
+def reads(window: Window, wanted: Interval) -> Interval:
+    """The inputs, in the padding too, that a window reads for the outputs `wanted`."""
+    first = wanted[0] * window.stride - window.padding
+    last = (wanted[1] - 1) * window.stride - window.padding
+    return first, last + (window.size - 1) * window.dilation + 1
+
+
+def on_windows(
+    site: PartSite, operate: Callable[[Any, Pads], Any], *, finish: bool = False
+) -> Restricted | None:
+    """A layer of one window per spatial axis.
+
+    Args:
+        site: The call.
+        operate: The layer's operation without padding, given the part and the
+            padding to put around it, for each axis, the batch included.
+        finish: Whether the layer's bias and activation come behind it.
+    """
+    shape, rank = site.call.inputs[0], len(site.call.output)
+    axes = spatial_axes(site.layer, rank)
+    windows = site.windows(axes)
+    if windows is None or (finish and not is_finished_by_position(site.layer)):
+        return None
+    needed = list(entire(shape))
+    made = list(entire(site.call.output))
+    pads: Pads = [(0, 0)] * (rank + 1)
+    for axis, window in zip(axes, windows, strict=True):
+        made[axis] = site.wanted[axis]
+        found = widened(reads(window, site.wanted[axis]), shape[axis])
+        if found is None:
+            return None
+        needed[axis], pads[axis + 1] = found
+
+    def run(values: Sequence[Any], _: Any) -> list[Any]:
+        value = operate(site.converted(values[0]), pads)
+        return [finished(site.layer, value) if finish else value]
+
+    return Restricted((tuple(needed),), tuple(made), run)

@@ -1,4 +1,4 @@
-"""Augmentation of images.
+"""Preprocessing: augmentation of images, indices of classes.
 
 The network is taken as it runs when it is not trained: most of these layers then return the
 image unchanged.
@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.call import Call
-from keras_erf.dependence.simple import refused
+from keras_erf.dependence.simple import UNBATCHED, WRONG_SHAPE, refused
 from keras_erf.layers.elementwise import one_by_one
 from keras_erf.layers.entry import Entry
 
 __all__ = ["ENTRIES"]
-
-_unbatched = refused("it takes the batch for an image's rows")
 
 
 def augmentation(call: Call) -> tuple[AnyView, ...]:
@@ -28,7 +26,7 @@ def auto_contrast(call: Call) -> tuple[AnyView, ...]:
     Keras takes the first two axes for space in either data format.
     """
     if len(call.inputs[0]) != 3:
-        return _unbatched(call)
+        return UNBATCHED(call)
     own = View((Link(0), Link(1), Link(2)))
     return (own, View((Link(None), Link(None), Link(2))))
 
@@ -41,9 +39,31 @@ def equalisation_by_parts(call: Call) -> tuple[AnyView, ...]:
     contains them.
     """
     if len(call.inputs[0]) != 3:
-        return _unbatched(call)
+        return UNBATCHED(call)
     own = View((Link(0), Link(1), Link(2)))
     return (own, View((Link(None),) * 3, status="bound"))
+
+
+_counts_batch = refused("it counts over the whole batch")
+
+
+def encoding(call: Call) -> tuple[AnyView, ...]:
+    """Indices, and what encodes them: one by one, or all along an axis counted."""
+    mode = getattr(call.layer, "output_mode", "int")
+    rank = len(call.inputs[0])
+    shape = call.inputs[0]
+    kept = [Link(axis) for axis in range(rank)]
+    if mode not in ("int", "one_hot"):
+        if not rank:
+            return _counts_batch(call)
+        if call.output[:-1] != shape[1:]:
+            return WRONG_SHAPE(call)
+        # Keras counts along the first axis.
+        kept = [Link(None), *map(Link, range(rank - 1))]
+    elif mode == "one_hot" and rank and shape[-1] == 1:
+        # An axis of length 1 gives way to that of the classes.
+        kept[-1] = Link(None)
+    return tuple(View(tuple(kept), place) for place in range(len(call.inputs)))
 
 
 ENTRIES = (
@@ -57,4 +77,8 @@ ENTRIES = (
     ),
     Entry(layers="AutoContrast", dependence=auto_contrast),
     Entry(layers="ContrastLimitedAdaptiveHistogramEqualization", dependence=equalisation_by_parts),
+    Entry(
+        layers="CategoryEncoding Discretization HashedCrossing Hashing IntegerLookup",
+        dependence=encoding,
+    ),
 )
