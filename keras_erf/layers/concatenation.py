@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from keras import tree
 
@@ -59,20 +60,9 @@ def concatenated_squares(site: SquareSite) -> Recipe | None:
     return Recipe(in_double(site.layer), (made,), common=1.0, as_called=True)
 
 
+joins = partial(Entry, squares=concatenated_squares, affine=in_all_tensors, keeps_known=True)
+
 ENTRIES = (
-    Entry(
-        layers="Concatenate",
-        dependence=concatenation,
-        part=called_on_part,
-        squares=concatenated_squares,
-        affine=in_all_tensors,
-        keeps_known=True,
-    ),
-    Entry(
-        operations="Concatenate",
-        dependence=joined,
-        squares=concatenated_squares,
-        affine=in_all_tensors,
-        keeps_known=True,
-    ),
+    joins(layers="Concatenate", dependence=concatenation, part=called_on_part),
+    joins(operations="Concatenate", dependence=joined),
 )

@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from keras import layers
 
 from keras_erf.algebra.gathering import rearranged
 from keras_erf.algebra.views import AnyView
@@ -20,10 +20,9 @@ from keras_erf.errors import UnsupportedLayerError
 from keras_erf.layers.conditions import in_all_tensors, in_first_operand, in_one_tensor
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.recipes import Recipe, SquareSite, in_double
-from keras_erf.layers.resampled import space_of
-from keras_erf.signals.profiles import passed
+from keras_erf.signals.signals import Signal, mixed
 
-__all__ = ["ENTRIES", "moved_squares", "traced"]
+__all__ = ["ENTRIES", "copied_squares", "copies", "traced"]
 
 
 def traced(call: Call) -> tuple[AnyView, ...]:
@@ -92,67 +91,65 @@ def _refused(call: Call, reason: str) -> UnsupportedLayerError:
     )
 
 
-# They put zeros around an image, or cut it.
-FRAMING = (
-    layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D,
-    layers.Cropping1D, layers.Cropping2D, layers.Cropping3D, layers.CenterCrop,
-)  # fmt: skip
+def copied_squares(site: SquareSite) -> Recipe:
+    """Copies of entries, zeros and nothing else: rearranging, cutting, putting together."""
+    sources = _sources(site)
+    signals = tuple(_copied(site, found) for found in sources)
+    return Recipe(in_double(site.layer), signals, common=1.0, as_called=True)
 
 
-def moved_squares(site: SquareSite) -> Recipe | None:
-    """Copies of entries, zeros and nothing else: padding, cropping, rearranging."""
-    layer, made = in_double(site.layer), replace(site.signal, profile=None, sizes=())
-    if isinstance(layer, FRAMING):
-        profile, gain = passed(layer, site.signal.profile, space_of(site))
-        # A channel's mean over space falls with its entries.
-        made = site.signal.changed(gain, gain**2, profile)
-        steps = (1.0,) * len(space_of(site))
-        return Recipe(layer, (made,), common=1.0, steps=steps, as_called=True)
-    return Recipe(layer, (made,), common=1.0, as_called=True)
+def _sources(site: SquareSite) -> list[np.ndarray]:
+    """For each entry of each output the place of the input it is a copy of; -1 for constants."""
+    call = site.call
+    # Numbers that no constant is.
+    marks = [np.asarray(math.pi + place, dtype) for place, dtype in enumerate(call.dtypes)]
+    values = [
+        np.full((call.batch or 1, *shape), mark)
+        for shape, mark in zip(call.inputs, marks, strict=True)
+    ]
+    outputs = [np.asarray(output)[0] for output in call.run(values)]
+    places = [np.where(output == marks[0], 0, -1) for output in outputs]
+    for place, mark in enumerate(marks[1:], 1):
+        places = [
+            np.where(output == mark, place, known)
+            for output, known in zip(outputs, places, strict=True)
+        ]
+    return places
 
+
+def _copied(site: SquareSite, places: np.ndarray) -> Signal:
+    """The signal of an output whose entries are copies from inputs at `places`."""
+    counts = [np.count_nonzero(places == place) for place in range(len(site.signals))]
+    known = [(one, size) for one, size in zip(site.signals, counts, strict=True) if size]
+    if len(known) > 1:
+        signals, sizes = zip(*known, strict=True)
+        made = mixed(signals, sizes)
+    else:
+        made = known[0][0] if known else site.signal
+    made = replace(made, profile=None, sizes=())
+    if (places >= 0).all():
+        return made
+    # A channel's mean falls with the share of its entries that are copies.
+    axes = tuple(axis for axis in range(places.ndim) if axis != site.channels)
+    shares = (places >= 0).mean(axis=axes)
+    return made.changed(float(shares.mean()), float(np.square(shares).mean()), None)
+
+
+# Layers and operations that copy entries: channels may become space.
+copies = partial(Entry, dependence=traced, squares=copied_squares, alike=False, keeps_known=True)
 
 ENTRIES = (
-    Entry(
-        operations="DepthToSpace SpaceToDepth Split Unstack",
-        dependence=traced,
-        squares=moved_squares,
-        alike=False,
+    copies(
+        operations="ArraySplit CropImages DepthToSpace Diagonal Dsplit "
+        "ExtractSequences Flip Fliplr Hsplit PadImages Rearrange Roll Rot90 "
+        "SpaceToDepth Split Tile Tril Triu Unstack",
         affine=in_one_tensor,
     ),
-    Entry(
-        operations="Flip Roll",
-        dependence=traced,
-        squares=moved_squares,
-        alike=False,
-        affine=in_one_tensor,
-        keeps_known=True,
-    ),
-    Entry(
-        operations="GetItem Pad Repeat",
-        dependence=traced,
-        squares=moved_squares,
-        alike=False,
-        affine=in_first_operand,
-        keeps_known=True,
-    ),
-    Entry(
-        operations="Stack",
-        dependence=traced,
-        squares=moved_squares,
-        alike=False,
-        affine=in_all_tensors,
-        keeps_known=True,
-    ),
-    Entry(
-        operations="ArraySplit CropImages Diagonal Dsplit Fliplr Hsplit PadImages Rot90",
-        dependence=traced,
-        affine=in_one_tensor,
-    ),
-    Entry(operations="Tile Tril Triu", dependence=traced, affine=in_one_tensor, keeps_known=True),
-    Entry(operations="Append", dependence=traced, affine=in_all_tensors, keeps_known=True),
-    Entry(operations="Dstack Hstack", dependence=traced, affine=in_all_tensors),
-    Entry(operations="BroadcastTo Ravel Slice", dependence=traced, keeps_known=True),
-    Entry(
-        operations="ExtractSequences Flipud Rearrange SliceUpdate Vsplit Vstack", dependence=traced
-    ),
+    copies(operations="GetItem Pad Repeat", affine=in_first_operand),
+    copies(operations="Append Dstack Hstack Stack", affine=in_all_tensors),
+    # Their arguments state the size of the batch, which differs in the second-moment network.
+    copies(operations="BroadcastTo", squares=None, affine=in_one_tensor),
+    copies(operations="Slice", squares=None, affine=in_first_operand),
+    # Most of these move samples.
+    copies(operations="Flipud Ravel SliceUpdate Vsplit Vstack"),
 )

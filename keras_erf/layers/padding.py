@@ -9,12 +9,14 @@ from keras_erf.algebra.views import Link, View
 from keras_erf.dependence.axes import channel_axis
 from keras_erf.dependence.call import Call
 from keras_erf.layers.conditions import in_one_tensor
-from keras_erf.layers.copying import moved_squares
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.parts import PartSite, Restricted, padded
+from keras_erf.layers.recipes import Recipe, SquareSite, in_double
+from keras_erf.layers.resampled import space_of
 from keras_erf.layers.windows import on_windows, window_views
+from keras_erf.signals.profiles import passed
 
-__all__ = ["ENTRIES"]
+__all__ = ["ENTRIES", "framed_squares"]
 
 
 def _shifting(attribute: str, sign: int) -> Callable[[Call], tuple[View, ...]]:
@@ -42,12 +44,21 @@ def shifting_on_part(site: PartSite) -> Restricted | None:
     return on_windows(site, padded)
 
 
+def framed_squares(site: SquareSite) -> Recipe:
+    """Zeros around an image, or a border that is cut off."""
+    layer, space = in_double(site.layer), space_of(site)
+    profile, gain = passed(layer, site.signal.profile, space)
+    # A channel's mean over space falls with its entries.
+    made = site.signal.changed(gain, gain**2, profile)
+    return Recipe(layer, (made,), common=1.0, steps=(1.0,) * len(space), as_called=True)
+
+
 ENTRIES = tuple(
     Entry(
         layers=names,
         dependence=dependence,
         part=shifting_on_part,
-        squares=moved_squares,
+        squares=framed_squares,
         affine=in_one_tensor,
     )
     for names, dependence in (

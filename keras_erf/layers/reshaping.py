@@ -11,8 +11,7 @@ from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.call import Call, Rule
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.layers.conditions import in_one_tensor
-from keras_erf.layers.copying import moved_squares, traced
-from keras_erf.layers.entry import Entry
+from keras_erf.layers.copying import copies, traced
 from keras_erf.layers.same_everywhere import called_on_part
 
 __all__ = ["ENTRIES"]
@@ -58,40 +57,16 @@ def reshape(call: Call) -> tuple[AnyView, ...]:
 
 
 ENTRIES = (
-    Entry(
+    copies(
         layers="Flatten Reshape",
         operations="ExpandDims Reshape Squeeze",
         dependence=reshape,
-        squares=moved_squares,
-        alike=False,
-        affine=in_one_tensor,
-        keeps_known=True,
-    ),
-    Entry(
-        layers="Permute",
-        dependence=permute,
-        part=called_on_part,
-        squares=moved_squares,
-        alike=False,
-        affine=in_one_tensor,
-        keeps_known=True,
-    ),
-    Entry(
-        layers="RepeatVector",
-        dependence=repeat_vector,
-        squares=moved_squares,
-        alike=False,
         affine=in_one_tensor,
     ),
+    copies(layers="Permute", dependence=permute, part=called_on_part, affine=in_one_tensor),
+    copies(layers="RepeatVector", dependence=repeat_vector, affine=in_one_tensor),
     *(
-        Entry(
-            operations=name,
-            dependence=permuted(reorder),
-            squares=moved_squares,
-            alike=False,
-            affine=in_one_tensor,
-            keeps_known=True,
-        )
+        copies(operations=name, dependence=permuted(reorder), affine=in_one_tensor)
         for name, reorder in (
             ("Transpose", lambda op, x: np.transpose(x, op.axes)),
             ("Swapaxes", lambda op, x: np.swapaxes(x, op.axis1, op.axis2)),

@@ -13,9 +13,11 @@ from keras_erf.dependence.chain import chained
 from keras_erf.dependence.measured import measured
 from keras_erf.dependence.simple import UNBATCHED, refused
 from keras_erf.layers.conditions import in_one_tensor
-from keras_erf.layers.copying import moved_squares
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.interpolation import KERNELS, per_axis, resampled
+from keras_erf.layers.padding import framed_squares
+from keras_erf.layers.recipes import Recipe, SquareSite
+from keras_erf.layers.resampled import space_of
 from keras_erf.layers.upsampling import upsampling_squares
 from keras_erf.layers.windows import as_layer
 
@@ -119,9 +121,17 @@ def resize(call: Call) -> tuple[AnyView, ...]:
     return resizing(as_layer(call, height=height, width=width))
 
 
+def center_crop_squares(site: SquareSite) -> Recipe | None:
+    """Crops; of an image too small, which is resized, the squares are measured."""
+    pairs = zip(space_of(site), (site.layer.height, site.layer.width), strict=True)
+    return framed_squares(site) if all(own >= kept for own, kept in pairs) else None
+
+
 ENTRIES = (
     Entry(layers="Resizing", dependence=resizing, squares=upsampling_squares, affine=in_one_tensor),
     Entry(operations="Resize", dependence=resize, affine=in_one_tensor),
-    Entry(layers="CenterCrop", dependence=center_crop, squares=moved_squares, affine=in_one_tensor),
+    Entry(
+        layers="CenterCrop", dependence=center_crop, squares=framed_squares, affine=in_one_tensor
+    ),
     Entry(layers="RandomCrop", dependence=random_crop),
 )

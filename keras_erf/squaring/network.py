@@ -11,7 +11,7 @@ from keras_erf.dependence.simple import whole
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Node
 from keras_erf.layers.concatenation import concatenated_squares
-from keras_erf.layers.copying import moved_squares
+from keras_erf.layers.copying import copied_squares
 from keras_erf.layers.recipes import NotAlike, Recipe, SquareRule, SquareSite
 from keras_erf.layers.resampled import Resampled
 from keras_erf.layers.table import ENTRYWISE, NARROW, SQUARES, is_patched, look_up
@@ -107,7 +107,7 @@ def _holds_tensors(node: Node) -> bool:
 
     They are of the batch, and the dtype, that the layer around it was opened with.
     """
-    if _rule(node, SQUARES) not in (concatenated_squares, moved_squares):
+    if _rule(node, SQUARES) not in (concatenated_squares, copied_squares):
         return False
     args, kwargs = node.filled_arguments()
     return any(getattr(one, "shape", ()) for one in keras.tree.flatten((args, kwargs)))
