@@ -33,9 +33,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras
 import numpy as np
 import pytest
+from dumped_models import prepared, subjects
 
 import keras_erf
-from dumped_models import prepared, subjects
 
 # The only imports that are not public: follow a refactoring here.
 from keras_erf.cone import cone_of, multiply_adds

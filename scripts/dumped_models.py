@@ -83,7 +83,7 @@ def model_of(case: Any, shape: tuple[int, ...] | None) -> keras.Model:
     build = first if callable(first) else getattr(first, "build", None) or first.layer
     shapes += getattr(first, "shapes", None) or [getattr(first, "shape", None)]
     shapes = [one for one in shapes if one is not None]
-    if shapes and isinstance(shapes[0][0], tuple):
+    if shapes and shapes[0] and isinstance(shapes[0][0], tuple):
         shapes = list(shapes[0])
     count = 1
     if not isinstance(build, keras.Layer):
