@@ -67,11 +67,11 @@ def subjects() -> Iterator[tuple[str, str, Callable[[], keras.Model], bool]]:
 def random_graphs() -> list[graphs.Description]:
     """The same random graphs in every run."""
     drawn: list[graphs.Description] = []
-    options = {"database": None, "deadline": None, "phases": [hypothesis.Phase.generate]}
-    checks = list(hypothesis.HealthCheck)
+    options: dict[str, Any] = {"database": None, "deadline": None, "max_examples": GRAPHS}
+    options |= {"phases": [hypothesis.Phase.generate]}
+    options |= {"suppress_health_check": list(hypothesis.HealthCheck)}
     draw = hypothesis.given(graphs.descriptions())(lambda graph: drawn.append(graph))
-    draw = hypothesis.settings(max_examples=GRAPHS, suppress_health_check=checks, **options)(draw)
-    hypothesis.seed(0)(draw)()
+    hypothesis.seed(0)(hypothesis.settings(**options)(draw))()
     return drawn
 
 
