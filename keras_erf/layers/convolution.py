@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -18,11 +19,9 @@ from keras_erf.layers.kernels import (
     kernel_at_outputs,
     kernel_recipe,
     kernel_squares,
-    narrowed,
     positions,
-    sums,
 )
-from keras_erf.layers.parts import Pads, PartSite, Restricted, padded
+from keras_erf.layers.parts import Pads, PartRule, PartSite, Restricted, padded
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.layers.space_to_depth import in_blocks, is_better_in_blocks
 from keras_erf.layers.windows import (
@@ -62,96 +61,50 @@ def depthwise_convolution(call: Call) -> tuple[View, ...]:
     return window_views(call, windows, channels, counted_taps(call))
 
 
-def convolution_on_part(site: PartSite) -> Restricted | None:
-    """Plain and grouped convolutions."""
-    layer = site.layer
-    blocked = is_better_in_blocks(site)
+def _on_part(operation: Callable[..., Any], *names: str) -> PartRule:
+    """An operation on a part, with the layer's kernels of these names."""
 
-    def operate(value: Any, pads: Pads) -> Any:
-        kernel = ops.cast(layer.kernel, layer.compute_dtype)
-        if blocked:
-            return in_blocks(padded(value, pads), kernel, layer.strides)
-        return ops.conv(
-            padded(value, pads),
-            kernel,
-            strides=list(layer.strides),
-            padding="valid",
-            dilation_rate=layer.dilation_rate,
-            data_format=layer.data_format,
-        )
+    def on_part(site: PartSite) -> Restricted | None:
+        layer, blocked = site.layer, operation is ops.conv and is_better_in_blocks(site)
 
-    return on_windows(site, operate, finish=True)
+        def operate(value: Any, pads: Pads) -> Any:
+            value = padded(value, pads)
+            kernels = [ops.cast(getattr(layer, name), layer.compute_dtype) for name in names]
+            if blocked:
+                return in_blocks(value, kernels[0], layer.strides)
+            return operation(
+                value,
+                *kernels,
+                strides=list(layer.strides),
+                padding="valid",
+                dilation_rate=layer.dilation_rate,
+                data_format=layer.data_format,
+            )
 
+        return on_windows(site, operate, finish=True)
 
-def depthwise_on_part(site: PartSite) -> Restricted | None:
-    """Depthwise convolutions."""
-    layer = site.layer
-
-    def operate(value: Any, pads: Pads) -> Any:
-        return ops.depthwise_conv(
-            padded(value, pads),
-            ops.cast(layer.kernel, layer.compute_dtype),
-            strides=layer.strides,
-            padding="valid",
-            dilation_rate=layer.dilation_rate,
-            data_format=layer.data_format,
-        )
-
-    return on_windows(site, operate, finish=True)
-
-
-def separable_on_part(site: PartSite) -> Restricted | None:
-    """Depthwise convolutions followed by a 1x1 convolution."""
-    layer = site.layer
-
-    def operate(value: Any, pads: Pads) -> Any:
-        return ops.separable_conv(
-            padded(value, pads),
-            ops.cast(layer.depthwise_kernel, layer.compute_dtype),
-            ops.cast(layer.pointwise_kernel, layer.compute_dtype),
-            strides=layer.strides,
-            padding="valid",
-            dilation_rate=layer.dilation_rate,
-            data_format=layer.data_format,
-        )
-
-    return on_windows(site, operate, finish=True)
+    return on_part
 
 
 def convolution_squares(site: SquareSite) -> Recipe | None:
     """Plain and grouped convolutions."""
     kernel = kernel_squares(site, "kernel")
-    made = sums(site, kernel.sum(axis=-2).mean(axis=-1), filters=1, groups=1)
-    groups = site.layer.groups
-    changes: dict[str, Any] = {}
-    if site.narrow:
-        kernel = narrowed(kernel, out=-1) / groups
-        changes = {"filters": 1, "groups": 1}
-    return kernel_recipe(site, [kernel], made, **changes)
+    taps = kernel.sum(axis=-2).mean(axis=-1)
+    return kernel_recipe(site, [kernel], taps, share=site.layer.groups, filters=1, groups=1)
 
 
 def depthwise_squares(site: SquareSite) -> Recipe | None:
     """Depthwise convolutions."""
     kernel = kernel_squares(site, "kernel", of="depthwise")
-    made = sums(site, kernel.mean(axis=(-2, -1)), depth_multiplier=1)
-    multiplier = site.layer.depth_multiplier
-    if site.narrow:
-        kernel, multiplier = narrowed(kernel, out=-1), 1
-    return kernel_recipe(site, [kernel], made, depth_multiplier=multiplier)
+    return kernel_recipe(site, [kernel], kernel.mean(axis=(-2, -1)), depth_multiplier=1)
 
 
 def separable_squares(site: SquareSite) -> Recipe | None:
     """Depthwise convolutions followed by a 1x1 convolution."""
-    layer = site.layer
     first = kernel_squares(site, "depthwise_kernel", of="depthwise")
     second = kernel_squares(site, "pointwise_kernel", of="pointwise")
     taps = first.mean(axis=(-2, -1)) * second.sum() / second.shape[-1]
-    made = sums(site, taps, filters=1, depth_multiplier=1)
-    changes = {"filters": layer.filters, "depth_multiplier": layer.depth_multiplier}
-    if site.narrow:
-        first, second = narrowed(first, out=-1), narrowed(second, out=-1)
-        changes = dict.fromkeys(changes, 1)
-    return kernel_recipe(site, [first, second], made, **changes)
+    return kernel_recipe(site, [first, second], taps, filters=1, depth_multiplier=1)
 
 
 def separable_multiply_adds(layer: Any, taken: Box, given: Box) -> int:
@@ -164,7 +117,7 @@ ENTRIES = (
     Entry(
         layers=ranks("Conv{}D"),
         dependence=Activated(convolution),
-        part=convolution_on_part,
+        part=_on_part(ops.conv, "kernel"),
         squares=convolution_squares,
         affine=without_activation,
         multiply_adds=kernel_at_outputs,
@@ -172,7 +125,7 @@ ENTRIES = (
     Entry(
         layers=ranks("DepthwiseConv{}D", 2),
         dependence=Activated(depthwise_convolution),
-        part=depthwise_on_part,
+        part=_on_part(ops.depthwise_conv, "kernel"),
         squares=depthwise_squares,
         affine=without_activation,
         multiply_adds=kernel_at_outputs,
@@ -180,7 +133,7 @@ ENTRIES = (
     Entry(
         layers=ranks("SeparableConv{}D", 2),
         dependence=Activated(separable_convolution),
-        part=separable_on_part,
+        part=_on_part(ops.separable_conv, "depthwise_kernel", "pointwise_kernel"),
         squares=separable_squares,
         affine=without_activation,
         multiply_adds=separable_multiply_adds,

@@ -14,13 +14,7 @@ from keras_erf.graph import Argument
 from keras_erf.layers.activation import Activated, activated_on_part
 from keras_erf.layers.conditions import without_activation
 from keras_erf.layers.entry import Entry
-from keras_erf.layers.kernels import (
-    kernel_at_outputs,
-    kernel_recipe,
-    kernel_squares,
-    narrowed,
-    sums,
-)
+from keras_erf.layers.kernels import kernel_at_outputs, kernel_recipe, kernel_squares
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.layers.same_everywhere import called_on_part
 
@@ -80,11 +74,7 @@ def embedding(call: Call) -> tuple[AnyView, ...]:
 def dense_squares(site: SquareSite) -> Recipe | None:
     """Dense layers."""
     kernel = kernel_squares(site, "kernel")
-    made = sums(site, kernel.sum(axis=0).mean())
-    units = site.layer.units
-    if site.narrow:
-        kernel, units = narrowed(kernel, out=-1), 1
-    return kernel_recipe(site, [kernel], made, units=units)
+    return kernel_recipe(site, [kernel], kernel.sum(axis=0).mean(), units=1)
 
 
 ENTRIES = (

@@ -24,15 +24,7 @@ from keras_erf.signals.initializers import squares
 from keras_erf.signals.profiles import blended, spread
 from keras_erf.signals.signals import Signal, Slope, activated, drawn
 
-__all__ = [
-    "kernel_at_inputs",
-    "kernel_at_outputs",
-    "kernel_recipe",
-    "kernel_squares",
-    "narrowed",
-    "positions",
-    "sums",
-]
+__all__ = ["kernel_at_inputs", "kernel_at_outputs", "kernel_recipe", "kernel_squares", "positions"]
 
 
 def kernel_squares(site: SquareSite, name: str, *, of: str = "kernel") -> np.ndarray:
@@ -42,7 +34,7 @@ def kernel_squares(site: SquareSite, name: str, *, of: str = "kernel") -> np.nda
     return found if zeros is None else np.where(zeros, 0, found)
 
 
-def sums(site: SquareSite, taps: Any, **changes: Any) -> Signal:
+def _sums(site: SquareSite, taps: Any, **changes: Any) -> Signal:
     """The signal of sums over a kernel's taps, and of their bias.
 
     Args:
@@ -60,7 +52,7 @@ def sums(site: SquareSite, taps: Any, **changes: Any) -> Signal:
         kernels = [np.asarray(taps)[..., None, None]]
         if "depth_multiplier" in changes and "filters" in changes:
             kernels.append(np.ones((*[1] * len(space), 1, 1)))
-        alone = kernel_layer(layer, kernels, one_channel(layer, shape), **changes)
+        alone = kernel_layer(layer, kernels, _one_channel(layer, shape), **changes)
         profile, means, gain, shared = spread(alone, profile, space)
     second, shared = signal.second * gain, signal.shared * shared
     if layer.use_bias and site.weights == "given":
@@ -70,37 +62,51 @@ def sums(site: SquareSite, taps: Any, **changes: Any) -> Signal:
     return drawn(second, shared, site.key, profile, means)
 
 
-def one_channel(layer: Any, shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape with one channel."""
+def _one_channel(layer: Any, shape: Sequence[int]) -> tuple[int, ...]:
     channels = channel_axis(layer, len(shape))
     return (*shape[:channels], 1, *shape[channels + 1 :])
 
 
 def kernel_recipe(
-    site: SquareSite, kernels: Sequence[np.ndarray], made: Signal, **changes: Any
+    site: SquareSite,
+    kernels: Sequence[np.ndarray],
+    taps: Any,
+    *,
+    out: int = -1,
+    share: int = 1,
+    **narrow: int,
 ) -> Recipe | None:
-    """The squares of a layer with a kernel, and of its activation."""
-    layer, slope = site.layer, Slope(1.0, 1.0, 1.0)
-    function = layer.activation
+    """The squares of a layer with a kernel, and of its activation.
+
+    Args:
+        site: The call.
+        kernels: Mean squares of its weights.
+        taps: As in `_sums`.
+        out: Axis of the output channels.
+        share: How many groups the channels are in.
+        **narrow: Geometry of the layer with one channel.
+    """
+    layer, shape, slope = site.layer, site.call.inputs[0], Slope(1.0, 1.0, 1.0)
+    made, function = _sums(site, taps, **narrow), layer.activation
     if function not in (None, activations.linear):
         if type(function) in ON_SINGLE_ELEMENTS:
             function = function.call
         elif not on_single_elements(function):
             return None
         made, slope = activated(made, function)
-    shape = site.call.inputs[0]
     if site.narrow:
-        shape = one_channel(layer, shape)
-    squared = kernel_layer(layer, kernels, shape, **changes)
+        # The sum over the output channels, in the mean over the input channels.
+        kernels = [
+            kernel.sum(axis=out, keepdims=True).mean(axis=(-3 - out,), keepdims=True) / share
+            for kernel in kernels
+        ]
+        squared = kernel_layer(layer, kernels, _one_channel(layer, shape), **narrow)
+    else:
+        squared = kernel_layer(layer, kernels, shape)
     steps = tuple(map(float, getattr(layer, "strides", (1,) * (len(shape) - 1))))
     if "Transpose" in type(squared).__name__:
         steps = tuple(1 / one for one in steps)
     return Recipe(squared, (made,), after=slope.square, apart=slope.apart, steps=steps)
-
-
-def narrowed(kernel: np.ndarray, *, out: int) -> np.ndarray:
-    """Of a kernel the sum over its output channels, in the mean over its input channels."""
-    return kernel.sum(axis=out, keepdims=True).mean(axis=(-3 - out,), keepdims=True)
 
 
 def positions(layer: Any, part: Box) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keras_erf.algebra.geometry import Relation, Window
+from keras_erf.algebra.geometry import Window
 from keras_erf.algebra.views import Link, View
 from keras_erf.dependence.axes import channel_axis
 from keras_erf.dependence.call import Call
@@ -26,7 +26,7 @@ def _shifting(attribute: str, sign: int) -> Callable[[Call], tuple[View, ...]]:
         amounts = getattr(call.layer, attribute)
         rank = len(call.output)
         pairs = (amounts,) if rank == 2 else amounts
-        windows: list[Relation] = [Window(padding=sign * before) for before, _ in pairs]
+        windows = [Window(padding=sign * before) for before, _ in pairs]
         # One-dimensional padding and cropping know no data format: steps come first.
         if rank == 2 and getattr(call.layer, "data_format", None) is None:
             return (View((Link(0, windows[0]), Link(1))),)

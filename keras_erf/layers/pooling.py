@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from keras import backend, layers, ops
 
+from keras_erf.algebra.boxes import entire
+from keras_erf.algebra.geometry import Box, Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import channel_axis, spatial_axes
 from keras_erf.dependence.call import Call
@@ -28,10 +30,7 @@ __all__ = ["ENTRIES"]
 
 def pooling(call: Call) -> tuple[View, ...]:
     """Max and average pooling."""
-    layer = call.layer
-    ones = (1,) * len(layer.pool_size)
-    windows = windows_along(call, layer.pool_size, layer.strides, ones)
-    return window_views(call, windows, Link(channel_axis(layer, len(call.output))))
+    return window_views(call, _windows(call), Link(channel_axis(call.layer, len(call.output))))
 
 
 def pooling_operation(call: Call) -> tuple[AnyView, ...]:
@@ -63,7 +62,9 @@ def max_pooling_on_part(site: PartSite) -> Restricted | None:
 def average_pooling_on_part(site: PartSite) -> Restricted | None:
     """Means over those pixels of a window that lie inside the input, as TensorFlow takes them."""
     layer = site.layer
-    factors = _part_shares(site)
+    # The operation divides by all pixels of a window, those of the padding too.
+    pairs = zip(_counts(site.call, site.wanted), layer.pool_size, strict=True)
+    factors = [size / np.maximum(counts, 1) for counts, size in pairs if (counts < size).any()]
 
     def operate(value: Any, pads: Pads) -> Any:
         value = ops.average_pool(
@@ -80,26 +81,20 @@ def average_pooling_on_part(site: PartSite) -> Restricted | None:
     return on_windows(site, operate)
 
 
-def _part_shares(site: PartSite) -> list[np.ndarray]:
-    """For each axis, pixels of a window over those that count, of the outputs' rank."""
-    rank = len(site.call.output)
-    axes = spatial_axes(site.layer, rank)
-    factors = []
-    for axis, window in zip(axes, site.windows(axes) or (), strict=False):
-        taps, _ = window.taps(np.arange(*site.wanted[axis]))
-        inside = ((taps >= 0) & (taps < site.call.inputs[0][axis])).sum(axis=1)
-        if (inside < window.size).any():
-            shape = [1] * (rank + 1)
-            shape[axis + 1] = -1
-            factors.append((window.size / np.maximum(inside, 1)).reshape(shape))
-    return factors
+def _windows(call: Call) -> list[Window]:
+    """The windows of a pool, one for each axis of space."""
+    layer = call.layer
+    return windows_along(call, layer.pool_size, layer.strides, (1,) * len(layer.pool_size))
 
 
-AVERAGES = {
-    layers.MaxPooling1D: layers.AveragePooling1D,
-    layers.MaxPooling2D: layers.AveragePooling2D,
-    layers.MaxPooling3D: layers.AveragePooling3D,
-}
+def _counts(call: Call, part: Box) -> list[np.ndarray]:
+    """For each axis of space the pixels of a window that count, stretched over a part."""
+    counts, axes = [], spatial_axes(call.layer, len(part))
+    for axis, window in zip(axes, _windows(call), strict=True):
+        taps, _ = window.taps(np.arange(*part[axis]))
+        inside = ((taps >= 0) & (taps < call.inputs[0][axis])).sum(axis=1)
+        counts.append(np.expand_dims(inside, [one for one in range(len(part)) if one != axis]))
+    return counts
 
 
 def average_pooling_squares(site: SquareSite) -> Recipe:
@@ -111,7 +106,8 @@ def average_pooling_squares(site: SquareSite) -> Recipe:
     layer = _averages(site.layer)
     profile, _ = passed(layer, site.signal.profile, space_of(site))
     made = replace(averaged(site.signal, size), profile=profile)
-    shares = _squared_shares(site)
+    counts = np.asarray(math.prod(_counts(site.call, entire(site.call.output))))
+    shares = 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
     along = matrices_along(site, _means)
     return Recipe(layer, (made,), after=shares, common=shares, along=along)
 
@@ -144,50 +140,19 @@ def max_pooling_squares(site: SquareSite) -> Recipe:
 
 def _means(site: SquareSite, axis: int) -> np.ndarray:
     """The matrix of an average pool along one axis: what lies in the padding is not counted."""
-    layer, places = site.layer, spatial_axes(site.layer, len(site.call.output))
-    place = places.index(axis)
-    size, stride = layer.pool_size[place], layer.strides[place]
-    inputs, outputs = site.call.inputs[0][axis], site.call.output[axis]
-    before = 0 if layer.padding == "valid" else max((outputs - 1) * stride + size - inputs, 0) // 2
-    starts = np.arange(outputs)[:, None] * stride - before
-    seen = (np.arange(inputs) >= starts) & (np.arange(inputs) < starts + size)
+    window = _windows(site.call)[spatial_axes(site.layer, len(site.call.output)).index(axis)]
+    taps, _ = window.taps(np.arange(site.call.output[axis]))
+    seen = (taps[..., None] == np.arange(site.call.inputs[0][axis])).any(axis=1)
     return seen / seen.sum(axis=1, keepdims=True)
 
 
 def _averages(layer: Any) -> Any:
     """The average pool over a pool's windows."""
-    own = keras_class(layer)
-    kind = AVERAGES.get(own, own)
+    name = keras_class(layer).__name__.replace("Max", "Average")
+    geometry = {key: getattr(layer, key) for key in ("pool_size", "strides", "padding")}
     # In three dimensions TensorFlow pools in single precision only.
-    flat = not isinstance(layer, (layers.MaxPooling3D, layers.AveragePooling3D))
-    names = ("pool_size", "strides", "padding")
-    return kind(
-        **{name: getattr(layer, name) for name in names},
-        data_format=LAST,
-        dtype=DTYPE if flat else "float32",
-        name="squared",
-    )
-
-
-def _squared_shares(site: SquareSite) -> Any:
-    """Of each window `1 / n`: one number, or an array over the output's space."""
-    layer, shape = site.layer, site.call.output
-    if layer.padding == "valid":
-        return 1 / math.prod(layer.pool_size)
-    axes = spatial_axes(layer, len(shape))
-    counts = np.ones([1] * len(shape))
-    for axis, size, stride in zip(axes, layer.pool_size, layer.strides, strict=True):
-        inputs, outputs = site.call.inputs[0][axis], shape[axis]
-        before = max((outputs - 1) * stride + size - inputs, 0) // 2
-        starts = np.arange(outputs) * stride - before
-        inside = np.minimum(starts + size, inputs) - np.maximum(starts, 0)
-        along = [1] * len(shape)
-        along[axis] = outputs
-        counts = counts * inside.reshape(along)
-    return 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
-
-
-# --- Rules ---------------------------------------------------------------------------------------
+    dtype = "float32" if name.endswith("3D") else DTYPE
+    return getattr(layers, name)(**geometry, data_format=LAST, dtype=dtype, name="squared")
 
 
 def adaptive_pooling(call: Call) -> tuple[View]:

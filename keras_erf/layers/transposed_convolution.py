@@ -13,14 +13,14 @@ import numpy as np
 from keras import ops
 
 from keras_erf.algebra.boxes import entire
-from keras_erf.algebra.geometry import Interval, Relation, Window
+from keras_erf.algebra.geometry import Interval, Window
 from keras_erf.algebra.views import View
 from keras_erf.dependence.axes import spatial_axes
 from keras_erf.dependence.call import Call
 from keras_erf.layers.activation import Activated, finished, is_finished_by_position
 from keras_erf.layers.conditions import in_one_tensor, without_activation
 from keras_erf.layers.entry import Entry, ranks
-from keras_erf.layers.kernels import kernel_at_inputs, kernel_recipe, kernel_squares, narrowed, sums
+from keras_erf.layers.kernels import kernel_at_inputs, kernel_recipe, kernel_squares
 from keras_erf.layers.parts import PartSite, Restricted
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.layers.windows import EVERY, counted_taps, kernel_of, padding_before, window_views
@@ -35,7 +35,7 @@ def transposed_convolution(call: Call) -> tuple[View, ...]:
     the forward convolution would put before an axis of the output's size.
     """
     layer = call.layer
-    windows: list[Relation] = []
+    windows = []
     axes = spatial_axes(layer, len(call.output))
     for axis, k, s, d in zip(
         axes, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
@@ -115,11 +115,7 @@ def transposed_on_part(site: PartSite) -> Restricted | None:
 def transposed_squares(site: SquareSite) -> Recipe | None:
     """Transposed convolutions, whose kernels have their output channels first."""
     kernel = kernel_squares(site, "kernel")
-    made = sums(site, kernel.sum(axis=-1).mean(axis=-1), filters=1)
-    filters = site.layer.filters
-    if site.narrow:
-        kernel, filters = narrowed(kernel, out=-2), 1
-    return kernel_recipe(site, [kernel], made, filters=filters)
+    return kernel_recipe(site, [kernel], kernel.sum(axis=-1).mean(axis=-1), out=-2, filters=1)
 
 
 ENTRIES = (

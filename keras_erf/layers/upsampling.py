@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_erf.algebra.boxes import cut, entire
-from keras_erf.algebra.geometry import Relation, Window
+from keras_erf.algebra.geometry import Window
 from keras_erf.algebra.views import Link, View
 from keras_erf.dependence.axes import channel_axis, spatial_axes
 from keras_erf.dependence.call import Call
@@ -50,7 +50,7 @@ def upsampling(call: Call) -> tuple[View, ...]:
     interpolation = getattr(layer, "interpolation", "nearest")
     if interpolation not in ("nearest", "bilinear"):
         return smooth_upsampling(call)
-    windows: list[Relation] = []
+    windows = []
     for factor in layer.size:
         if interpolation == "nearest" or factor == 1:
             windows.append(Window(factor, padding=factor - 1, up=factor))

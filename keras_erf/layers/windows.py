@@ -24,7 +24,7 @@ import numpy as np
 
 from keras_erf.algebra.boxes import entire, widened
 from keras_erf.algebra.factoring import products, runs
-from keras_erf.algebra.geometry import Interval, Relation, Window
+from keras_erf.algebra.geometry import Interval, Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import spatial_axes
 from keras_erf.dependence.call import Call, Rule, bound_arguments
@@ -62,7 +62,7 @@ def padding_before(mode: str, size: int, kernel: int, stride: int, dilation: int
 
 
 def window_views(
-    call: Call, windows: list[Relation], channels: Link, kernel: np.ndarray | None = None
+    call: Call, windows: Sequence[Window], channels: Link, kernel: np.ndarray | None = None
 ) -> tuple[View, ...]:
     """Views with `windows` on the spatial axes and `channels` on the channel axis.
 
@@ -85,7 +85,7 @@ def window_views(
     return tuple(views)
 
 
-def _boxes(windows: list[Relation], kernel: np.ndarray | None) -> Iterator[Sequence[Relation]]:
+def _boxes(windows: Sequence[Window], kernel: np.ndarray | None) -> Iterator[Sequence[Window]]:
     """Windows of the taps that count, box by box."""
     if kernel is None:
         yield windows
@@ -98,9 +98,8 @@ def _boxes(windows: list[Relation], kernel: np.ndarray | None) -> Iterator[Seque
         yield from itertools.product(*parts)
 
 
-def _part(window: Relation, first: int, step: int, count: int) -> Window:
+def _part(window: Window, first: int, step: int, count: int) -> Window:
     """The window of some of another one's taps: `count` of them, `step` apart, from `first`."""
-    assert isinstance(window, Window)
     dilation = window.dilation * step if count > 1 else 1
     padding = window.padding - first * window.dilation
     return replace(window, size=count, dilation=dilation, padding=padding)
@@ -115,12 +114,12 @@ def counted_taps(call: Call, name: str = "kernel") -> np.ndarray | None:
     return None if taps.all() else taps
 
 
-def windows_of(call: Call) -> list[Relation]:
+def windows_of(call: Call) -> list[Window]:
     """The windows of a layer with a kernel, one for each spatial axis."""
     return windows_along(call, call.layer.kernel_size, call.layer.strides, call.layer.dilation_rate)
 
 
-def windows_along(call: Call, kernel: tuple, stride: tuple, dilation: tuple) -> list[Relation]:
+def windows_along(call: Call, kernel: tuple, stride: tuple, dilation: tuple) -> list[Window]:
     """A window for each spatial axis."""
     layer, shape = call.layer, call.inputs[0]
     axes = spatial_axes(layer, len(shape))
