@@ -14,9 +14,10 @@ from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules, Target, locate, tracing_of
 from keras_erf.graph import build_graph
 from keras_erf.measuring.cancelling import check_expected
+from keras_erf.measuring.coherent import squared_gradients
 from keras_erf.measuring.diagnosing import padding_alone
 from keras_erf.measuring.enclosing import check_enclosed
-from keras_erf.measuring.gradients import unit_gradients, within
+from keras_erf.measuring.gradients import within
 from keras_erf.measuring.loop import fingerprint, noted, provenance
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.preparing import check_backend, input_parts, input_specs, planned
@@ -245,7 +246,13 @@ def _results(
     units = [
         replace(one, tracing=network.tracing, tensor=network.seeded[one.tensor]) for one in targets
     ]
-    cone = planned(units, SETTINGS)
+    modes = [network.modes.get(one.tensor) for one in targets]
+    lines = [
+        replace(unit, tensor=mode.line)
+        for unit, mode in zip(units, modes, strict=True)
+        if mode is not None
+    ]
+    cone = planned([*units, *lines], SETTINGS)
     input_specs(targets[0], cone)
     parts = input_parts(units, cone, SETTINGS)
     source = units[0].input
@@ -253,7 +260,7 @@ def _results(
     shape = [stop - start for start, stop in part] if part else network.tracing.shape(source)
     # The network is linear: its gradients are the same everywhere.
     values = {source: tf.zeros((1, *shape), tf.float64)}
-    gradients = unit_gradients(units, cone, values, DEFINITION)
+    gradients = squared_gradients(units, modes, cone, values)
     made = provenance(targets[0], mark, replace(SETTINGS, training=training), [RUN])
     made["expected"] = {
         "weights": weights,

@@ -617,7 +617,8 @@ def test_an_activation_that_is_a_layer_is_no_weight():
 
     inside, behind = erf.expected(build(True)), erf.expected(build(False))
     assert inside.provenance["expected"]["measured"] == []
-    np.testing.assert_allclose(inside.map, behind.map, rtol=1e-6)
+    # Examples are drawn by the place of a call, so that they differ.
+    np.testing.assert_allclose(inside.map, behind.map, rtol=2e-3)
 
 
 def test_channels_first():

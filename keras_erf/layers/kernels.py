@@ -106,7 +106,9 @@ def kernel_recipe(
     steps = tuple(map(float, getattr(layer, "strides", (1,) * (len(shape) - 1))))
     if "Transpose" in type(squared).__name__:
         steps = tuple(1 / one for one in steps)
-    return Recipe(squared, (made,), after=slope.square, apart=slope.apart, steps=steps)
+    return Recipe(
+        squared, (made,), after=slope.square, apart=slope.apart, steps=steps, weighted=True
+    )
 
 
 def positions(layer: Any, part: Box) -> int:

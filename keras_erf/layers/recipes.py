@@ -117,6 +117,7 @@ class Recipe:
             path through it: what stands for it where neighbours have something in common.
         steps: Of any other layer, by what an offset between positions of the output is
             multiplied before it, along each axis; `None` where offsets are lost.
+        weighted: Whether it takes sums of its inputs with random weights.
         entrywise: Whether the signal's examples are those of the inputs, entry by entry.
         as_called: Whether the layer takes the arguments of the call as they
             are; if not it takes the tensors that are reached alone.
@@ -133,6 +134,7 @@ class Recipe:
     apart: Any = None
     along: tuple[Matrices, ...] = ()
     steps: tuple[float, ...] | None = None
+    weighted: bool = False
     entrywise: bool = False
     as_called: bool = False
     certainty: Certainty = "exact"

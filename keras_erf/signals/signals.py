@@ -45,7 +45,8 @@ class Signal:
 
     Args:
         values: Shape `(channels, inputs)`: rows are different networks' channels.
-        slopes: If the entries come from an activation, its squared slope at each.
+        slopes: If the entries come from an activation, its slope at each.
+        before: What the activation was applied to.
         profile: How their strength varies over space.
         sizes: Numbers of channels of tensors put one behind the other: of each so large a
             share are the rows; empty where all channels are alike.
@@ -55,6 +56,7 @@ class Signal:
 
     values: np.ndarray = field(repr=False)
     slopes: np.ndarray | None = field(default=None, repr=False)
+    before: np.ndarray | None = field(default=None, repr=False)
     profile: Profile = field(default=None, repr=False)
     sizes: tuple[int, ...] = ()
     means: Profile = field(default=None, repr=False)
@@ -82,6 +84,11 @@ class Signal:
         counts = np.diff(_ends(self.sizes or (1,)))
         found = np.add.reduceat(scales[:, 0], starts) / counts
         return Signal(values, profile=self._centred(), sizes=self.sizes), found
+
+    @property
+    def ends(self) -> np.ndarray:
+        """Rows at which the examples of each of `sizes` end, those of the first begin at zero."""
+        return _ends(self.sizes or (1,))
 
     def _centred(self) -> Profile:
         """The profile when each channel's mean is taken off."""
@@ -206,10 +213,11 @@ def activated(before: Signal, function: Callable[[Any], Any]) -> tuple[Signal, S
         tape.watch(points)
         made = tf.convert_to_tensor(function(points))
     slopes = np.asarray(tape.gradient(made, points, unconnected_gradients="zero"), np.float64)
-    squared = np.square(slopes)
-    signal = Signal(np.asarray(made, np.float64), squared, before.profile, before.sizes)
+    signal = Signal(
+        np.asarray(made, np.float64), slopes, before.values, before.profile, before.sizes
+    )
     apart = float(np.square(slopes.mean(axis=1)).mean())
-    return signal, Slope(float(squared.mean()), float(slopes.mean()) ** 2, apart)
+    return signal, Slope(float(np.square(slopes).mean()), float(slopes.mean()) ** 2, apart)
 
 
 def summed(signals: Sequence[Signal]) -> Signal:
@@ -249,7 +257,8 @@ def mixed(signals: Sequence[Signal], sizes: Sequence[int]) -> Signal:
     # There are fewer examples than before, because they stand for a smaller share.
     values = [_fewer(rows, count) for (rows, _), count in zip(parts, wanted, strict=True)]
     profile = _blended(signals, [size / sum(sizes) for size in sizes])
-    return Signal(np.concatenate(values), None, profile, flat if wanted.all() else ())
+    sizes = flat if wanted.all() else ()
+    return Signal(np.concatenate(values), profile=profile, sizes=sizes)
 
 
 def _fewer(rows: np.ndarray, count: int) -> np.ndarray:
@@ -289,5 +298,6 @@ def largest_of(signal: Signal, size: int) -> tuple[Signal, float]:
     values = np.take_along_axis(signal.values, best, axis=1)
     if signal.slopes is None or not signal.slopes.any():
         return Signal(values), 1.0
-    slopes = np.take_along_axis(signal.slopes, best, axis=1)
-    return Signal(values), float(slopes.mean() / signal.slopes.mean())
+    squares = np.square(signal.slopes)
+    found = np.take_along_axis(squares, best, axis=1)
+    return Signal(values), float(found.mean() / squares.mean())

@@ -10,6 +10,7 @@ which layers have squares in closed form; those of all others are measured.
 """
 
 from keras_erf.signals.initializers import TellsSecondMoment, Weights
+from keras_erf.squaring.coherence import Coherent
 from keras_erf.squaring.network import SquaredNetwork, squared
 
-__all__ = ["SquaredNetwork", "TellsSecondMoment", "Weights", "squared"]
+__all__ = ["Coherent", "SquaredNetwork", "TellsSecondMoment", "Weights", "squared"]

@@ -96,6 +96,26 @@ class SquareBuilder:
         name = self.tensors[number].name
         return self._sum(name, [number, self.common[number]], self._new(name))
 
+    def line(self, number: int, numbers: Sequence[int]) -> int:
+        """A tensor beside another one that is the sum of some."""
+        name = self.tensors[number].name
+        if len(numbers) > 1:
+            return self._sum(name, numbers, self._new(name))
+        made = self._new(name)
+        # An identity would give the same tensor, not one to differentiate by.
+        self._scale(name, 1.0, numbers[0], made)
+        return made
+
+    def scaled(self, number: int, line: int, factor: float) -> int:
+        """A line beside a tensor multiplied by a number."""
+        return self._scaled(self.tensors[number].name, line, factor)
+
+    def repeated(self, step: SquareStep, line: int) -> int:
+        """What a call's layer makes of a line."""
+        made = self._new(step.node.name)
+        self._run(step, [line], 1.0, [made])
+        return made
+
     def graph(self, tracing: Tracing, narrow: bool) -> Graph:
         """The calls with all tensors' shapes."""
         number, axis = tracing.input, tracing.graph.channel_axes[tracing.input]
@@ -167,7 +187,7 @@ class SquareBuilder:
             # Those of an activation before it, handed on by a dropout or a scale, are in already.
             known = any(self.slopes.get(node.inputs[place]) is slopes for place in step.places)
             self.slopes[node.outputs[0]] = slopes
-            slopes = None if known else slopes
+            slopes = None if known else np.square(slopes)
         before = recipe.before or (1.0,) * len(node.inputs)
         factors = [recipe.after, *(before[place] for place in step.places)]
         if not recipe.entrywise or not all(isinstance(one, float) for one in factors):

@@ -18,6 +18,7 @@ from keras_erf.layers.table import ENTRYWISE, NARROW, SQUARES, is_patched, look_
 from keras_erf.signals.initializers import Weights
 from keras_erf.signals.signals import Key, drawn
 from keras_erf.squaring.building import SquareBuilder
+from keras_erf.squaring.coherence import Coherence, Coherent
 from keras_erf.squaring.composites import Composites
 from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.mixing import SquareStep, mixing
@@ -39,6 +40,7 @@ class SquaredNetwork:
         tracing: Fields of its graph. Tensors have the numbers of those they stand for.
         seeded: For each tensor that was asked for, the one whose channels' sum has the mean
             squared gradient: where channels have something in common, another one.
+        modes: Of the tensors whose gradients have a mean along the signal, what follows from it.
         narrow: Whether one channel stands for all of a tensor's.
         bounds: Names of the calls that put gradients together that are not independent, where
             mixed terms may be large.
@@ -48,6 +50,7 @@ class SquaredNetwork:
 
     tracing: Tracing = field(repr=False)
     seeded: Mapping[int, int]
+    modes: Mapping[int, Coherent]
     narrow: bool
     bounds: tuple[str, ...]
     approximate: tuple[str, ...]
@@ -167,12 +170,16 @@ def _built(
     far, lost = radii(steps, tensors)
     mixed = mixing(steps, lost)
     builder = SquareBuilder(tracing, far)
+    coherence = Coherence(builder, signals, narrow)
     for step, bound in zip(steps, mixed, strict=True):
         builder.add(_enlarged(step, bound) if bounded and bound > LARGE else step)
+        coherence.follow(step)
     seeded = {number: builder.summed(number) for number in tensors}
+    modes = {number: coherence.unit(number) for number in dict.fromkeys(tensors)}
     return SquaredNetwork(
         Tracing(builder.graph(tracing, narrow), tracing.input, OWN),
         seeded,
+        {number: found for number, found in modes.items() if found is not None},
         narrow,
         tuple(one.node.name for one, bound in zip(steps, mixed, strict=True) if bound > LARGE),
         tuple(
