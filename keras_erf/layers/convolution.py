@@ -75,7 +75,7 @@ def _on_part(operation: Callable[..., Any], *names: str) -> PartRule:
             return operation(
                 value,
                 *kernels,
-                strides=list(layer.strides),
+                strides=layer.strides,
                 padding="valid",
                 dilation_rate=layer.dilation_rate,
                 data_format=layer.data_format,
