@@ -19,8 +19,7 @@ from keras_erf.cone import Cone, cone_of, whole_cone
 from keras_erf.dependence.chain import chained
 from keras_erf.fields.theoretical import Target, locate, tracing_of
 from keras_erf.layers.activation import is_finished_by_position
-from keras_erf.layers.parts import PartSite, Restricted, as_called, shortened
-from keras_erf.layers.same_everywhere import called_on_part
+from keras_erf.layers.parts import PartSite, Restricted, as_called, called_on_part, shortened
 from keras_erf.layers.table import TABLE
 from keras_erf.rules import Call
 from tests import cones, jacobian

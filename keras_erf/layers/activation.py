@@ -18,9 +18,8 @@ from keras_erf.dependence.chain import chained
 from keras_erf.dependence.measured import measured
 from keras_erf.layers.conditions import without_activation
 from keras_erf.layers.elementwise import elementwise, elementwise_squares, on_entries
-from keras_erf.layers.parts import PartSite, Restricted
+from keras_erf.layers.parts import PartSite, Restricted, called_on_part, stretched_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite
-from keras_erf.layers.same_everywhere import called_on_part, stretched_on_part
 
 __all__ = [
     "ENTRIES",

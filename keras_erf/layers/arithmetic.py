@@ -12,9 +12,8 @@ from keras_erf.algebra.boxes import entire
 from keras_erf.graph import Argument
 from keras_erf.layers.conditions import in_all_tensors, in_first_operand, in_one_tensor
 from keras_erf.layers.elementwise import on_entries
-from keras_erf.layers.parts import PartSite, Restricted
+from keras_erf.layers.parts import PartSite, Restricted, called_on_part, constant_shapes
 from keras_erf.layers.recipes import Recipe, SquareSite
-from keras_erf.layers.same_everywhere import called_on_part, constant_shapes
 from keras_erf.signals.profiles import blended
 from keras_erf.signals.signals import Signal, mixed, product, summed
 

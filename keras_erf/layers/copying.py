@@ -1,4 +1,4 @@
-"""Operations that copy elements to other places, or put constants between them.
+"""Operations that copy elements to other places, and concatenations.
 
 Which element goes where is not derived from the options but read off the operation itself: it
 runs on the numbers of its inputs' elements (`traced`).
@@ -12,17 +12,23 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from keras import tree
 
 from keras_erf.algebra.gathering import rearranged
-from keras_erf.algebra.views import AnyView
+from keras_erf.algebra.geometry import Window
+from keras_erf.algebra.views import AnyView, Link, View
+from keras_erf.dependence.axes import counted_axes
 from keras_erf.dependence.call import Call
 from keras_erf.errors import UnsupportedLayerError
+from keras_erf.graph import Argument
 from keras_erf.layers.conditions import in_all_tensors, in_first_operand, in_one_tensor
 from keras_erf.layers.entry import Entry
+from keras_erf.layers.normalisation import axis_of
+from keras_erf.layers.parts import called_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite, in_double
 from keras_erf.signals.signals import Signal, mixed
 
-__all__ = ["ENTRIES", "copied_squares", "copies", "traced"]
+__all__ = ["ENTRIES", "concatenated_squares", "copied_squares", "copies", "traced"]
 
 
 def traced(call: Call) -> tuple[AnyView, ...]:
@@ -138,6 +144,47 @@ def _copied(site: SquareSite, places: np.ndarray) -> Signal:
 # Layers and operations that copy entries: channels may become space.
 copies = partial(Entry, dependence=traced, squares=copied_squares, alike=False, keeps_known=True)
 
+
+def concatenation(call: Call) -> tuple[View, ...]:
+    """Inputs side by side along `axis`."""
+    rank = len(call.output)
+    (along,) = counted_axes(call, [call.layer.axis])
+    views = []
+    offset = 0
+    for number, shape in enumerate(call.inputs):
+        shifted = Link(along, Window(padding=offset), clip=True)
+        links = tuple(shifted if axis == along else Link(axis) for axis in range(rank))
+        views.append(View(links, input=number))
+        offset += shape[along]
+    return tuple(views)
+
+
+def joined(call: Call) -> tuple[AnyView, ...]:
+    """Tensors side by side; traced where constants are among them."""
+    args, kwargs = call.arguments
+    given = tree.flatten((args, kwargs))
+    tensors = sum(isinstance(one, Argument) for one in given)
+    if tensors < len(given) or call.layer.axis % (len(call.output) + 1) == 0:
+        return traced(call)
+    return concatenation(call)
+
+
+def concatenated_squares(site: SquareSite) -> Recipe | None:
+    """Tensors one beside the other; narrow, those beside each other along channels are alike."""
+    axis = axis_of(site)
+    sizes = [shape[axis] for shape in site.call.inputs]
+    made = mixed(site.signals, sizes)
+    if axis != site.channels:
+        made = replace(made, profile=None, sizes=())
+    if site.narrow:
+        # Each channel of an input is one of the output's, and sees what that one sees.
+        return Recipe(None, (made,), common=1.0) if axis == site.channels else None
+    return Recipe(in_double(site.layer), (made,), common=1.0, as_called=True)
+
+
+joins = partial(Entry, squares=concatenated_squares, affine=in_all_tensors, keeps_known=True)
+
+
 ENTRIES = (
     copies(
         operations="ArraySplit CropImages DepthToSpace Diagonal Dsplit "
@@ -152,4 +199,6 @@ ENTRIES = (
     copies(operations="Slice", squares=None, affine=in_first_operand),
     # Most of these move samples.
     copies(operations="Flipud Ravel SliceUpdate Vsplit Vstack"),
+    joins(layers="Concatenate", dependence=concatenation, part=called_on_part),
+    joins(operations="Concatenate", dependence=joined),
 )

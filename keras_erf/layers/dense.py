@@ -15,8 +15,8 @@ from keras_erf.layers.activation import Activated, activated_on_part
 from keras_erf.layers.conditions import without_activation
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.kernels import kernel_at_outputs, kernel_recipe, kernel_squares
+from keras_erf.layers.parts import called_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite
-from keras_erf.layers.same_everywhere import called_on_part
 
 __all__ = ["ENTRIES"]
 

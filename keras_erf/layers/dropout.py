@@ -7,9 +7,8 @@ import numpy as np
 from keras_erf.layers.conditions import AffineSite, in_one_tensor
 from keras_erf.layers.elementwise import elementwise, unchanged_squares
 from keras_erf.layers.entry import Entry, ranks
-from keras_erf.layers.parts import PartSite, Restricted
+from keras_erf.layers.parts import BATCH, PartSite, Restricted, called_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite
-from keras_erf.layers.same_everywhere import BATCH, called_on_part
 from keras_erf.signals.signals import Signal
 
 __all__ = ["ENTRIES"]

@@ -12,8 +12,8 @@ from keras_erf.dependence.measured import measured
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.layers.conditions import in_one_tensor, unless_integer
 from keras_erf.layers.entry import Entry
+from keras_erf.layers.parts import called_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite
-from keras_erf.layers.same_everywhere import called_on_part
 from keras_erf.signals.signals import activated
 
 __all__ = [

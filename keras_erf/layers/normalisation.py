@@ -22,9 +22,8 @@ from keras_erf.layers.arithmetic import by_number, shifted_signal
 from keras_erf.layers.conditions import AffineSite, in_first_operand, in_one_tensor
 from keras_erf.layers.elementwise import elementwise
 from keras_erf.layers.entry import Entry
-from keras_erf.layers.parts import PartSite, Restricted
+from keras_erf.layers.parts import PartSite, Restricted, called_on_part, stretched_on_part
 from keras_erf.layers.recipes import NotAlike, Recipe, SquareSite
-from keras_erf.layers.same_everywhere import called_on_part, stretched_on_part
 from keras_erf.signals.initializers import second_moment
 from keras_erf.signals.profiles import blended
 from keras_erf.signals.signals import Signal

@@ -11,8 +11,7 @@ from keras_erf.dependence.call import Call
 from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.parts import PartSite, Restricted, padded
-from keras_erf.layers.recipes import Recipe, SquareSite, in_double
-from keras_erf.layers.resampled import space_of
+from keras_erf.layers.recipes import Recipe, SquareSite, in_double, space_of
 from keras_erf.layers.windows import on_windows, window_views
 from keras_erf.signals.profiles import passed
 

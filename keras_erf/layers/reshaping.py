@@ -12,7 +12,7 @@ from keras_erf.dependence.call import Call, Rule
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.copying import copies, traced
-from keras_erf.layers.same_everywhere import called_on_part
+from keras_erf.layers.parts import called_on_part
 
 __all__ = ["ENTRIES"]
 

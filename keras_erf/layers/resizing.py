@@ -16,8 +16,7 @@ from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.interpolation import KERNELS, per_axis, resampled
 from keras_erf.layers.padding import framed_squares
-from keras_erf.layers.recipes import Recipe, SquareSite
-from keras_erf.layers.resampled import space_of
+from keras_erf.layers.recipes import Recipe, SquareSite, space_of
 from keras_erf.layers.upsampling import upsampling_squares
 from keras_erf.layers.windows import as_layer
 

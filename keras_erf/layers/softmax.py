@@ -14,8 +14,8 @@ from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.graph import LOW, Argument
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.normalisation import normalization
+from keras_erf.layers.parts import called_on_part
 from keras_erf.layers.reducing import whole_axes
-from keras_erf.layers.same_everywhere import called_on_part
 
 __all__ = ["ENTRIES", "silent", "softmax_axes"]
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, TypeVar
+from typing import Any
 
 from keras import layers
 
@@ -21,24 +21,17 @@ from keras_erf.dependence.measured import measured
 from keras_erf.errors import InvalidInputError
 from keras_erf.layers.activation import Activated
 from keras_erf.layers.entry import Entry
-from keras_erf.layers.recipes import SquareRule
 
 __all__ = [
     "ENTRIES",
-    "ENTRYWISE",
-    "NARROW",
     "RULES",
-    "SQUARES",
     "TABLE",
     "described",
     "find_rule",
     "is_patched",
     "is_unknown",
-    "look_up",
     "views",
 ]
-
-Value = TypeVar("Value")
 
 FAMILIES = [
     import_module(f"{__package__}.{module.name}")
@@ -64,17 +57,6 @@ def _by_kind() -> dict[type | str, Entry]:
 TABLE = _by_kind()
 RULES: dict[type | str, Rule] = {kind: entry.dependence for kind, entry in TABLE.items()}
 
-SQUARES: dict[type | str, SquareRule] = {
-    kind: entry.squares for kind, entry in TABLE.items() if entry.squares is not None
-}
-
-# Those of which one channel may stand for all.
-NARROW: dict[type | str, SquareRule] = {
-    kind: rule for kind, rule in SQUARES.items() if TABLE[kind].alike
-}
-
-ENTRYWISE = frozenset(rule for kind, rule in SQUARES.items() if TABLE[kind].entrywise)
-
 # What a subclass may override and still compute the same.
 _HARMLESS = {"build", "compute_mask", "compute_output_shape", "compute_output_spec", "from_config"}
 _HARMLESS |= {"build_from_config", "get_build_config", "get_config", "load_own_variables"}
@@ -82,8 +64,17 @@ _HARMLESS |= {"save_own_variables"}
 
 
 def described(kind: type | str) -> Entry | None:
-    """The entry of a layer class or operation name; a subclass that computes otherwise has none."""
-    return look_up(kind, TABLE)
+    """The entry of a layer class or operation name; `None` if it has none.
+
+    A subclass has its parent's as long as it computes the same.
+    """
+    if isinstance(kind, str):
+        return TABLE.get(kind)
+    for place, parent in enumerate(kind.__mro__):
+        if parent in TABLE:
+            same = all(_computes_the_same(child, parent) for child in kind.__mro__[:place])
+            return TABLE[parent] if same else None
+    return None
 
 
 def find_rule(kind: type | str, own: Mapping[type, Rule] | None = None) -> Rule | None:
@@ -102,20 +93,6 @@ def find_rule(kind: type | str, own: Mapping[type, Rule] | None = None) -> Rule 
 def is_patched(operation: Any) -> bool:
     """Whether a layer has a `call` of its own put on it, which its class does not show."""
     return "call" in vars(operation)
-
-
-def look_up(kind: type | str, table: Mapping[type | str, Value]) -> Value | None:
-    """Value of a layer class or operation name in a table by class; `None` if it has none.
-
-    A subclass has its parent's as long as it computes the same.
-    """
-    if isinstance(kind, str):
-        return table.get(kind)
-    for place, parent in enumerate(kind.__mro__):
-        if parent in table:
-            same = all(_computes_the_same(child, parent) for child in kind.__mro__[:place])
-            return table[parent] if same else None
-    return None
 
 
 def is_unknown(operation: Any, own: Mapping[type, Rule] | None = None) -> bool:

@@ -19,8 +19,15 @@ from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.interpolation import per_axis, resampled
 from keras_erf.layers.parts import PartSite, Restricted, as_called
-from keras_erf.layers.recipes import DTYPE, Recipe, SquareSite, in_double
-from keras_erf.layers.resampled import Resampled, matrices_along, space_of
+from keras_erf.layers.recipes import (
+    DTYPE,
+    Recipe,
+    Resampled,
+    SquareSite,
+    in_double,
+    matrices_along,
+    space_of,
+)
 from keras_erf.layers.transposed_convolution import needed_sources
 from keras_erf.layers.windows import window_views
 from keras_erf.signals.profiles import passed
