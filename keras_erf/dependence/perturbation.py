@@ -263,12 +263,7 @@ def _base(call: Call, draw: int, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def _changed(
-    call: Call,
-    place: int,
-    base: np.ndarray,
-    part: np.ndarray,
-    draw: int,
-    rng: np.random.Generator,
+    call: Call, place: int, base: np.ndarray, part: np.ndarray, draw: int, rng: np.random.Generator
 ) -> np.ndarray:
     """An input changed in a part, by little or by much; what is known of it stays."""
     if not is_smooth(call.dtypes[place]):

@@ -119,12 +119,7 @@ def multiplied_squares(site: SquareSite) -> Recipe | None:
     # Of two channels, gates are independent.
     common = (float(other.values.mean()) ** 2, float(one.values.mean()) ** 2)
     return Recipe(
-        None,
-        (made,),
-        before=before,
-        common=1.0,
-        common_before=common,
-        certainty="approximate",
+        None, (made,), before=before, common=1.0, common_before=common, certainty="approximate"
     )
 
 

@@ -15,12 +15,7 @@ from keras_erf.dependence.call import Call
 from keras_erf.layers.activation import Activated
 from keras_erf.layers.conditions import in_first_operand, in_one_tensor, without_activation
 from keras_erf.layers.entry import Entry, ranks
-from keras_erf.layers.kernels import (
-    kernel_at_outputs,
-    kernel_recipe,
-    kernel_squares,
-    positions,
-)
+from keras_erf.layers.kernels import kernel_at_outputs, kernel_recipe, kernel_squares, positions
 from keras_erf.layers.parts import Pads, PartRule, PartSite, Restricted, padded
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.layers.space_to_depth import in_blocks, is_better_in_blocks

@@ -70,12 +70,7 @@ def elementwise_squares(site: SquareSite) -> Recipe:
     """Activations that are layers or operations of their own: the mean square of their slope."""
     made, slope = activated(site.signal, site.layer.call)
     return Recipe(
-        None,
-        (made,),
-        after=slope.square,
-        common=slope.common,
-        apart=slope.apart,
-        entrywise=True,
+        None, (made,), after=slope.square, common=slope.common, apart=slope.apart, entrywise=True
     )
 
 

@@ -77,10 +77,7 @@ def matmul(call: Call) -> tuple[AnyView, ...]:
     ranks = [rank_of(call, operand) for operand in (first, second)]
     leading = [list(range(2 - max(rank, 2), 0)) for rank in ranks]
     rows, columns = ["row"] * (ranks[0] > 1), ["column"] * (ranks[1] > 1)
-    given = [
-        (first, [*leading[0], *rows, "sum"]),
-        (second, [*leading[1], "sum", *columns]),
-    ]
+    given = [(first, [*leading[0], *rows, "sum"]), (second, [*leading[1], "sum", *columns])]
     made = [*max(leading, key=len), *rows, *columns]
     return labelled(call, given, made, multiplied=True)
 
