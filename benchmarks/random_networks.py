@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -374,6 +375,13 @@ def vit(width: int) -> keras.Model:
     return keras.Model(inputs, layers.Reshape((12, 12, width), name="measured")(x))
 
 
+def without_end(build: Callable[[int], keras.Model], width: int) -> keras.Model:
+    """A network without its last convolution: what is measured is behind an activation."""
+    model = build(width)
+    x = model.get_layer("measured").input
+    return keras.Model(model.inputs, layers.Identity(name="measured")(x))
+
+
 ARCHITECTURES: dict[str, Callable[[int], keras.Model]] = {
     one.__name__: one
     for one in (
@@ -381,6 +389,12 @@ ARCHITECTURES: dict[str, Callable[[int], keras.Model]] = {
         efficient, convnext, convnext_strong, convmixer, dense_blocks, dilated, encoder_decoder,
         bilinear, nearest, inception, group_norm, layer_norm, overlapping_max,
         overlapping_average, own_average, blurred, shared, siamese, vit,
+    )
+} | {
+    f"{one.__name__}_relu": partial(without_end, one)
+    for one in (
+        plain, residual, preactivated, bottlenecks, grouped, separable, dense_blocks, dilated,
+        encoder_decoder, bilinear, inception, group_norm, blurred,
     )
 }  # fmt: skip
 

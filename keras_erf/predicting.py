@@ -67,7 +67,8 @@ def expected(
     the first:
 
     - activations: the mean square of their slope for a Gaussian signal (1/2 for a
-      ReLU), which is right for wide networks;
+      ReLU), and the mean that they give the gradient along the signal, which is right
+      for wide networks;
     - batch normalisation: its own scale, `gamma^2 / (variance + epsilon)`, of given
       weights; of random ones the scale that makes up for the signal's strength, as
       after `calibrate_batch_norm` on noise;
@@ -84,7 +85,7 @@ def expected(
     Examples:
         >>> model = keras_erf.zoo.build("camvid_resnet")
         >>> print(f"{keras_erf.expected(model, 'stage3_block2_out').size:.0f} px")
-        29 px
+        28 px
 
     Args:
         model: A Functional or Sequential Keras model, on the TensorFlow backend.

@@ -12,16 +12,27 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
 from hypothesis import strategies as st
 from keras import layers, ops
 
-__all__ = ["Description", "Step", "build", "descriptions", "node_count", "weigh"]
+__all__ = [
+    "Description",
+    "Step",
+    "build",
+    "descriptions",
+    "enlarged",
+    "node_count",
+    "normalises_equals",
+    "weigh",
+]
 
 Shape = tuple[int, ...]
 Step = tuple[str, dict[str, Any]]
@@ -35,6 +46,8 @@ TRIALS = 4
 LONGEST_SEQUENCE = 10
 # TensorFlow resizes in single precision: a weight of zero comes out near 1e-7.
 RESIZED_TOLERANCE = 1e-6
+# Share of values in double precision that rounding may make between equal ones.
+SAME = 1e-12
 
 
 @dataclass(frozen=True)
@@ -369,6 +382,28 @@ def build(description: Description, *, smooth: bool = False) -> tuple[keras.Mode
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], tensors[-1]), tensors[::-1]
 
 
+# Steps that are made for one size, or whose pixels depend on it.
+SIZED = ("Adaptive", "Flatten", "Reshape", "Resizing", "mixed")
+
+
+def enlarged(description: Description, place: int, factor: int) -> Description | None:
+    """The same graph on inputs that are `factor` times as long along one axis.
+
+    `None` where a step is made for one size. What lays a map out in pixels at the end is left
+    out, if each pixel is named by its place on the map.
+    """
+    steps = description.steps
+    if steps and steps[-1][0] == "pixels" and PIXELS[steps[-1][1]["how"]]:
+        steps = steps[:-1]
+    if any(kind.startswith(SIZED) for kind in kinds(steps)):
+        return None
+    inputs = tuple(
+        tuple(size * factor if axis == place else size for axis, size in enumerate(shape))
+        for shape in description.inputs
+    )
+    return replace(description, inputs=inputs, steps=steps)
+
+
 def weigh(model: keras.Model, *, seed: int = 0) -> keras.Model:
     """Gives `model` positive weights that keep its values near 1, where nothing saturates."""
     rng = np.random.default_rng(seed)
@@ -376,6 +411,41 @@ def weigh(model: keras.Model, *, seed: int = 0) -> keras.Model:
         values = rng.uniform(0.5, 1.5, variable.shape)
         variable.assign(values / math.prod(variable.shape[:-1]))
     return model
+
+
+def normalises_equals(model: keras.Model, *, seed: int = 0) -> bool:
+    """Whether a normalisation gets values that follow the input but are all the same.
+
+    Up-sampling makes them of one value. They are divided by a deviation that is 0 whatever the
+    weights, so nothing is seen through that layer but rounding, and no field says so.
+    """
+    found = []
+
+    def watched(call: Callable[..., Any], regrouped: Callable[..., Any]) -> Callable[..., Any]:
+        def run(layer: layers.Layer, inputs: Any) -> Any:
+            values, axes = regrouped(layer, np.asarray(inputs))
+            largest, least = values.max(axes), values.min(axes)
+            follows = np.ptp(largest, axis=0) > SAME * np.abs(values).max()
+            found.append((follows & (largest - least <= SAME * np.abs(largest)).all(axis=0)).any())
+            return call(layer, inputs)
+
+        return run
+
+    rng = np.random.default_rng(seed)
+    drawn = [rng.uniform(0.5, 1.5, (3, *one.shape[1:])).astype(one.dtype) for one in model.inputs]
+    with ExitStack() as watching:
+        for kind, regrouped in (
+            (layers.GroupNormalization, _grouped),
+            (layers.LayerNormalization, lambda layer, values: (values, tuple(layer.axis))),
+        ):
+            watching.enter_context(mock.patch.object(kind, "call", watched(kind.call, regrouped)))
+        model([ops.convert_to_tensor(one) for one in drawn] if len(drawn) > 1 else drawn[0])
+    return any(found)
+
+
+def _grouped(layer: layers.Layer, values: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Values with an axis for the groups, and the axes that are normalised together."""
+    return values.reshape(len(values), -1, layer.groups, values.shape[-1] // layer.groups), (1, 3)
 
 
 def picks(steps: Any) -> bool:

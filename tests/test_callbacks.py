@@ -1,4 +1,4 @@
-"""The callback: what it logs, that it changes nothing, and that runs go on where they were."""
+"""The callback: what it logs, that it changes nothing, and that runs resume where they were."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_an_interrupted_profile_goes_on(tmp_path, monkeypatch):
     first = run(*call)
     assert first.exit_code == 130
     assert first.stderr == (
-        "Interrupted. What was measured is kept; the same call goes on from there.\n"
+        "Interrupted. What was measured is kept; the same call resumes from there.\n"
     )
     assert first.stdout == ""
     before = set(measured)

@@ -82,7 +82,7 @@ def test_all_goes_on_where_it_was_interrupted(small, tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "run", interrupted)
     result = run("all", "--runs", "2", "--out", tmp_path)
     assert result.exit_code == 130
-    assert "the same call goes on" in result.stderr
+    assert "the same call resumes" in result.stderr
     assert not (tmp_path / "structures.json").exists()
     monkeypatch.setattr(experiments, "run", quick)
     result = run("all", "--runs", "2", "--out", tmp_path, "--json")

@@ -32,6 +32,7 @@ ORDER = (
     "rules",
     "samples",
     "results",
+    "storage",
     "fields",
     "cone",
     "squaring",

@@ -1071,3 +1071,25 @@ def test_an_axis_added_where_channels_were_summed_away_is_theirs(make):
         changed |= np.any(shown[:99] != shown[99], axis=-1).reshape(9, 11)
     np.testing.assert_array_equal(field.support(), changed)
     assert field.size == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "stride"),
+    [
+        (np.s_[:, 2::2], (2, 1)),
+        (np.s_[:, 3:, 1::5], (1, 5)),
+        (np.s_[..., 3::4, :], (1, 4)),
+        (np.s_[:, :, ::7, None], (1, 7)),
+        (np.s_[:, ::4, 1], (4, 0)),
+    ],
+)
+def test_slices_that_leave_one_position_keep_their_step(key, stride):
+    def sliced(size):
+        x = keras.Input((size, size, 1))
+        y = keras.layers.Conv2D(1, 3, padding="same")(x)[key]
+        return receptive_field(keras.Model(x, y), y, unit=(0,) * (len(y.shape) - 2))
+
+    one, many = sliced(4), sliced(20)
+    assert 1 in one.output_size
+    assert one.stride == many.stride == stride
+    assert one.padding == many.padding

@@ -169,8 +169,8 @@ def test_another_training_in_the_folder_is_refused(tmp_path):
     trained(tmp_path, epochs=1)
     with pytest.raises(InvalidInputError, match="`path` holds a training with other epochs, seed"):
         trained(tmp_path, epochs=2, seed=1)
-    told = "other data: give another folder, or empty it. Received: data='cats' beside 'noise'"
-    with pytest.raises(InvalidInputError, match=told):
+    message = "other data: give another folder, or empty it. Received: path=.*, data='cats' instead"
+    with pytest.raises(InvalidInputError, match=f"{message} of 'noise'"):
         trained(tmp_path, epochs=1, data="cats")
 
 
@@ -316,7 +316,7 @@ def test_the_cifar10_task_from_end_to_end(images, tmp_path, monkeypatch):
     # One image more, in the same folder.
     shutil.copy(images / "test" / "a" / "0.png", images / "test" / "b" / "12.png")
     with pytest.raises(
-        InvalidInputError, match=r"with other data: .* data='73 images, .* beside '72 images, "
+        InvalidInputError, match=r"with other data: .* data='73 images, .* instead of '72 images, "
     ):
         train(
             "cifar10", data=images, path=out, epochs=2, batch_size=16, width=4, learning_rate=0.01

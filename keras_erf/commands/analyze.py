@@ -168,7 +168,7 @@ def profile(
 
     keras-erf profile ResNet50 --images photos --tolerance .05 --out erf
     """
-    with one_line_errors("What was measured is kept; the same call goes on from there."):
+    with one_line_errors("What was measured is kept; the same call resumes from there."):
         where, how = asked.where(), asked.how()
         check_writable(out or OUT)
         loaded = asked.load(model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +23,7 @@ from keras_erf.commands.options import (
 from keras_erf.commands.saving import save_panel
 from keras_erf.errors import InvalidInputError
 from keras_erf.experiments import PANELS
-from keras_erf.files.writing import written_whole
+from keras_erf.files.writing import write_json
 from keras_erf.loading import import_quietly
 
 __all__ = ["reproduce"]
@@ -65,7 +64,7 @@ def reproduce(
     """Measure panels of the poster: what it says, what is measured, what theory predicts.
 
     Writes of each a picture (.png), tables (.csv) and the verdict (.txt).
-    Called again, it keeps the panels that are there, of the same runs and seed.
+    Called again, it keeps the panels that are there, of the same runs and seed, and resumes.
 
     [bold]Examples[/bold]
 
@@ -73,7 +72,7 @@ def reproduce(
 
     keras-erf reproduce all --runs 20 --out poster
     """
-    with one_line_errors("Panels that were finished are kept; the same call goes on from there."):
+    with one_line_errors("Panels that were finished are kept; the same call resumes from there."):
         names = PANELS if panel == ALL else (_checked(panel),)
         for name, number, least in (("--runs", runs, 2), ("--seed", seed, 0)):
             if number < least:
@@ -81,78 +80,61 @@ def reproduce(
                     f"`{name}` must be a whole number of at least {least}. Received: {number}"
                 )
         check_writable(out)
-        if not again:
-            for name in names:
-                _refuse_others(out, {"panel": name, "runs": runs, "seed": seed})
+        kept = {} if again else {name: _kept(out, name, runs, seed) for name in names}
         reports = []
         for name in names:
-            about = {"panel": name, "runs": runs, "seed": seed, "keras_erf": __version__}
-            found = None if again else _kept(out, about)
-            if found is None:
-                found = _measured(out, about)
-            reports.append(found)
+            report = kept.get(name) or _measured(out, name, runs, seed)
+            report["files"] = {kind: str(out / file) for kind, file in report["files"].items()}
+            reports.append(report)
             if not as_json:
-                print_verdict(found)
+                print_verdict(report)
         if as_json:
             print_json(reports)
 
 
-def _measured(out: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Measures a panel and writes its files; that which tells of the others comes last."""
+def _measured(out: Path, name: str, runs: int, seed: int) -> dict[str, Any]:
+    """Measures a panel and writes its files; the manifest comes last."""
     import_quietly()
-    name = about["panel"]
+    from keras_erf.storage import CHECK_SUMS, check_sum
+
     with progress_bar(f"Measuring {name}", "conditions") as progress:
-        panel = experiments.run(name, runs=about["runs"], seed=about["seed"], progress=progress)
-    _manifest(out, name).unlink(missing_ok=True)
+        panel = experiments.run(name, runs=runs, seed=seed, progress=progress)
+    manifest = out / f"{name}.json"
+    manifest.unlink(missing_ok=True)
     files = save_panel(panel, out)
-    report = {
-        **about,
-        "title": panel.title,
-        "verdict": panel.verdict,
-        "files": {kind: path.name for kind, path in files.items()},
-    }
-    with written_whole(_manifest(out, name)) as temporary:
-        temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
-    return _placed(report, out, kept=False)
+    about = {"panel": name, "runs": runs, "seed": seed, "keras_erf": __version__}
+    report = {**about, "title": panel.title, "verdict": panel.verdict}
+    report["files"] = {kind: path.name for kind, path in files.items()}
+    sums = {path.name: check_sum(path.read_bytes()) for path in files.values()}
+    write_json(manifest, {**report, CHECK_SUMS: sums})
+    return {**report, "kept": False}
 
 
-def _kept(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
-    """What is known of a panel that is there, measured in the same way; or `None`."""
-    report = _read(out, about["panel"])
+def _kept(out: Path, name: str, runs: int, seed: int) -> dict[str, Any] | None:
+    """The report of a panel that is there; `None` if it must be measured.
+
+    Raises:
+        InvalidInputError: It has other runs or another seed, and its files would be lost.
+    """
+    from keras_erf.storage import CHECK_SUMS, intact, read_json
+
     try:
-        same = all(report[key] == value for key, value in about.items())
-        there = all((out / name).exists() for name in report["files"].values())
+        report = read_json(out / f"{name}.json", "panels", {})
+    except InvalidInputError:
+        return None
+    for option, value in (("runs", runs), ("seed", seed)):
+        if report and report.get(option) != value:
+            raise InvalidInputError(
+                f"`--out` holds {name} of --{option} {report.get(option)}: give another folder, "
+                f"or --again to replace it. Received: --{option} {value}"
+            )
+    try:
+        sums = report.pop(CHECK_SUMS, {})
+        same = report["panel"] == name and report["keras_erf"] == __version__
+        there = all(intact(out / file, sums.get(file)) for file in report["files"].values())
+        return {**report, "kept": True} if same and there else None
     except (KeyError, TypeError, AttributeError):
         return None
-    return _placed(report, out, kept=True) if same and there else None
-
-
-def _read(out: Path, name: str) -> dict[str, Any]:
-    """A panel's manifest; empty if there is none that can be read."""
-    try:
-        return dict(json.loads(_manifest(out, name).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def _refuse_others(out: Path, about: dict[str, Any]) -> None:
-    """Raises if a panel of other runs or another seed is there, whose files would be lost."""
-    report = _read(out, about["panel"])
-    for key, value in about.items():
-        if report and report.get(key) != value:
-            raise InvalidInputError(
-                f"`--out` holds {about['panel']} of --{key} {report.get(key)}: give another "
-                f"folder, or --again to replace it. Received: --{key} {value}"
-            )
-
-
-def _placed(report: dict[str, Any], out: Path, *, kept: bool) -> dict[str, Any]:
-    files = {kind: str(out / name) for kind, name in report["files"].items()}
-    return {**report, "files": files, "kept": kept}
-
-
-def _manifest(out: Path, name: str) -> Path:
-    return out / f"{name}.json"
 
 
 def _checked(panel: str) -> str:

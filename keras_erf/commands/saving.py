@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.naming import plain_name
-from keras_erf.files.writing import written_whole
+from keras_erf.files.writing import write_table, write_text, written_whole
 
 if TYPE_CHECKING:
     from keras_erf.experiments import Panel
@@ -92,8 +92,7 @@ def save_profile(profile: Profile, folder: Path) -> tuple[Path, Path]:
     """Saves picture and table of a profile; returns their paths."""
     picture, table = folder / "profile.png", folder / "profile.csv"
     _save_picture(profile, picture)
-    with written_whole(table) as temporary:
-        profile.frame.to_csv(temporary, index=False)
+    write_table(table, profile.frame)
     return picture, table
 
 
@@ -106,10 +105,8 @@ def save_panel(panel: Panel, folder: Path) -> dict[str, Path]:
         if frame is not None:
             suffix = "" if kind == "table" else f"-{kind}"
             files[kind] = folder / f"{panel.name}{suffix}.csv"
-            with written_whole(files[kind]) as temporary:
-                frame.to_csv(temporary, index=False, float_format="%.6g")
-    with written_whole(files["verdict"]) as temporary:
-        temporary.write_text(f"{panel.title}\n\n{panel.verdict}\n", encoding="utf-8")
+            write_table(files[kind], frame, float_format="%.6g")
+    write_text(files["verdict"], f"{panel.title}\n\n{panel.verdict}\n")
     return files
 
 
@@ -117,8 +114,7 @@ def save_training(summary: Summary, folder: Path) -> tuple[Path, Path]:
     """Saves picture and verdict of a training; returns their paths."""
     picture, verdict = folder / "training.png", folder / "training.txt"
     _save_picture(summary, picture)
-    with written_whole(verdict) as temporary:
-        temporary.write_text(f"{summary.verdict}\n", encoding="utf-8")
+    write_text(verdict, f"{summary.verdict}\n")
     return picture, verdict
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -111,7 +110,7 @@ def train(
 
     Writes a checkpoint and the history of each epoch, the field's points and
     maps, the result, a picture and a verdict in words. Called again after an
-    interruption, it goes on from the last whole epoch.
+    interruption, it resumes after the last whole epoch.
 
     [bold]Examples[/bold]
 
@@ -119,7 +118,7 @@ def train(
 
     keras-erf train camvid --data CamVid --out run
     """
-    with one_line_errors("Whole epochs are kept; the same call goes on from there."):
+    with one_line_errors("Whole epochs are kept; the same call resumes from there."):
         folder = out or OUT / task.value
         check_writable(folder)
         given = {
@@ -134,6 +133,7 @@ def train(
         options = {name: value for name, value in given.items() if value is not None}
         import_quietly()
         from keras_erf import training
+        from keras_erf.storage import read_json
         from keras_erf.training.summary import OUTCOME
 
         def report(epoch: int, figures: Mapping[str, float]) -> None:
@@ -149,7 +149,7 @@ def train(
             tolerance=tolerance,
             **options,
         )
-        result = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
+        result = read_json(folder / OUTCOME, "a training", {})
         summary = training.summarise({task.value: folder})
         save_training(summary, folder)
         if as_json:

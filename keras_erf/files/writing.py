@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import stat
@@ -9,15 +10,34 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["check_file", "written_whole"]
+__all__ = ["check_file", "write_json", "write_table", "write_text", "written_whole"]
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text file; raises as `written_whole`."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes a JSON file; raises as `written_whole`."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def write_table(path: str | os.PathLike[str], frame: Any, **options: Any) -> None:
+    """Writes a `pandas.DataFrame` as its suffix says, `.csv` or `.parquet`, with their options."""
+    with written_whole(path) as temporary:
+        write = frame.to_parquet if temporary.suffix.lower() == ".parquet" else frame.to_csv
+        write(temporary, index=False, **options)
 
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`, moved onto it when the block ends well.
+    """A temporary path next to `path`, moved onto it when the block ends well.
 
     An error or an interruption inside the block leaves what was there before.
     As with a plain `open()`, links are followed and a file keeps its permissions.
@@ -37,10 +57,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         # `mkstemp` would make a file that nobody else may read.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
-        raise InvalidInputError(
-            f"`path` must lie in a folder that can be written: {error.strerror or error}. "
-            f"Received: {str(target)!r}"
-        ) from error
+        raise _closed(target, error) from error
     try:
         yield temporary
         if target.exists():
@@ -79,8 +96,12 @@ def check_file(path: str | os.PathLike[str]) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InvalidInputError(
-            f"`path` must lie in a folder that can be written: {error.strerror or error}. "
-            f"Received: {str(target)!r}"
-        ) from error
+        raise _closed(target, error) from error
     return target
+
+
+def _closed(target: Path, error: OSError) -> InvalidInputError:
+    return InvalidInputError(
+        f"`path` must lie in a folder that can be written: {error.strerror or error}. "
+        f"Received: {str(target)!r}"
+    )

@@ -192,7 +192,7 @@ ENTRIES = (
         "SpaceToDepth Split Tile Tril Triu Unstack",
         affine=in_one_tensor,
     ),
-    copies(operations="GetItem Pad Repeat", affine=in_first_operand),
+    copies(operations="Pad Repeat", affine=in_first_operand),
     copies(operations="Append Dstack Hstack Stack", affine=in_all_tensors),
     # Their arguments state the size of the batch, which differs in the second-moment network.
     copies(operations="BroadcastTo", squares=None, affine=in_one_tensor),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from keras import tree
 
-from keras_erf.algebra.geometry import Blocks
+from keras_erf.algebra.geometry import Blocks, Window
 from keras_erf.algebra.holes import Holes
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import own_axes, rank_of
@@ -15,7 +19,7 @@ from keras_erf.dependence.labels import labelled
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.graph import Argument
 from keras_erf.layers.conditions import AffineSite, in_first_operand, is_computed
-from keras_erf.layers.copying import traced
+from keras_erf.layers.copying import copies, traced
 from keras_erf.layers.elementwise import elementwise
 from keras_erf.layers.entry import Entry
 
@@ -124,6 +128,41 @@ def reinterpreted(call: Call) -> tuple[AnyView, ...]:
     return (View((*links, Link(len(call.output) - 1, blocks))),)
 
 
+def sliced(call: Call) -> tuple[AnyView, ...]:
+    """A slice: traced, but a single position that is left does not show the step to the next."""
+    key = bound_arguments(call)["key"]
+    steps = _steps(key if isinstance(key, tuple) else (key,), len(call.inputs[0]) + 1)
+    return tuple(_spaced(view, steps, call.output) for view in traced(call))
+
+
+def _steps(key: tuple[Any, ...], rank: int) -> dict[int, tuple[int, int]]:
+    """For each axis of the input that is sliced in steps, its axis of the output and the step."""
+    indexed = sum(one is not None and one is not Ellipsis for one in key)
+    steps: dict[int, tuple[int, int]] = {}
+    # The batch counts in a key.
+    place = axis = -1
+    for one in key:
+        if isinstance(one, slice) and (one.step or 1) > 1:
+            steps[place] = axis, one.step
+        place += rank - indexed if one is Ellipsis else one is not None
+        axis += rank - indexed if one is Ellipsis else one is None or isinstance(one, slice)
+    return steps
+
+
+def _spaced(
+    view: AnyView, steps: Mapping[int, tuple[int, int]], output: tuple[int, ...]
+) -> AnyView:
+    """The view of a slice, with the steps along the axes that have one position left."""
+    if not isinstance(view, View):
+        return view
+    links = list(view.links)
+    for place, (axis, step) in steps.items():
+        link = links[place]
+        if link.axis == axis and output[axis] == 1 and isinstance(link.relation, Window):
+            links[place] = replace(link, relation=replace(link.relation, stride=step))
+    return replace(view, links=tuple(links))
+
+
 def with_given_condition(site: AffineSite) -> bool:
     """Affine where the graph holds the choice."""
     condition = site.named["condition"]
@@ -131,6 +170,7 @@ def with_given_condition(site: AffineSite) -> bool:
 
 
 ENTRIES = (
+    copies(operations="GetItem", dependence=sliced, affine=in_first_operand),
     Entry(operations="Where", dependence=where, affine=with_given_condition, keeps_known=True),
     Entry(operations="Select", dependence=select),
     Entry(operations="Digitize", dependence=lookup("x")),

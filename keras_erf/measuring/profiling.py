@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,10 +26,11 @@ from keras_erf.measuring.grouping import grouped
 from keras_erf.measuring.loop import fingerprint, measure
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.preparing import check_backend, made_ready, shape_of_data
-from keras_erf.measuring.resuming import Store
+from keras_erf.measuring.resuming import file_of, read_kept, store_of
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
+from keras_erf.storage import Store
 from keras_erf.wording import counted, noted
 
 __all__ = [
@@ -193,7 +193,7 @@ def profile(
         unit: As in `probe`, of each layer.
         inputs: As in `probe`.
         samples: As in `probe`, for each layer.
-        tolerance: As in `probe`; layers measured together go on until all are there.
+        tolerance: As in `probe`; layers measured together continue until all are there.
         definition: As in `probe`.
         batch_size: As in `probe`.
         seed: As in `probe`.
@@ -239,7 +239,7 @@ def profile(
     find = partial(tracing_of, input=input, input_shape=input_shape, rules=rules)
     _, tracing = made_ready(ready, find, lambda one: chosen or maps(one)[0], settings)
     targets, skipped = targets_of(tracing, chosen, unit, grid)
-    store = None if path is None else Store(Path(path), tracing.graph, weights, settings)
+    store = None if path is None else store_of(path, tracing.graph, weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
         found, failed = _measured(targets, settings, weights, store, report)
     if not found:
@@ -298,7 +298,7 @@ def _measured(
 ) -> tuple[dict[int, EffectiveReceptiveField], dict[int, GradientError]]:
     """Results of units by their places in the list, and why others have none."""
     places = {one: place for place, one in enumerate(targets)}
-    kept = {place: store.read(one) for place, one in enumerate(targets)} if store else {}
+    kept = {place: read_kept(store, one) for place, one in enumerate(targets)} if store else {}
     found = {place: one for place, one in kept.items() if one is not None}
     failed: dict[int, GradientError] = {}
     groups = grouped([one for one in targets if places[one] not in found], settings)
@@ -316,7 +316,7 @@ def _measured(
         for one, result in zip(group, results, strict=False):
             found[places[one]] = result
             if store:
-                store.write(one, result)
+                store.save({file_of(one): result})
         report(len(found) + len(failed), len(targets))
     return found, failed
 

@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.files.writing import check_file, written_whole
+from keras_erf.files.writing import check_file, write_text
 from keras_erf.measuring.profiling import Profile
 from keras_erf.reporting.content import contents_of
 from keras_erf.reporting.matching import matched
@@ -69,8 +69,7 @@ def report(
     if title is not None and not isinstance(title, str):
         raise InvalidInputError(f"`title` must be a text. Received: title={title!r}")
     page = _rendered(profiles, title)
-    with written_whole(target) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+    write_text(target, page)
     return target
 
 

@@ -142,9 +142,8 @@ class Signal:
         common = self.shared * shared
         left = max(self.second * second - common, 0.0)
         spread = self.second - self.shared
-        values = math.sqrt(shared) * means
-        if spread > 0:
-            values = values + math.sqrt(left / spread) * (self.values - means)
+        scale = math.sqrt(left / spread) if spread > 0 else 0.0
+        values = math.sqrt(shared) * means + scale * (self.values - means)
         return Signal(values, profile=profile)
 
     def at(self, channels: int) -> Any:

@@ -57,7 +57,7 @@ def measure(task: Task, cores: int | None = None, folder: str | None = None) -> 
             if not _out_of_memory(error):
                 raise
         return TaskOutcome(task.key, _measured(task, SMALL_BATCH))
-    except Exception as error:  # A study goes on: models and layers fail in any way they like.
+    except Exception as error:  # A study continues: models and layers fail in any way.
         text = " ".join(str(error).split())
         known = isinstance(error, (KerasERFError, OSError))
         told = text if known and text else f"{type(error).__name__}: {text}"

@@ -40,9 +40,9 @@ def run_study(
 ) -> StudyStore:
     """Measures what is missing of a study.
 
-    Results land one by one in the folder `path`. Interrupted or killed, the same call goes on;
+    Results land one by one in the folder `path`. Interrupted or killed, the same call resumes;
     several processes may work on one folder. A task that fails is noted with its reason, and the
-    others go on.
+    others continue.
 
     Examples:
         >>> models = {"plain": keras_erf.studies.ModelEntry("plain", options={"depth": 3})}

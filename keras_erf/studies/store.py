@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from keras_erf.errors import InvalidInputError
-from keras_erf.files.writing import written_whole
+from keras_erf.files.writing import write_table, written_whole
 from keras_erf.results.effective import EffectiveReceptiveField, load
+from keras_erf.storage import PATIENCE, check_sum, intact, locked
 from keras_erf.studies.plan import Task
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["StudyStore"]
 
 INDEX, FORMAT = "index.sqlite", "1"
-# Seconds to wait for another process that writes to the index.
-PATIENCE = 60.0
 DONE, FAILED = "done", "failed"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -60,16 +57,10 @@ class StudyStore:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._connected() as database:
-                database.executescript(SCHEMA)
-                database.execute("INSERT OR IGNORE INTO about VALUES ('format', ?)", (FORMAT,))
-                (found,) = database.execute(
-                    "SELECT value FROM about WHERE name = 'format'"
-                ).fetchone()
-        except OSError as error:
-            raise self._closed(error) from error
+        with self._connected() as database:
+            database.executescript(SCHEMA)
+            database.execute("INSERT OR IGNORE INTO about VALUES ('format', ?)", (FORMAT,))
+        ((found,),) = self._lines("SELECT value FROM about WHERE name = 'format'")
         if found != FORMAT:
             raise InvalidInputError(
                 f"`path` holds results of format {found}, and this version reads {FORMAT}. "
@@ -94,7 +85,7 @@ class StudyStore:
             temporary.write_bytes(content)
             # Read as any file would be, before it takes the place of an earlier result.
             figures = load(temporary).summary()
-        self._write(task, DONE, figures=figures, digest=_digest(content))
+        self._write(task, DONE, json.dumps(figures, default=_listed), check_sum(content), None)
 
     def fail(self, task: Task, reason: str) -> None:
         """Notes that a task failed, and why.
@@ -102,45 +93,17 @@ class StudyStore:
         Raises:
             InvalidInputError: It cannot be written.
         """
-        self._write(task, FAILED, reason=reason)
+        self._write(task, FAILED, None, None, reason)
 
-    def _write(
-        self,
-        task: Task,
-        state: str,
-        *,
-        figures: Mapping[str, Any] | None = None,
-        digest: str | None = None,
-        reason: str | None = None,
-    ) -> None:
-        told = None if figures is None else json.dumps(figures, default=_listed)
-        about = json.dumps(asdict(task), default=list)
+    def _write(self, task: Task, state: str, *more: str | None) -> None:
+        """Writes a task's line: what was measured, the check sum and the reason are the last."""
+        line = (task.key, state, json.dumps(asdict(task), default=list), *more)
         with self._connected() as database:
-            database.execute(
-                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)",
-                (task.key, state, about, told, digest, reason),
-            )
+            database.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)", line)
 
-    @contextlib.contextmanager
-    def claimed(self, key: str) -> Iterator[bool]:
+    def claimed(self, key: str) -> AbstractContextManager[bool]:
         """Whether this process may work on a task: another one's claim ends with its process."""
-        folder = self.folder / "claims"
-        lock = FileLock(folder / f"{key}.lock", timeout=0)
-        try:
-            folder.mkdir(exist_ok=True)
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        except OSError as error:
-            raise self._closed(error) from error
-        try:
-            yield True
-        finally:
-            # Nobody waits for it, and who opened it meanwhile finds the task settled.
-            with contextlib.suppress(OSError):
-                os.unlink(lock.lock_file)
-            lock.release()
+        return locked(self.folder / "claims" / f"{key}.lock")
 
     # --- Reading ---------------------------------------------------------------------------------
 
@@ -153,22 +116,16 @@ class StudyStore:
         query, asked = "SELECT key, state FROM results", () if keys is None else tuple(keys)
         if keys is not None:
             query += f" WHERE key IN ({', '.join('?' * len(asked))})"
-        with self._connected() as database:
-            return dict(database.execute(query, asked))
+        return dict(self._lines(query, *asked))
 
     def counts(self) -> Counter[str]:
         """How many are done, and how many failed."""
-        with self._connected() as database:
-            found = database.execute("SELECT state, COUNT(*) FROM results GROUP BY state")
-            return Counter(dict(found.fetchall()))
+        return Counter(dict(self._lines("SELECT state, COUNT(*) FROM results GROUP BY state")))
 
     def failures(self) -> list[tuple[dict[str, Any], str]]:
         """The tasks that failed, with their reasons."""
-        with self._connected() as database:
-            found = database.execute(
-                "SELECT task, reason FROM results WHERE state = ? ORDER BY key", (FAILED,)
-            ).fetchall()
-        return [(json.loads(task), reason) for task, reason in found]
+        query = "SELECT task, reason FROM results WHERE state = ? ORDER BY key"
+        return [(json.loads(task), reason) for task, reason in self._lines(query, FAILED)]
 
     def load(self, key: str) -> EffectiveReceptiveField:
         """A result.
@@ -176,14 +133,11 @@ class StudyStore:
         Raises:
             InvalidInputError: It is not there, or its file is not what was written.
         """
-        with self._connected() as database:
-            row = database.execute(
-                "SELECT digest FROM results WHERE key = ? AND state = ?", (key, DONE)
-            ).fetchone()
-        if row is None:
+        query, file = "SELECT digest FROM results WHERE key = ? AND state = ?", self.file(key)
+        lines = self._lines(query, key, DONE)
+        if not lines:
             raise InvalidInputError(f"`key` must be that of a finished task. Received: {key!r}")
-        file = self.file(key)
-        if not file.exists() or _digest(file.read_bytes()) != row[0]:
+        if not intact(file, lines[0][0]):
             raise InvalidInputError(
                 f"The result of {key} is not what was written: call `check` with "
                 f"`repair=True`, and run the study again. Received: {str(file)!r}"
@@ -211,15 +165,8 @@ class StudyStore:
         Args:
             repair: Whether to drop their lines, so that the next run measures them again.
         """
-        with self._connected() as database:
-            lines = database.execute(
-                "SELECT key, digest FROM results WHERE state = ?", (DONE,)
-            ).fetchall()
-        broken = [
-            key
-            for key, digest in lines
-            if not self.file(key).exists() or _digest(self.file(key).read_bytes()) != digest
-        ]
+        lines = self._lines("SELECT key, digest FROM results WHERE state = ?", DONE)
+        broken = [key for key, digest in lines if not intact(self.file(key), digest)]
         if repair:
             with self._connected() as database:
                 database.executemany(
@@ -253,21 +200,27 @@ class StudyStore:
         Raises:
             InvalidInputError: The file has another suffix, or pyarrow is not there for Parquet.
         """
-        target, frame = Path(path), self.to_frame()
-        suffix = target.suffix.lower()
-        if suffix not in (".csv", ".parquet"):
+        if Path(path).suffix.lower() not in (".csv", ".parquet"):
             raise InvalidInputError(f"`path` must end in .csv or .parquet. Received: {str(path)!r}")
-        with written_whole(target) as temporary:
-            if suffix == ".csv":
-                frame.to_csv(temporary, index=False)
-            else:
-                _write_parquet(frame, temporary)
+        frame = self.to_frame()
+        try:
+            write_table(path, frame)
+        except ImportError as error:
+            raise InvalidInputError(
+                "`path` in Parquet needs the extra of that name: pip install 'keras-erf[parquet]'. "
+                f"Received: {' '.join(str(error).split())[:120]}"
+            ) from error
         return len(frame)
+
+    def _lines(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        with self._connected() as database:
+            return database.execute(query, values).fetchall()
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """The index; what is written inside is there as a whole, or not at all."""
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(self.folder / INDEX, timeout=PATIENCE)
             try:
                 # An index from elsewhere may bring triggers and views of its own.
@@ -276,25 +229,11 @@ class StudyStore:
                     yield database
             finally:
                 database.close()
-        except sqlite3.Error as error:
-            raise self._closed(error) from error
-
-    def _closed(self, error: Exception) -> InvalidInputError:
-        reason = getattr(error, "strerror", None) or error
-        return InvalidInputError(
-            "`path` must be a folder for a study's results that can be read and written: "
-            f"{reason}. Received: {str(self.folder)!r}"
-        )
-
-
-def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    try:
-        frame.to_parquet(path, index=False)
-    except ImportError as error:
-        raise InvalidInputError(
-            "`path` in Parquet needs the extra of that name: pip install 'keras-erf[parquet]'. "
-            f"Received: {' '.join(str(error).split())[:120]}"
-        ) from error
+        except (sqlite3.Error, OSError) as error:
+            raise InvalidInputError(
+                "`path` must be a folder for a study's results that can be read and written: "
+                f"{getattr(error, 'strerror', None) or error}. Received: {str(self.folder)!r}"
+            ) from error
 
 
 def _row(task: Mapping[str, Any], figures: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -321,7 +260,3 @@ def _row(task: Mapping[str, Any], figures: Mapping[str, Any], key: str) -> dict[
 
 def _listed(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

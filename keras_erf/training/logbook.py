@@ -8,7 +8,9 @@ back behind are set aside.
 from __future__ import annotations
 
 import csv
+import itertools
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,72 +21,54 @@ import numpy as np
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.naming import file_name
-from keras_erf.files.writing import written_whole
-from keras_erf.results.effective import EffectiveReceptiveField, load
+from keras_erf.files.writing import write_table, written_whole
+from keras_erf.results.effective import EffectiveReceptiveField
+from keras_erf.storage import Store, reading
 
 __all__ = ["Logbook", "Phase", "Point"]
 
-TABLE = "erf.csv"
+TABLE, MANIFEST, KIND = "erf.csv", "erf.json", "an `ERFLogger`"
 # The folder, inside of the history's, of points that training went back behind.
 SUPERSEDED = "superseded"
 # What tables of versions without phases leave out.
 FORMER = {"phase": "0", "definition": ""}
+# Metrics that need a gradient.
+METRICS = (
+    "erf_size", "erf_size_error", "ratio", "ratio_error", "sigma", "sigma_error", "r_squared",
+)  # fmt: skip
+# How the text of a table is read, by the type of the field.
+READERS = {"int": int, "float": float, "str": str}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One layer's metrics after some training steps; lengths in input pixels.
+    """One layer's metrics after some training steps; lengths in input pixels."""
 
-    Args:
-        step: Training steps done, in all phases.
-        epoch: Epochs done, the current one not counted.
-        layer: Name of the layer.
-        erf_size: ERF size by the paper's rule.
-        erf_size_error: Its standard error.
-        ratio: Size over the theoretical one.
-        ratio_error: Its standard error.
-        sigma: Spread of the fitted Gaussian, the geometric mean over the axes.
-        sigma_error: Its standard error.
-        r_squared: Share of the map that the Gaussian explains.
-        dead: Share of samples without any gradient.
-        samples: Number of samples.
-        trf_size: Size of the theoretical field.
-        weights: Fingerprint of the network's weights.
-        phase: Number of the phase, from 0.
-        iterations: Steps that the phase's optimizer had counted.
-        definition: Name of the definition that was measured.
-    """
-
-    step: int
-    epoch: int
+    step: int  # Training steps done, in all phases.
+    epoch: int  # Epochs done, the current one not counted.
     layer: str
-    erf_size: float
-    erf_size_error: float
-    ratio: float
+    erf_size: float  # By the paper's rule.
+    erf_size_error: float  # Its standard error.
+    ratio: float  # Size over the theoretical one.
     ratio_error: float
-    sigma: float
+    sigma: float  # Spread of the fitted Gaussian, the geometric mean over the axes.
     sigma_error: float
-    r_squared: float
-    dead: float
+    r_squared: float  # Share of the map that the Gaussian explains.
+    dead: float  # Share of samples without any gradient.
     samples: int
-    trf_size: float
-    weights: str
-    phase: int
-    iterations: int
-    definition: str
+    trf_size: float  # Of the theoretical field.
+    weights: str  # Fingerprint of the network's.
+    phase: int  # From 0.
+    iterations: int  # Steps that the phase's optimizer had counted.
+    definition: str  # Name of the one that was measured.
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with one optimizer.
-
-    Args:
-        number: From 0.
-        start: Training steps done when its optimizer had counted none.
-    """
+    """A stretch of training with one optimizer."""
 
     number: int = 0
-    start: int = 0
+    start: int = 0  # Training steps done when its optimizer had counted none.
 
 
 class Logbook:
@@ -95,13 +79,12 @@ class Logbook:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        if folder is not None and folder.exists() and not folder.is_dir():
-            raise InvalidInputError(f"`path` must be a folder. Received: path={str(folder)!r}")
+        self.store = None if folder is None else Store(folder, MANIFEST, KIND)
         self.points: list[Point] = []
-        self._results: dict[tuple[int, int, str], EffectiveReceptiveField] = {}
+        # By the names of their files.
+        self._results: dict[str, EffectiveReceptiveField] = {}
         # Without a folder these are kept in memory.
-        self._aside: list[tuple[Point, EffectiveReceptiveField | None]] = []
+        self._aside: list[Point] = []
 
     @property
     def steps(self) -> list[int]:
@@ -119,20 +102,21 @@ class Logbook:
 
         With a folder it has the column `file` too: the result's, in the folder `superseded`.
         """
-        if self.folder is None:
-            return _frame([asdict(point) for point, _ in self._aside])
-        return _frame(self._archived(), "file")
+        if self.store is None:
+            return _frame([asdict(point) for point in self._aside])
+        return _frame(_read_rows(self.store.folder / SUPERSEDED), "file")
 
     @property
     def results(self) -> Mapping[tuple[int, str], EffectiveReceptiveField]:
         """The results by step and layer; of a step that ends a phase and begins one, the last."""
         found = {}
         for point in self.points:
-            key = _key(point)
-            if key not in self._results and self.folder is not None and self._file(point).exists():
-                self._results[key] = load(self._file(point))
-            if key in self._results:
-                found[point.step, point.layer] = self._results[key]
+            name = _file(point)
+            result = self._results.get(name)
+            if result is None and self.store is not None:
+                result = self.store.load(name)
+            if result is not None:
+                found[point.step, point.layer] = self._results[name] = result
         return found
 
     def at(self, step: int) -> list[Point]:
@@ -142,24 +126,10 @@ class Logbook:
 
     def read(self) -> None:
         """Reads the points that an earlier run left in the folder."""
-        if self.folder is None or self.points or not (self.folder / TABLE).exists():
+        if self.store is None or self.points:
             return
-        kinds = {one.name: one.type for one in fields(Point)}
-        read = {"int": int, "float": float, "str": str}
-        try:
-            rows = [
-                {**FORMER, "iterations": row["step"], **row}
-                for row in _read_rows(self.folder / TABLE)
-            ]
-            points = [
-                Point(**{name: read[str(kinds[name])](row[name]) for name in kinds}) for row in rows
-            ]
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise InvalidInputError(
-                f"`path` must be a folder of `ERFLogger`: {TABLE} cannot be read ({error}). "
-                f"Received: path={str(self.folder)!r}"
-            ) from error
-        self.points = points
+        with reading(self.store.folder / TABLE, KIND):
+            self.points = [_point(row) for row in _read_rows(self.store.folder)]
 
     def place(self, count: int, layers: Sequence[str], definition: str, weights: str) -> Phase:
         """The phase in which a training continues here: one that is there, or the next.
@@ -191,7 +161,7 @@ class Logbook:
             return phase
         raise InvalidInputError(
             f"`path` holds another run's points, {differ}: give another folder, or empty it. "
-            f"Received: path={str(self.folder)!r}"
+            f"Received: path={str(self.store and self.store.folder)!r}"
         )
 
     def _phase_of(self, count: int, weights: str) -> Phase | None:
@@ -227,7 +197,7 @@ class Logbook:
         return Phase(last.number + begun, step - count)
 
     def return_to(self, phase: Phase, step: int) -> None:
-        """Sets aside what comes after a step of a phase: training goes on from there."""
+        """Sets aside what comes after a step of a phase, from which training resumes."""
         self.supersede([one for one in self.points if one.step > step or one.phase > phase.number])
 
     def add(
@@ -241,30 +211,29 @@ class Logbook:
         definition: str,
     ) -> list[Point]:
         """Adds the results of a step; `None` is a point of NaN. What was there is set aside."""
-        when: dict[str, Any] = {
-            "step": step,
-            "epoch": epoch,
-            "weights": weights,
-            "phase": phase.number,
-            "iterations": step - phase.start,
-            "definition": definition,
-        }
         points = [
-            Point(**when, **_figures(field, one))
-            for field, one in zip(fields, results, strict=True)
+            Point(
+                step=step,
+                epoch=epoch,
+                weights=weights,
+                phase=phase.number,
+                iterations=step - phase.start,
+                definition=definition,
+                **_metrics(field, result),
+            )
+            for field, result in zip(fields, results, strict=True)
         ]
         self.supersede(
             [one for one in self.points if (one.phase, one.step) == (phase.number, step)]
         )
         self.points = self.points + points
-        for point, result in zip(points, results, strict=True):
-            if result is None:
-                continue
-            self._results[_key(point)] = result
-            if self.folder is not None:
-                result.save(self._file(point))
-        # The table comes last: what it lists is there.
-        self._write()
+        pairs = zip(points, results, strict=True)
+        new = {_file(point): result for point, result in pairs if result is not None}
+        self._results.update(new)
+        if self.store is not None:
+            self.store.save(new)
+            # The table comes last: what it lists is there.
+            _write(self.store.folder, self.frame)
         return points
 
     def supersede(self, points: Sequence[Point]) -> None:
@@ -273,103 +242,77 @@ class Logbook:
             return
         gone = {id(point) for point in points}
         self.points = [point for point in self.points if id(point) not in gone]
-        if self.folder is None:
-            self._aside += [(point, self._results.pop(_key(point), None)) for point in points]
+        for point in points:
+            self._results.pop(_file(point), None)
+        if self.store is None:
+            self._aside += points
             return
         # They are there twice before they go, whatever interrupts it.
-        self._archive(points)
-        self._write()
+        folder = self.store.folder
+        _archive(folder, points)
+        _write(folder, self.frame)
         for point in points:
-            self._results.pop(_key(point), None)
-            self._file(point).unlink(missing_ok=True)
-
-    def _archive(self, points: Sequence[Point]) -> None:
-        assert self.folder is not None
-        folder, rows = self.folder / SUPERSEDED, self._archived()
-        folder.mkdir(exist_ok=True)
-        for point in points:
-            file, name = self._file(point), ""
-            if file.exists():
-                target = _free(folder / file.name)
-                with written_whole(target) as temporary:
-                    temporary.write_bytes(file.read_bytes())
-                name = target.name
-            rows.append({**asdict(point), "file": name})
-        _write_rows(folder / TABLE, rows, "file")
-
-    def _archived(self) -> list[dict[str, Any]]:
-        assert self.folder is not None
-        table = self.folder / SUPERSEDED / TABLE
-        return _read_rows(table) if table.exists() else []
-
-    def _file(self, point: Point) -> Path:
-        assert self.folder is not None
-        phase = f"-phase-{point.phase}" if point.phase else ""
-        return self.folder / f"{file_name(point.layer)}{phase}-step-{point.step:07d}.npz"
-
-    def _write(self) -> None:
-        if self.folder is not None:
-            _write_rows(self.folder / TABLE, [asdict(point) for point in self.points])
+            (folder / _file(point)).unlink(missing_ok=True)
 
 
-def _key(point: Point) -> tuple[int, int, str]:
-    return point.phase, point.step, point.layer
+def _file(point: Point) -> str:
+    """The name of the file of a point's result."""
+    phase = f"-phase-{point.phase}" if point.phase else ""
+    return f"{file_name(point.layer)}{phase}-step-{point.step:07d}.npz"
 
 
-def _columns(*more: str) -> list[str]:
-    return [*(one.name for one in fields(Point)), *more]
+def _point(row: Mapping[str, str]) -> Point:
+    texts = {**FORMER, "iterations": row["step"], **row}
+    return Point(**{one.name: READERS[str(one.type)](texts[one.name]) for one in fields(Point)})
+
+
+def _archive(folder: Path, points: Sequence[Point]) -> None:
+    """Copies points and their results to where those are that training went back behind."""
+    aside = folder / SUPERSEDED
+    rows = _read_rows(aside)
+    for point in points:
+        file, name = folder / _file(point), ""
+        if file.exists():
+            name = _free(aside, file)
+            with written_whole(aside / name) as temporary:
+                shutil.copyfile(file, temporary)
+        rows.append({**asdict(point), "file": name})
+    _write(aside, _frame(rows, "file"))
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], *more: str) -> Any:
     import pandas as pd
 
-    return pd.DataFrame(rows, columns=_columns(*more))
+    return pd.DataFrame(rows, columns=[*(one.name for one in fields(Point)), *more])
 
 
-def _read_rows(table: Path) -> list[dict[str, Any]]:
-    with table.open(encoding="utf-8", newline="") as file:
+def _write(folder: Path, frame: Any) -> None:
+    write_table(folder / TABLE, frame, na_rep="nan", lineterminator="\r\n")
+
+
+def _read_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a folder's table; none if it has no table."""
+    if not (folder / TABLE).exists():
+        return []
+    with (folder / TABLE).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def _write_rows(table: Path, rows: Sequence[Mapping[str, Any]], *more: str) -> None:
-    with (
-        written_whole(table) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, _columns(*more))
-        writer.writeheader()
-        writer.writerows(rows)
+def _free(folder: Path, file: Path) -> str:
+    """The name of a file, with a number if the folder has one of that name."""
+    numbered = (f"{file.stem}-{number}{file.suffix}" for number in itertools.count(2))
+    names = itertools.chain([file.name], numbered)
+    return next(name for name in names if not (folder / name).exists())
 
 
-def _free(path: Path) -> Path:
-    """A path that no file has, with a number if need be."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return free
-
-
-def _figures(field: ReceptiveField, result: EffectiveReceptiveField | None) -> dict[str, Any]:
-    """What a point has of its layer."""
-    size = float(math.prod(field.size) ** (1 / len(field.size)))
+def _metrics(field: ReceptiveField, result: EffectiveReceptiveField | None) -> dict[str, Any]:
+    """What a point states of its layer."""
+    about = {"layer": field.layer, "trf_size": math.prod(field.size) ** (1 / len(field.size))}
     if result is None:
-        names = ("erf_size", "ratio", "sigma")
-        nothing = [*names, *(f"{name}_error" for name in names), "r_squared"]
-        none = dict.fromkeys(nothing, math.nan)
-        return {"layer": field.layer, **none, "dead": 1.0, "samples": 0, "trf_size": size}
-    sigma, error = result.sigma, result.sigma_error
-    mean = float(np.exp(np.mean(np.log(sigma))))
-    return {
-        "layer": field.layer,
-        "erf_size": result.size,
-        "erf_size_error": result.size_error,
-        "ratio": result.ratio,
-        "ratio_error": result.ratio_error,
-        "sigma": mean,
-        "sigma_error": float(mean * np.mean(error / sigma)),
-        "r_squared": result.compare().r_squared,
-        "dead": result.dead,
-        "samples": result.count,
-        "trf_size": size,
-    }
+        return {**about, **dict.fromkeys(METRICS, math.nan), "dead": 1.0, "samples": 0}
+    sigma = float(np.exp(np.mean(np.log(result.sigma))))
+    error = float(sigma * np.mean(result.sigma_error / result.sigma))
+    size, ratio = (result.size, result.size_error), (result.ratio, result.ratio_error)
+    values = (*size, *ratio, sigma, error, result.compare().r_squared)
+    metrics = dict(zip(METRICS, values, strict=True))
+    return {**about, **metrics, "dead": result.dead, "samples": result.count}

@@ -1,9 +1,8 @@
-"""Training that goes on where it was interrupted: a checkpoint and a history each epoch."""
+"""Training that resumes where it was interrupted: a checkpoint and a history each epoch."""
 
 from __future__ import annotations
 
 import importlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,8 +13,9 @@ import keras
 
 from keras_erf.errors import InvalidInputError, reason_of
 from keras_erf.files.vetting import vetted_model
-from keras_erf.files.writing import written_whole
+from keras_erf.files.writing import write_json, written_whole
 from keras_erf.measuring.settings import check_whole
+from keras_erf.storage import Store, read_json
 from keras_erf.training.callbacks import ERFLogger
 
 __all__ = ["Options", "Outcome", "run"]
@@ -106,8 +106,7 @@ def run(
     Raises:
         InvalidInputError: The folder holds a training of other options or data.
     """
-    about = {**asdict(options), "data": data}
-    _check_same(folder, about)
+    store = Store(folder, ABOUT, "a training", {**asdict(options), "data": data})
     steps = len(batches(0))
     if (folder / CHECKPOINT).exists():
         model = _read_checkpoint(folder / CHECKPOINT)
@@ -115,12 +114,10 @@ def run(
         model = build()
         model.compile(optimizer=_optimizer(options, steps), **compiled)
     # Not earlier: a call that is refused while it builds must not stand in the way of the next.
-    if not (folder / ABOUT).exists():
-        with written_whole(folder / ABOUT) as temporary:
-            temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    store.save({})
     start = int(model.optimizer.iterations.numpy()) // steps
     # An epoch whose checkpoint was not written comes again.
-    history = _read_history(folder)[:start]
+    history = read_json(folder / HISTORY, store.kind, [])[:start]
     for epoch in range(start, options.epochs):
         fitted = model.fit(
             batches(epoch),
@@ -133,8 +130,7 @@ def run(
         )
         figures = {name: float(values[-1]) for name, values in fitted.history.items()}
         history.append({"epoch": epoch + 1, **figures})
-        with written_whole(folder / HISTORY) as temporary:
-            temporary.write_text(json.dumps(history, indent=1), encoding="utf-8")
+        write_json(folder / HISTORY, history)
         with written_whole(folder / CHECKPOINT) as temporary:
             model.save(temporary)
         report(epoch + 1, figures)
@@ -156,21 +152,6 @@ def _optimizer(options: Options, steps: int) -> keras.optimizers.Optimizer:
     )
 
 
-def _check_same(folder: Path, about: dict[str, Any]) -> None:
-    """Raises if the folder holds something else."""
-    file = folder / ABOUT
-    if not file.exists():
-        return
-    before = json.loads(file.read_text(encoding="utf-8"))
-    differ = [name for name in about if before.get(name) != about[name]]
-    if differ:
-        raise InvalidInputError(
-            f"`path` holds a training with other {', '.join(differ)}: give another folder, or "
-            f"empty it. Received: {differ[0]}={about[differ[0]]!r} beside "
-            f"{before.get(differ[0])!r}"
-        )
-
-
 def _read_checkpoint(file: Path) -> keras.Model:
     # Keras finds the zoo's own initialiser once it is registered.
     importlib.import_module("keras_erf.models.weak_centre")
@@ -179,11 +160,6 @@ def _read_checkpoint(file: Path) -> keras.Model:
         return keras.models.load_model(file)
     except Exception as error:  # Keras and h5py fail in many ways on a bad file.
         raise InvalidInputError(
-            f"`path` holds a checkpoint that cannot be read: {reason_of(error)}. Take it away to "
-            f"train anew. Received: {str(file)!r}"
+            f"`path` holds a checkpoint that cannot be read: {reason_of(error)}. Delete it to "
+            f"train from the beginning. Received: {str(file)!r}"
         ) from error
-
-
-def _read_history(folder: Path) -> list[dict[str, float]]:
-    file = folder / HISTORY
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []

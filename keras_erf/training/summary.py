@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.results.effective import EffectiveReceptiveField, load
+from keras_erf.storage import read_json
 from keras_erf.wording import with_error
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def summarise(folders: Mapping[str, str | Path]) -> Summary:
                     "`folders` must hold finished trainings: call `train` again for it. "
                     f"Received: no {needed} in {str(where)!r}"
                 )
-        outcome = json.loads((where / OUTCOME).read_text(encoding="utf-8"))
+        outcome = read_json(where / OUTCOME, "a training", {})
         judged = {name: value for name, value in outcome.items() if name.startswith("test_")}
         for name, when in WHEN.items():
             if not (where / f"{name}.npz").exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,9 +13,10 @@ import numpy as np
 
 from keras_erf import zoo
 from keras_erf.errors import GradientError, InvalidInputError
-from keras_erf.files.writing import written_whole
+from keras_erf.files.writing import write_json
 from keras_erf.measuring.calibrating import calibrate_batch_norm
 from keras_erf.measuring.probing import probe
+from keras_erf.storage import read_json
 from keras_erf.training.batches import ExampleBatches, SceneBatches
 from keras_erf.training.callbacks import ERFLogger
 from keras_erf.training.datasets import IGNORED, Scenes, cifar10, content, scenes
@@ -60,7 +60,7 @@ def train(
     The folder `path` receives a checkpoint and the history of every epoch, the field's points and
     maps (`erf/`), the field before and after training (`before.npz`, `after.npz`, and
     `before-calibrated.npz` with batch normalisations calibrated on the probed images), and
-    `result.json`. Called again, after an interruption, it goes on.
+    `result.json`. Called again, after an interruption, it resumes.
 
     Example:
 
@@ -257,9 +257,8 @@ def _finish(
     figures[share] = outcome.logger.share
     if math.isnan(figures[share]) and file.exists():
         # All of it was trained before: so it was measured then.
-        figures[share] = json.loads(file.read_text(encoding="utf-8"))[share]
-    with written_whole(file) as temporary:
-        temporary.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        figures[share] = read_json(file, "a training", {})[share]
+    write_json(file, figures)
 
 
 TASKS: Mapping[str, TrainingTask] = {
