@@ -56,19 +56,34 @@ def built(name: str) -> keras.Model:
     return model
 
 
+def squares_of_jacobian(model: keras.Model, unit: tuple[int, ...]) -> np.ndarray:
+    """Sum over the unit's channels, mean over the input's, of the Jacobian's squares."""
+    x = tf.constant(np.random.default_rng(1).normal(size=(1, *SIZE)), model.inputs[0].dtype)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = model(x)[(0, *unit)]
+    rows = tape.jacobian(y, x, experimental_use_pfor=False).numpy()[:, 0]
+    return np.square(rows).sum(axis=0).mean(axis=-1)
+
+
 # TensorFlow has no gradient of updated slices; Keras rearranges a batch of definite size only.
 @pytest.mark.parametrize("name", sorted(set(COPIES) - {"SliceUpdate", "Rearrange"}))
 def test_squares_of_copies_are_those_of_the_jacobian(name):
     model = built(name)
     found = erf.expected(model, weights="given")
-    x = tf.constant(np.random.default_rng(1).normal(size=(1, *SIZE)))
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(x)
-        y = model(x)[(0, *found.unit)]
-    rows = tape.jacobian(y, x, experimental_use_pfor=False).numpy()[:, 0]
-    wanted = np.square(rows).sum(axis=0).mean(axis=-1)
+    wanted = squares_of_jacobian(model, found.unit)
     np.testing.assert_allclose(found.map, wanted, rtol=1e-12)
     assert found.provenance["expected"]["measured"] == []
+
+
+def test_squares_of_a_centre_crop_that_enlarges_are_measured():
+    """It interpolates: squares are those of the weights, which are below them."""
+    x = keras.Input(SIZE)
+    model = keras.Model(x, layers.CenterCrop(7, 9)(layers.Conv2D(2, 1, use_bias=False)(x)))
+    found = erf.expected(model, weights="given")
+    wanted = squares_of_jacobian(model, found.unit)
+    assert found.map.sum() == pytest.approx(wanted.sum(), rel=0.3)
+    assert found.provenance["expected"]["measured"] == [model.layers[-1].name]
 
 
 @pytest.mark.parametrize("name", COPIES)

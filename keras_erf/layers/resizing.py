@@ -130,7 +130,10 @@ ENTRIES = (
     Entry(layers="Resizing", dependence=resizing, squares=upsampling_squares, affine=in_one_tensor),
     Entry(operations="Resize", dependence=resize, affine=in_one_tensor),
     Entry(
-        layers="CenterCrop", dependence=center_crop, squares=framed_squares, affine=in_one_tensor
+        layers="CenterCrop",
+        dependence=center_crop,
+        squares=center_crop_squares,
+        affine=in_one_tensor,
     ),
     Entry(layers="RandomCrop", dependence=random_crop),
 )
