@@ -1,6 +1,6 @@
 """The cone of some units: the part of each tensor they need, and the calls that make it.
 
-Parts are found backwards, from the units to the inputs: each call tells which
+Parts are found backwards, from the units to the inputs: each call states which
 part of its inputs it needs for the part of its output that is wanted, and a
 tensor's part is the hull of what the calls behind it need. So the cone gets
 narrower at every layer, is cut at every tensor's own edge, and holds exactly
@@ -113,7 +113,7 @@ def cone_of(tracing: Tracing, wanted: Mapping[int, Box], *, inside: bool = True)
         tracing: Fields of the graph, which know how each call sees its inputs.
         wanted: Parts by the tensors' numbers, the batch not counted.
         inside: Whether the calls inside a layer that was opened may be run in its
-            stead. They are those of inference, and of the weights at hand.
+            stead. They are those of inference, and of the current weights.
     """
     needs, parts, steps = dict(wanted), dict[int, Box](), list[ConeStep]()
     for node in reversed(tracing.graph.ancestors(*wanted)):
@@ -169,7 +169,7 @@ def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made
     try:
         # Parts are cut for the whole kernel, whatever of it is zero.
         views = found_views(replace(tracing.call(node), by_value=False), node.kind)
-    except KerasERFError:  # Nothing tells how it sees an input that is not the analysed one.
+    except KerasERFError:  # It is unknown how it sees an input that is not the analysed one.
         return None
     (output,) = node.outputs
     call = tracing.call(node)

@@ -37,7 +37,7 @@ class Call:
             state=())` takes the input tensors' values, with a batch axis, and
             pairs of a variable and the value to read in its place; it gives the
             outputs' values.
-        rule_of: The rule of a layer inside this one, or `None` if nobody knows it.
+        rule_of: The rule of a layer inside this one, or `None` if it is unknown.
         known: What is known of each input tensor beforehand, or `None`; see `fixed`.
         drawn: What is known of constants and weights over draws of the weights, by `id`.
         assigned: Whether zeros among the weights count.

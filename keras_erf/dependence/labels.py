@@ -25,7 +25,7 @@ from keras_erf.graph import Argument
 __all__ = ["Label", "labelled"]
 
 Label = Hashable
-# Views, at most, of an operand beside a factor with zeros.
+# Views, at most, of an operand next to a factor with zeros.
 MOST_PARTS = 256
 
 
@@ -126,7 +126,7 @@ def _seen_through(
     factors: Sequence[tuple[Any, Sequence[Label]]],
     stretched: Collection[Label],
 ) -> list[_Part]:
-    """Parts that are seen of an operand with the labels `own`, beside the other factors."""
+    """Parts that are seen of an operand with the labels `own`, next to the other factors."""
     sparse = [found for one in factors if (found := _support(call, *one, made[0])) is not None]
     if not sparse:
         return [_Part()]

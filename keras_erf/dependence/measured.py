@@ -138,7 +138,7 @@ def _views_of(call: Call, output: int) -> Iterator[AnyView]:
             (Link(None),) * len(own), place, output, status="bound", hidden=found.hidden
         )
         if not all(map(is_smooth, call.dtypes)):
-            # Nothing tells what an integer does: it may say which of the others are looked at.
+            # What an integer does is unknown: it may decide which of the others are read.
             yield everything
             continue
         seen = {unit: masks[unit][place] for unit in units}
@@ -189,7 +189,7 @@ def _links(
         along: dict[int, dict[int, np.ndarray]] = {}
         for one, line in lines.items():
             found = {index: shadow[_moved(middle, one, index)] for index in line}
-            # A unit that sees nothing does not tell along which axis it looked.
+            # A unit that sees nothing does not show along which axis it moves.
             looked = [place for place in found.values() if place.any()]
             if any(not np.array_equal(place, looked[0]) for place in looked):
                 along[one] = found
@@ -264,7 +264,7 @@ def _seen(call: Call, output: int, asked: np.ndarray) -> Seen:
 
 
 def _unit_axes(call: Call, shape: Shape) -> tuple[int, ...]:
-    """Axes of an output that tell its units apart: all but the channels."""
+    """Axes of an output that distinguish its units: all but the channels."""
     channel = channel_axis(call.layer, len(shape))
     return tuple(axis for axis in range(len(shape)) if axis != channel)
 

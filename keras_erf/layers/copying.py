@@ -170,7 +170,7 @@ def joined(call: Call) -> tuple[AnyView, ...]:
 
 
 def concatenated_squares(site: SquareSite) -> Recipe | None:
-    """Tensors one beside the other; narrow, those beside each other along channels are alike."""
+    """Tensors next to each other; narrow, those next to each other along channels are alike."""
     axis = axis_of(site)
     sizes = [shape[axis] for shape in site.call.inputs]
     made = mixed(site.signals, sizes)

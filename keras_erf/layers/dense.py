@@ -40,7 +40,7 @@ def einsum_dense(call: Call) -> tuple[AnyView, ...]:
     given, _, made = call.layer.equation.replace(" ", "").partition("->")
     own = given.partition(",")[0]
     free = len(call.inputs[0]) + 1 - len(own.replace("...", ""))
-    # Axes that an ellipsis stands for get letters nobody uses.
+    # Axes that an ellipsis stands for get unused letters.
     ellipsis = "".join(chr(0x2460 + number) for number in range(free))
     own, made = (letters.replace("...", ellipsis) for letters in (own, made))
     if len(set(own)) < len(own) or len(made) != len(call.output) + 1:

@@ -57,7 +57,7 @@ def elementwise(call: Call) -> tuple[AnyView, ...]:
 
 
 def unchanged_squares(site: SquareSite) -> Recipe:
-    """What hands on its input."""
+    """What returns its input."""
     return Recipe(None, (site.signal,), common=1.0, entrywise=True)
 
 

@@ -163,7 +163,7 @@ def _by_place(site: SquareSite, factor: float) -> Any:
 
 
 def axis_of(site: SquareSite) -> int:
-    """The axis that a layer is told, the batch not counted."""
+    """The axis of a layer's option, the batch not counted."""
     return site.layer.axis % (len(site.call.output) + 1) - 1
 
 

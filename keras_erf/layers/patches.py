@@ -50,7 +50,7 @@ def patches(call: Call) -> tuple[AnyView, ...]:
 
 
 def unfolding(call: Call) -> tuple[AnyView, ...]:
-    """Patches of a map of shape (C, H, W), as (C kh kw) channels of so many places."""
+    """Patches of a map of shape (C, H, W), as (C kh kw) channels, one column a position."""
     layer, shape = call.layer, call.inputs[0]
     kernel, dilation, padding, stride = _pairs(layer)
     padded = [shape[0], *(n + 2 * p for n, p in zip(shape[1:], padding, strict=True))]

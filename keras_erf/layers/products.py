@@ -99,7 +99,7 @@ def inner(call: Call) -> tuple[AnyView, ...]:
 
 
 def tensordot(call: Call) -> tuple[AnyView, ...]:
-    """The product over the axes named, or over so many last and first ones."""
+    """The product over the axes named, or over N last and N first ones."""
     axes = call.layer.axes
     ranks = [rank_of(call, operand) for operand in two_operands(call)]
     if isinstance(axes, int):

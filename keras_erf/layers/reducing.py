@@ -23,7 +23,7 @@ __all__ = ["ENTRIES", "whole_axes"]
 
 
 def reduction_over(attribute: str) -> Rule:
-    """A rule for sums, means, maxima and their kin over the axes in `attribute`."""
+    """A rule for sums, means, maxima and similar ones over the axes in `attribute`."""
 
     def rule(call: Call) -> tuple[AnyView, ...]:
         shape = call.inputs[0]
@@ -52,7 +52,7 @@ reduction = reduction_over("axis")
 
 
 def whole_axes(call: Call) -> tuple[AnyView, ...]:
-    """Sorting and its kin: every index sees all indices along the axis."""
+    """Sorting and similar ones: every index sees all indices along the axis."""
     rank = len(call.inputs[0])
     axes = own_axes(call, getattr(call.layer, "axis", -1), rank)
     links = tuple(Link(None if axis in axes else axis) for axis in range(rank))
@@ -60,7 +60,7 @@ def whole_axes(call: Call) -> tuple[AnyView, ...]:
 
 
 def largest(call: Call) -> tuple[AnyView, ...]:
-    """Maxima, and their smooth kin: numbers far below all others do not count."""
+    """Maxima, and smooth ones: numbers far below all others do not count."""
     views, values = reduction(call), call.fixed(Argument(0))
     if values is None or len(call.inputs) > 1 or not (values <= LOW).any():
         return views

@@ -32,7 +32,7 @@ def permuted(permute: Callable[[Any, np.ndarray], np.ndarray]) -> Rule:
 
     def rule(call: Call) -> tuple[AnyView, ...]:
         rank = len(call.output)
-        # Axes are told apart by their lengths.
+        # Axes are distinguished by their lengths.
         order = permute(call.layer, np.empty(range(rank + 1))).shape
         if order[0] != 0:
             return ACROSS_BATCH(call)

@@ -90,7 +90,7 @@ def part_resized(call: Call, sizes: Sequence[int]) -> tuple[AnyView, ...]:
     for axis, size in zip(spatial_axes(call.layer, 3), sizes, strict=True):
         between[axis] = size
     resize = _resized(replace(call, inputs=(tuple(between),)))
-    # What lies beside the part that was cut out is not seen.
+    # What is outside of the part that was cut out is not seen.
     clipped = [
         replace(one, links=tuple(replace(link, clip=True) for link in one.links))
         for one in resize

@@ -131,7 +131,7 @@ def mel_spectrogram(call: Call) -> tuple[AnyView, ...]:
     """`MelSpectrogram`: frames around the multiples of the stride, the signal's ends mirrored.
 
     In decibels the loudest value of all, of the whole batch, limits the others:
-    then everything is seen besides.
+    then everything is seen, too.
     """
     layer = call.layer
     (length,) = call.inputs[0]

@@ -96,7 +96,7 @@ def is_patched(operation: Any) -> bool:
 
 
 def is_unknown(operation: Any, own: Mapping[type, Rule] | None = None) -> bool:
-    """Whether a layer has no rule but the measured one, so that looking inside may tell more."""
+    """Whether a layer has no rule but the measured one, so that opening it may show more."""
     kind = type(operation)
     if not isinstance(operation, layers.Layer) or (own and kind in own):
         return False
@@ -113,7 +113,7 @@ def views(
     """The views of a call's inputs, by the rule of its `kind`.
 
     Raises:
-        UnsupportedLayerError: The layer has no field, or none that can be told.
+        UnsupportedLayerError: The layer has no field, or none that can be found.
     """
 
     def rule_of(layer: object) -> Rule | None:

@@ -24,7 +24,7 @@ DRAWS, SURE = 64, 6.0
 
 @runtime_checkable
 class TellsSecondMoment(Protocol):
-    """An initialiser of zero mean that tells the mean squares of what it draws."""
+    """An initialiser of zero mean that states the mean squares of what it draws."""
 
     def second_moment(self, shape: Sequence[int]) -> np.ndarray:
         """`E[w^2]` of each entry of a weight of that shape."""

@@ -273,7 +273,7 @@ def _ends(sizes: Sequence[int]) -> np.ndarray:
 
 
 def averaged(signal: Signal, size: float) -> Signal:
-    """The mean of so many entries that have in common what all inputs share."""
+    """The mean of N entries that have in common what all inputs share."""
     means = signal.values.mean(axis=1, keepdims=True)
     return Signal(means + (signal.values - means) / math.sqrt(size))
 
@@ -284,14 +284,14 @@ def _blended(signals: Sequence[Signal], shares: Sequence[float]) -> Profile:
 
 
 def largest_of(signal: Signal, size: int) -> tuple[Signal, float]:
-    """The largest of so many entries of a channel.
+    """The largest of N entries of a channel.
 
     Returns:
         Its signal; and how much more often the squared slope of the activation that
         made it is there than of any entry, 1 without one.
     """
     count = signal.values.shape[1]
-    # Each example beside others of its channel; of more than there are, all.
+    # Each example next to others of its channel; of more than there are, all.
     places = (np.arange(count) + np.arange(min(size, count))[:, None]) % count
     best = places[np.argmax(signal.values[:, places], axis=1), np.arange(count)]
     values = np.take_along_axis(signal.values, best, axis=1)
