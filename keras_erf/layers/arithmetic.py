@@ -178,6 +178,7 @@ ENTRIES = (
         squares=added_squares,
         affine=in_all_tensors,
         keeps_known=True,
+        sums=True,
     ),
     on_entries(
         layers="Subtract",
@@ -185,9 +186,14 @@ ENTRIES = (
         squares=added_squares,
         affine=in_all_tensors,
         keeps_known=True,
+        sums=True,
     ),
     on_entries(
-        layers="Average", part=added_on_part, squares=averaged_squares, affine=in_all_tensors
+        layers="Average",
+        part=added_on_part,
+        squares=averaged_squares,
+        affine=in_all_tensors,
+        sums=True,
     ),
     on_entries(layers="Maximum Minimum", operations="Maximum", squares=largest_squares),
     on_entries(operations="Minimum", squares=largest_squares, keeps_known=True),

@@ -80,12 +80,13 @@ on_entries = partial(Entry, dependence=elementwise, part=called_on_part, entrywi
 ENTRIES = (
     # Functions of one or two numbers
     on_entries(
-        operations="Angle Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Cbrt Ceil Conj "
-        "Conjugate Cos Cosh DivideNoNan Erf Erfc Erfinv Exp2 Expm1 Fabs Floor FloorDivide Fmax "
-        "Fmin Fmod Gcd Heaviside Hypot I0 Imag Lcm Ldexp Log Log10 Log1p Log2 Logaddexp "
-        "Logaddexp2 Mod NanToNum Nextafter Polar Power Real Reciprocal Round Rsqrt Sign Signbit "
-        "Sinc Sinh Sqrt Square Tan Trunc UnravelIndex"
+        operations="Angle Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Cbrt Conj "
+        "Conjugate Cos Cosh DivideNoNan Erf Erfc Erfinv Exp2 Expm1 Fabs Fmax "
+        "Fmin Fmod Gcd Hypot I0 Imag Lcm Ldexp Log Log10 Log1p Log2 Logaddexp "
+        "Logaddexp2 Mod NanToNum Polar Power Real Reciprocal Rsqrt Signbit "
+        "Sinc Sinh Sqrt Square Tan UnravelIndex"
     ),
+    on_entries(operations="Ceil Floor FloorDivide Heaviside Nextafter Round Sign Trunc", flat=True),
     on_entries(operations="Exp", keeps_known=True),
     on_entries(operations="Deg2rad Rad2deg", affine=in_one_tensor),
     on_entries(operations="Abs Absolute Clip Sin", squares=elementwise_squares),
@@ -106,7 +107,7 @@ ENTRIES = (
         keeps_known=True,
     ),
     on_entries(layers="ActivityRegularization", squares=unchanged_squares, affine=in_one_tensor),
-    on_entries(operations="StopGradient", affine=in_one_tensor, keeps_known=True),
+    on_entries(operations="StopGradient", affine=in_one_tensor, keeps_known=True, flat=True),
     on_entries(operations="Cast ConvertToTensor", affine=unless_integer, keeps_known=True),
     on_entries(operations="Array", affine=unless_integer),
     on_entries(operations="SaturateCast"),

@@ -38,6 +38,9 @@ class Entry:
             where it multiplies little.
         keeps_known: Whether known values of its inputs (zeros, scores far below all others)
             may make values of its outputs known.
+        flat: Whether its gradient is zero or stopped, although its outputs depend on its inputs.
+        sums: Whether it adds its tensors up, entry by entry.
+        over_space: Whether it adds up entries over all of space.
     """
 
     layers: str = ""
@@ -50,6 +53,9 @@ class Entry:
     affine: Condition | None = None
     multiply_adds: Callable[[Any, Box, Box], int] | None = None
     keeps_known: bool = False
+    flat: bool = False
+    sums: bool = False
+    over_space: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

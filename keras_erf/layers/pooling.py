@@ -244,12 +244,14 @@ ENTRIES = (
         dependence=global_pooling,
         squares=global_average_squares,
         affine=without_mask,
+        over_space=True,
     ),
     Entry(
         layers="GlobalAveragePooling2D GlobalAveragePooling3D",
         dependence=global_pooling,
         squares=global_average_squares,
         affine=in_one_tensor,
+        over_space=True,
     ),
     Entry(
         layers=ranks("GlobalMaxPooling{}D"),

@@ -110,7 +110,7 @@ def top(call: Call) -> tuple[AnyView, ...]:
 
 
 ENTRIES = (
-    Entry(operations="Mean Sum", dependence=reduction, affine=in_one_tensor),
+    Entry(operations="Mean Sum", dependence=reduction, affine=in_one_tensor, over_space=True),
     Entry(operations="Average", dependence=reduction, affine=in_first_operand),
     Entry(
         operations="All Amin Any Argmax Argmin CountNonzero Median Min Nanargmax Nanargmin Nanmax "
