@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -116,19 +116,15 @@ def part_of(
             f"`rules`. Received: {type(call.layer).__name__} from {call.inputs} to {call.outputs}"
         )
 
-    return Call(
-        call.name,
-        layer,
-        inputs,
-        outputs,
-        call.dtypes[:1] * len(inputs),
-        call.batch,
-        lambda: (tuple(map(Argument, range(len(inputs)))), {}),
+    return replace(
+        call,
+        layer=layer,
+        inputs=inputs,
+        outputs=outputs,
+        dtypes=call.dtypes[:1] * len(inputs),
+        filled=lambda: (tuple(map(Argument, range(len(inputs)))), {}),
         run=run or cannot_run,
-        rule_of=call.rule_of,
-        drawn=call.drawn,
-        assigned=call.assigned,
-        by_value=call.by_value,
+        known=(),
     )
 
 

@@ -207,17 +207,9 @@ def _of_parts(
     rng: np.random.Generator,
     wanted: np.ndarray | None,
 ) -> np.ndarray:
-    """Which parts of an input change each unit, of shape `(units, parts)`.
+    """Which parts of an input, given as masks, change each unit, of shape `(units, parts)`.
 
-    Args:
-        call: As in `beyond`.
-        output: As in `beyond`.
-        asked: As in `beyond`.
-        place: Place of the input.
-        parts: Masks of it.
-        rng: Draws the values.
-        wanted: Pairs of unit and part in question, of the result's shape; once all
-            are found there are no more draws. `None` for all.
+    Once all `wanted` pairs of unit and part are found there are no more draws; `None` is all.
     """
     found = np.zeros((len(asked), len(parts)), dtype=bool)
     places = asked.reshape(len(asked), -1)

@@ -206,32 +206,19 @@ def attention_operation(call: Call) -> tuple[AnyView, ...]:
     head: dict[Label, Relation] = {}
     if key_heads not in (1, heads):
         head["n"] = Blocks(heads // key_heads, 1)
-    own = Marks(np.eye(steps, dtype=bool) & weighed.any(axis=1)) if not weighed.all() else None
+    own: dict[Label, Relation] = {}
+    if not weighed.all():
+        own["t"] = Marks(np.eye(steps, dtype=bool) & weighed.any(axis=1))
     made = ["b", "t", "n", "h"]
-    options: dict[str, Any] = {"gathers": True, "status": status}
-    views = [
-        *labelled(
-            call,
-            [(given["query"], ["b", "t", "n", "sum"])],
-            made,
-            relations={"t": own} if own else {},
-            status=status,
-        ),
-        *labelled(
-            call,
-            [(given["key"], ["b", "t", "n", "sum"])],
-            made,
-            relations={"t": Marks(weighed), **head},
-            **options,
-        ),
-        *labelled(
-            call,
-            [(given["value"], ["b", "t", "n", "h"])],
-            made,
-            relations={"t": Marks(visible), **head},
-            **options,
-        ),
-    ]
+    views: list[AnyView] = []
+    for name, last, relations in (
+        ("query", "sum", own),
+        ("key", "sum", {"t": Marks(weighed), **head}),
+        ("value", "h", {"t": Marks(visible), **head}),
+    ):
+        seen = [(given[name], ["b", "t", "n", last])]
+        gathers = name != "query"
+        views += labelled(call, seen, made, relations=relations, gathers=gathers, status=status)
     scores = [(given[name], ["b", "n", "t", "s"]) for name in ("bias", "mask")]
     if any(isinstance(one, Argument) and rank_of(call, one) != 4 for one, _ in scores):
         return ACROSS_BATCH(call)
