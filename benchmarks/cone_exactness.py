@@ -33,9 +33,9 @@ import numpy as np
 import tensorflow as tf
 from recording import parse, record
 
+from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import cone_of, multiply_adds, whole_cone
-from keras_erf.cone.parts import entire
 from keras_erf.fields.theoretical import tracing_of
 from keras_erf.fields.tracing import Tracing
 

@@ -59,7 +59,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = {
     "geometry": (["keras_erf/algebra/geometry.py"], ["test_geometry.py", "test_views.py"]),
     "rules": (
-        ["keras_erf/rules/*.py"],
+        ["keras_erf/dependence/*.py", "keras_erf/layers/*.py"],
         [
             "test_reference_tables.py",
             "test_rules.py",

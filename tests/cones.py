@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone, cone_of
-from keras_erf.cone.parts import entire
 from keras_erf.fields.theoretical import Target
 from keras_erf.fields.tracing import Tracing
 

@@ -18,11 +18,11 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box
-from keras_erf.cone.parts import entire
-from keras_erf.cone.table import FAMILIES
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target, locate, target_of
+from keras_erf.layers.table import ENTRIES
 from tests import cones, jacobian
 from tests.cases import Case, Cases, check_all, model_of, of
 from tests.cones import Block, Scale
@@ -723,5 +723,5 @@ def test_cone(name):
 
 
 def test_every_layer_that_can_be_cut_has_a_case():
-    named = {name for _, names in FAMILIES for name in names.split()}
+    named = {name for entry in ENTRIES if entry.part for name in entry.layers.split()}
     assert named <= {name.partition("-")[0] for name in CASES}

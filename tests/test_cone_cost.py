@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from keras import layers
 
+from keras_erf.algebra.boxes import cut, elements, entire, hull, widened
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import cone_of, multiply_adds, whole_cone
-from keras_erf.cone.parts import cut, elements, entire, hull, widened
 from keras_erf.fields.theoretical import tracing_of
 from keras_erf.fields.tracing import Tracing
 

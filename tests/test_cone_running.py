@@ -12,17 +12,16 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
+from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box, Window
 from keras_erf.algebra.views import Link, View
 from keras_erf.cone import Cone, cone_of, whole_cone
-from keras_erf.cone.finishing import is_finished_by_position
-from keras_erf.cone.parts import entire
-from keras_erf.cone.pointwise import as_it_stands
-from keras_erf.cone.restricted import PartSite, Restricted, as_called, shortened
-from keras_erf.cone.table import RESTRICTERS
+from keras_erf.dependence.chain import chained
 from keras_erf.fields.theoretical import Target, locate, tracing_of
+from keras_erf.layers.activation import is_finished_by_position
+from keras_erf.layers.parts import PartSite, Restricted, as_called, called_on_part, shortened
+from keras_erf.layers.table import TABLE
 from keras_erf.rules import Call
-from keras_erf.rules.chain import chained
 from tests import cones, jacobian
 from tests.cones import Block, Scale
 
@@ -259,7 +258,7 @@ def test_measured_views_hold_a_layer_back():
     call = Call("layer", layers.ReLU(), inputs=((7, 2),), outputs=((7, 2),))
     for status, cut in (("exact", True), ("bound", False), ("measured", False)):
         view = replace(SAME, status=status)
-        assert (as_it_stands(PartSite(None, call, (view,), ((1, 2), (0, 2)))) is not None) == cut
+        assert (called_on_part(PartSite(call, (view,), ((1, 2), (0, 2)))) is not None) == cut
 
 
 def test_one_tensor_in_two_parts_holds_a_layer_back(monkeypatch):
@@ -268,7 +267,7 @@ def test_one_tensor_in_two_parts_holds_a_layer_back(monkeypatch):
         whole = entire(SHAPE)
         return Restricted(((first, *whole[1:]), whole), (first, *whole[1:]), as_called)
 
-    monkeypatch.setitem(RESTRICTERS, layers.Subtract, torn)
+    monkeypatch.setitem(TABLE, layers.Subtract, replace(TABLE[layers.Subtract], part=torn))
     with jacobian.precision():
         for build, whole in (
             (lambda x: layers.Subtract()([x, x]), True),

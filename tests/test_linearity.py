@@ -19,10 +19,8 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target, locate
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import build_graph
-from keras_erf.measuring import linearity
+from keras_erf.layers.table import TABLE
 from keras_erf.measuring.linearity import has_constant_gradient
-from keras_erf.rules import RULES
-from keras_erf.rules.layers import NAMED
 from tests import cases, graphs, jacobian, operation_cases
 from tests.releases import ops
 
@@ -376,14 +374,7 @@ def test_every_entry_is_seen_to_be_affine():
         seen = {node.kind for model in models for node in build_graph(model).nodes}
         seen |= {type(layer) for layer, _ in CONVOLUTIONS.values()}
         seen |= {affine_kind(case) for case in operation_cases.CASES.one_of_each()}
-    assert set(linearity.AFFINE) - seen == set()
-
-
-def test_every_entry_is_a_layer_or_operation_of_keras():
-    named = [name for _, names in linearity.LAYERS for name in names.split()]
-    assert len(named) == len(set(named))
-    assert set(named) <= set(NAMED)
-    assert set(linearity.AFFINE) <= set(RULES)
+    assert {kind for kind, entry in TABLE.items() if entry.affine} - seen == set()
 
 
 # --- Training, other weights, whole models -------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,11 @@ import pytest
 from keras import layers
 from keras.src.ops.operation import Operation
 
+from keras_erf.dependence.measured import measured
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import build_graph
+from keras_erf.layers.table import ENTRIES, TABLE
 from keras_erf.rules import views
-from keras_erf.rules.measured import measured
-from keras_erf.rules.operations import FAMILIES, OPERATIONS
 from tests import networks
 from tests.cases import Cases, check_all, model_of
 from tests.operation_cases import CASES, MASK, PLANE, op
@@ -69,13 +70,13 @@ def operation_classes() -> set[str]:
 
 
 def test_every_operation_has_an_entry() -> None:
-    missing = {f"ops.{name}" for name in operation_classes()} - OPERATIONS.keys()
-    assert not missing, "new operations of Keras: give each a family in rules/operations.py"
+    missing = {f"ops.{name}" for name in operation_classes()} - TABLE.keys()
+    assert not missing, "new operations of Keras: give each an entry in keras_erf/layers/"
 
 
-def test_every_name_stands_in_one_family() -> None:
-    names = [name for _, names in FAMILIES for name in names.split()]
-    assert len(names) == len(set(names)) == len(OPERATIONS)
+def test_every_name_has_one_entry() -> None:
+    names = [name for entry in ENTRIES for name in entry.names]
+    assert len(names) == len(set(names))
 
 
 def test_every_rule_has_a_case() -> None:
@@ -83,9 +84,13 @@ def test_every_rule_has_a_case() -> None:
     tested = {type(graph.nodes[0].operation).__name__ for graph in graphs}
     # Keras 3.15 cannot run `view_as_complex` eagerly.
     tested.add("ViewAsComplex")
-    for rule, names in FAMILIES:
-        if rule is not measured and "refused" not in rule.__qualname__:
-            assert tested.intersection(names.split()), names
+    names = defaultdict(set)
+    for entry in ENTRIES:
+        names[entry.dependence].update(entry.operations.split())
+    for rule, operations in names.items():
+        refused = "refused" in getattr(rule, "__qualname__", "")
+        if operations and rule is not measured and not refused:
+            assert tested & operations, operations
 
 
 # --- Across the batch ----------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 hypothesis = pytest.importorskip("hypothesis")
 
-from keras_erf.cone.parts import entire
+from keras_erf.algebra.boxes import entire
 from keras_erf.errors import KerasERFError
 from keras_erf.fields.theoretical import locate
 from tests import cones, graphs, jacobian

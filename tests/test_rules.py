@@ -14,7 +14,7 @@ import pytest
 from keras import layers, ops
 
 from keras_erf import receptive_field
-from keras_erf.rules.table import RULES, find_rule
+from keras_erf.layers.table import RULES, find_rule
 from tests.cases import Case, check_all
 from tests.network_cases import CASES
 from tests.networks import PROPERTIES, check_box, check_support, check_visible, solve

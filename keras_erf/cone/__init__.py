@@ -3,8 +3,8 @@
 To probe a unit only its receptive field matters. From the rules every tensor's
 needed part is known; each layer runs on that part, with the padding written out
 where it leaves the tensor. Values and gradients are those of the whole model, the
-cost is that of the field. `table` lists the layers that can be run on parts; all
-others run as they are, on whole tensors.
+cost is that of the field. `layers` describes which layers can be run on parts; all
+others run on whole tensors.
 """
 
 from keras_erf.cone.cost import multiply_adds

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Collection
 
-from keras_erf.algebra.geometry import Box
-from keras_erf.cone.parts import elements, entire
+from keras_erf.algebra.boxes import entire
 from keras_erf.cone.planning import Cone, ConeStep
 from keras_erf.fields.tracing import Tracing
-from keras_erf.rules.call import channel_axis
-from keras_erf.rules.table import by_class, look_up
+from keras_erf.layers.table import described
 
 __all__ = ["multiply_adds"]
 
@@ -40,40 +36,10 @@ def multiply_adds(
 
 
 def _of_step(step: ConeStep, cone: Cone, tracing: Tracing) -> int:
-    count = look_up(step.node.kind, KERNELS)
-    if count is None:
+    entry = described(step.node.kind)
+    if entry is None or entry.multiply_adds is None:
         return 0
     source, made = step.node.inputs[0], step.node.outputs[0]
     taken = step.inputs[0] or entire(tracing.shape(source))
     given = cone.parts.get(made) or entire(tracing.shape(made))
-    return count(step.node.operation, taken, given)
-
-
-def _positions(layer: Any, part: Box) -> int:
-    """Places of a part, channels not counted."""
-    channel = channel_axis(layer, len(part))
-    return elements(tuple(one for axis, one in enumerate(part) if axis != channel))
-
-
-def _at_outputs(layer: Any, taken: Box, given: Box) -> int:
-    """The whole kernel at each position of the output."""
-    return _positions(layer, given) * math.prod(layer.kernel.shape)
-
-
-def _at_inputs(layer: Any, taken: Box, given: Box) -> int:
-    """The whole kernel at each position of the input."""
-    return _positions(layer, taken) * math.prod(layer.kernel.shape)
-
-
-def _separable(layer: Any, taken: Box, given: Box) -> int:
-    kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-    return _positions(layer, given) * sum(math.prod(one.shape) for one in kernels)
-
-
-FAMILIES: tuple[tuple[Callable[[Any, Box, Box], int], str], ...] = (
-    (_at_outputs, "Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D Dense"),
-    (_separable, "SeparableConv1D SeparableConv2D"),
-    (_at_inputs, "Conv1DTranspose Conv2DTranspose Conv3DTranspose"),
-)
-
-KERNELS = by_class(FAMILIES)
+    return entry.multiply_adds(step.node.operation, taken, given)

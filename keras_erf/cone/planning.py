@@ -1,6 +1,6 @@
 """The cone of some units: the part of each tensor they need, and the calls that make it.
 
-Parts are found backwards, from the units to the inputs: each call tells which
+Parts are found backwards, from the units to the inputs: each call states which
 part of its inputs it needs for the part of its output that is wanted, and a
 tensor's part is the hull of what the calls behind it need. So the cone gets
 narrower at every layer, is cut at every tensor's own edge, and holds exactly
@@ -13,15 +13,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from keras_erf.algebra.boxes import cut, entire, hull
 from keras_erf.algebra.geometry import Box
-from keras_erf.cone.parts import cut, entire, hull
-from keras_erf.cone.restricted import PartSite, Run, as_called, shortened
-from keras_erf.cone.table import RESTRICTERS
 from keras_erf.errors import KerasERFError
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Node, called, stateless
-from keras_erf.rules import views as found_views
-from keras_erf.rules.table import is_patched, look_up
+from keras_erf.layers.parts import PartSite, Run, as_called, shortened
+from keras_erf.layers.table import described, is_patched
+from keras_erf.layers.table import views as found_views
 
 __all__ = ["Cone", "ConeStep", "cone_of", "whole_cone"]
 
@@ -102,7 +101,7 @@ class Cone:
 
 
 def whole_cone(graph: Graph, tensors: Iterable[int]) -> Cone:
-    """All calls some tensors depend on, as they stand, on whole tensors."""
+    """All calls some tensors depend on, on whole tensors."""
     nodes = graph.ancestors(*tensors)
     return Cone(tuple(ConeStep(node, (None,) * len(node.inputs)) for node in nodes), {})
 
@@ -114,7 +113,7 @@ def cone_of(tracing: Tracing, wanted: Mapping[int, Box], *, inside: bool = True)
         tracing: Fields of the graph, which know how each call sees its inputs.
         wanted: Parts by the tensors' numbers, the batch not counted.
         inside: Whether the calls inside a layer that was opened may be run in its
-            stead. They are those of inference, and of the weights at hand.
+            stead. They are those of inference, and of the current weights.
     """
     needs, parts, steps = dict(wanted), dict[int, Box](), list[ConeStep]()
     for node in reversed(tracing.graph.ancestors(*wanted)):
@@ -164,18 +163,18 @@ def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made
         return None
     if is_patched(node.operation):
         return None
-    restricter = look_up(node.kind, RESTRICTERS)
-    if restricter is None:
+    entry = described(node.kind)
+    if entry is None or entry.part is None:
         return None
     try:
         # Parts are cut for the whole kernel, whatever of it is zero.
         views = found_views(replace(tracing.call(node), by_value=False), node.kind)
-    except KerasERFError:  # Nothing tells how it sees an input that is not the analysed one.
+    except KerasERFError:  # It is unknown how it sees an input that is not the analysed one.
         return None
     (output,) = node.outputs
     call = tracing.call(node)
     views = tuple(shortened(view, call) for view in views)
-    found = restricter(PartSite(node, call, views, needs[output]))
+    found = entry.part(PartSite(call, views, needs[output]))
     if found is None:
         return None
     inputs = list(zip(node.inputs, found.inputs, strict=True))

@@ -16,13 +16,13 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_erf.algebra.geometry import ReceptiveField
+from keras_erf.dependence.call import Call
+from keras_erf.dependence.gradient_support import seen_alone
+from keras_erf.dependence.perturbation import Seen, beyond, confirmed
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Argument, Node
-from keras_erf.rules import Call
-from keras_erf.rules.alone import seen_alone
-from keras_erf.rules.perturbing import Seen, beyond, confirmed
 from keras_erf.wording import counted
 
 __all__ = ["Check", "Difference", "check"]

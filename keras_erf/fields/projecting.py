@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from keras_erf.algebra.geometry import Box, bounding_box, index_within
+from keras_erf.dependence.measured import Probed
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Rules, locate
-from keras_erf.rules.measured import Probed
 
 __all__ = ["ProjectiveField", "projective_field"]
 

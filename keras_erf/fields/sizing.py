@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from keras_erf.algebra.reach import Line
+from keras_erf.dependence.call import Rule
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.tracing import Tracing
 from keras_erf.fields.units import UnitTracer
 from keras_erf.graph import Graph
-from keras_erf.rules import Rule
 
 __all__ = ["Rules", "default_layer", "is_map", "maps", "sized"]
 

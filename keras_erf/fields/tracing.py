@@ -20,14 +20,14 @@ from keras_erf.algebra.parts import Part, seen_by, together
 from keras_erf.algebra.passing import Known, ViewStep, carried, is_global
 from keras_erf.algebra.reach import Line
 from keras_erf.algebra.views import AnyView
+from keras_erf.dependence.call import Call, Rule
+from keras_erf.dependence.chain import chained
+from keras_erf.dependence.measured import measured
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
+from keras_erf.fields.known_values import known_after
 from keras_erf.graph import PAIR, Graph, Node, Tensor
-from keras_erf.rules import Call, Rule, views
-from keras_erf.rules.chain import chained
-from keras_erf.rules.knowing import known_after
-from keras_erf.rules.measured import measured
-from keras_erf.rules.table import find_rule, is_unknown
-from keras_erf.rules.wrappers import lifted
+from keras_erf.layers.table import find_rule, is_unknown, views
+from keras_erf.layers.wrappers import lifted
 
 __all__ = ["Tracing"]
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from keras_erf.algebra.views import View
+from keras_erf.dependence.gradient_support import is_smooth
+from keras_erf.dependence.measured import Probed
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Node
-from keras_erf.rules.alone import is_smooth
-from keras_erf.rules.measured import Probed
+from keras_erf.layers.table import described
 
 __all__ = ["unseen"]
-
-# Operations from numbers to numbers that are flat, or have their gradient stopped.
-NAMES = "Ceil Floor FloorDivide Heaviside Nextafter Round Sign StopGradient Trunc"
-FLAT = {f"ops.{name}" for name in NAMES.split()}
 
 
 def unseen(tracing: Tracing, tensor: int) -> list[str]:
@@ -37,6 +34,8 @@ def _hides(tracing: Tracing, node: Node, used: set[int]) -> bool:
     """Whether a call has no gradient by one of its inputs on the way."""
     if not any(map(tracing.reaches, node.inputs)):
         return False
+    entry = described(node.kind)
+    flat = entry is not None and entry.flat
     for view in tracing.views(node, through_global=True):
         if isinstance(view, (View, Probed)) and view.hidden:
             return True
@@ -44,7 +43,7 @@ def _hides(tracing: Tracing, node: Node, used: set[int]) -> bool:
             tracing.tensors[one] for one in (node.inputs[view.input], node.outputs[view.output])
         )
         stepped = _is_number(source.dtype) and not _is_number(made.dtype)
-        if node.outputs[view.output] in used and (stepped or node.kind in FLAT):
+        if node.outputs[view.output] in used and (stepped or flat):
             return True
     return False
 

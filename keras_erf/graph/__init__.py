@@ -11,7 +11,7 @@ scope: no node is added to a layer, no variable is written, no loss recorded.
 """
 
 from keras_erf.graph.building import build_graph
-from keras_erf.graph.calls import Argument, Node, Tensor, plain_call
+from keras_erf.graph.calls import Argument, Node, Tensor, kind_of, plain_call
 from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.describing import architecture
 from keras_erf.graph.graph import PAIR, Graph
@@ -35,6 +35,7 @@ __all__ = [
     "count_weights",
     "has_zeros",
     "is_operand",
+    "kind_of",
     "layers_inside",
     "learned_weights",
     "own_weights",

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-__all__ = ["Argument", "Node", "Shape", "Tensor", "plain_call"]
+__all__ = ["Argument", "Node", "Shape", "Tensor", "kind_of", "plain_call"]
 
 Shape = tuple[int | None, ...]
 
@@ -74,9 +74,8 @@ class Node:
 
     @property
     def kind(self) -> type | str:
-        """What the rules are looked up by: a layer's class, or `"ops.Add"` for an operation."""
-        kind = type(self.operation)
-        return f"ops.{kind.__name__}" if kind.__module__.startswith(_OPERATIONS) else kind
+        """See `kind_of`."""
+        return kind_of(self.operation)
 
     def call(
         self,
@@ -126,6 +125,12 @@ class _Tensors:
         """As Keras's own record does it."""
         filled = [fill(symbol) for symbol in self.symbols]
         return (filled[0] if len(filled) == 1 else filled,), {}
+
+
+def kind_of(operation: Any) -> type | str:
+    """What descriptions are looked up by: a layer's class, or `"ops.Add"` for an operation."""
+    kind = type(operation)
+    return f"ops.{kind.__name__}" if kind.__module__.startswith(_OPERATIONS) else kind
 
 
 def plain_call(name: str, operation: Any, inputs: tuple[int, ...], output: int) -> Node:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone
-from keras_erf.cone.parts import entire
 from keras_erf.fields.theoretical import Target
 from keras_erf.squaring import Coherent
 

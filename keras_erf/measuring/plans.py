@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from keras_erf.algebra.boxes import elements, entire
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone, cone_of, whole_cone
-from keras_erf.cone.parts import elements, entire
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.measuring.linearity import has_constant_gradient

@@ -19,9 +19,9 @@ import numpy as np
 
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Tensor, plain_call
+from keras_erf.layers.recipes import DTYPE, FIRST, LAST
 from keras_erf.squaring.mixing import SquareStep
 from keras_erf.squaring.neighbours import Apart, Spread
-from keras_erf.squaring.recipes import DTYPE, FIRST, LAST
 
 __all__ = ["SquareBuilder"]
 

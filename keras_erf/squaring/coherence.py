@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_erf.signals.signals import Signal
 from keras_erf.squaring.mixing import SquareStep
-from keras_erf.squaring.signals import Signal
 
 if TYPE_CHECKING:
     from keras_erf.squaring.building import SquareBuilder

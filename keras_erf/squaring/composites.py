@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from keras_erf.graph import Argument
-from keras_erf.squaring.recipes import Recipe, SquareSite
-from keras_erf.squaring.signals import Signal, activated
+from keras_erf.layers.recipes import Recipe, SquareSite
+from keras_erf.signals.signals import Signal, activated
 
 __all__ = ["Composites", "Function"]
 

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_erf.squaring.recipes import DTYPE, Recipe, SquareSite
-from keras_erf.squaring.signals import Signal, drawn
+from keras_erf.layers.recipes import DTYPE, Recipe, SquareSite
+from keras_erf.signals.signals import Signal, drawn
 
 __all__ = ["MeasuredSquares", "measured"]
 

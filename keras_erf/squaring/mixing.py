@@ -19,15 +19,10 @@ import numpy as np
 from keras import layers
 
 from keras_erf.graph import Node
-from keras_erf.squaring.recipes import Recipe
+from keras_erf.layers.recipes import Recipe
+from keras_erf.layers.table import described
 
 __all__ = ["SquareStep", "mixing"]
-
-GLOBAL = (
-    layers.GlobalAveragePooling1D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalAveragePooling3D,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,17 +114,14 @@ def _overlap(step: SquareStep) -> float:
 
 def _spreads(step: SquareStep) -> bool:
     """Whether neighbours among a call's inputs get parts of one gradient that is not carried."""
-    return isinstance(step.node.operation, GLOBAL) or _is_reduction(step.node)
-
-
-def _is_reduction(node: Node) -> bool:
-    return node.kind in ("ops.Mean", "ops.Sum")
+    entry = described(step.node.kind)
+    return entry is not None and entry.over_space
 
 
 def _meet(node: Node) -> bool:
     """Whether a call puts its inputs together entry by entry."""
-    merges = (layers.Add, layers.Subtract, layers.Average)
-    return isinstance(node.operation, merges) or node.kind in ("ops.Add", "ops.Subtract")
+    entry = described(node.kind)
+    return entry is not None and entry.sums
 
 
 def _has_weights(node: Node) -> bool:

@@ -23,8 +23,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_erf.graph import Node
+from keras_erf.layers.recipes import DTYPE, Matrices
 from keras_erf.squaring.mixing import SquareStep
-from keras_erf.squaring.recipes import DTYPE, Matrices
 
 __all__ = ["MOST", "Apart", "Spread", "merged", "radii"]
 

@@ -7,22 +7,21 @@ from dataclasses import dataclass, field, replace
 
 import keras
 
+from keras_erf.dependence.simple import whole
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Node
-from keras_erf.rules.everything import whole
-from keras_erf.rules.table import is_patched, look_up
-from keras_erf.squaring import pointwise, spatial
+from keras_erf.layers.copying import concatenated_squares, copied_squares
+from keras_erf.layers.entry import Entry
+from keras_erf.layers.recipes import NotAlike, Recipe, Resampled, SquareSite
+from keras_erf.layers.table import described, is_patched
+from keras_erf.signals.initializers import Weights
+from keras_erf.signals.signals import Key, drawn
 from keras_erf.squaring.building import SquareBuilder
 from keras_erf.squaring.coherence import Coherence, Coherent
 from keras_erf.squaring.composites import Composites
-from keras_erf.squaring.initial import Weights
 from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.mixing import SquareStep, mixing
 from keras_erf.squaring.neighbours import Apart, Spread, merged, radii
-from keras_erf.squaring.recipes import NotAlike, Recipe, SquareRule, SquareSite
-from keras_erf.squaring.signals import Key, drawn
-from keras_erf.squaring.spatial import Resampled
-from keras_erf.squaring.table import ENTRIES, NARROW, SQUARES
 
 __all__ = ["SquaredNetwork", "squared"]
 
@@ -101,7 +100,7 @@ def squared(
 def _calls(tracing: Tracing, node: Node) -> list[Node]:
     """A call, or those inside a layer that was opened if the squares of all of them are known."""
     inside = tracing.inside(node)
-    known = all(_rule(one, SQUARES) is not None and not _holds_tensors(one) for one in inside)
+    known = all(_described(one) is not None and not _holds_tensors(one) for one in inside)
     return inside if known else [node]
 
 
@@ -110,20 +109,24 @@ def _holds_tensors(node: Node) -> bool:
 
     They are of the batch, and the dtype, that the layer around it was opened with.
     """
-    if _rule(node, SQUARES) not in (pointwise.concatenated, spatial.moved):
+    entry = _described(node)
+    if entry is None or entry.squares not in (concatenated_squares, copied_squares):
         return False
     args, kwargs = node.filled_arguments()
     return any(getattr(one, "shape", ()) for one in keras.tree.flatten((args, kwargs)))
 
 
 def _is_alike(tracing: Tracing, node: Node) -> bool:
-    return not any(map(tracing.reaches, node.inputs)) or _rule(node, NARROW) is not None
+    entry = _described(node)
+    return not any(map(tracing.reaches, node.inputs)) or (entry is not None and entry.alike)
 
 
-def _rule(node: Node, table: Mapping[type | str, SquareRule]) -> SquareRule | None:
+def _described(node: Node) -> Entry | None:
+    """The entry of a call whose squares are known."""
     if node.lead or is_patched(node.operation):
         return None
-    return look_up(node.kind, table)
+    entry = described(node.kind)
+    return None if entry is None or entry.squares is None else entry
 
 
 def _built(
@@ -152,7 +155,8 @@ def _built(
             training=training,
             key=key,
         )
-        if _rule(node, SQUARES) in ENTRIES:
+        entry = _described(node)
+        if entry is not None and entry.entrywise:
             composites.follow(site)
         found = composites.recipe(site, signals) if len(places) > 1 else None
         if found is not None:
@@ -200,8 +204,8 @@ def _enlarged(step: SquareStep, bound: float) -> SquareStep:
 def _recipe(site: SquareSite) -> Recipe:
     """By the rule of the table, or else measured."""
     node = site.node
-    rule = _rule(node, SQUARES)
-    recipe = None if rule is None else rule(site)
+    entry = _described(node)
+    recipe = None if entry is None or entry.squares is None else entry.squares(site)
     partly = 0 < len(site.reached) < len(node.inputs)
     if recipe is None or (recipe.as_called and partly):
         if site.narrow:

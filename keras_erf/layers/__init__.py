@@ -1,0 +1,1 @@
+"""The layers and operations of Keras: a module for each family, an entry for each kind of layer."""
