@@ -30,7 +30,7 @@ docs: $(READY_DOCS) ## build the documentation into site/
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --mpl --mpl-baseline-path=$(CURDIR)/tests/baseline $(PYTEST_ARGS)
 
-quick: $(READY) ## run those that take no more than a moment, in two minutes
+quick: $(READY) ## run the tests that are not slow, in under two minutes
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
 
 test-all: $(READY) ## run them on each Python that is installed
