@@ -21,14 +21,14 @@ from keras_erf.squaring.coherence import Coherence, Coherent
 from keras_erf.squaring.composites import Composites
 from keras_erf.squaring.measured import MeasuredSquares, measured
 from keras_erf.squaring.mixing import SquareStep, mixing
-from keras_erf.squaring.neighbours import Apart, Spread, merged, radii
+from keras_erf.squaring.neighbours import Apart, Overlap, Spread, merged, radii
 
 __all__ = ["SquaredNetwork", "squared"]
 
 # Layers of ours that stand for others run on whole tensors.
 # Mixed terms of this share, or less, are left out.
 LARGE = 1.25
-OWN = {MeasuredSquares: whole, Resampled: whole, Spread: whole, Apart: whole}
+OWN = {MeasuredSquares: whole, Resampled: whole, Spread: whole, Apart: whole, Overlap: whole}
 
 
 @dataclass(frozen=True, eq=False)
