@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import initializers, layers, ops
 
 import keras_erf as erf
+from keras_erf.errors import InvalidInputError
 from keras_erf.signals.initializers import second_moment
 from keras_erf.signals.signals import activated, averaged, drawn, largest_of, mixed, summed
 
@@ -406,3 +407,14 @@ def test_windows_share_their_largest_entry(stride, wanted, rank):
     result = erf.expected(model, unit=(*(0,) * (rank - 1), 1))
     np.testing.assert_allclose(result.map.ravel()[stride : stride + len(wanted)], wanted, rtol=1e-9)
     assert result.map.sum() == pytest.approx(sum(wanted))
+
+
+def test_a_gate_for_all_channels_is_refused():
+    # 40 networks had 10.4 px where squares alone give 7.0.
+    inputs = x = keras.Input((48, 48, 8))
+    for _ in range(3):
+        x = layers.ReLU()(layers.Conv2D(32, 3, padding="same")(x))
+        gate = layers.Conv2D(1, 7, padding="same", activation="sigmoid")(x)
+        x = layers.Multiply()([x, gate])
+    with pytest.raises(InvalidInputError, match="within 3%"):
+        erf.expected(keras.Model(inputs, x))

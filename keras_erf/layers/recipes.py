@@ -123,6 +123,8 @@ class Recipe:
         steps: Of any other layer, by what an offset between positions of the output is
             multiplied before it, along each axis; `None` where offsets are lost.
         largest: Of a maximum over windows, their size and strides.
+        stretched: Of each input how much more its squares may be if the channels that it is
+            stretched over have gradients in common; empty where none is stretched.
         weighted: Whether it takes sums of its inputs with random weights.
         entrywise: Whether the signal's examples are those of the inputs, entry by entry.
         as_called: Whether the layer takes the arguments of the call as they
@@ -141,6 +143,7 @@ class Recipe:
     along: tuple[Matrices, ...] = ()
     steps: tuple[float, ...] | None = None
     largest: tuple[Sequence[int], Sequence[int]] | None = None
+    stretched: tuple[float, ...] = ()
     weighted: bool = False
     entrywise: bool = False
     as_called: bool = False

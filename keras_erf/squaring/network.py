@@ -198,7 +198,9 @@ def _built(
 def _enlarged(step: SquareStep, bound: float) -> SquareStep:
     """A call with the largest squares that mixed terms can make."""
     before = step.recipe.before or (1.0,) * len(step.node.inputs)
-    return replace(step, recipe=replace(step.recipe, before=tuple(bound * f for f in before)))
+    bounds = step.recipe.stretched or (bound,) * len(before)
+    enlarged = tuple(one * factor for one, factor in zip(bounds, before, strict=True))
+    return replace(step, recipe=replace(step.recipe, before=enlarged))
 
 
 def _recipe(site: SquareSite) -> Recipe:
