@@ -129,7 +129,11 @@ def two_convolutions(first: float, second: float) -> tuple[Any, Any, Any]:
 
 
 def centre_and_edge(x: Any, y: Any) -> tuple[float, float]:
-    """The expected squares at the unit's own pixel and at its neighbour, of a channel of 8."""
+    """The expected squares at the unit's own pixel and at its neighbour, of a channel of 8.
+
+    Behind random weights, so that the gradient has nothing in common with the signal.
+    """
+    y = layers.Conv2D(8, 1, kernel_initializer=normal(1 / 8))(y)
     found = erf.expected(keras.Model(x, y)).map / 8
     return found[3, 3], found[3, 4]
 
