@@ -33,7 +33,7 @@ def oldest(session: nox.Session) -> None:
 
 
 def lowest() -> list[str]:
-    """Each run-time dependency at its lower bound, with that version's last mending."""
+    """Each run-time dependency at its lower bound, with the last patch release of it."""
     text = Path("setup.py").read_text(encoding="utf-8")
     listed = text.partition("install_requires=[")[2].partition("]")[0]
     bounds = re.findall(r'"([a-z0-9]+)>=([0-9]+)\.([0-9]+)[^"]*"', listed)

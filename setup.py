@@ -1,31 +1,15 @@
-"""Packaging of keras-erf. Tool settings live in pyproject.toml."""
+"""What is built of keras-erf. Its name, description, links and tools are in pyproject.toml."""
 
 from pathlib import Path
 
 from setuptools import setup
 
 ROOT = Path(__file__).resolve().parent
-README = ROOT / "README.md"
 # Read as text: importing the package here would need what it depends on.
 VERSION = (ROOT / "keras_erf" / "_version.py").read_text(encoding="utf-8").split('"')[1]
 
 setup(
-    name="keras-erf",
     version=VERSION,
-    description="Theoretical and effective receptive fields of Keras models",
-    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
-    long_description_content_type="text/markdown",
-    author="keras-erf developers",
-    license_expression="Apache-2.0",
-    license_files=["LICENSE"],
-    keywords=["keras", "tensorflow", "receptive field", "effective receptive field"],
-    classifiers=[
-        "Development Status :: 3 - Alpha",
-        "Intended Audience :: Science/Research",
-        "Programming Language :: Python :: 3",
-        "Topic :: Scientific/Engineering :: Artificial Intelligence",
-        "Typing :: Typed",
-    ],
     # Listed one by one: a search would also find `models`, `tests` and the checkout's bridge.
     packages=[
         "keras_erf",
@@ -82,7 +66,7 @@ setup(
         "browser": ["playwright>=1.45"],
         "dask": ["dask>=2024.1", "distributed>=2024.1"],
         "docs": [
-            "mkdocs>=1.6",
+            "mkdocs>=1.6,<2",
             "mkdocs-material>=9.5",
             "mkdocstrings[python]>=1.0",
         ],
@@ -102,12 +86,15 @@ setup(
             "pytest-cov>=5.0",
             "pytest-mpl>=0.17",
             "pytest-xdist>=3.6",
+            "pyyaml>=6.0",
             "ray>=2.9",
             "setuptools>=77",
             "tensorboard>=2.19",
         ],
         # The one place where the versions of these tools are pinned.
         "dev": [
+            "build>=1.2",
+            "codespell==2.4.3",
             "mypy==2.4.1",
             "nox==2026.10.20",
             "pre-commit==4.7.0",

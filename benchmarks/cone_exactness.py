@@ -31,6 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from recording import parse, record
 
 from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box
@@ -283,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names to measure")
     parser.add_argument("--float64", action="store_true", help="in double precision, up to 1e-12")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     dtype = "float64" if options.float64 else "float32"
     models = applications()
     unknown = set(options.only) - set(models)
@@ -294,7 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"{'network':<22}{'layers':>7}{'units':>6}{'worst error':>13}{'least cost':>12}"
         f"{'largest':>9}{'gradients':>21}{'s':>7}"
     )
-    failed = []
+    failed, worst, units = [], 0.0, 0
     for name in options.only or models:
         row, model = measure(name, models[name], dtype)
         shares = [one.share for one in row.found]
@@ -305,6 +306,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"{row.seconds:>7.0f}",
             flush=True,
         )
+        worst, units = max(worst, row.worst.error), units + len(row.found)
         if not judged(row, models[name], model, dtype):
             failed.append(name)
         del row, model
@@ -313,7 +315,14 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         f"{len(options.only or models)} networks, limit {LIMITS[dtype]:.0e}, failed: {failed or 0}"
     )
-    return int(bool(failed))
+    return record(
+        options,
+        not failed,
+        networks=len(options.only or models),
+        units=units,
+        worst_error=worst,
+        failed=failed,
+    )
 
 
 if __name__ == "__main__":

@@ -12,17 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from random_networks import ARCHITECTURES, mean_square
+from recording import parse, record
 
 import keras_erf as erf
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from random_networks import ARCHITECTURES, mean_square
 
 CORRELATION, DIFFERENCE, SPEED = 0.99, 0.03, 100
 # The threshold of a size, of the peak.
@@ -99,21 +96,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=200, help="networks of each architecture")
     parser.add_argument("--width", type=int, default=48, help="channels of each layer")
     parser.add_argument("--speed", action="store_true", help="time ensembles of six, too")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     print(
         "| network | expected | sampled | difference | sigma | strength | correlation | seconds |"
         " times faster |\n|---|---|---|---|---|---|---|---|---|"
     )
-    failed = 0
+    failed, networks = 0, {}
     # TensorFlow's own start is not counted.
     erf.expected(ARCHITECTURES["plain"](8), "measured")
     for name in options.only or ARCHITECTURES:
         found = compared(name, options.runs, options.width)
         bad = found["correlation"] <= CORRELATION or abs(found["difference"]) > DIFFERENCE
-        faster = "-"
+        faster, networks[name] = "-", found
         if options.speed and name in TIMED:
             times = times_faster(name, found["seconds"], options.width)
             faster, bad = f"{times:.0f}", bad or times < SPEED
+            found["times_faster"] = times
         failed += bad
         print(
             f"| {name}{' FAILED' if bad else ''} | {found['predicted']:.2f} px "
@@ -122,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"| {found['seconds']:.2f} | {faster} |",
             flush=True,
         )
-    return 1 if failed else 0
+    return record(options, not failed, networks=networks)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import h5py
 import numpy as np
 from mutating import mutant
+from recording import parse, record
 
 SECONDS = 60.0
 # More than a worker has at its start: in all, and really used.
@@ -52,8 +53,8 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the files that did harm")
-    options = parser.parse_args()
-    harm = False
+    options = parse(parser)
+    harm, files = False, {}
     with tempfile.TemporaryDirectory() as folder:
         made = {"results": _results, "models": _models, "images": _images}
         for number, (kind, make) in enumerate(made.items()):
@@ -67,7 +68,8 @@ def main() -> int:
             told = ", ".join(f"{times} {outcome}" for outcome, times in found.most_common())
             print(f"{count} {kind}: {told}; {seconds:.0f} s", flush=True)
             harm |= bool(set(found) - {*GOOD})
-    return int(harm)
+            files[kind] = {**found, "seconds": seconds}
+    return record(options, not harm, files=files)
 
 
 def _tried(

@@ -1,6 +1,6 @@
 """How often intervals of 95 % cover, net by net: many small probes against all their samples.
 
-    python -m benchmarks.interval_coverage [--probes 200]
+    python benchmarks/interval_coverage.py [--probes 200]
 
 Nets of 3x3 convolutions of several depths, widths and activations, with random weights; each probe
 has 64 samples. Prints a line for each net, then what share of the nets covers in 92 to 98 % of
@@ -12,8 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 from itertools import product
+from pathlib import Path
 
 import numpy as np
+from recording import parse, record
+
+# The tests' networks; as a script it finds its own folder only.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.test_coverage import MAPS, PROBES, SAMPLES, Probes, stopped
 
@@ -28,7 +33,7 @@ def main() -> int:
     """Prints the table and what it says; 1 if a net covers too seldom."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--probes", type=int, default=200, help="of each net")
-    options = parser.parse_args()
+    options = parse(parser)
     shares: dict[tuple[str, str], list[float]] = {key: [] for key in product(MAPS, FIGURES)}
     print(f"{'depth':>5} {'filters':>7} {'activation':>10} {'seed':>4}", end="")
     print("".join(f"{f'{figure}, {name}':>24}" for name, figure in shares))
@@ -55,7 +60,15 @@ def main() -> int:
             f"{tolerance:.0%}: {len(counts)} runs of {min(counts)} to {max(counts)} samples; "
             f"{np.mean(covered):.0%} hold the size, {np.mean(near):.0%} are within the tolerance"
         )
-    return int(min(map(min, shares.values())) < LEAST)
+    return record(
+        options,
+        min(map(min, shares.values())) >= LEAST,
+        networks=len(found),
+        covered={
+            f"{metric}, {name}": {"mean": np.mean(covered), "least": min(covered)}
+            for (name, metric), covered in shares.items()
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ than 5 % between the fewest and the most samples of a layer makes the exit statu
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import subprocess
 import sys
+
+from recording import parse, record
 
 COUNTS = (16, 64, 256, 1024)
 # Layer and pixels of the image.
@@ -38,7 +41,8 @@ def probe(layer: str, pixels: int, samples: int) -> None:
 
 def main() -> int:
     """Prints a row per case; 1 if one grows."""
-    passed = True
+    options = parse(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
+    passed, cases = True, []
     print(f"{'layer':18} {'px':>5}  " + "  ".join(f"{count:>5} samples" for count in COUNTS))
     for layer, pixels in CASES:
         peaks = []
@@ -51,9 +55,11 @@ def main() -> int:
             peaks.append(float(made.stdout.split()[-1]))
         ratio = max(peaks) / min(peaks)
         passed &= ratio <= LIMIT
+        peak = dict(zip(map(str, COUNTS), peaks, strict=True))
+        cases.append({"layer": layer, "pixels": pixels, "peak_mib": peak, "ratio": ratio})
         row = "  ".join(f"{peak:>9.0f} MiB" for peak in peaks)
         print(f"{layer:18} {pixels:>5}  {row}  {ratio:.3f}", flush=True)
-    return 0 if passed else 1
+    return record(options, passed, cases=cases)
 
 
 if __name__ == "__main__":

@@ -28,13 +28,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from recording import parse, record
 
 import keras_erf
 from keras_erf.cone import multiply_adds, whole_cone
 from keras_erf.definitions import get_definition
 from keras_erf.fields.theoretical import Target, locate
 from keras_erf.measuring.accumulating import Accumulator
-from keras_erf.measuring.preparing import input_parts, planned
+from keras_erf.measuring.plans import plan_of
 from keras_erf.measuring.settings import Settings
 
 LAYERS = ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out")
@@ -90,10 +91,9 @@ class Cone:
 
     def __init__(self, target: Target, *, jit: bool = False) -> None:
         settings = Settings()
-        self.target, self.cone = target, planned([target], settings)
-        parts = input_parts([target], self.cone, settings)
-        definition = get_definition("luo2016")
-        self.run = Accumulator([target], parts, self.cone, definition)
+        plan = plan_of([target], settings)
+        self.target, self.cone = target, plan.cone
+        self.run = Accumulator([target], plan.parts, plan.cone, get_definition("luo2016"))
         if jit:
             self.run.add = tf.function(self.run._add, autograph=False, jit_compile=True)
 
@@ -125,7 +125,7 @@ def tried(jitted: Callable[[], Contender], rounds: int, size: int) -> str:
     return f"{1e3 * seconds / size:.2f}"
 
 
-def against_whole(model: keras.Model, pixels: int, rounds: int) -> bool:
+def against_whole(model: keras.Model, pixels: int, rounds: int, metrics: dict[str, Any]) -> bool:
     """The table of one image size; whether all goals are met."""
     rng = np.random.default_rng(0)
     count = max(max(both) for both in zip(*BATCHES[pixels], strict=False))
@@ -175,6 +175,9 @@ def against_whole(model: keras.Model, pixels: int, rounds: int) -> bool:
             )
         ratio = slow / fast
         passed &= ratio >= goal
+        metrics[f"{layer}, {pixels} px"] = {
+            "whole_ms": 1e3 * slow, "cone_ms": 1e3 * fast, "ratio": ratio
+        }  # fmt: skip
         print(
             f"{layer:18} {target.receptive_field.size[0]:>6} {counts[1] / counts[0]:>7.2%} "
             f"{1e3 * slow:>9.1f} {1e3 * fast:>8.3f} {ratio:>6.1f}x "
@@ -185,7 +188,7 @@ def against_whole(model: keras.Model, pixels: int, rounds: int) -> bool:
     return passed
 
 
-def against_eager(model: keras.Model, timed: int) -> bool:
+def against_eager(model: keras.Model, timed: int, metrics: dict[str, Any]) -> bool:
     """The profile of all block outputs, tracing included; whether the goal is met."""
     layers = [one.name for one in model.layers if one.name.endswith("_out")]
     images = np.random.default_rng(0).standard_normal((64, 224, 224, 3), np.float32)
@@ -213,6 +216,7 @@ def against_eager(model: keras.Model, timed: int) -> bool:
             mean = np.mean(maps, axis=0)
             worst = max(worst, float(np.abs(mean - result.map).max() / mean.max()))
     ratio = total / taken
+    metrics["profile"] = {"eager_s": total, "profile_s": taken, "ratio": ratio}
     how = "" if timed == 64 else f", scaled from {timed} of 64 images a layer"
     print(f"\n{len(layers)} layers, 64 images of 224 px")
     print(f"eager {total:.0f} s{how}; profile {taken:.1f} s with tracing: {ratio:.1f}x, goal 5x")
@@ -221,7 +225,7 @@ def against_eager(model: keras.Model, timed: int) -> bool:
     return ratio >= EAGER_GOAL
 
 
-def over_sizes(model: keras.Model, rounds: int) -> bool:
+def over_sizes(model: keras.Model, rounds: int, metrics: dict[str, Any]) -> bool:
     """What a sample of noise costs at an early layer, by the size of the image."""
     costs: dict[int, list[float]] = {size: [] for size in SIZES}
     for _ in range(rounds):
@@ -239,6 +243,10 @@ def over_sizes(model: keras.Model, rounds: int) -> bool:
             cost.append((end - start) / (last - first))
     found = {size: statistics.median(cost) for size, cost in costs.items()}
     ratio = max(found.values()) / min(found.values())
+    metrics["sizes"] = {
+        "ms": {str(size): 1e3 * cost for size, cost in found.items()},
+        "ratio": ratio,
+    }
     print(f"\n{LAYERS[0]}, noise drawn and taken back, by the size of the image")
     print(", ".join(f"{size} px: {1e3 * cost:.3f} ms" for size, cost in found.items()))
     print(f"largest over smallest: {ratio:.2f}, goal {SIZES_GOAL}")
@@ -252,21 +260,22 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     parser.add_argument("--rounds", type=int, default=7, help="times each contender runs")
     parser.add_argument("--timed", type=int, default=6, help="images a layer of the eager tape")
-    options = parser.parse_args()
+    options = parse(parser)
+    metrics: dict[str, Any] = {}
     keras.utils.set_random_seed(0)
     model = keras.applications.ResNet50(weights=None)
     passed = True
     if "small" in options.only:
-        passed &= against_whole(model, 224, options.rounds)
+        passed &= against_whole(model, 224, options.rounds, metrics)
     if "eager" in options.only:
-        passed &= against_eager(model, options.timed)
+        passed &= against_eager(model, options.timed, metrics)
     if "sizes" in options.only:
-        passed &= over_sizes(model, options.rounds)
+        passed &= over_sizes(model, options.rounds, metrics)
     if "large" in options.only:
         # A network of any size, so that the tape can take large images.
         free = keras.applications.ResNet50(weights=None, include_top=False)
-        passed &= against_whole(free, 1024, options.rounds)
-    return 0 if passed else 1
+        passed &= against_whole(free, 1024, options.rounds, metrics)
+    return record(options, passed, **metrics)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 from playwright.sync_api import Page, sync_playwright
+from recording import parse, record
 
 import keras_erf
 
@@ -49,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", choices=("blocks", "all"), default="blocks")
     parser.add_argument("--samples", type=int, default=16)
-    given = parser.parse_args()
+    given = parse(parser)
     keras.utils.set_random_seed(0)
     model = keras.applications.ResNet50(weights=None)
     blocks = [one.name for one in model.layers if one.name.endswith("_out")]
@@ -72,7 +73,15 @@ def main() -> int:
         f"| {given.layers} ({len(profile.results)}) | {size / 1e6:.2f} MB | {made:.1f} s "
         f"| {shown:.2f} s | {1000 * step:.0f} ms |"
     )
-    return int(size > LARGEST or shown > SLOWEST)
+    return record(
+        given,
+        size <= LARGEST and shown <= SLOWEST,
+        layers=len(profile.results),
+        bytes=size,
+        made_seconds=made,
+        shown_seconds=shown,
+        step_seconds=step,
+    )
 
 
 if __name__ == "__main__":

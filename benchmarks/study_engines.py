@@ -24,6 +24,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from recording import parse, record
 
 from keras_erf.studies import ModelEntry, Study, StudyStore, run_study
 
@@ -44,10 +45,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--samples", type=int, default=64)
-    options = parser.parse_args()
+    options = parse(parser)
     entry = ModelEntry("cifar_resnet14", layers=LAYERS, input_shape=(64, 64))
     study = Study({"resnet": entry}, seeds=tuple(range(options.seeds)), samples=options.samples)
-    worst, first = 0.0, 0.0
+    worst, first, rates = 0.0, 0.0, {}
     with tempfile.TemporaryDirectory() as folder:
         for name, (engine, workers) in ENGINES.items():
             out = Path(folder) / name
@@ -61,13 +62,13 @@ def main() -> int:
             first = first or seconds
             away = _difference(StudyStore(Path(folder) / "one process"), StudyStore(out), study)
             worst = max(worst, away)
-            rate = 60 * len(study.tasks()) / seconds
+            rate = rates[name] = 60 * len(study.tasks()) / seconds
             print(
                 f"{name:14} {seconds:6.1f} s {rate:6.1f} probes a minute, "
                 f"{first / seconds:.2f} times one process, largest difference {away:.1e}",
                 flush=True,
             )
-    return int(worst > ROUNDING)
+    return record(options, worst <= ROUNDING, probes_a_minute=rates, largest_difference=worst)
 
 
 def _measure(study: Study, out: Path, engine: str, workers: int, sender: object) -> None:

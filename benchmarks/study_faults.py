@@ -22,6 +22,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from recording import parse, record
 
 from keras_erf.studies import ModelEntry, Study, StudyStore, run_study
 
@@ -40,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = parse(parser)
     with tempfile.TemporaryDirectory() as folder:
         calm, _ = _run(Path(folder) / "calm")
         shaken, kills = _run(Path(folder) / "shaken", options.kills, random.Random(options.seed))
@@ -58,7 +59,8 @@ def main() -> int:
     )
     print(f"{len(differ)} different")
     wrong = lost or more or differ or files != len(wanted) or kills < options.kills
-    return int(bool(wrong))
+    counts = {"lost": len(lost), "more": len(more), "different": len(differ), "files": files}
+    return record(options, not wrong, results=len(found), kills=kills, **counts)
 
 
 def _run(

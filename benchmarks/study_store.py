@@ -20,6 +20,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from recording import parse, record
+
 from keras_erf.studies import ModelEntry, Study, StudyStore
 from keras_erf.studies.measuring import measure
 
@@ -40,7 +42,8 @@ def main() -> int:
     """Prints seconds and memory of each command; 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=int, default=100_000)
-    number = parser.parse_args().results
+    options = parse(parser)
+    number, metrics = options.results, {}
     with tempfile.TemporaryDirectory() as folder:
         store = filled(Path(folder) / "store", number)
         missed = False
@@ -56,7 +59,8 @@ def main() -> int:
             memory = 1024 * int(told.stderr.split()[-1])
             print(f"{name}: {seconds:.2f} s, {memory / 1e6:.0f} MB: {told.stdout.splitlines()[0]}")
             missed |= seconds > GOALS[name] or memory > MOST
-    return int(missed)
+            metrics[name] = {"seconds": seconds, "bytes": memory}
+    return record(options, not missed, **metrics)
 
 
 def filled(folder: Path, number: int) -> StudyStore:

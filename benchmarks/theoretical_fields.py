@@ -23,6 +23,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+from recording import parse, record
 
 import keras_erf
 
@@ -222,11 +223,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names to measure")
     parser.add_argument("--backbones", action="store_true", help="those of keras-hub instead")
     parser.add_argument("--support", action="store_true", help="what masks of large images cost")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     if options.support:
         ratio = measure_support()
         print(f"ratio {ratio:.2f}, limit {SUPPORT_LIMIT}")
-        return int(ratio > SUPPORT_LIMIT)
+        return record(options, ratio <= SUPPORT_LIMIT, ratio=ratio)
     models = backbones() if options.backbones else applications()
     unknown = set(options.only) - set(models)
     if unknown:
@@ -258,7 +259,16 @@ def main(arguments: list[str] | None = None) -> int:
         f"{len(rows)} networks: {build:.1f} s to build, {fields:.1f} s for the fields; "
         f"worst ratio {worst.ratio:.1%} ({worst.name}); {skipped_layers} layers skipped"
     )
-    return int(worst.ratio > LIMIT or skipped_layers > 0)
+    return record(
+        options,
+        worst.ratio <= LIMIT and skipped_layers == 0,
+        networks=len(rows),
+        build_seconds=build,
+        fields_seconds=fields,
+        worst_ratio=worst.ratio,
+        worst_network=worst.name,
+        skipped_layers=skipped_layers,
+    )
 
 
 if __name__ == "__main__":

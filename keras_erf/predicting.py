@@ -11,23 +11,20 @@ import tensorflow as tf
 
 from keras_erf.definitions import DEFINITIONS
 from keras_erf.errors import GradientError, InvalidInputError
-from keras_erf.fields.theoretical import Rules, Target, locate, tracing_of
-from keras_erf.graph import build_graph
+from keras_erf.fields.theoretical import Rules, Target
 from keras_erf.measuring.cancelling import check_expected
 from keras_erf.measuring.coherent import squared_gradients
 from keras_erf.measuring.diagnosing import padding_alone
 from keras_erf.measuring.enclosing import check_enclosed
 from keras_erf.measuring.gradients import within
-from keras_erf.measuring.loop import fingerprint, noted, provenance
-from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.preparing import check_backend, input_parts, input_specs, planned
+from keras_erf.measuring.loop import noted, provenance
+from keras_erf.measuring.plans import input_specs, plan_of, planned
+from keras_erf.measuring.preparing import check_backend, prepared
 from keras_erf.measuring.profiling import (
     Profile,
     depths_of,
     edges_of,
     nothing_to_measure,
-    numbers_of,
-    targets_of,
 )
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.untrained import notes_of
@@ -120,17 +117,17 @@ def expected(
         arXiv:1606.05340, for signals through activations.
     """
     _check(weights, training)
-    tensor = None if layer is None else build_graph(model).find(layer)
-    target = locate(
-        in_full_precision(model),
-        tensor=tensor,
+    found = prepared(
+        model,
+        [layer],
+        SETTINGS,
         unit=unit,
         input=input,
         input_shape=input_shape,
         grid=grid,
         rules=rules,
     )
-    (result,) = _predicted([target], weights, training, fingerprint(model))
+    (result,) = _predicted(found.targets, weights, training, found.weights)
     return result
 
 
@@ -178,18 +175,24 @@ def growth(
         KerasERFError: Others as in `expected`.
     """
     _check(weights, training)
-    graph = build_graph(model)
-    chosen = None if layers is None else numbers_of(graph, layers)
-    ready = in_full_precision(model)
-    tracing = tracing_of(ready, input=input, input_shape=input_shape, rules=rules)
-    targets, skipped = targets_of(tracing, chosen, unit, grid)
-    mark = fingerprint(model)
+    ready = prepared(
+        model,
+        layers,
+        SETTINGS,
+        unit=unit,
+        input=input,
+        input_shape=input_shape,
+        grid=grid,
+        rules=rules,
+        several=True,
+    )
+    targets, skipped, mark = ready.targets, list(ready.skipped), ready.weights
     try:
         found = dict(enumerate(_predicted(targets, weights, training, mark) if targets else []))
     except (GradientError, InvalidInputError):
-        if chosen is not None or len(targets) < 2:
+        if layers is not None or len(targets) < 2:
             raise
-        # One of them; the others are not to suffer for it.
+        # One of them fails, and the others may not.
         found, failed = {}, dict[int, GradientError | InvalidInputError]()
         for place, one in enumerate(targets):
             try:
@@ -201,13 +204,14 @@ def growth(
             raise failed[0] from None
     if not found:
         raise nothing_to_measure(skipped)
-    depths = depths_of(tracing.graph)
+    graph = targets[0].graph
+    depths = depths_of(graph)
     tensors = [targets[place].tensor for place in found]
     return Profile(
         results=tuple(found.values()),
         depths=tuple(depths[tensor] for tensor in tensors),
         skipped=tuple(skipped),
-        edges=edges_of(tracing.graph, tensors),
+        edges=edges_of(graph, tensors),
     )
 
 
@@ -253,9 +257,9 @@ def _results(
         for unit, mode in zip(units, modes, strict=True)
         if mode is not None
     ]
-    cone = planned([*units, *lines], SETTINGS)
+    plan = plan_of(units, SETTINGS)
+    cone = planned([*units, *lines], SETTINGS) if lines else plan.cone
     input_specs(targets[0], cone)
-    parts = input_parts(units, cone, SETTINGS)
     source = units[0].input
     part = cone.parts.get(source)
     shape = [stop - start for start, stop in part] if part else network.tracing.shape(source)
@@ -274,7 +278,7 @@ def _results(
     given = weights == "given"
     notes = notes_of(targets, None) if given else [[] for _ in targets]
     for target, unit, gradient, own, note in zip(
-        targets, units, gradients, parts, notes, strict=True
+        targets, units, gradients, plan.parts, notes, strict=True
     ):
         if gradient is not None:
             check_enclosed(gradient, target, part)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box
@@ -17,6 +18,35 @@ from keras_erf.fields.theoretical import Target
 from keras_erf.fields.tracing import Tracing
 
 Unit = tuple[int, ...]
+
+
+class Scale(layers.Layer):
+    """Multiplies by weights: `shape` tells which axes have weights of their own."""
+
+    def __init__(self, *shape: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.shape = shape
+
+    def build(self, _: Any) -> None:
+        self.scale = self.add_weight(shape=self.shape, initializer="random_normal")
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
+
+class Block(layers.Layer):
+    """Layers inside a layer, one of them called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = layers.Conv2D(4, 3, padding="same", activation="tanh")
+        self.norm = layers.BatchNormalization()
+
+    def call(self, x: Any) -> Any:
+        return x + self.norm(self.conv(self.conv(x)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +157,7 @@ def by_model(
 
 
 def _run(compute: Callable[[], Any], *, compiled: bool) -> Any:
-    return tf.function(compute, jit_compile=True)() if compiled else compute()
+    return tf.function(compute, autograph=False, jit_compile=True)() if compiled else compute()
 
 
 def _slices(part: Box) -> tuple[slice, ...]:

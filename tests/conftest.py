@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -37,24 +38,50 @@ else:
     )
     settings.load_profile("ci")
 
+# Helpers' assertions say what they compared, as those of tests do.
+pytest.register_assert_rewrite("tests.networks", "tests.ruling")
 from tests.releases import reason_to_skip
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Modules that take tens of seconds, or start processes: `make quick` leaves them out.
+SLOW = {
+    "calibrating", "callbacks", "cancelling", "checking", "cli", "cli_profile",
+    "cli_reproduce", "cone", "cone_running", "coverage", "determinism", "diagnosing",
+    "documents", "effective", "enclosing", "ensembles", "examples", "expected", "experiments",
+    "linearity", "loading", "masked", "measured", "measuring", "notebooks", "packaging",
+    "probing", "profiling", "random_cones", "random_dependence", "random_graphs",
+    "random_sums", "report", "report_browser", "squaring", "studies", "tiling", "training",
+    "warnings", "zoo", "zoo_families",
+}  # fmt: skip
+
+
+TABLES = {"test_cone", "test_layer_rules", "test_operation_rules", "test_rules"}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what the installed release of Keras cannot run itself."""
+    """Marks what is slow, and skips what the installed release of Keras cannot run itself."""
     for item in items:
+        if item.path.stem.removeprefix("test_") in SLOW:
+            item.add_marker(pytest.mark.slow)
         reason = reason_to_skip(item.name)
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Gives each test, and the fixtures made for it, the same random weights in any order."""
-    if "keras" in sys.modules:
-        sys.modules["keras"].utils.set_random_seed(0)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Gives each test, and the fixtures made for it, the same random weights in any order.
+
+    TensorFlow's seed throws its kernels away, a third of the time of a small test: only modules
+    that use Keras set it, and no table of cases, whose weights come from generators of its own.
+    """
+    module = item.getparent(pytest.Module).obj
+    if hasattr(module, "keras") and item.path.stem not in TABLES:
+        module.keras.utils.set_random_seed(0)
+    elif "keras" in sys.modules:
+        random.seed(0)
+        sys.modules["numpy"].random.seed(0)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +90,20 @@ def _close_figures() -> Iterator[None]:
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of four small images."""
+    import keras
+    import numpy as np
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        keras.utils.save_img(folder / f"{number}.png", rng.integers(0, 255, (32, 32, 3)))
+    return folder
 
 
 def _shared(folder: str) -> Path:

@@ -118,7 +118,7 @@ def _gradients(
         return tape.gradient(score, values[input])
 
     if compiled:
-        differentiate = tf.function(differentiate, jit_compile=True)
+        differentiate = tf.function(differentiate, autograph=False, jit_compile=True)
     gradient = differentiate()
     if gradient is None:
         return np.zeros(np.delete(values[input].shape, channels[0]))

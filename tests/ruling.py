@@ -7,6 +7,7 @@ the other way round (`spread`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,38 +23,9 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.graph import Graph, Node, build_graph
 from keras_erf.rules import Call, views
 from tests import jacobian, perturbation
+from tests.cases import Case, model_of
 
-Draw = perturbation.Draw
 Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One call of one layer.
-
-    Args:
-        build: Makes the layer's outputs from the input tensors.
-        shapes: Shapes of the inputs without the batch.
-        draw: Of the inputs' values, for all or for each one.
-        draws: Random inputs whose dependences are united.
-        dtype: Precision of Keras.
-        dtypes: Of the inputs, for all or for each one.
-        tolerance: As in `perturbation.dependence`.
-        status: Least sure view expected; a `"bound"` one may see more.
-        weights: Standard deviation of the weights.
-        alone: Whether samples are run one at a time, as they make a difference to each other.
-    """
-
-    build: Callable[..., Any]
-    shapes: tuple[Shape, ...]
-    draw: Draw | tuple[Draw, ...] = perturbation.uniform
-    draws: int = 2
-    dtype: str = "float64"
-    dtypes: str | tuple[str, ...] = "float64"
-    tolerance: float = 1e-9
-    status: str = "exact"
-    weights: float = 0.5
-    alone: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +38,7 @@ class Solved:
         views: What the rule says.
         changed: Boolean array `(*output shape, *input shape)` by source and output.
         status: As in `Case`.
+        sloped: As `changed`, by gradient, where the case asks for it.
     """
 
     call: Call
@@ -73,6 +46,7 @@ class Solved:
     views: tuple[AnyView, ...]
     changed: dict[tuple[int, int], np.ndarray]
     status: str
+    sloped: dict[tuple[int, int], np.ndarray]
 
 
 def call_of(graph: Graph, node: Node) -> Call:
@@ -90,23 +64,13 @@ def call_of(graph: Graph, node: Node) -> Call:
     )
 
 
-def model_of(case: Case) -> keras.Model:
-    """The call as a model, with random weights."""
-    dtypes = (case.dtypes,) * len(case.shapes) if isinstance(case.dtypes, str) else case.dtypes
-    inputs = [
-        keras.Input(shape, dtype=dtype) for shape, dtype in zip(case.shapes, dtypes, strict=True)
-    ]
-    model = keras.Model(inputs, case.build(*inputs))
-    rng = np.random.default_rng(3)
-    for variable in model.trainable_variables:
-        variable.assign(rng.normal(scale=case.weights, size=variable.shape))
-    return model
-
-
 def solve(case: Case) -> Solved:
-    """The case by the library and by brute force."""
+    """The case by the library and by brute force, with random weights."""
     with jacobian.precision(case.dtype):
         model = model_of(case)
+        rng = np.random.default_rng(3)
+        for variable in model.trainable_variables:
+            variable.assign(rng.normal(scale=0.5, size=variable.shape))
         graph = build_graph(model)
         (node,) = graph.nodes
         dtypes = [tensor.dtype for tensor in model.inputs]
@@ -116,23 +80,47 @@ def solve(case: Case) -> Solved:
             if case.alone and len(cast[0]) > 1:
                 single = [run([one[at : at + 1] for one in values]) for at in range(len(cast[0]))]
                 return [np.concatenate(made) for made in zip(*single, strict=True)]
+            if case.eager:
+                return keras.tree.flatten(case.build(*cast))
             # By tensor, as one may stand in the call twice.
             known = dict(zip(graph.inputs, cast, strict=True))
             return graph.runner(node)([known[one] for one in node.inputs])
 
-        changed = {}
+        changed, sloped = {}, {}
         for number in set(node.inputs):
-            every = perturbation.dependence(
-                run,
-                case.shapes,
-                input=graph.inputs.index(number),
-                draws=case.draws,
-                draw=case.draw,
-                tolerance=case.tolerance,
-            )
+            place = graph.inputs.index(number)
+            options = {"draws": case.draws, "draw": case.draw, "tolerance": case.tolerance}
+            every = perturbation.dependence(run, case.shapes, input=place, **options)
             changed.update({(number, output): one for output, one in enumerate(every)})
+            if case.gradient:
+                every = gradients(run, case, place)
+                sloped.update({(number, output): one for output, one in enumerate(every)})
         call = call_of(graph, node)
-        return Solved(call, node.inputs, views(call, node.kind), changed, case.status)
+        return Solved(call, node.inputs, views(call, node.kind), changed, case.status, sloped)
+
+
+def gradients(run: Callable[..., list[Any]], case: Case, place: int) -> list[np.ndarray]:
+    """The same as `perturbation.dependence`, by gradients: one sample per element of an output."""
+    rng = np.random.default_rng(1)
+    kinds = [case.draw] * len(case.shapes) if callable(case.draw) else list(case.draw)
+    drawn = [
+        one(rng, (case.draws, 1, *shape)) for one, shape in zip(kinds, case.shapes, strict=True)
+    ]
+    found = []
+    for number, output in enumerate(run([one[0] for one in drawn])):
+        shape = tuple(output.shape[1:])
+        size = math.prod(shape)
+        values = [
+            tf.constant(np.repeat(one, size, axis=1).reshape(-1, *one.shape[2:])) for one in drawn
+        ]
+        seed = np.tile(np.eye(size), (case.draws, 1)).reshape(-1, *shape)
+        with tf.GradientTape() as tape:
+            tape.watch(values[place])
+            score = tf.reduce_sum(run(values)[number] * seed)
+        slope = tape.gradient(score, values[place], unconnected_gradients="zero")
+        seen = np.abs(slope.numpy()) > case.tolerance
+        found.append(seen.reshape(case.draws, *shape, *case.shapes[place]).any(axis=0))
+    return found
 
 
 def used_of(one: Solved, source: int, output: int) -> list[AnyView]:
@@ -237,32 +225,41 @@ def compare_hulls(
 def check_hulls(one: Solved) -> None:
     """Forwards the same: a hull inside of the input has nothing to spare.
 
-    A unit is one position with all its channels: fields do not tell them apart.
+    A unit of a layer is one position with all its channels: fields do not tell them apart.
     """
     for (source, output), expected in one.changed.items():
         made, shape = shapes_of(one, source, output)
-        found = hulls(one, source, output)
-        if found is None or not shape:
-            assert found is None or not shape
-            assert shape == () or not expected.any()
+        if not shape or 0 in shape:
             continue
-        channel = 0 if getattr(one.call.layer, "data_format", "") == "channels_first" else -1
-        expected = expected.any(axis=channel % len(made), keepdims=True)
-        made = expected.shape[: len(made)]
-        found = [
-            (starts.min(axis=channel, keepdims=True), stops.max(axis=channel, keepdims=True))
-            for starts, stops in found
-        ]
+        found = hulls(one, source, output)
+        if found is None:
+            assert not expected.any()
+            continue
+        if isinstance(one.call.layer, keras.layers.Layer):
+            first = getattr(one.call.layer, "data_format", "") == "channels_first"
+            channel = 0 if first else len(made) - 1
+            expected = expected.any(axis=channel, keepdims=True)
+            made = expected.shape[: len(made)]
+            found = [
+                (starts.min(axis=channel, keepdims=True), stops.max(axis=channel, keepdims=True))
+                for starts, stops in found
+            ]
         compare_hulls(found, expected, made, shape, one.status == "exact", (source, output))
+
+
+def check_gradient(one: Solved) -> None:
+    """Where the gradient is asked for, both sources agree."""
+    for pair, expected in one.sloped.items():
+        np.testing.assert_array_equal(one.changed[pair], expected)
 
 
 def check_status(one: Solved) -> None:
     """A view says when it may be more than what is seen."""
     order = ("exact", "measured", "bound")
-    assert one.status == max((view.status for view in one.views), key=order.index)
+    assert one.status == max((view.status for view in one.views), key=order.index, default="exact")
 
 
-CHECKS = [check_masks, check_spreads, check_hulls, check_status]
+CHECKS = (check_masks, check_spreads, check_hulls, check_gradient, check_status)
 
 
 def box_of(field: ReceptiveField, unit: tuple[int, ...]) -> Box | None:

@@ -16,7 +16,7 @@ import keras_erf
 from keras_erf import calibrate_batch_norm
 from keras_erf.errors import InvalidInputError
 from keras_erf.measuring import calibrating
-from tests.test_graph import state_of
+from tests.models import state_of
 
 IMAGE = (5, 4, 2)
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}

@@ -19,22 +19,8 @@ from typer.testing import CliRunner
 
 import keras_erf
 from keras_erf.cli import app
-
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def run(*arguments: object):
-    return CliRunner().invoke(app, [str(one) for one in arguments])
-
-
-@pytest.fixture
-def images(tmp_path):
-    folder = tmp_path / "images"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(4):
-        keras.utils.save_img(folder / f"{number}.png", rng.integers(0, 255, (32, 32, 3)))
-    return folder
+from tests.commands import PNG, run
+from tests.hanging import HANGING
 
 
 def test_analyze_writes_picture_and_result(tmp_path):
@@ -554,9 +540,9 @@ def test_interruption_leaves_no_half_written_file(tmp_path):
     while b"Probing" not in seen:
         seen += (more := os.read(process.stderr.fileno(), 4096))
         assert more, seen
-    time.sleep(2)
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=HANGING)
     assert process.returncode == 130, stderr
     assert b"Interrupted" in stderr
     assert stdout == b""
@@ -694,7 +680,7 @@ def test_signs_that_a_terminal_lacks_lose_nothing(tmp_path):
     command = [sys.executable, "-m", "keras_erf.cli", "analyze", "plain", "--option", "depth=3"]
     run = subprocess.run(
         [*command, "--samples", "2", "--out", str(tmp_path)],
-        capture_output=True, timeout=300, check=False,
+        capture_output=True, timeout=HANGING, check=False,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr

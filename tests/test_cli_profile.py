@@ -13,7 +13,7 @@ import pytest
 import keras_erf
 from keras_erf.definitions import DEFINITIONS
 from keras_erf.measuring import profiling
-from tests.test_cli import PNG, images, run  # noqa: F401  (a fixture)
+from tests.commands import PNG, run
 
 # Convolutions with a ReLU behind each but the last.
 LAYERS = ["conv1", "act1", "conv2", "act2", "conv3", "act3", "conv4"]
@@ -141,7 +141,7 @@ def test_without_a_folder_each_model_has_its_own(tmp_path, monkeypatch):
     assert (tmp_path / "keras-erf-output" / "plain-profile" / "profile.csv").exists()
 
 
-def test_images_are_profiled(tmp_path, images):  # noqa: F811
+def test_images_are_profiled(tmp_path, images):
     call = ["profile", "cifar_resnet14", "-l", "stage1_block1_out", "--images", images]
     result = run(*call, "--out", tmp_path / "out", "--json")
     assert result.exit_code == 0, result.output

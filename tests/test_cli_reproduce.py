@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from keras_erf import cli, experiments
 from keras_erf.experiments import PANELS
-from tests.test_experiments import SMALL
+from tests.panels import TINY
 
 
 def run(*arguments: str):
@@ -25,7 +25,7 @@ def small(monkeypatch):
 
     def quick(name, **options):
         measured.append(name)
-        return real(name, **{**SMALL[name], **options})
+        return real(name, **{**TINY[name], **options})
 
     monkeypatch.setattr(experiments, "run", quick)
     return measured
@@ -38,9 +38,7 @@ def test_a_panel_leaves_picture_tables_and_verdict(small, tmp_path):
     endings = (".png", ".csv", "-fits.csv", "-maps.csv", ".txt", ".json")
     assert names == {f"growth{ending}" for ending in endings}
     assert (tmp_path / "growth.png").read_bytes()[:4] == b"\x89PNG"
-    assert list(pd.read_csv(tmp_path / "growth.csv")["depth"]) == 2 * list(
-        SMALL["growth"]["depths"]
-    )
+    assert list(pd.read_csv(tmp_path / "growth.csv")["depth"]) == 2 * list(TINY["growth"]["depths"])
     verdict = (tmp_path / "growth.txt").read_text(encoding="utf-8")
     assert "The poster: log-log slopes of 0.56" in verdict
     assert "Why they differ" in result.stdout

@@ -13,7 +13,7 @@ from keras import layers, ops
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.graph import build_graph, cloned
-from tests.test_graph import MODELS, call, changed, randomize, restless, state_of, values_of
+from tests.models import MODELS, call, changed, randomize, restless, state_of, values_of
 
 REMEDY = "Do otherwise"
 

@@ -23,7 +23,7 @@ from keras_erf.layers.parts import PartSite, Restricted, as_called, called_on_pa
 from keras_erf.layers.table import TABLE
 from keras_erf.rules import Call
 from tests import cones, jacobian
-from tests.test_cone import Block, Scale
+from tests.cones import Block, Scale
 
 SHAPE = (9, 8, 3)
 

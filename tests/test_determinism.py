@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.hanging import HANGING
+
 PROBE = """
 import sys
 import keras_erf
@@ -25,7 +27,7 @@ def test_another_process_gives_the_same_numbers(tmp_path: Path) -> None:
         counted = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": "1"}
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-c", PROBE, str(tmp_path / f"{name}.npz")]
-        subprocess.run(command, env={**environment, **counted}, check=True, timeout=300)
+        subprocess.run(command, env={**environment, **counted}, check=True, timeout=HANGING)
         maps.append(keras_erf.load(tmp_path / f"{name}.npz").map)
     one, again, more = maps
     np.testing.assert_array_equal(again, one)

@@ -98,7 +98,7 @@ def test_random_wide_nets_have_the_squared_kernels_map():
     # E[g^2] of zero-mean weights is the n-fold uniform kernel (SCIENCE.md, section 4).
     together = ensemble(
         lambda seed: build(seed, activation="linear", depth=1),
-        runs=400,
+        runs=200,
         definition="luo2016-squared",
     )
     line = np.convolve(np.ones(3), np.ones(3))

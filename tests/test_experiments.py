@@ -15,21 +15,10 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.experiments import PANELS
 from keras_erf.experiments.panel import Runs, differences
 from tests import oracles
+from tests.panels import SMALL
 
 # Standard errors within which a mean of few runs must lie; 3.5 is missed once in 2000.
 SURE = 3.5
-
-# Each panel at a setting small enough to be measured here, large enough for its statement.
-SMALL = {
-    "gaussian-shape": {"runs": 8, "depths": (5, 10)},
-    "nonlinearities": {"runs": 8, "depth": 8},
-    "structures": {"runs": 16},
-    "growth": {"runs": 20, "depths": (5, 10, 15, 20)},
-    "dropout": {"runs": 16, "depth": 8},
-    "skip": {"runs": 16, "blocks": 4},
-    "initialisation": {"runs": 16, "depth": 8},
-    "definitions": {"runs": 8, "depth": 8},
-}
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "keras_erf"
+PACKAGE, TESTS = ROOT / "keras_erf", ROOT / "tests"
 
 # Rooms from the ground up, modules and packages alike: each imports only from those before it.
 ORDER = (
@@ -151,10 +153,18 @@ def test_no_room_goes_round_in_circles():
     tuple(TopologicalSorter(below).static_order())
 
 
-@pytest.mark.parametrize("name", files())
-def test_imports_point_downwards(name):
-    path = files()[name]
-    assert complaints(path, path.read_text(encoding="utf-8")) == []
+def test_imports_point_downwards():
+    found = {
+        name: complaints(path, path.read_text(encoding="utf-8")) for name, path in files().items()
+    }
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_tests_import_helpers_and_no_tests():
+    """In strings too: some start processes of their own."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in TESTS.glob("*.py")}
+    pattern = r"(from|import) tests(\.| import (\w+, )*)test_"
+    assert [name for name, text in texts.items() if re.search(pattern, text)] == []
 
 
 @pytest.mark.parametrize(
@@ -235,3 +245,13 @@ def test_help_is_cheap(arguments):
 
 def test_the_count_of_heavy_packages_sees_one():
     assert loaded_by("import sys, matplotlib") == ["matplotlib"]
+
+
+def test_the_architecture_page_names_the_order():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page, re.M)
+    named = [name for row in rows for name in re.findall(r"\w+", row)]
+    assert set(named) == set(ORDER) - {"_version"}
+    # A row imports only from those below it.
+    places = [[ORDER.index(name) for name in re.findall(r"\w+", row)] for row in rows]
+    assert all(min(upper) > max(lower) for upper, lower in pairwise(places))

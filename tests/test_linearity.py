@@ -21,7 +21,7 @@ from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import build_graph
 from keras_erf.layers.table import TABLE
 from keras_erf.measuring.linearity import has_constant_gradient
-from tests import graphs, jacobian, test_operation_rules
+from tests import cases, graphs, jacobian, operation_cases
 from tests.releases import ops
 
 IMAGE, LINE, VOLUME, STEPS = (6, 5, 4), (8, 4), (4, 5, 3, 2), (3, 6, 4)
@@ -347,19 +347,10 @@ def test_not_affine(name: str):
 
 # --- Every entry of the table --------------------------------------------------------------------
 
-# The table of calls that the rules are tested with.
-CALLS = test_operation_rules.CASES
 
-
-def some_calls() -> list[str]:
-    """One for each operation and option, where there are several sizes."""
-    return list({name.partition("-")[0]: name for name in CALLS}.values())
-
-
-def affine_kind(name: str) -> Any:
+def affine_kind(case: cases.Case) -> Any:
     """The operation of a call that is taken for affine, checked by its gradients."""
-    case = CALLS[name]
-    model = test_operation_rules.model_of(case)
+    model = cases.model_of(case)
     graph = build_graph(model)
     start = graph.tensors[graph.inputs[0]]
     if not (start.shape and start.dtype.startswith("float")):
@@ -373,7 +364,7 @@ def affine_kind(name: str) -> Any:
     except tf.errors.InvalidArgumentError:
         # TensorFlow resizes with antialiasing in single precision only.
         return None
-    assert np.abs(one - other).max() <= ROUNDING * np.abs(one).max(), name
+    assert np.abs(one - other).max() <= ROUNDING * np.abs(one).max(), graph.nodes[0].kind
     return graph.nodes[0].kind
 
 
@@ -382,7 +373,7 @@ def test_every_entry_is_seen_to_be_affine():
         models = [model_of(build, *shapes) for build, *shapes in AFFINE.values()]
         seen = {node.kind for model in models for node in build_graph(model).nodes}
         seen |= {type(layer) for layer, _ in CONVOLUTIONS.values()}
-        seen |= {affine_kind(name) for name in some_calls()}
+        seen |= {affine_kind(case) for case in operation_cases.CASES.one_of_each()}
     assert {kind for kind, entry in TABLE.items() if entry.affine} - seen == set()
 
 

@@ -122,7 +122,7 @@ MAKERS = {
 def test_a_stack_of_masked_convolutions(name):
     make, status = MAKERS[name]
     depth = 3
-    model = stack(make, depth)
+    model = stack(make, depth, 12)
     field = receptive_field(model, unit=(8, 6))
     expected = np.zeros(field.input_size, dtype=bool)
     for down, right in taps_of(depth):

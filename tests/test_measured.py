@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -20,6 +19,7 @@ from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import build_graph
 from tests import jacobian
+from tests.cases import Case, Cases, model_of
 
 Unit = tuple[int, ...]
 
@@ -84,17 +84,8 @@ def shuffled(x):
     return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, 6, 8, 2)) * 2
 
 
-@dataclass(frozen=True)
-class Case:
-    """A layer, the shape of its input, and the pixels that a unit sees, word for word."""
-
-    layer: Callable[[], layers.Layer]
-    shape: tuple[int, ...]
-    sees: Callable[..., Iterable[Unit]]
-
-
-def called(function: Callable[[Any], Any]) -> Callable[[], layers.Layer]:
-    return lambda: layers.Lambda(function, name="odd")
+def called(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda x: layers.Lambda(function, name="odd")(x)
 
 
 def near(row: int, column: int) -> list[Unit]:
@@ -102,54 +93,71 @@ def near(row: int, column: int) -> list[Unit]:
     return [(row + down, column + right) for down, right in around]
 
 
-CASES = {
-    "convolution": Case(lambda: Filter(name="odd"), (11, 2), lambda u: range(2 * u, 2 * u + 3)),
-    "cross": Case(called(cross), (5, 6, 2), near),
-    "mean of a window": Case(
-        called(lambda x: ops.mean(ops.reshape(x, (-1, 3, 4, 2)), axis=2)),
-        (12, 2),
-        lambda u: range(4 * u, 4 * u + 4),
-    ),
-    "depth to space": Case(called(shuffled), (3, 4, 8), lambda r, c: [(r // 2, c // 2)]),
-    "slice": Case(called(lambda x: 2 * x[:, 2:7]), (9, 2), lambda u: [u + 2]),
-    "shift in a plane": Case(
-        called(lambda x: ops.pad(x, [[0, 0], [2, 0], [0, 0], [0, 0]])[:, :-2]),
-        (5, 4, 2),
-        lambda r, c: [(r - 2, c)],
-    ),
-    "flip": Case(called(lambda x: ops.flip(x, 1) * 3), (9, 2), lambda u: [8 - u]),
-    "maximum": Case(
-        called(lambda x: ops.max_pool(x, 3, 3)), (11, 2), lambda u: range(3 * u, 3 * u + 3)
-    ),
-    "softmax over space": Case(called(lambda x: ops.softmax(x, 1)), (7, 2), lambda u: range(7)),
-    "axis swap": Case(
-        called(lambda x: ops.transpose(x, (0, 2, 1, 3)) + 1), (4, 5, 2), lambda r, c: [(c, r)]
-    ),
-    "far ends": Case(called(lambda x: x + ops.flip(x, 1)), (7, 2), lambda u: [u, 6 - u]),
-    "running sum": Case(called(lambda x: ops.cumsum(x, 1)), (7, 2), lambda u: range(u + 1)),
-    "dilated sum": Case(
-        called(lambda x: x[:, :-4] + x[:, 2:-2] + x[:, 4:]), (11, 2), lambda u: [u, u + 2, u + 4]
-    ),
-    "diagonal": Case(
-        called(lambda x: x[:, :-1, :-1] + x[:, 1:, 1:]),
-        (4, 5, 2),
-        lambda r, c: [(r, c), (r + 1, c + 1)],
-    ),
-    "repetition": Case(called(lambda x: ops.repeat(x, 3, 1) * 2), (4, 2), lambda u: [u // 3]),
-    # The columns of the output follow none of the input.
-    "two columns": Case(
-        called(lambda x: ops.repeat(ops.sum(x[:, :, 1:3], axis=2, keepdims=True), 4, axis=2)),
-        (4, 5, 2),
-        lambda r, c: [(r, 1), (r, 2)],
-    ),
-    "every channel": Case(
-        called(lambda x: x + ops.mean(x, -1, keepdims=True)), (4, 5, 3), lambda r, c: [(r, c)]
-    ),
-}
+# Calls with the pixels that a unit sees, by hand.
+CASES = Cases()
+add = CASES.add
+add("convolution", lambda x: Filter(name="odd")(x), (11, 2), sees=lambda u: range(2 * u, 2 * u + 3))
+add("cross", called(cross), (5, 6, 2), sees=near)
+add(
+    "mean of a window",
+    called(lambda x: ops.mean(ops.reshape(x, (-1, 3, 4, 2)), axis=2)),
+    (12, 2),
+    sees=lambda u: range(4 * u, 4 * u + 4),
+)
+add("depth to space", called(shuffled), (3, 4, 8), sees=lambda r, c: [(r // 2, c // 2)])
+add("slice", called(lambda x: 2 * x[:, 2:7]), (9, 2), sees=lambda u: [u + 2])
+add(
+    "shift in a plane",
+    called(lambda x: ops.pad(x, [[0, 0], [2, 0], [0, 0], [0, 0]])[:, :-2]),
+    (5, 4, 2),
+    sees=lambda r, c: [(r - 2, c)],
+)
+add("flip", called(lambda x: ops.flip(x, 1) * 3), (9, 2), sees=lambda u: [8 - u])
+add(
+    "maximum",
+    called(lambda x: ops.max_pool(x, 3, 3)),
+    (11, 2),
+    sees=lambda u: range(3 * u, 3 * u + 3),
+)
+add("softmax over space", called(lambda x: ops.softmax(x, 1)), (7, 2), sees=lambda u: range(7))
+add(
+    "axis swap",
+    called(lambda x: ops.transpose(x, (0, 2, 1, 3)) + 1),
+    (4, 5, 2),
+    sees=lambda r, c: [(c, r)],
+)
+add("far ends", called(lambda x: x + ops.flip(x, 1)), (7, 2), sees=lambda u: [u, 6 - u])
+add("running sum", called(lambda x: ops.cumsum(x, 1)), (7, 2), sees=lambda u: range(u + 1))
+add(
+    "dilated sum",
+    called(lambda x: x[:, :-4] + x[:, 2:-2] + x[:, 4:]),
+    (11, 2),
+    sees=lambda u: [u, u + 2, u + 4],
+)
+add(
+    "diagonal",
+    called(lambda x: x[:, :-1, :-1] + x[:, 1:, 1:]),
+    (4, 5, 2),
+    sees=lambda r, c: [(r, c), (r + 1, c + 1)],
+)
+add("repetition", called(lambda x: ops.repeat(x, 3, 1) * 2), (4, 2), sees=lambda u: [u // 3])
+# The columns of the output follow none of the input.
+add(
+    "two columns",
+    called(lambda x: ops.repeat(ops.sum(x[:, :, 1:3], axis=2, keepdims=True), 4, axis=2)),
+    (4, 5, 2),
+    sees=lambda r, c: [(r, 1), (r, 2)],
+)
+add(
+    "every channel",
+    called(lambda x: x + ops.mean(x, -1, keepdims=True)),
+    (4, 5, 3),
+    sees=lambda r, c: [(r, c)],
+)
 
 
 def mask_of(case: Case, unit: Unit) -> np.ndarray:
-    mask = np.zeros(case.shape[:-1], dtype=bool)
+    mask = np.zeros(case.shapes[0][:-1], dtype=bool)
     for place in case.sees(*unit):
         at = place if isinstance(place, tuple) else (place,)
         if all(0 <= index < size for index, size in zip(at, mask.shape, strict=True)):
@@ -161,9 +169,7 @@ def mask_of(case: Case, unit: Unit) -> np.ndarray:
 @pytest.mark.parametrize("name", CASES)
 def test_an_unknown_layer_has_the_field_it_is_known_to_have(name, way):
     case = CASES[name]
-    x = keras.Input(case.shape)
-    model = keras.Model(x, case.layer()(x))
-    field = receptive_field(model, rules=WAYS[way])
+    field = receptive_field(model_of(case), rules=WAYS[way])
     assert field.status in (("measured",) if way == "measured" else ("exact", "whole"))
     for unit in np.ndindex(*field.output_size):
         expected = mask_of(case, unit)
@@ -182,15 +188,16 @@ def test_an_unknown_layer_has_the_field_it_is_known_to_have(name, way):
 @pytest.mark.parametrize("name", CASES)
 def test_an_unknown_layer_between_others(name, way):
     case = CASES[name]
-    rank = len(case.shape) - 1
+    (shape,) = case.shapes
+    rank = len(shape) - 1
     kind = getattr(layers, f"Conv{rank}D")
-    x = keras.Input(case.shape)
-    inside = case.layer()(kind(case.shape[-1], 3, padding="same")(x))
+    x = keras.Input(shape)
+    inside = case.build(kind(shape[-1], 3, padding="same")(x))
     model = keras.Model(x, kind(1, 2)(inside))
     field = receptive_field(model, rules=WAYS[way])
     few = jacobian.some_units(field.output_size, count=2)
     for unit in few:
-        seen = np.zeros(case.shape[:-1], dtype=bool)
+        seen = np.zeros(shape[:-1], dtype=bool)
         for ahead in np.ndindex(*(2,) * rank):
             for place in np.argwhere(mask_of(case, tuple(np.add(unit, ahead).tolist()))):
                 seen[tuple(slice(max(at - 1, 0), at + 2) for at in place)] = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from itertools import combinations, product
 
 import matplotlib as mpl
@@ -18,65 +17,11 @@ from matplotlib.patches import Rectangle, StepPatch
 from scipy.stats import chi2
 
 from keras_erf import plotting
-from keras_erf.algebra.geometry import Box, ReceptiveField
-from keras_erf.definitions import get_definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.plotting import plot_map
-from keras_erf.results.effective import EffectiveReceptiveField
+from tests.pictures import LONG, caption, draw, gaussian, labels, line, make_result
 
-LONG = "backbone/encoder_stage_3/bottleneck_block_2/depthwise_convolution"
 FRACTION = 0.0455
-
-
-@dataclass(frozen=True)
-class OneBox:
-    """Answers for one unit, as `geometry.Tracer` wants."""
-
-    only: Box
-
-    def box(self, unit: tuple[int, ...]) -> Box:
-        return self.only
-
-    def visible(self, unit: tuple[int, ...]) -> Box:
-        raise NotImplementedError
-
-    def support(self, unit: tuple[int, ...]) -> np.ndarray:
-        raise NotImplementedError
-
-
-def make_result(
-    maps,
-    box: Box | None = None,
-    *,
-    layer: str = "conv",
-    status: str = "exact",
-    definition: str = "luo2016",
-    dead: int = 0,
-) -> EffectiveReceptiveField:
-    """A result whose samples' maps are `maps`, one block for each; the whole input by default."""
-    maps = np.asarray(maps, dtype=np.float64)
-    shape = maps.shape[1:]
-    box = tuple((0, size) for size in shape) if box is None else box
-    unit = tuple((start + stop) // 2 for start, stop in box)
-    field = ReceptiveField(
-        layer=layer,
-        input="input",
-        unit=unit,
-        input_size=shape,
-        output_size=shape,
-        size=tuple(stop - start for start, stop in box),
-        stride=(1,) * len(shape),
-        padding=tuple(at - start for at, (start, _) in zip(unit, box, strict=True)),
-        status=status,
-        tracer=OneBox(box),
-    )
-    counts = np.ones(len(maps), dtype=np.int64)
-    return EffectiveReceptiveField(maps, counts, dead, field, get_definition(definition), {})
-
-
-def gaussian(shape, center, precision, amplitude=1.0) -> np.ndarray:
-    offset = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1) - np.array(center)
-    return amplitude * np.exp(-0.5 * np.einsum("...i,ij,...j", offset, precision, offset))
 
 
 CENTER, PRECISION = (12.0, 17.5), np.linalg.inv([[6.0, 2.0], [2.0, 9.0]])
@@ -88,12 +33,6 @@ LINE = gaussian((40,), (21.0,), np.array([[0.05]]), 2.0)
 VOLUME = gaussian((9, 15, 17), (4.0, 7.0, 9.0), np.diag([0.5, 0.3, 0.2]))
 
 
-def draw(ax: Axes) -> Figure:
-    figure = ax.figure
-    figure.canvas.draw()
-    return figure
-
-
 def child(artists, kind):
     (found,) = [artist for artist in artists if isinstance(artist, kind)]
     return found
@@ -102,21 +41,6 @@ def child(artists, kind):
 def profiles(ax: Axes) -> list[Axes]:
     """The profile of the columns, then that of the rows."""
     return [one for one in ax.child_axes if any(isinstance(p, StepPatch) for p in one.patches)]
-
-
-def labels(ax: Axes) -> list[str]:
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def caption(ax: Axes) -> str:
-    (text,) = ax.texts
-    return text.get_text()
-
-
-def line(ax: Axes, label: str) -> np.ndarray:
-    """Points of the line with that label, shape (2, points)."""
-    (found,) = [one for one in ax.lines if one.get_label() == label]
-    return np.array(found.get_data())
 
 
 def steps(ax: Axes, label: str):

@@ -14,8 +14,7 @@ from PIL import Image
 
 from keras_erf.fields.theoretical import FieldTable
 from keras_erf.measuring.profiling import Profile
-from tests.test_plotting import gaussian, make_result
-from tests.test_plotting_figures import bell
+from tests.pictures import bell, gaussian, make_result
 
 HOSTILE = "<script>alert('1')</script>"
 

@@ -30,15 +30,7 @@ from keras_erf.plotting import (
     plot_volume,
 )
 from keras_erf.plotting.radial import radial_profile
-from tests.test_plotting import gaussian, make_result
-
-
-def bell(sigma: float, side: int, *, shape=(33, 37), center=(15, 18), **options):
-    """A Gaussian in the middle of a square field, in two samples of one and three times it."""
-    (row, column), half = center, side // 2
-    box = ((row - half, row + half + 1), (column - half, column + half + 1))
-    one = gaussian(shape, center, np.eye(2) / sigma**2)
-    return make_result([0.5 * one, 1.5 * one], box, **options)
+from tests.pictures import bell, gaussian, make_result
 
 
 @pytest.fixture

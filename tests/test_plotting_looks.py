@@ -18,8 +18,7 @@ from keras_erf.plotting import (
     plot_pair,
     plot_radial,
 )
-from tests.test_plotting import gaussian, make_result
-from tests.test_plotting_figures import bell
+from tests.pictures import bell, gaussian, make_result
 
 pytest.importorskip("pytest_mpl", reason="pytest-mpl is not installed")
 

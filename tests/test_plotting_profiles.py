@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.profiling import Profile
 from keras_erf.plotting import plot_profile
-from tests.test_plotting import LONG, caption, draw, labels, line, make_result
+from tests.pictures import LONG, caption, draw, labels, line, make_result
 
 SIDE = 40
 ERRORS, BOUNDED = "effective size ± standard error", "whole input in sight"

@@ -15,7 +15,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.graph import build_graph
 from keras_erf.measuring.precision import in_full_precision
 from tests import jacobian
-from tests.test_graph import randomize, state_of
+from tests.models import randomize, state_of
 
 HALVES = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 IMAGE = (6, 5, 2)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras import layers
 from PIL import Image
 
+import keras_erf
 from keras_erf import zoo
 from keras_erf.errors import (
     BackendError,
@@ -24,6 +25,8 @@ from keras_erf.errors import (
     KerasERFError,
     UnknownLayerError,
 )
+from keras_erf.graph.unrolling import Builder
+from keras_erf.measuring import plans as plans_module
 from keras_erf.measuring.probing import probe
 from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.samples.images import ImageFolder
@@ -390,8 +393,8 @@ def test_a_fixed_batch_takes_no_other_size():
 @pytest.mark.parametrize(("dtype", "size"), [("float16", 4), ("float32", 4), ("float64", 2)])
 def test_batches_keep_the_bytes_of_activations_within_the_memory(monkeypatch, dtype, size):
     # Forward and backward: 2 x 10 x 10 values a layer, of two layers; 4 samples of 4 bytes each.
-    monkeypatch.setattr("keras_erf.measuring.preparing.MEMORY", 4 * 4 * (2 * 2 * 10 * 10))
-    monkeypatch.setattr("keras_erf.measuring.preparing.SMALL_MEMORY", 0)
+    monkeypatch.setattr("keras_erf.measuring.plans.MEMORY", 4 * 4 * (2 * 2 * 10 * 10))
+    monkeypatch.setattr("keras_erf.measuring.plans.SMALL_MEMORY", 0)
     x = keras.Input((10, 10, 1), dtype=dtype)
     y = layers.Activation("tanh", dtype=dtype)(layers.AveragePooling2D(1, dtype=dtype)(x))
     told = []
@@ -850,3 +853,25 @@ def test_the_losses_of_the_users_last_call_stay(noisy):
     assert len(before) == 1
     probe(noisy, "end", samples=3)
     assert [float(one) for one in noisy.losses] == before
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("ask", ["probe", "profile", "expected", "growth"])
+def test_the_graph_is_built_once(ask, named, monkeypatch):
+    model = keras_erf.zoo.build("plain", depth=3)
+    options = {"samples": 1} if ask in ("probe", "profile") else {}
+    built = []
+    initialise = Builder.__init__
+    monkeypatch.setattr(Builder, "__init__", lambda self: built.append(1) or initialise(self))
+    getattr(keras_erf, ask)(model, "conv2" if named else None, **options)
+    assert len(built) == 1
+
+
+def test_a_profile_plans_each_unit_once(monkeypatch):
+    planned, plans = plans_module.cone_of, []
+    monkeypatch.setattr(
+        plans_module, "cone_of", lambda *args, **kwargs: plans.append(1) or planned(*args, **kwargs)
+    )
+    result = keras_erf.profile(keras_erf.zoo.build("plain", depth=6), samples=1)
+    # Each alone, and each together with the group it may join.
+    assert len(plans) <= 2 * len(result) - 1

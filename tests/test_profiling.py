@@ -136,11 +136,11 @@ def test_an_interrupted_profile_goes_on_where_it_was(model, found, tmp_path, mon
     measured = []
     measure = profiling.measure
 
-    def counted(targets, *args, **options):
-        measured.extend(one.receptive_field.layer for one in targets)
+    def counted(plan, *args, **options):
+        measured.extend(one.receptive_field.layer for one in plan.targets)
         if len(measured) > 3:
             raise KeyboardInterrupt
-        return measure(targets, *args, **options)
+        return measure(plan, *args, **options)
 
     monkeypatch.setattr("keras_erf.measuring.grouping.LARGEST", 2)
     monkeypatch.setattr(profiling, "measure", counted)

@@ -20,8 +20,8 @@ from keras_erf.reporting.matching import matched
 from keras_erf.reporting.packing import LEVELS, MapPanel, packed, steps_of
 from keras_erf.reporting.words import change
 from keras_erf.wording import with_error
+from tests.commands import run
 from tests.pages import HOSTILE, SCRIPT, Page, flat, hostile, line, unpacked, volume
-from tests.test_cli import run
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,8 @@ def visit(browser, files):
                 else heard.append(f"request: {request.url}")
             ),
         )
+        # Milliseconds. Only what never comes takes so long.
+        page.set_default_timeout(120_000)
         page.goto(url)
         opened.append(page)
         return page
@@ -141,7 +143,6 @@ def test_dark_and_light_differ(visit):
     light.wait_for_function(
         "wanted => document.querySelector('#maps canvas').toDataURL() === wanted",
         arg=picture(dark),
-        timeout=5000,
     )
 
 
@@ -168,7 +169,7 @@ def test_play_goes_from_the_first_layer_to_the_last(visit, profiles):
     )
     page.click("#play")
     assert page.get_attribute("#play", "aria-pressed") == "true"
-    page.wait_for_selector("#play[aria-pressed=false]", timeout=20_000)
+    page.wait_for_selector("#play[aria-pressed=false]")
     assert page.evaluate("window.seen") == order
     assert page.text_content("#play") == "Play"
 

@@ -14,6 +14,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.samples.sampling import make_source
 from keras_erf.samples.sources import InputSpec, Source
 from keras_erf.samples.streaming import AHEAD, streamed
+from tests.hanging import HANGING
 
 IMAGE = InputSpec("image", (6, 8, 3), "float32", 2, ((1, 4), (0, 8), (0, 3)))
 GREY = InputSpec("grey", (4, 4, 1), "float64", 2)
@@ -170,7 +171,7 @@ def test_reading_overlaps_with_computing():
 
     # Each batch is begun while the one before is still in hand.
     for number, _ in enumerate(streamed(Source("", None, batches, []), [GREY], 1), 1):
-        assert number == 4 or started[number].wait(timeout=10)
+        assert number == 4 or started[number].wait(timeout=HANGING)
 
 
 @pytest.mark.parametrize(("samples", "batches"), [(1, 1), (4, 1), (5, 2), (7, 2), (100, 2)])
@@ -189,7 +190,7 @@ def test_what_was_skipped_is_as_of_the_last_batch_used():
     counted = Counted(9)
     batches = streamed(counted.source, [GREY], 1)
     next(batches), next(batches)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANGING
     while counted.made < 2 + AHEAD and time.monotonic() < deadline:
         time.sleep(0.001)
     assert counted.made == 2 + AHEAD

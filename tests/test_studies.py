@@ -41,6 +41,7 @@ from keras_erf.studies import (
 )
 from keras_erf.studies.measuring import TaskOutcome, measure
 from keras_erf.studies.plan import Task
+from tests.hanging import HANGING
 
 SMALL = ModelEntry("plain", options={"depth": 2}, input_shape=(9, 9))
 STUDY = Study({"small": SMALL}, seeds=(0, 1), samples=4)
@@ -769,7 +770,7 @@ def test_two_processes_share_a_folder(tmp_path):
     """Each task is measured by one of them, and both end when all is done."""
     command = [sys.executable, "-c", BESIDE, str(small_study(tmp_path, 20)), str(tmp_path / "out")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=300)[0].split() for process in both]
+    told = [process.communicate(timeout=HANGING)[0].split() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert len({*told[0], *told[1]}) == len(told[0]) + len(told[1]) == 20
     store = StudyStore(tmp_path / "out")
@@ -802,7 +803,7 @@ def test_an_interrupted_command_ends_with_its_workers_and_goes_on(tmp_path):
             time.sleep(0.05)
         # As a terminal does: to the process and its workers; again if it went unheard, as it does
         # where Python ignores errors (a finalizer, say).
-        for _ in range(10):
+        for _ in range(HANGING // 20):
             os.killpg(one.pid, signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 error = one.communicate(timeout=20)[1]
@@ -812,7 +813,7 @@ def test_an_interrupted_command_ends_with_its_workers_and_goes_on(tmp_path):
         "Interrupted. What was measured is kept; the same call resumes from there."
     )
     # What looks after shared memory ends a moment later.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANGING
     while alive(one.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not alive(one.pid)
@@ -851,7 +852,7 @@ def test_a_task_that_kills_its_process_is_given_up_alone(tmp_path):
     (tmp_path / "script.py").write_text(DEADLY)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, tmp_path / "script.py", tmp_path / "study.toml", tmp_path / "out"]
-    told = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    told = subprocess.run(command, env=environment, capture_output=True, timeout=HANGING)
     assert told.returncode == 0, told.stderr[-3000:]
     store = StudyStore(tmp_path / "out")
     assert store.counts() == {"done": 5, "failed": 1}
@@ -1079,7 +1080,7 @@ def test_a_cluster_gives_the_same_results(cluster, package, tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, script, tmp_path / "study.toml", tmp_path / "out"]
-    told = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    told = subprocess.run(command, env=environment, capture_output=True, timeout=HANGING)
     assert told.returncode == 0, told.stderr[-3000:]
     found = StudyStore(tmp_path / "out")
     wanted = run_study(read_study(tmp_path / "study.toml"), tmp_path / "here")

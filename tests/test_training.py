@@ -20,21 +20,14 @@ from typer.testing import CliRunner
 import keras_erf as erf
 from keras_erf import cli
 from keras_erf.errors import InvalidInputError
-from keras_erf.training import TASKS, Options, summarise, train
+from keras_erf.training import TASKS, summarise, train
 from keras_erf.training.batches import ExampleBatches, SceneBatches
 from keras_erf.training.datasets import Examples, Scenes
-from keras_erf.training.loop import run
 from keras_erf.training.tasks import FIRST, SCENE_LAYER, STRIDE, mean_iou
+from tests.hanging import HANGING
+from tests.trainings import EXAMPLES, plainly, soft, trained
 
 OWN = ("seed", "tolerance")
-RANDOM = np.random.default_rng(0)
-EXAMPLES = Examples(
-    RANDOM.integers(0, 256, (40, 16, 16, 3), dtype=np.uint8), RANDOM.integers(0, 3, 40)
-)
-
-
-def plainly(images: np.ndarray) -> np.ndarray:
-    return np.asarray(images, np.float32) / 255
 
 
 def test_batches_are_those_of_their_seed_and_epoch():
@@ -106,47 +99,16 @@ def test_scenes_are_cropped_with_the_labels_of_the_units_pixels():
 # --- Resuming ------------------------------------------------------------------------------------
 
 
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
-def tiny() -> keras.Model:
-    keras.utils.set_random_seed(3)
-    x = keras.Input((16, 16, 3))
-    y = keras.layers.Conv2D(4, 3, padding="same", name="last")(x)
-    y = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(y))
-    return keras.Model(x, keras.layers.Dense(3)(y))
-
-
-def trained(folder, *, kill=None, epochs=4, data="noise", build=tiny, **options):
-    def batches(epoch):
-        made = ExampleBatches(EXAMPLES, 8, seed=0, epoch=epoch, preprocess=plainly)
-        if kill is not None and epoch == kill[0]:
-            real = made.__class__.__getitem__
-
-            class Broken(ExampleBatches):
-                def __getitem__(self, number):
-                    if number == kill[1]:
-                        raise Killed("Killed")
-                    return real(self, number)
-
-            return Broken(EXAMPLES, 8, seed=0, epoch=epoch, preprocess=plainly)
-        return made
-
-    return run(
-        build,
-        batches,
-        Options(epochs=epochs, batch_size=8, learning_rate=0.05, weight_decay=1e-3, **options),
-        erf.ERFLogger("last", inputs=plainly(EXAMPLES.images[:16]), path=folder / "erf"),
-        folder,
-        data=data,
-        compiled={"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
-    )
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training that nothing interrupted, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return trained(folder), folder
 
 
 @pytest.mark.parametrize("kill", [(0, 1), (1, 0), (2, 4), (3, 2)])
-def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, kill):
-    whole = trained(tmp_path / "whole")
+def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, kill, whole):
+    whole, folder = whole
     with pytest.raises(Exception, match="Killed"):
         trained(tmp_path / "parts", kill=kill)
     parts = trained(tmp_path / "parts")
@@ -154,13 +116,13 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, kill):
     assert [one["epoch"] for one in whole.history] == [1, 2, 3, 4]
     for one, other in zip(whole.model.weights, parts.model.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
-    files = [tmp_path / name / "erf" / "erf.csv" for name in ("whole", "parts")]
+    files = [path / "erf" / "erf.csv" for path in (folder, tmp_path / "parts")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_a_finished_training_is_not_done_again(tmp_path):
-    first = trained(tmp_path)
-    again = trained(tmp_path)
+def test_a_finished_training_is_not_done_again(whole):
+    first, folder = whole
+    again = trained(folder)
     assert again.history == first.history
     np.testing.assert_array_equal(again.model.get_weights()[0], first.model.get_weights()[0])
 
@@ -184,19 +146,10 @@ def test_a_call_that_is_refused_does_not_stand_in_the_way_of_the_next(tmp_path):
     assert len(trained(tmp_path / "out", epochs=1, softness=0.1).history) == 1
 
 
-def soft() -> keras.Model:
-    # Not above: the process that goes on must not have it from here.
-    from keras_erf.models.weak_centre import WeakCentre
-
-    model = tiny()
-    model.get_layer("last").kernel_initializer = WeakCentre(0.25)
-    return model
-
-
 RESUMED = """
 import sys
 from pathlib import Path
-from tests.test_training import trained
+from tests.trainings import trained
 outcome = trained(Path(sys.argv[1]), epochs=1)
 print(len(outcome.history), outcome.model.get_layer("last").kernel_initializer.softness)
 """
@@ -218,31 +171,31 @@ import sys
 from pathlib import Path
 import tensorflow as tf
 tf.config.experimental.enable_op_determinism()
-from tests.test_training import trained
-trained(Path(sys.argv[1]), epochs=6)
+from tests.trainings import trained
+for folder in sys.argv[1:]:
+    trained(Path(folder), epochs=6)
 print("done")
 """
 
 
 def test_a_killed_process_goes_on(tmp_path):
-    def start(folder):
+    def start(*folders):
         return subprocess.Popen(
-            [sys.executable, "-c", KILLABLE, str(folder)],
+            [sys.executable, "-c", KILLABLE, *map(str, folders)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
 
-    assert b"done" in start(tmp_path / "whole").communicate(timeout=300)[0]
     process, history = start(tmp_path / "parts"), tmp_path / "parts" / "history.json"
-    for _ in range(3000):
+    for _ in range(50 * HANGING):
         # After some epoch, at whatever moment of the next one it is seen.
         if history.exists() and len(json.loads(history.read_text())) >= 2:
             break
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert b"done" in start(tmp_path / "parts").communicate(timeout=300)[0]
+    assert b"done" in start(tmp_path / "parts", tmp_path / "whole").communicate()[0]
     for name in ("history.json", "erf/erf.csv"):
         whole, parts = ((tmp_path / run / name).read_bytes() for run in ("whole", "parts"))
         assert whole == parts

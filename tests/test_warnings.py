@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.hanging import HANGING
+
 SCRIPT = """
 import keras
 import numpy as np
@@ -66,6 +68,6 @@ def test_nothing_warns():
     environment = {**os.environ, "PYTHONPATH": str(root)}
     command = [sys.executable, "-W", "error", "-c", SCRIPT]
     run = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=300
+        command, env=environment, capture_output=True, text=True, check=False, timeout=HANGING
     )
     assert run.returncode == 0, run.stderr[-2000:]

@@ -14,6 +14,7 @@ import pytest
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.naming import file_name
 from keras_erf.files.writing import written_whole
+from tests.hanging import HANGING
 
 
 def names(folder: Path) -> list[str]:
@@ -66,7 +67,7 @@ def test_an_interrupted_process_leaves_what_was_there(tmp_path):
     root = Path(__file__).resolve().parents[1]
     run = subprocess.run(
         [sys.executable, "-c", script, str(target)],
-        cwd=root, capture_output=True, text=True, timeout=60, check=False,
+        cwd=root, capture_output=True, text=True, timeout=HANGING, check=False,
     )  # fmt: skip
     assert run.returncode != 0
     assert "KeyboardInterrupt" in run.stderr

@@ -379,7 +379,7 @@ def test_options_leave_the_loaded_function_as_it_is():
 
 @pytest.fixture(scope="module")
 def cifar10(shared_data) -> tuple[np.ndarray, np.ndarray]:
-    """The first 100 test images of each of the 10 classes, raw, and their labels."""
+    """The first 30 test images of each of the 10 classes, raw, and their labels."""
     archive = shared_data / "cifar10_images.tar"
     if not archive.is_file():
         pytest.skip(f"no CIFAR-10 images: {archive.name} is missing from the shared data")
@@ -392,7 +392,7 @@ def cifar10(shared_data) -> tuple[np.ndarray, np.ndarray]:
         chosen = [
             (name, label)
             for label, folder in enumerate(sorted(files))
-            for name in sorted(files[folder])[:100]
+            for name in sorted(files[folder])[:30]
         ]
         images = [
             np.asarray(Image.open(io.BytesIO(tar.extractfile(name).read()))) for name, _ in chosen
@@ -404,6 +404,6 @@ def cifar10(shared_data) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("weights", "least", "most"), [("trained", 0.70, 1), ("initial", 0, 0.2)])
 def test_accuracy_on_real_images(cifar10, name, weights, least, most):
     images, labels = cifar10
-    assert images.shape == (1000, 32, 32, 3)
+    assert images.shape == (300, 32, 32, 3)
     logits = zoo.load(name, weights)(zoo.preprocess_input(name)(images))
     assert least <= np.mean(np.argmax(logits, axis=-1) == labels) <= most

@@ -64,7 +64,7 @@ def reproduce(
     """Measure panels of the poster: what it says, what is measured, what theory predicts.
 
     Writes of each a picture (.png), tables (.csv) and the verdict (.txt).
-    Called again, it keeps the panels that are there, of the same runs and seed, and resumes.
+    Called again, it resumes: panels that are there, of the same runs and seed, are kept.
 
     [bold]Examples[/bold]
 

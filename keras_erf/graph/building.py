@@ -14,11 +14,13 @@ __all__ = ["build_graph"]
 
 
 def build_graph(model: Any) -> Graph:
-    """The flat graph of a Functional or Sequential Keras model.
+    """The flat graph of a Functional or Sequential Keras model; a graph is returned unchanged.
 
     Raises:
         InvalidInputError: `model` is no such model; the remedy is named.
     """
+    if isinstance(model, Graph):
+        return model
     function = functional(model)
     if function is None:
         if isinstance(model, keras.Sequential):

@@ -11,7 +11,6 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -20,24 +19,21 @@ import tensorflow as tf
 
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import InvalidInputError
-from keras_erf.fields.theoretical import Rules, locate
+from keras_erf.fields.theoretical import Rules
 from keras_erf.graph import Graph, architecture, build_graph
 from keras_erf.measuring.accumulating import Accumulator
 from keras_erf.measuring.cancelling import check_sums
-from keras_erf.measuring.loop import filled, fingerprint, noted, provenance, result_of
+from keras_erf.measuring.loop import filled, noted, provenance, result_of
 from keras_erf.measuring.mixing import check_mixing
-from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.preparing import (
+from keras_erf.measuring.plans import (
     check,
-    check_backend,
     chosen_batch_size,
-    input_parts,
     input_specs,
     is_linear,
-    made_ready,
-    planned,
-    shape_of_data,
+    plan_of,
 )
+from keras_erf.measuring.precision import in_full_precision
+from keras_erf.measuring.preparing import calibrated_for, check_backend, fingerprint, prepared
 from keras_erf.measuring.settings import Settings, check_whole
 from keras_erf.measuring.untrained import UNTRAINED, notes_of
 from keras_erf.progress import Progress, shown
@@ -142,11 +138,10 @@ def ensemble(
         calibrate=calibrate,
     )
     built = in_full_precision(build(seed))
-    if input_shape is None:
-        input_shape = shape_of_data(built, input, inputs)
-    find = partial(
-        locate,
-        layer=layer,
+    ready = prepared(
+        built,
+        [layer],
+        settings,
         unit=unit,
         input=input,
         input_shape=input_shape,
@@ -154,18 +149,18 @@ def ensemble(
         rules=rules,
         assigned=False,
     )
-    first, target = made_ready(built, find, lambda one: [one.tensor], settings)
+    first, (target,) = ready.model, ready.targets
     check(target, settings)
     # What was seen inside a layer may hold on to the first network's weights.
-    plan = planned([target], settings, inside=False)
-    specs = input_specs(target, plan)
+    plan = plan_of([target], settings, inside=False)
+    specs = input_specs(target, plan.cone)
     linear = is_linear(target, settings)
     each = 1 if linear else samples
-    size = target.graph.batch or batch_size or chosen_batch_size(target, plan, each)
+    size = target.graph.batch or batch_size or chosen_batch_size(target, plan.cone, each)
     run = Accumulator(
         [target],
-        input_parts([target], plan, settings),
-        plan,
+        plan.parts,
+        plan.cone,
         settings.definition,
         training=training,
         seed=seed,
@@ -182,7 +177,7 @@ def ensemble(
             if number:
                 built = in_full_precision(build(seed + number))
                 _check_alike(built, target.graph)
-                model, _ = made_ready(built, lambda _: target, lambda one: [one.tensor], settings)
+                model = calibrated_for(built, [target], settings)
             mark = fingerprint(built)
             if about and mark == about[-1]["weights"]:
                 raise InvalidInputError(
@@ -197,11 +192,11 @@ def ensemble(
                 missing -= valid
                 is_first = not run.done
                 if is_first and training:
-                    check_mixing([target], plan, batch)
+                    check_mixing([target], plan.cone, batch)
                 blocks = np.full(len(batch[target.input]), (seed + number) % BLOCKS)
                 run.feed(batch, valid, blocks=blocks, weights=weights)
                 if is_first:
-                    check_sums(run.suspects, plan, batch, settings, valid=valid)
+                    check_sums(run.suspects, plan.cone, batch, settings, valid=valid)
             if missing:
                 raise InvalidInputError(batches.too_few((number + 1) * each - missing))
             about.append(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from keras_erf.cone import multiply_adds
 from keras_erf.fields.theoretical import Target
-from keras_erf.measuring.preparing import planned
+from keras_erf.measuring.plans import Plan, plan_of
 from keras_erf.measuring.settings import Settings
 
 __all__ = ["grouped"]
@@ -20,30 +20,31 @@ __all__ = ["grouped"]
 LARGEST = 8
 
 
-def grouped(targets: Sequence[Target], settings: Settings) -> list[list[Target]]:
-    """Groups of units that are best measured together, of the earliest layers first.
+def grouped(targets: Sequence[Target], settings: Settings) -> list[Plan]:
+    """Plans of units that are best measured together, of the earliest layers first.
 
     Args:
         targets: Units of one graph and one input, in the order of the graph.
         settings: How they are measured.
     """
-    groups: list[list[Target]] = []
+    groups: list[Plan] = []
     cost = 0
-    for one in reversed(targets):
-        alone = _cost([one], settings)
-        if groups and len(groups[-1]) < LARGEST:
-            together = _cost([*groups[-1], one], settings)
+    for target in targets[::-1]:
+        plan = plan_of([target], settings)
+        alone = _cost(plan)
+        if groups and len(groups[-1].targets) < LARGEST:
+            both = plan.joined(groups[-1], settings)
+            together = _cost(both)
             if together <= cost + alone:
-                groups[-1].append(one)
-                cost = together
+                groups[-1], cost = both, together
                 continue
-        groups.append([one])
+        groups.append(plan)
         cost = alone
-    return [group[::-1] for group in reversed(groups)]
+    return groups[::-1]
 
 
-def _cost(group: Sequence[Target], settings: Settings) -> int:
+def _cost(plan: Plan) -> int:
     """Multiply-adds of one sample: forwards once, and back for each unit."""
-    cone, tracing = planned(group, settings), group[0].tracing
-    back = (multiply_adds(cone, tracing, leading_to=[one.tensor]) for one in group)
-    return multiply_adds(cone, tracing) + sum(back)
+    tracing = plan.targets[0].tracing
+    back = (multiply_adds(plan.cone, tracing, leading_to=[one.tensor]) for one in plan.targets)
+    return multiply_adds(plan.cone, tracing) + sum(back)

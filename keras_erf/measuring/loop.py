@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,13 +19,12 @@ from keras_erf.measuring.accumulating import Accumulator, Sums
 from keras_erf.measuring.calibrating import has_batch_norm
 from keras_erf.measuring.cancelling import check_sums
 from keras_erf.measuring.mixing import check_mixing
-from keras_erf.measuring.preparing import (
+from keras_erf.measuring.plans import (
+    Plan,
     check,
     chosen_batch_size,
-    input_parts,
     input_specs,
     is_linear,
-    planned,
 )
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.untrained import notes_of
@@ -35,7 +33,7 @@ from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.samples.sampling import InputSpec, Source, make_source
 from keras_erf.samples.streaming import streamed
 
-__all__ = ["Measurement", "filled", "fingerprint", "measure", "noted", "provenance", "result_of"]
+__all__ = ["Measurement", "filled", "measure", "noted", "provenance", "result_of"]
 
 # With a tolerance: the most samples, and how many there must be before it is looked at.
 MOST_SAMPLES, FEWEST_SAMPLES = 4096, 2 * BLOCKS
@@ -44,49 +42,44 @@ BETWEEN_LOOKS = 0.25
 
 
 def measure(
-    targets: Sequence[Target],
+    plan: Plan,
     settings: Settings,
     *,
     weights: str,
     report: Progress = lambda done, wanted: None,
 ) -> list[EffectiveReceptiveField]:
-    """Measures some units of one graph and one input, on the same samples, in one pass.
+    """Measures some units on the same samples, in one pass.
 
     Args:
-        targets: The units.
-        settings: How.
+        plan: The units, and what computes them.
+        settings: How they are measured.
         weights: Fingerprint of the model's weights.
-        report: Told the number of samples done and wanted.
+        report: Called with the number of samples done and wanted.
 
     Raises:
         InvalidInputError: The settings do not fit the model.
         GradientError: As `probe`.
     """
-    return Measurement(targets, settings).run(weights=weights, report=report)
+    return Measurement(plan, settings).run(weights=weights, report=report)
 
 
 class Measurement:
-    """A measurement of some units, compiled once; each `run` uses the weights of the moment.
+    """A measurement of some units, compiled once; each `run` uses the current weights.
 
     Args:
-        targets: The units, all of one graph and one input.
-        settings: How.
-        inside: Whether the calls inside opened layers may be run one by one, with today's
-            weights; `False` if weights will change.
+        plan: The units, and what computes them.
+        settings: How they are measured.
 
     Raises:
         InvalidInputError: The settings do not fit the model.
     """
 
-    def __init__(
-        self, targets: Sequence[Target], settings: Settings, *, inside: bool = True
-    ) -> None:
-        self.targets, self.settings = tuple(targets), settings
-        first = self.targets[0]
+    def __init__(self, plan: Plan, settings: Settings) -> None:
+        self.targets, self.settings = plan.targets, settings
+        first, cone = self.targets[0], plan.cone
         check(first, settings)
-        cone = planned(targets, settings, inside=inside)
         self.specs = input_specs(first, cone)
-        self.linear = [is_linear(one, settings) for one in targets]
+        self.linear = [is_linear(one, settings) for one in self.targets]
         self.source = make_source(settings.inputs, self.specs, seed=settings.seed)
         # How many samples are asked for, and how many of these there are.
         self.asked = 1 if all(self.linear) else _asked(self.source, settings)
@@ -95,8 +88,8 @@ class Measurement:
             first.graph.batch or settings.batch_size or chosen_batch_size(first, cone, self.wanted)
         )
         self._accumulator = Accumulator(
-            targets,
-            input_parts(targets, cone, settings),
+            self.targets,
+            plan.parts,
             cone,
             settings.definition,
             training=settings.training,
@@ -205,14 +198,6 @@ def result_of(
         part=sums.part,
         linear=linear,
     )
-
-
-def fingerprint(model: Any) -> str:
-    """Short hash of the model's weights, so that results tell which net they are of."""
-    digest = hashlib.blake2b(digest_size=8)
-    for variable in model.weights:
-        digest.update(np.ascontiguousarray(np.asarray(variable)).tobytes())
-    return digest.hexdigest()
 
 
 def _asked(source: Source, settings: Settings) -> int:

@@ -11,14 +11,14 @@ from typing import Any
 import keras
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.graph import build_graph, cloned, computing_layers
+from keras_erf.graph import Graph, build_graph, cloned, computing_layers
 
 __all__ = ["in_full_precision"]
 
 HALF = {"float16": "float32", "bfloat16": "float32"}
 
 
-def in_full_precision(model: Any) -> keras.Model:
+def in_full_precision(model: Any, graph: Graph | None = None) -> keras.Model:
     """The model itself, or a copy in float32 where it computes in float16 or bfloat16.
 
     Layers of the copy that computed in half precision compute in float32, with
@@ -27,6 +27,7 @@ def in_full_precision(model: Any) -> keras.Model:
 
     Args:
         model: A Functional or Sequential Keras model; it is not changed.
+        graph: Its graph, if it is there already.
 
     Returns:
         `model` if nothing in it is of half precision, else a copy.
@@ -35,7 +36,7 @@ def in_full_precision(model: Any) -> keras.Model:
         InvalidInputError: `model` has no graph; a layer is quantized; or it is
             of half precision and cannot be copied.
     """
-    graph = build_graph(model)
+    graph = graph or build_graph(model)
     layers = computing_layers(model)
     for layer in layers:
         mode = layer.quantization_mode

@@ -1,171 +1,138 @@
-"""What a measurement needs before it starts: its cone, its inputs' parts, its batches' size."""
+"""Finding what is measured: the units, in a model of full precision, calibrated if asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import keras
-import tensorflow as tf
+import numpy as np
 
-from keras_erf.algebra.boxes import elements, entire
-from keras_erf.algebra.geometry import Box
-from keras_erf.cone import Cone, cone_of, whole_cone
-from keras_erf.errors import BackendError, InvalidInputError
-from keras_erf.fields.theoretical import Target
+from keras_erf.errors import BackendError, InvalidInputError, KerasERFError
+from keras_erf.fields.sizing import Rules, maps
+from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
+from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, build_graph
 from keras_erf.measuring.calibrating import calibrated, has_batch_norm
-from keras_erf.measuring.linearity import has_constant_gradient
+from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.settings import Settings
-from keras_erf.results.effective import BLOCKS
-from keras_erf.samples.sources import InputSpec
 
 __all__ = [
-    "check",
+    "Prepared",
+    "calibrated_for",
     "check_backend",
-    "chosen_batch_size",
-    "input_parts",
-    "input_specs",
-    "is_linear",
-    "made_ready",
-    "planned",
+    "fingerprint",
+    "prepared",
     "shape_of_data",
 ]
 
-# Activations of a batch, forward and backward, are kept below about this many bytes.
-MEMORY = 2**30
-# Maps of more have no metrics.
-MOST_AXES = 3
-# Larger batches pay only where activations are so small that calls cost more than sums.
-BATCH, LARGE_BATCH, SMALL_MEMORY = BLOCKS, 64, 2**26
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Units of a model, found once for all that is done with them.
+
+    Args:
+        model: What is measured: the model given, or a copy in full precision, or calibrated.
+        weights: Fingerprint of the model's weights, before they are calibrated.
+        targets: The units, all of one graph and one input.
+        skipped: Pairs of a layer that has no such unit and the reason.
+    """
+
+    model: keras.Model
+    weights: str
+    targets: list[Target]
+    skipped: list[tuple[str, str]]
 
 
-class _Sized(Protocol):
-    """What is found in a model: it knows the graph at the size it was found for."""
-
-    @property
-    def graph(self) -> Graph: ...
-
-
-Found = TypeVar("Found", bound=_Sized)
-
-
-def made_ready(
-    model: keras.Model,
-    find: Callable[[keras.Model], Found],
-    ends: Callable[[Found], Sequence[int]],
+def prepared(
+    model: Any,
+    layers: Any,
     settings: Settings,
-) -> tuple[keras.Model, Found]:
-    """The model that is measured, the one given or a calibrated copy, and what is found in it.
+    *,
+    unit: tuple[int, ...] | Literal["center"] = "center",
+    input: str | None = None,
+    input_shape: int | Sequence[int] | None = None,
+    grid: Sequence[int] | None = None,
+    rules: Rules | None = None,
+    several: bool = False,
+    assigned: bool = True,
+) -> Prepared:
+    """Finds the units that are to be measured; arguments as `probe`.
 
     Args:
-        model: A model in full precision.
-        find: What looks for it.
-        ends: Gives the numbers of the tensors that are measured.
+        model: The user's model, whose layers and tensors may be what names a layer.
+        layers: One layer, or `None` for the last map; with `several` one or some, and `None`
+            for every map.
         settings: Whether to calibrate, and on what.
+        unit: The unit of each layer.
+        input: Name of the input.
+        input_shape: Spatial sizes for the inputs.
+        grid: Rows and columns of layers of tokens.
+        rules: Rules for unknown layers.
+        several: Whether layers without such a unit are skipped.
+        assigned: Whether zeros among the weights will stay.
     """
-    found = find(model)
-    if not (settings.calibrate and has_batch_norm(model)):
-        return model, found
-    copy = calibrated(model, found.graph, ends(found), settings.inputs)
-    return copy, find(copy)
+    graph = build_graph(model)
+    some = numbers_of(graph, layers) if several and layers is not None else None
+    each = [] if several else [None if one is None else graph.find(one) for one in layers]
+    ready = in_full_precision(model, graph)
+    if ready is not model:
+        graph = build_graph(ready)
+    if input_shape is None:
+        input_shape = shape_of_data(graph, input, settings.inputs)
+    weights = fingerprint(model)
+    options: dict[str, Any] = {"input": input, "input_shape": input_shape, "rules": rules}
+
+    def find(graph: Graph) -> tuple[list[Target], list[tuple[str, str]]]:
+        if several:
+            return targets_of(tracing_of(graph, **options), some, unit, grid)
+        more: dict[str, Any] = {"unit": unit, "grid": grid, "assigned": assigned}
+        return [locate(graph, tensor=one, **options, **more) for one in each], []
+
+    targets, skipped = find(graph)
+    copy = calibrated_for(ready, targets, settings)
+    if copy is not ready:
+        targets, skipped = find(build_graph(copy))
+    return Prepared(copy, weights, targets, skipped)
 
 
-def planned(targets: Sequence[Target], settings: Settings, *, inside: bool = True) -> Cone:
-    """The calls that compute some units of one graph together.
-
-    Args:
-        targets: The units.
-        settings: Whether of their cone alone, and whether in training mode.
-        inside: Whether the calls inside opened layers may be run, of the weights at hand.
-    """
-    if not settings.cone:
-        return whole_cone(targets[0].graph, [one.tensor for one in targets])
-    wanted: dict[int, Box] = {}
-    for one in targets:
-        part = list(entire(one.tracing.shape(one.tensor)))
-        for axis, position in zip(one.spatial_axes, one.position, strict=True):
-            start, stop = position, position + 1
-            if one.tensor in wanted:
-                before = wanted[one.tensor][axis]
-                start, stop = min(start, before[0]), max(stop, before[1])
-            part[axis] = (start, stop)
-        wanted[one.tensor] = tuple(part)
-    # What was seen inside a layer is what it does at inference.
-    return cone_of(targets[0].tracing, wanted, inside=inside and not settings.training)
+def calibrated_for(
+    model: keras.Model, targets: Sequence[Target], settings: Settings
+) -> keras.Model:
+    """The model, or a copy calibrated for some units if the settings ask for one."""
+    if not (targets and settings.calibrate and has_batch_norm(model)):
+        return model
+    tensors = [one.tensor for one in targets]
+    return calibrated(model, targets[0].graph, tensors, settings.inputs)
 
 
-def input_parts(targets: Sequence[Target], cone: Cone, settings: Settings) -> list[Box]:
-    """The part of the analysed input that each unit can see, over its spatial axes."""
-    parts = []
-    for one in targets:
-        own = cone if len(targets) == 1 else planned([one], settings)
-        part = own.parts.get(one.input, entire(one.tracing.shape(one.input)))
-        parts.append(tuple(part[axis] for axis in one.tracing.input_axes))
-    return parts
-
-
-def is_linear(target: Target, settings: Settings) -> bool:
-    """Whether one sample tells all: the gradient does not depend on the input."""
-    definition = settings.definition
-    return definition.seed != "relu" and has_constant_gradient(target, training=settings.training)
-
-
-def check(target: Target, settings: Settings) -> None:
-    """Raises if the settings do not fit the model."""
-    fixed = target.graph.batch
-    if fixed and settings.batch_size not in (None, fixed):
+def targets_of(
+    tracing: Tracing,
+    chosen: Sequence[int] | None,
+    unit: tuple[int, ...] | Literal["center"],
+    grid: Sequence[int] | None,
+) -> tuple[list[Target], list[tuple[str, str]]]:
+    """A unit of each of some tensors, or of every map; of maps without one the reason why."""
+    tensors, skipped = maps(tracing) if chosen is None else (chosen, [])
+    one_axis = {one for one in tensors if len(tracing.spatial_axes(one)) == 1}
+    tokens = one_axis if len(tracing.input_axes) > 1 else set()
+    if grid is not None and not tokens:
         raise InvalidInputError(
-            f"`batch_size` must be {fixed}, which the model is built for; leave it out. "
-            f"Received: batch_size={settings.batch_size}"
+            f"`grid` is for layers of tokens, with one spatial axis. Received: grid={grid!r} for a "
+            "model that has none"
         )
-    axes = len(target.receptive_field.input_size)
-    if axes > MOST_AXES:
-        raise InvalidInputError(
-            f"`input` must have one to {MOST_AXES} spatial axes to be measured; "
-            "keras_erf.receptive_field takes any number. "
-            f"Received: {axes} of input {target.receptive_field.input!r}"
-        )
-
-
-def input_specs(target: Target, cone: Cone) -> list[InputSpec]:
-    """What the model's inputs take, and the parts of them that the cone needs."""
-    graph = target.graph
-    specs = []
-    for number in graph.inputs:
-        tensor = graph.tensors[number]
-        if number == target.input and not tensor.dtype.startswith(("float", "bfloat")):
-            raise InvalidInputError(
-                f"`input` must be of a floating type to have a gradient; probe a model that starts "
-                f"behind it. Received: input {tensor.name!r} of dtype {tensor.dtype}"
-            )
-        if None in tensor.shape:
-            raise InvalidInputError(
-                f"`model` must have inputs of definite shape; `input_shape` sets spatial sizes. "
-                f"Received: input {tensor.name!r} of shape {tensor.shape} without the batch"
-            )
-        channel = graph.channel_axes[number]
-        part = cone.parts.get(number)
-        if cone.parts and part is None:
-            # Nothing leads from this input to the units.
-            part = ((0, 1),) * len(tensor.shape)
-        specs.append(InputSpec(tensor.name, tensor.shape, tensor.dtype, channel, part))  # type: ignore[arg-type]
-    return specs
-
-
-def chosen_batch_size(target: Target, cone: Cone, wanted: int) -> int:
-    """Samples per batch that keep the activations within the memory allowed."""
-    tensors = target.graph.tensors
-    sample = 0
-    for step in cone.steps:
-        for number in step.node.outputs:
-            # Inside an opened layer tensors are parts of their own.
-            part = cone.parts.get(number) or entire([size or 1 for size in tensors[number].shape])
-            dtype = tensors[number].dtype if number < len(tensors) else "float32"
-            sample += 2 * elements(part) * tf.as_dtype(dtype).size
-    sample = max(sample, 1)
-    fitting = max(min(BATCH, MEMORY // sample), min(LARGE_BATCH, SMALL_MEMORY // sample))
-    return max(1, min(fitting, wanted))
+    targets = []
+    for tensor in tensors:
+        try:
+            shape = grid if tensor in tokens else None
+            targets.append(target_of(tracing, tensor, unit=unit, grid=shape))
+        except KerasERFError as error:
+            if chosen is not None:
+                raise
+            skipped.append((tracing.graph.tensors[tensor].name, str(error)))
+    return targets, skipped
 
 
 def check_backend() -> None:
@@ -177,9 +144,8 @@ def check_backend() -> None:
         )
 
 
-def shape_of_data(model: Any, input: str | None, inputs: Any) -> tuple[int, ...] | None:
+def shape_of_data(graph: Graph, input: str | None, inputs: Any) -> tuple[int, ...] | None:
     """Spatial shape for an input that leaves sizes undefined, from the array meant for it."""
-    graph = build_graph(model)
     number = graph.input_number(input)
     name, own = graph.tensors[number].name, graph.tensors[number].shape
     if isinstance(inputs, Mapping):
@@ -191,3 +157,21 @@ def shape_of_data(model: Any, input: str | None, inputs: Any) -> tuple[int, ...]
         return None
     sizes = (own[axis] or shape[axis + 1] for axis in graph.spatial_axes(number))
     return tuple(int(size) for size in sizes)
+
+
+def numbers_of(graph: Graph, layers: Any) -> list[int]:
+    """Tensors' numbers of the layers that were asked for, one or some, in the graph's order."""
+    if not isinstance(layers, (list, tuple)):
+        layers = [layers]
+    numbers = sorted({graph.find(one) for one in layers})
+    if not numbers:
+        raise InvalidInputError("`layers` must name at least one layer. Received: none")
+    return numbers
+
+
+def fingerprint(model: Any) -> str:
+    """Short hash of the model's weights, so that results tell which net they are of."""
+    digest = hashlib.blake2b(digest_size=8)
+    for variable in model.weights:
+        digest.update(np.ascontiguousarray(np.asarray(variable)).tobytes())
+    return digest.hexdigest()

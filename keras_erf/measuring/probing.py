@@ -9,15 +9,13 @@ A gradient of 1 is put at one unit, 0 elsewhere, and taken back to the input
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal
 
 from keras_erf.definitions import Definition, get_definition
-from keras_erf.fields.theoretical import Rules, locate
-from keras_erf.graph import build_graph
-from keras_erf.measuring.loop import fingerprint, measure
-from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.preparing import check_backend, made_ready, shape_of_data
+from keras_erf.fields.theoretical import Rules
+from keras_erf.measuring.loop import measure
+from keras_erf.measuring.plans import plan_of
+from keras_erf.measuring.preparing import check_backend, prepared
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
@@ -124,22 +122,19 @@ def probe(
         training=training,
         calibrate=calibrate,
     )
-    # Found in the user's model, whose layers and tensors may be what names it.
-    tensor = None if layer is None else build_graph(model).find(layer)
-    ready = in_full_precision(model)
-    if input_shape is None:
-        input_shape = shape_of_data(ready, input, inputs)
-    weights = fingerprint(model)
-    find = partial(
-        locate,
-        tensor=tensor,
+    found = prepared(
+        model,
+        [layer],
+        settings,
         unit=unit,
         input=input,
         input_shape=input_shape,
         grid=grid,
         rules=rules,
     )
-    _, target = made_ready(ready, find, lambda one: [one.tensor], settings)
+    (target,) = found.targets
     with shown(progress, f"Probing {target.receptive_field.layer}") as report:
-        (result,) = measure([target], settings, weights=weights, report=report)
+        (result,) = measure(
+            plan_of([target], settings), settings, weights=found.weights, report=report
+        )
     return result

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -14,18 +14,13 @@ import numpy as np
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import (
     GradientError,
-    InvalidInputError,
-    KerasERFError,
     UnknownLayerError,
 )
-from keras_erf.fields.sizing import maps
-from keras_erf.fields.theoretical import Rules, Target, target_of, tracing_of
-from keras_erf.fields.tracing import Tracing
-from keras_erf.graph import Graph, build_graph
+from keras_erf.fields.theoretical import Rules, Target
+from keras_erf.graph import Graph
 from keras_erf.measuring.grouping import grouped
-from keras_erf.measuring.loop import fingerprint, measure
-from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.preparing import check_backend, made_ready, shape_of_data
+from keras_erf.measuring.loop import measure
+from keras_erf.measuring.preparing import check_backend, prepared
 from keras_erf.measuring.resuming import file_of, read_kept, store_of
 from keras_erf.measuring.settings import Settings
 from keras_erf.progress import Progress, shown
@@ -38,9 +33,7 @@ __all__ = [
     "depths_of",
     "edges_of",
     "nothing_to_measure",
-    "numbers_of",
     "profile",
-    "targets_of",
 ]
 
 
@@ -230,28 +223,34 @@ def profile(
         training=training,
         calibrate=calibrate,
     )
-    graph = build_graph(model)
-    chosen = None if layers is None else numbers_of(graph, layers)
-    ready = in_full_precision(model)
-    if input_shape is None:
-        input_shape = shape_of_data(ready, input, inputs)
-    weights = fingerprint(model)
-    find = partial(tracing_of, input=input, input_shape=input_shape, rules=rules)
-    _, tracing = made_ready(ready, find, lambda one: chosen or maps(one)[0], settings)
-    targets, skipped = targets_of(tracing, chosen, unit, grid)
-    store = None if path is None else store_of(path, tracing.graph, weights, settings)
+    ready = prepared(
+        model,
+        layers,
+        settings,
+        unit=unit,
+        input=input,
+        input_shape=input_shape,
+        grid=grid,
+        rules=rules,
+        several=True,
+    )
+    targets, skipped = ready.targets, list(ready.skipped)
+    if not targets:
+        raise nothing_to_measure(skipped)
+    graph = targets[0].graph
+    store = None if path is None else store_of(path, graph, ready.weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
-        found, failed = _measured(targets, settings, weights, store, report)
+        found, failed = _measured(targets, settings, ready.weights, store, report)
     if not found:
-        raise next(iter(failed.values())) if failed else nothing_to_measure(skipped)
+        raise next(iter(failed.values()))
     skipped += [(targets[number].receptive_field.layer, str(failed[number])) for number in failed]
-    depths = depths_of(tracing.graph)
+    depths = depths_of(graph)
     tensors = [targets[number].tensor for number in sorted(found)]
     return Profile(
         results=tuple(found[number] for number in sorted(found)),
         depths=tuple(depths[tensor] for tensor in tensors),
         skipped=tuple(skipped),
-        edges=edges_of(tracing.graph, tensors),
+        edges=edges_of(graph, tensors),
     )
 
 
@@ -260,33 +259,6 @@ def nothing_to_measure(skipped: Sequence[tuple[str, str]]) -> GradientError:
     name, reason = skipped[0] if skipped else ("", "none has more than one position")
     first = f"{name} first: " if name else ""
     return GradientError(f"No layer of the model can be measured, {first}{reason}")
-
-
-def targets_of(
-    tracing: Tracing,
-    chosen: Sequence[int] | None,
-    unit: tuple[int, ...] | Literal["center"],
-    grid: Sequence[int] | None,
-) -> tuple[list[Target], list[tuple[str, str]]]:
-    """A unit of each of some tensors, or of every map; of maps without one the reason why."""
-    tensors, skipped = maps(tracing) if chosen is None else (chosen, [])
-    one_axis = {one for one in tensors if len(tracing.spatial_axes(one)) == 1}
-    tokens = one_axis if len(tracing.input_axes) > 1 else set()
-    if grid is not None and not tokens:
-        raise InvalidInputError(
-            f"`grid` is for layers of tokens, with one spatial axis. Received: grid={grid!r} for a "
-            "model that has none"
-        )
-    targets = []
-    for tensor in tensors:
-        try:
-            shape = grid if tensor in tokens else None
-            targets.append(target_of(tracing, tensor, unit=unit, grid=shape))
-        except KerasERFError as error:
-            if chosen is not None:
-                raise
-            skipped.append((tracing.graph.tensors[tensor].name, str(error)))
-    return targets, skipped
 
 
 def _measured(
@@ -304,31 +276,21 @@ def _measured(
     groups = grouped([one for one in targets if places[one] not in found], settings)
     report(len(found), len(targets))
     while groups:
-        group = groups.pop(0)
+        plan = groups.pop(0)
         try:
-            results = measure(group, settings, weights=weights)
+            results = measure(plan, settings, weights=weights)
         except GradientError as error:
-            if len(group) > 1:
-                # One of them; the others are not to suffer for it.
-                groups = [[one] for one in group] + groups
+            if len(plan.targets) > 1:
+                # One of them fails, and the others may not.
+                groups = plan.split() + groups
                 continue
-            failed[places[group[0]]], results = error, []
-        for one, result in zip(group, results, strict=False):
+            failed[places[plan.targets[0]]], results = error, []
+        for one, result in zip(plan.targets, results, strict=False):
             found[places[one]] = result
             if store:
                 store.save({file_of(one): result})
         report(len(found) + len(failed), len(targets))
     return found, failed
-
-
-def numbers_of(graph: Graph, layers: Any) -> list[int]:
-    """Tensors' numbers of the layers that were asked for, one or some, in the graph's order."""
-    if not isinstance(layers, (list, tuple)):
-        layers = [layers]
-    numbers = sorted({graph.find(one) for one in layers})
-    if not numbers:
-        raise InvalidInputError("`layers` must name at least one layer. Received: none")
-    return numbers
 
 
 def depths_of(graph: Graph) -> dict[int, int]:

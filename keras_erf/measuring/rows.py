@@ -18,7 +18,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.graph import Graph, copied
 from keras_erf.measuring.gradients import unit_channels
-from keras_erf.measuring.preparing import planned
+from keras_erf.measuring.plans import planned
 from keras_erf.measuring.settings import Settings
 
 __all__ = ["OtherPrecision", "Row", "State", "gradient_rows"]

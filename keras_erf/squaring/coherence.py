@@ -100,7 +100,7 @@ class _Entry(NamedTuple):
     """A mode, in one of its tensor's summands; and its place among the modes of a unit."""
 
     key: _Key
-    index: int
+    way: int
     place: int
 
 
@@ -155,7 +155,9 @@ class Coherence:
                 lines = [key.tensor, *self._lines(key)]
                 self.modes[key] = self.builder.line(key.tensor, lines)
         line = self.builder.line(number, self._lines(seed))
-        return Coherent(line, tuple(map(self.modes.get, keys)), tuple(self._sources(seed, keys)))
+        return Coherent(
+            line, tuple(self.modes[key] for key in keys), tuple(self._sources(seed, keys))
+        )
 
     def _through(self, step: SquareStep) -> None:
         """A call on single entries."""
@@ -261,7 +263,7 @@ class Coherence:
             return 0.0
         known = min(one[:2], other[:2]), max(one[:2], other[:2])
         if known not in self.products:
-            first, second = (self._ways(entry.key.tensor)[entry.index] for entry in (one, other))
+            first, second = (self._ways(entry.key.tensor)[entry.way] for entry in (one, other))
             a, b = (
                 self._values(entry.key)[way.rows] * way.slopes
                 for entry, way in ((one, first), (other, second))

@@ -17,11 +17,10 @@ import numpy as np
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import GradientError, InvalidInputError
-from keras_erf.fields.theoretical import Rules, Target, locate
-from keras_erf.graph import build_graph
-from keras_erf.measuring.loop import Measurement, fingerprint
-from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.preparing import check_backend, shape_of_data
+from keras_erf.fields.theoretical import Rules
+from keras_erf.measuring.loop import Measurement
+from keras_erf.measuring.plans import plan_of
+from keras_erf.measuring.preparing import check_backend, fingerprint, prepared
 from keras_erf.measuring.settings import Settings, check_whole
 from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.training.logbook import Logbook, Phase, Point
@@ -267,34 +266,29 @@ class ERFLogger(keras.callbacks.Callback):
 
     def _prepare(self) -> None:
         begin = time.perf_counter()
-        graph = build_graph(self.model)
-        tensors = [None if one is None else graph.find(one) for one in self.layers]
-        ready = in_full_precision(self.model)
-        if ready is not self.model:
+        found = prepared(
+            self.model,
+            self.layers,
+            self.settings,
+            unit=self.unit,
+            input=self.input,
+            input_shape=self.input_shape,
+            grid=self.grid,
+            rules=self.rules,
+            assigned=False,
+        )
+        if found.model is not self.model:
             raise InvalidInputError(
                 "`model` must compute in one precision: a copy would be measured, which training "
                 f"does not change. Received: model={self.model.name!r} of mixed precision"
             )
-        shape = self.input_shape
-        if shape is None:
-            shape = shape_of_data(ready, self.input, self.settings.inputs)
-        found: list[Target] = [
-            locate(
-                ready,
-                tensor=tensor,
-                unit=self.unit,
-                input=self.input,
-                input_shape=shape,
-                grid=self.grid,
-                rules=self.rules,
-                assigned=False,
-            )
-            for tensor in tensors
-        ]
         # Each by itself, to stop where it is known, and to fail alone. What is seen inside a layer
         # may hold on to the weights of now.
-        self._measurements = [Measurement([one], self.settings, inside=False) for one in found]
-        self._fields = [one.receptive_field for one in found]
+        self._measurements = [
+            Measurement(plan_of([one], self.settings, inside=False), self.settings)
+            for one in found.targets
+        ]
+        self._fields = [one.receptive_field for one in found.targets]
         self._measured = self.model
         self.seconds += time.perf_counter() - begin
 

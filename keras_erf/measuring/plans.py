@@ -1,0 +1,164 @@
+"""Which calls compute some units together, on what parts of the inputs, in batches of what size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from keras_erf.algebra.boxes import elements, entire
+from keras_erf.algebra.geometry import Box
+from keras_erf.cone import Cone, cone_of, whole_cone
+from keras_erf.errors import InvalidInputError
+from keras_erf.fields.theoretical import Target
+from keras_erf.measuring.linearity import has_constant_gradient
+from keras_erf.measuring.settings import Settings
+from keras_erf.results.effective import BLOCKS
+from keras_erf.samples.sources import InputSpec
+
+__all__ = [
+    "Plan",
+    "check",
+    "chosen_batch_size",
+    "input_specs",
+    "is_linear",
+    "plan_of",
+    "planned",
+]
+
+# Activations of a batch, forward and backward, are kept below about this many bytes.
+MEMORY = 2**30
+# Maps of more have no metrics.
+MOST_AXES = 3
+# Larger batches pay only where activations are so small that calls cost more than sums.
+BATCH, LARGE_BATCH, SMALL_MEMORY = BLOCKS, 64, 2**26
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Units that are computed together.
+
+    Args:
+        targets: The units, all of one graph and one input.
+        cone: What computes them.
+        own: Of each unit the cone that computes it alone.
+    """
+
+    targets: tuple[Target, ...]
+    cone: Cone
+    own: tuple[Cone, ...]
+
+    @property
+    def parts(self) -> list[Box]:
+        """The part of the analysed input that each unit can see, over its spatial axes."""
+        parts = []
+        for one, cone in zip(self.targets, self.own, strict=True):
+            part = cone.parts.get(one.input, entire(one.tracing.shape(one.input)))
+            parts.append(tuple(part[axis] for axis in one.tracing.input_axes))
+        return parts
+
+    def split(self) -> list[Plan]:
+        """A plan for each unit alone."""
+        return [
+            Plan((one,), cone, (cone,)) for one, cone in zip(self.targets, self.own, strict=True)
+        ]
+
+    def joined(self, other: Plan, settings: Settings) -> Plan:
+        """A plan for the units of both."""
+        targets = (*self.targets, *other.targets)
+        return Plan(targets, planned(targets, settings), (*self.own, *other.own))
+
+
+def plan_of(targets: Sequence[Target], settings: Settings, *, inside: bool = True) -> Plan:
+    """A plan for some units; arguments as `planned`."""
+    own = tuple(planned([one], settings, inside=inside) for one in targets)
+    cone = own[0] if len(own) == 1 else planned(targets, settings, inside=inside)
+    return Plan(tuple(targets), cone, own)
+
+
+def planned(targets: Sequence[Target], settings: Settings, *, inside: bool = True) -> Cone:
+    """The calls that compute some units of one graph together.
+
+    Args:
+        targets: The units.
+        settings: Whether of their cone alone, and whether in training mode.
+        inside: Whether the calls inside opened layers may be run, of the weights at hand.
+    """
+    if not settings.cone:
+        return whole_cone(targets[0].graph, [one.tensor for one in targets])
+    wanted: dict[int, Box] = {}
+    for one in targets:
+        part = list(entire(one.tracing.shape(one.tensor)))
+        for axis, position in zip(one.spatial_axes, one.position, strict=True):
+            start, stop = position, position + 1
+            if one.tensor in wanted:
+                before = wanted[one.tensor][axis]
+                start, stop = min(start, before[0]), max(stop, before[1])
+            part[axis] = (start, stop)
+        wanted[one.tensor] = tuple(part)
+    # What was seen inside a layer is what it does at inference.
+    return cone_of(targets[0].tracing, wanted, inside=inside and not settings.training)
+
+
+def is_linear(target: Target, settings: Settings) -> bool:
+    """Whether one sample tells all: the gradient does not depend on the input."""
+    definition = settings.definition
+    return definition.seed != "relu" and has_constant_gradient(target, training=settings.training)
+
+
+def check(target: Target, settings: Settings) -> None:
+    """Raises if the settings do not fit the model."""
+    fixed = target.graph.batch
+    if fixed and settings.batch_size not in (None, fixed):
+        raise InvalidInputError(
+            f"`batch_size` must be {fixed}, which the model is built for; leave it out. "
+            f"Received: batch_size={settings.batch_size}"
+        )
+    axes = len(target.receptive_field.input_size)
+    if axes > MOST_AXES:
+        raise InvalidInputError(
+            f"`input` must have one to {MOST_AXES} spatial axes to be measured; "
+            "keras_erf.receptive_field takes any number. "
+            f"Received: {axes} of input {target.receptive_field.input!r}"
+        )
+
+
+def input_specs(target: Target, cone: Cone) -> list[InputSpec]:
+    """What the model's inputs take, and the parts of them that the cone needs."""
+    graph = target.graph
+    specs = []
+    for number in graph.inputs:
+        tensor = graph.tensors[number]
+        if number == target.input and not tensor.dtype.startswith(("float", "bfloat")):
+            raise InvalidInputError(
+                f"`input` must be of a floating type to have a gradient; probe a model that starts "
+                f"behind it. Received: input {tensor.name!r} of dtype {tensor.dtype}"
+            )
+        if None in tensor.shape:
+            raise InvalidInputError(
+                f"`model` must have inputs of definite shape; `input_shape` sets spatial sizes. "
+                f"Received: input {tensor.name!r} of shape {tensor.shape} without the batch"
+            )
+        channel = graph.channel_axes[number]
+        part = cone.parts.get(number)
+        if cone.parts and part is None:
+            # Nothing leads from this input to the units.
+            part = ((0, 1),) * len(tensor.shape)
+        specs.append(InputSpec(tensor.name, tensor.shape, tensor.dtype, channel, part))  # type: ignore[arg-type]
+    return specs
+
+
+def chosen_batch_size(target: Target, cone: Cone, wanted: int) -> int:
+    """Samples per batch that keep the activations within the memory allowed."""
+    tensors = target.graph.tensors
+    sample = 0
+    for step in cone.steps:
+        for number in step.node.outputs:
+            # Inside an opened layer tensors are parts of their own.
+            part = cone.parts.get(number) or entire([size or 1 for size in tensors[number].shape])
+            dtype = tensors[number].dtype if number < len(tensors) else "float32"
+            sample += 2 * elements(part) * tf.as_dtype(dtype).size
+    sample = max(sample, 1)
+    fitting = max(min(BATCH, MEMORY // sample), min(LARGE_BATCH, SMALL_MEMORY // sample))
+    return max(1, min(fitting, wanted))
