@@ -31,7 +31,7 @@ setup(
         "keras_erf.rules",
         "keras_erf.samples",
         "keras_erf.signals",
-        "keras_erf.squaring",
+        "keras_erf.second_moments",
         "keras_erf.studies",
         "keras_erf.theory",
         "keras_erf.training",
