@@ -72,8 +72,6 @@ PARTS = {
 }
 # Alike for small numbers and interned strings, which are all that is compared here.
 ALIKE = re.compile("_(Eq_Is|Is_Eq|NotEq_IsNot|IsNot_NotEq)$")
-# Tests of one case that share what a cached function made: whoever comes first runs it.
-SHARED = re.compile(r"-check_\w+\]$")
 SIX_GIGABYTES = 6 * 2**30
 
 Place = tuple[int, int]
@@ -198,8 +196,7 @@ class Tests:
         found = {one.partition("|")[0] for line in _lines(mutant) for one in by_line.get(line, [])}
         if "" in found:
             return list(self.seconds)
-        cases = {SHARED.sub("", one) for one in found}
-        return [one for one in self.seconds if SHARED.sub("", one) in cases]
+        return [one for one in self.seconds if one in found]
 
 
 def _lines(mutant: Mutant) -> range:

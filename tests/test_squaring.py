@@ -386,3 +386,23 @@ def test_gradients_behind_an_activation_are_along_the_signal(form):
     # Without the part along the signal a fifth of the squares is missing, most of it near the unit.
     assert found.sum() == pytest.approx(wanted.sum(), rel=0.08)
     np.testing.assert_allclose(found / found.sum(), wanted / wanted.sum(), rtol=0.04, atol=0.002)
+
+
+@pytest.mark.parametrize(
+    ("stride", "wanted"),
+    [(1, [1 / 12, 7 / 24, 7 / 24, 1 / 12]), (2, [1 / 12, 1 / 12, 4 / 15, 1 / 12, 1 / 12])],
+)
+@pytest.mark.parametrize("rank", [1, 2])
+def test_windows_share_their_largest_entry(stride, wanted, rank):
+    # Of n alike entries each is the largest with probability 1/n: of two windows' union it gets
+    # both halves of the gradient, and else one of them.
+    names = f"MaxPooling{rank}D", f"AveragePooling{rank}D"
+    largest, mean = (getattr(layers, name) for name in names)
+    ones = (1,) * (rank - 1)
+    inputs = keras.Input((*(1,) * (rank - 1), 11, 1))
+    x = largest((*ones, 3), strides=(*ones, stride))(inputs)
+    x = mean((*ones, 2), strides=1)(x)
+    model = keras.Model(inputs, x)
+    result = erf.expected(model, unit=(*(0,) * (rank - 1), 1))
+    np.testing.assert_allclose(result.map.ravel()[stride : stride + len(wanted)], wanted, rtol=1e-9)
+    assert result.map.sum() == pytest.approx(sum(wanted))
