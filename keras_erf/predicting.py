@@ -29,7 +29,7 @@ from keras_erf.measuring.profiling import (
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.untrained import notes_of
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.squaring import SquaredNetwork, Weights, squared
+from keras_erf.second_moments import SquaredNetwork, Weights, squared
 
 __all__ = ["expected", "growth"]
 

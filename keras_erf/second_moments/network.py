@@ -14,14 +14,14 @@ from keras_erf.layers.copying import concatenated_squares, copied_squares
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.recipes import NotAlike, Recipe, Resampled, SquareSite
 from keras_erf.layers.table import described, is_patched
+from keras_erf.second_moments.building import SquareBuilder
+from keras_erf.second_moments.coherence import Coherence, Coherent
+from keras_erf.second_moments.composites import Composites
+from keras_erf.second_moments.correlation import SquareStep, mixing
+from keras_erf.second_moments.measured import MeasuredSquares, measured
+from keras_erf.second_moments.neighbours import Apart, Overlap, Spread, merged, radii
 from keras_erf.signals.initializers import Weights
 from keras_erf.signals.signals import Key, drawn
-from keras_erf.squaring.building import SquareBuilder
-from keras_erf.squaring.coherence import Coherence, Coherent
-from keras_erf.squaring.composites import Composites
-from keras_erf.squaring.measured import MeasuredSquares, measured
-from keras_erf.squaring.mixing import SquareStep, mixing
-from keras_erf.squaring.neighbours import Apart, Overlap, Spread, merged, radii
 
 __all__ = ["SquaredNetwork", "squared"]
 

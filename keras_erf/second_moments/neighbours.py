@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from keras_erf.graph import Node
 from keras_erf.layers.recipes import DTYPE, Matrices
-from keras_erf.squaring.mixing import SquareStep
+from keras_erf.second_moments.correlation import SquareStep
 
 __all__ = ["MOST", "Apart", "Overlap", "Spread", "merged", "radii"]
 
