@@ -19,10 +19,10 @@ import typer
 
 from keras_erf import zoo as zoo_index
 from keras_erf.commands.analyze import analyze, profile
-from keras_erf.commands.arguments import read_grid, read_options, read_size, read_unit
+from keras_erf.commands.cli_errors import OneLineGroup, one_line_errors
 from keras_erf.commands.console import print_json, print_zoo, show_warning
-from keras_erf.commands.ending import OneLineGroup, one_line_errors
-from keras_erf.commands.options import (
+from keras_erf.commands.json_rows import field_row, skipped_rows
+from keras_erf.commands.option_types import (
     BuilderOption,
     GridOption,
     JsonOption,
@@ -35,11 +35,11 @@ from keras_erf.commands.options import (
     unit_option,
     weights_option,
 )
+from keras_erf.commands.parsing import read_grid, read_options, read_size, read_unit
 from keras_erf.commands.report import report
 from keras_erf.commands.reproduce import reproduce
-from keras_erf.commands.request import skipped_rows
 from keras_erf.commands.study import app as study
-from keras_erf.commands.tables import field_row, print_fields
+from keras_erf.commands.tables import print_fields
 from keras_erf.commands.train import train
 from keras_erf.errors import InvalidInputError
 from keras_erf.loading import load_quietly

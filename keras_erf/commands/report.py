@@ -8,22 +8,18 @@ from typing import Annotated
 
 import typer
 
+from keras_erf.commands.analyze import profile_of
+from keras_erf.commands.cli_errors import one_line_errors
 from keras_erf.commands.console import print_json
-from keras_erf.commands.ending import one_line_errors
-from keras_erf.commands.options import (
+from keras_erf.commands.json_rows import layer_rows, skipped_rows
+from keras_erf.commands.option_types import (
     JsonOption,
     ModelArgument,
     in_panel,
     layer_option,
     output_option,
 )
-from keras_erf.commands.request import (
-    Request,
-    layer_rows,
-    profile_of,
-    skipped_rows,
-    takes_request,
-)
+from keras_erf.commands.options import Options, takes_options
 from keras_erf.commands.tables import print_remedies
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.files.writing import check_file
@@ -33,12 +29,12 @@ __all__ = ["report"]
 second_option = in_panel("Comparison")
 
 
-@takes_request
+@takes_options
 def report(
     *,
     model: ModelArgument,
     layer: Annotated[list[str] | None, layer_option("all with more than one position")] = None,
-    asked: Request,
+    options: Options,
     compare: Annotated[
         str | None,
         second_option("--compare", metavar="MODEL", help="A second model, named as the first."),
@@ -72,7 +68,7 @@ def report(
     keras-erf report cifar_resnet14 --weights initial --compare cifar_resnet14
     """
     with one_line_errors():
-        how = {**asked.where(), **asked.how()}
+        how = {**options.where(), **options.how()}
         if compare_weights is not None and compare is None:
             raise InvalidInputError(
                 "`--compare-weights` is for a second model: name it with --compare. "
@@ -80,16 +76,15 @@ def report(
             )
         # Before the long work: a page that cannot be written shall not cost it.
         check_file(out)
-        loaded = [asked.load(model)]
+        loaded = [options.load(model)]
         if compare is not None:
             # Options are of the model they were given for.
-            option = asked.option if compare == model else None
-            second = replace(asked, weights=compare_weights, option=option)
+            option = options.option if compare == model else None
+            second = replace(options, weights=compare_weights, option=option)
             try:
                 loaded.append(second.load(compare))
             except KerasERFError as error:
-                said = str(error).replace("`weights`", "`--compare-weights`")
-                raise type(error)(said.replace("weights=", "--compare-weights ")) from error
+                raise error.renamed({"weights": "--compare-weights"}) from error
         from keras_erf import reporting
         from keras_erf.graph import build_graph
 
@@ -97,9 +92,9 @@ def report(
         for one in loaded:
             for name in layer or ():
                 build_graph(one.model).find(name)
-        found = [profile_of(one, layer, asked, **how) for one in loaded]
+        found = [profile_of(one, layer, options, **how) for one in loaded]
         if compare is not None and title is None:
-            names = ((model, asked.weights), (compare, compare_weights))
+            names = ((model, options.weights), (compare, compare_weights))
             title = " and ".join(
                 f"{letter}: {Path(one).stem}" + (f" ({weights})" if weights else "")
                 for letter, (one, weights) in zip("AB", names, strict=True)

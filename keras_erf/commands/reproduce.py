@@ -10,17 +10,17 @@ import typer
 
 from keras_erf import experiments
 from keras_erf._version import __version__
-from keras_erf.commands.arguments import check_writable
+from keras_erf.commands.cli_errors import one_line_errors
 from keras_erf.commands.console import print_json, print_verdict, progress_bar
-from keras_erf.commands.ending import one_line_errors
-from keras_erf.commands.options import (
+from keras_erf.commands.option_types import (
     OUT,
     JsonOption,
     out_option,
     output_option,
     sampling_option,
 )
-from keras_erf.commands.saving import save_panel
+from keras_erf.commands.outputs import save_panel
+from keras_erf.commands.parsing import check_writable
 from keras_erf.errors import InvalidInputError
 from keras_erf.experiments import PANELS
 from keras_erf.files.writing import write_json

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_erf.commands.arguments import check_writable
+from keras_erf.commands.cli_errors import OneLineGroup, one_line_errors
 from keras_erf.commands.console import print_json, print_study, progress_bar
-from keras_erf.commands.ending import OneLineGroup, one_line_errors
-from keras_erf.commands.options import OUT, JsonOption, out_option
+from keras_erf.commands.option_types import OUT, JsonOption, out_option
+from keras_erf.commands.parsing import check_writable
 from keras_erf.errors import InvalidInputError
 from keras_erf.wording import counted
 
@@ -140,7 +140,7 @@ def _about_file() -> Iterator[None]:
     try:
         yield
     except InvalidInputError as error:
-        raise InvalidInputError(str(error).replace("`path`", "`FILE`")) from error
+        raise error.renamed({"path": "FILE"}) from error
 
 
 def _there(out: Path) -> StudyStore:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
     from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = ["field_row", "print_fields", "print_profile", "print_remedies", "print_results"]
+__all__ = ["print_fields", "print_profile", "print_remedies", "print_results"]
 
 # The theoretical field, in words, where it is not exact.
 STATUS = {
@@ -40,25 +39,6 @@ NONE = "–"
 
 def _point(numbers: Sequence[float]) -> str:
     return ", ".join(f"{number:.1f}" for number in numbers)
-
-
-def field_row(field: ReceptiveField) -> dict[str, Any]:
-    """A theoretical field as plain numbers, for JSON."""
-    return {
-        "layer": field.layer,
-        "unit": list(field.unit),
-        "input": field.input,
-        "input_size": list(field.input_size),
-        "output_size": list(field.output_size),
-        "size": list(field.size),
-        "size_range": [list(pair) for pair in field.size_range],
-        "size_median": list(field.size_median),
-        "stride": [float(one) if isinstance(one, Fraction) else one for one in field.stride],
-        "padding": list(field.padding),
-        "center": list(field.center()),
-        "box": [list(pair) for pair in field.box()],
-        "status": field.status,
-    }
 
 
 def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

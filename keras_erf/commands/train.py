@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from keras_erf.commands.arguments import check_writable
+from keras_erf.commands.cli_errors import one_line_errors
 from keras_erf.commands.console import print_json, print_training
-from keras_erf.commands.ending import one_line_errors
-from keras_erf.commands.options import OUT, JsonOption, in_panel, out_option
-from keras_erf.commands.saving import save_training
+from keras_erf.commands.option_types import OUT, JsonOption, in_panel, out_option
+from keras_erf.commands.outputs import save_training
+from keras_erf.commands.parsing import check_writable
 from keras_erf.loading import import_quietly
 
 __all__ = ["train"]

@@ -10,8 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from keras_erf.commands.arguments import OPTIONS, in_options
 from keras_erf.commands.console import as_json_alone
+from keras_erf.commands.parsing import OPTIONS, REMEDIES
 from keras_erf.errors import KerasERFError
 
 __all__ = ["OneLineGroup", "one_line_errors"]
@@ -57,7 +57,7 @@ def one_line_errors(
     try:
         yield
     except KerasERFError as error:
-        typer.echo(f"Error: {in_options(str(error), options)}", err=True)
+        typer.echo(f"Error: {error.renamed(options, REMEDIES)}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
         raise typer.Exit(_interrupted(interrupted)) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OPTIONS",
+    "REMEDIES",
     "Preprocess",
     "check_writable",
-    "in_options",
     "read_grid",
     "read_inputs",
     "read_options",
@@ -54,23 +54,13 @@ OPTIONS = {
     "softness": "--softness",
     "workers": "--workers",
 }
-# Remedies that are for Python alone, and those of the command line.
+# How remedies begin that are for Python alone, and what the command line has in their place.
 REMEDIES = {
     "Use `build` for fresh weights": "Use --weights none for fresh weights",
     "probe a model that starts behind it": "name another one",
-    "Pass a rule by `rules=": "In Python, pass a rule by `rules=",
-    "or pass a rule by `rules": "or, in Python, pass a rule by `rules",
+    "Pass a rule by `rules": "In Python, pass a rule by `rules",
+    "Choose a layer before it, or pass": "Choose a layer before it, or, in Python, pass",
 }
-
-
-def in_options(message: str, options: Mapping[str, str]) -> str:
-    """A message of the library in the words of the command line."""
-    for python, remedy in REMEDIES.items():
-        message = message.replace(python, remedy)
-    for name, option in options.items():
-        message = message.replace(f"`{name}`", f"`{option}`")
-        message = message.replace(f"Received: {name}=", f"Received: {option} ")
-    return message
 
 
 def read_options(texts: Sequence[str] | None) -> dict[str, Any]:
