@@ -711,7 +711,7 @@ def test_what_cannot_be_measured_costs_the_others_nothing(tmp_path):
 def test_images_that_are_not_there_are_not_taken_for_noise(tmp_path, images):
     for more, says in (
         (["--images", "normal"], "`--images` must be an existing folder of images; noise is"),
-        (["--images", images, "--noise", "zeros"], "`--noise` must be left out beside --images"),
+        (["--images", images, "--noise", "zeros"], "`--noise` must be left out with --images"),
     ):
         result = run("analyze", "plain", "-o", "channels=3", *more, "--out", tmp_path / "out")
         assert result.exit_code == 2

@@ -1,7 +1,7 @@
 """The commands that measure: `keras-erf analyze` and `profile`.
 
-Each checks all that was asked before it loads the model, and finds all units
-before it measures one.
+Each checks its options before it loads the model, and locates all units before it
+measures the first one.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def analyze(
         from keras_erf.fields.theoretical import locate
         from keras_erf.measuring.probing import probe
 
-        # All of them first: a mistake in the last one shall not cost the probes before it.
+        # All of them first: an error in the last one must not cost the probes before it.
         chosen: list[str | None] = [*layer] if layer else [None]
         targets = [locate(loaded.model, one, **where) for one in chosen]
         inputs = options.inputs(targets[0].graph, targets[0].input, loaded)
@@ -77,7 +77,7 @@ def analyze(
                 with progress_bar(f"Probing {name}", "samples") as bar:
                     result = probe(loaded.model, one, inputs=inputs, progress=bar, **where, **how)
             except GradientError as error:
-                # Other layers are measured all the same.
+                # Other layers are still measured.
                 failed[name] = error
                 continue
             stem = free_stem(_parts(loaded.name, result, options), taken, out, result)
@@ -108,7 +108,7 @@ def analyze(
 
 
 def _parts(model: str, result: EffectiveReceptiveField, options: Options) -> list[str]:
-    """What a result's files are named after: all that differs from the defaults."""
+    """The parts of a result's file names: the model, the layer and all non-default options."""
     parts = [model, *(options.option or ())]
     if options.weights is not None:
         parts.append(Path(options.weights).stem)
@@ -153,10 +153,10 @@ def profile(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure every layer: effective beside theoretical size, over depth.
+    """Measure every layer: effective and theoretical sizes over depth.
 
     Writes a picture (profile.png), a table (profile.csv) and the result of each layer (.npz).
-    Called again after an interruption, it resumes with what is there.
+    Called again after an interruption, it resumes with the missing layers.
 
     [bold]Examples[/bold]
 

@@ -67,7 +67,7 @@ class Noise(str, Enum):
 
 
 def in_panel(panel: str) -> Callable[..., Any]:
-    """`typer.Option`, of an option that stands in that panel of `--help`."""
+    """`typer.Option` for an option in that panel of `--help`."""
     return partial(typer.Option, rich_help_panel=panel)
 
 
@@ -76,7 +76,7 @@ sampling_option, output_option = map(in_panel, ("Sampling", "Output"))
 
 
 def layer_option(default: str) -> Any:
-    """`--layer`; commands differ in what they do without it."""
+    """`--layer`; commands differ in the default."""
     return unit_option(
         "--layer",
         "-l",
@@ -97,17 +97,17 @@ def weights_option(default: str) -> Any:
 
 
 def named_input_option(help: str) -> Any:
-    """`--input`; where something is measured it also says what takes the images."""
+    """`--input`; for measurements it also selects the input that takes the images."""
     return unit_option("--input", metavar="NAME", help=help, show_default="the first")
 
 
 def out_option(help: str, default: str | bool = True) -> Any:
-    """`--out`; commands differ in what they put there."""
+    """`--out`; commands differ in what they write there."""
     return output_option("--out", metavar="DIR", help=help, show_default=default)
 
 
 def _models(incomplete: str) -> list[str]:
-    """What the shell offers for a model: names of the zoo, model files, and folders."""
+    """Completions of a model: names of the zoo, model files, and folders."""
     start = Path(incomplete)
     folder = start if incomplete.endswith("/") else start.parent
     here = sorted(folder.glob("*")) if folder.is_dir() else []
@@ -126,7 +126,7 @@ ModelArgument = Annotated[
     ),
 ]
 
-# Which unit of which layer, and what is asked of it.
+# The unit, and the definition of its field.
 UnitOption = Annotated[
     str, unit_option("--unit", metavar="I,J", help="Unit of the layer's map, or 'center'.")
 ]
@@ -141,9 +141,7 @@ SizeOption = Annotated[
 ]
 InputOption = Annotated[
     str | None,
-    named_input_option(
-        "Input, of several, that is looked at and takes the images; noise for others."
-    ),
+    named_input_option("Input, of several, to measure and to feed images; others take noise."),
 ]
 GridOption = Annotated[
     str | None,
@@ -163,7 +161,7 @@ DefinitionOption = Annotated[
     ),
 ]
 
-# What the model is given.
+# The model's inputs.
 ImagesOption = Annotated[
     Path | None, input_option("--images", metavar="DIR", help="Folder of images.")
 ]
@@ -189,7 +187,7 @@ StdOption = Annotated[
 ]
 BgrOption = Annotated[bool, input_option("--bgr", help="Channels as blue, green, red.")]
 
-# How much of it, and how.
+# Samples and precision.
 SamplesOption = Annotated[
     int | None,
     sampling_option(

@@ -1,4 +1,4 @@
-"""The command that makes a page to explore: `keras-erf report`."""
+"""The command that writes an interactive page: `keras-erf report`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def report(
     options: Options,
     compare: Annotated[
         str | None,
-        second_option("--compare", metavar="MODEL", help="A second model, named as the first."),
+        second_option("--compare", metavar="MODEL", help="A second model, to compare."),
     ] = None,
     compare_weights: Annotated[
         str | None,
@@ -58,8 +58,8 @@ def report(
 ) -> None:
     """Measure every layer, and write a page to explore them in a browser.
 
-    One file that needs no network: maps, sizes over depth, all figures.
-    A second model stands beside the first, layer by layer.
+    The page is one file that works offline: maps, sizes over depth, all metrics.
+    A second model can be compared with the first, layer by layer.
 
     [bold]Examples[/bold]
 
@@ -74,11 +74,11 @@ def report(
                 "`--compare-weights` is for a second model: name it with --compare. "
                 f"Received: {compare_weights!r}"
             )
-        # Before the long work: a page that cannot be written shall not cost it.
+        # Before the long work: it must not be lost because the page cannot be written.
         check_file(out)
         loaded = [options.load(model)]
         if compare is not None:
-            # Options are of the model they were given for.
+            # Options belong to the first model.
             option = options.option if compare == model else None
             second = replace(options, weights=compare_weights, option=option)
             try:
@@ -88,31 +88,33 @@ def report(
         from keras_erf import reporting
         from keras_erf.graph import build_graph
 
-        # A layer that the second model lacks shall not cost the measurement of the first.
-        for one in loaded:
+        # A layer that the second model lacks must not cost the measurement of the first.
+        for each in loaded:
             for name in layer or ():
-                build_graph(one.model).find(name)
-        found = [profile_of(one, layer, options, **how) for one in loaded]
+                build_graph(each.model).find(name)
+        profiles = [profile_of(each, layer, options, **how) for each in loaded]
         if compare is not None and title is None:
             names = ((model, options.weights), (compare, compare_weights))
             title = " and ".join(
-                f"{letter}: {Path(one).stem}" + (f" ({weights})" if weights else "")
-                for letter, (one, weights) in zip("AB", names, strict=True)
+                f"{letter}: {Path(name).stem}" + (f" ({weights})" if weights else "")
+                for letter, (name, weights) in zip("AB", names, strict=True)
             )
         reporting.report(
-            found[0], out, compare=found[1] if compare is not None else None, title=title
+            profiles[0], out, compare=profiles[1] if compare is not None else None, title=title
         )
 
         if as_json:
-            told = [
+            models = [
                 {
-                    "model": one.name,
-                    "layers": layer_rows(each),
-                    "skipped": skipped_rows(each.skipped),
+                    "model": each.name,
+                    "layers": layer_rows(profile),
+                    "skipped": skipped_rows(profile.skipped),
                 }
-                for one, each in zip(loaded, found, strict=True)
+                for each, profile in zip(loaded, profiles, strict=True)
             ]
-            print_json({**told[0], "compare": told[1] if told[1:] else None, "report": str(out)})
+            print_json(
+                {**models[0], "compare": models[1] if models[1:] else None, "report": str(out)}
+            )
         else:
-            print_remedies([one for each in found for one in each.results])
+            print_remedies([result for profile in profiles for result in profile.results])
             typer.echo(f"Report: {out}")

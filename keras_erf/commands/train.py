@@ -81,7 +81,9 @@ def train(
     ] = None,
     subset: Annotated[
         int | None,
-        training_option("--subset", metavar="N", help="Use so many images.", show_default="all"),
+        training_option(
+            "--subset", metavar="N", help="Number of training images to use.", show_default="all"
+        ),
     ] = None,
     seed: Annotated[
         int, training_option("--seed", metavar="N", help="Seed of weights, order and augmentation.")
@@ -103,14 +105,14 @@ def train(
             help="Relative tolerance of the effective size, at each epoch.",
         ),
     ] = 0.05,
-    out: Annotated[Path | None, out_option("Folder of all that is kept.", f"{OUT}/TASK")] = None,
+    out: Annotated[Path | None, out_option("Folder for all outputs.", f"{OUT}/TASK")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network of the paper, and watch its effective field.
+    """Train a network of the paper, and measure its effective field during training.
 
-    Writes a checkpoint and the history of each epoch, the field's points and
-    maps, the result, a picture and a verdict in words. Called again after an
-    interruption, it resumes after the last whole epoch.
+    Writes a checkpoint and the history of each epoch, sizes and maps of the field,
+    the result, a picture and a verdict in words. Called again after an interruption,
+    it resumes after the last complete epoch.
 
     [bold]Examples[/bold]
 
@@ -118,7 +120,7 @@ def train(
 
     keras-erf train camvid --data CamVid --out run
     """
-    with one_line_errors("Whole epochs are kept; the same call resumes from there."):
+    with one_line_errors("Complete epochs are kept; the same call resumes from there."):
         folder = out or OUT / task.value
         check_writable(folder)
         given = {
@@ -157,7 +159,7 @@ def train(
             print_json({"task": task.value, "folder": str(folder), "verdict": verdict, **result})
         else:
             for name, value in result.items():
-                told = f"{value:.4g}" if isinstance(value, float) else value
-                typer.echo(f"{name.replace('_', ' ')}: {told}")
+                text = f"{value:.4g}" if isinstance(value, float) else value
+                typer.echo(f"{name.replace('_', ' ')}: {text}")
             typer.echo(summary.verdict)
-            typer.echo(f"All of it is in {folder}")
+            typer.echo(f"All files are in {folder}")
