@@ -123,7 +123,7 @@ def train(
     with one_line_errors("Complete epochs are kept; the same call resumes from there."):
         folder = out or OUT / task.value
         check_writable(folder)
-        given = {
+        values = {
             "epochs": epochs,
             "width": width,
             "batch_size": batch_size,
@@ -132,15 +132,15 @@ def train(
             "subset": subset,
             "softness": softness,
         }
-        options = {name: value for name, value in given.items() if value is not None}
+        options = {name: value for name, value in values.items() if value is not None}
         import_quietly()
         from keras_erf import training
         from keras_erf.storage import read_json
         from keras_erf.training.summary import OUTCOME
 
-        def report(epoch: int, figures: Mapping[str, float]) -> None:
+        def report(epoch: int, metrics: Mapping[str, float]) -> None:
             if not as_json:
-                print_training(epoch, figures)
+                print_training(epoch, metrics)
 
         training.train(
             task.value,

@@ -291,7 +291,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
             f"Received: {str(path)!r}"
         )
     _check_names(held, Study, "the study")
-    # Absolute: a folder `./normal` could not be told from the noise of that name otherwise.
+    # Absolute: a folder `./normal` would be mistaken for the noise of that name.
     folder = file.parent.absolute()
     models = {}
     for name, table in tables.items():

@@ -84,8 +84,8 @@ class StudyStore:
         with written_whole(file) as temporary:
             temporary.write_bytes(content)
             # Read like any other file, before it replaces an earlier result.
-            figures = load(temporary).summary()
-        self._write(task, DONE, json.dumps(figures, default=_listed), check_sum(content), None)
+            metrics = load(temporary).summary()
+        self._write(task, DONE, json.dumps(metrics, default=_listed), check_sum(content), None)
 
     def fail(self, task: Task, reason: str) -> None:
         """Records that a task failed, and why.
@@ -188,8 +188,8 @@ class StudyStore:
                 "SELECT key, task, figures FROM results WHERE state = ? ORDER BY key", (DONE,)
             )
             rows = [
-                _row(json.loads(task), json.loads(figures), key)
-                for key, task, figures in lines
+                _row(json.loads(task), json.loads(metrics), key)
+                for key, task, metrics in lines
                 if wanted is None or key in wanted
             ]
         return pd.DataFrame(rows)
@@ -236,18 +236,18 @@ class StudyStore:
             ) from error
 
 
-def _row(task: Mapping[str, Any], figures: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _row(task: Mapping[str, Any], metrics: Mapping[str, Any], key: str) -> dict[str, Any]:
     """A row of the table: the task, then its metrics, with a column for each axis."""
     row: dict[str, Any] = {
         "model": task["name"],
         "source": task["model"]["source"],
-        "layer": figures["layer"],
+        "layer": metrics["layer"],
         "seed": task["seed"],
         "inputs": task["inputs"],
         # Older versions could not calibrate.
         "calibrate": task.get("calibrate", False),
     }
-    for name, value in figures.items():
+    for name, value in metrics.items():
         if name == "trf_size_range":
             for end, sizes in zip(("smallest", "largest"), zip(*value, strict=True), strict=True):
                 row.update({f"trf_size_{end}_{axis}": one for axis, one in enumerate(sizes)})
