@@ -64,7 +64,7 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20, rate: float 
         f"errors apart; sizes {value_text(plain, 'erf_size')} and "
         f"{value_text(dropped, 'erf_size')} px, {sure['erf_size']:.1f} apart.\n"
         f"Theory: sigma {plain['predicted_sigma']:.2f} px for both. Squared gradients grow by "
-        f"1/(1-p) a layer, {dropped['predicted_energy']:.3g} times in all, everywhere alike; "
+        f"1/(1-p) a layer, {dropped['predicted_energy']:.3g} times in all, equally everywhere; "
         f"measured {dropped['energy']:.3g} times.\n"
         f"Why they differ: {differences(frame, 'sigma')} Energies of a few networks scatter by "
         "more than shapes, since they are products over the layers."

@@ -55,8 +55,8 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
         f"Measured, {depth} layers, |g|: {sizes}. The largest and smallest sigma are {sure:.1f} "
         "standard errors apart.\n"
         f"Theory: {predicted['size']:.1f} px for each: an activation multiplies squared gradients "
-        "by its squared slope, everywhere alike in wide networks.\n"
-        "Why they differ: gates of one channel are alike in neighbouring pixels of networks this "
+        "by its squared slope, equally everywhere in wide networks.\n"
+        "Why they differ: gates of one channel are similar in neighbouring pixels of networks this "
         "narrow, and the peak of a mean over few runs is too high."
     )
     return Panel("nonlinearities", "Nonlinearities", frame, maps_of(measured), verdict)

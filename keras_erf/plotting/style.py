@@ -163,7 +163,7 @@ def _pixel_ticks() -> MaxNLocator:
 
 
 def halo(linewidth: float) -> list[withStroke]:
-    """Sets a line off from dark and light alike."""
+    """Makes a line visible on dark and light backgrounds."""
     return [withStroke(linewidth=linewidth + 1.6, foreground="white", alpha=0.75)]
 
 

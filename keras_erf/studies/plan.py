@@ -155,7 +155,7 @@ class Study:
         calibrate: As in `probe`.
 
     Raises:
-        InvalidInputError: A value is none of those.
+        InvalidInputError: A value is invalid.
     """
 
     models: Mapping[str, ModelEntry]

@@ -66,7 +66,7 @@ def run_study(
         The store of results.
 
     Raises:
-        InvalidInputError: An argument is none of those, or the folder cannot be written.
+        InvalidInputError: An argument is invalid, or the folder cannot be written.
     """
     if engine not in ENGINES:
         raise InvalidInputError(
