@@ -341,7 +341,7 @@ def load(name: str, weights: str = "trained", **options: Any) -> keras.Model:
     if not shipped:
         raise InvalidInputError(
             f"`name` must be a model with shipped weights: {', '.join(_with_weights())}. "
-            f"Received: name={name!r}. Use `build` for fresh weights."
+            f"Use `build` for fresh weights. Received: name={name!r}"
         )
     if weights not in shipped:
         raise InvalidInputError(
@@ -367,8 +367,8 @@ def _copy_weights(source: keras.Model, target: keras.Model) -> None:
         if wanted != given:
             raise InvalidInputError(
                 "`options` must leave the shapes of the shipped weights as they are. "
-                f"Received: shapes {wanted} in layer {layer.name!r}, shipped are {given}. "
-                "Use `build` for fresh weights."
+                "Use `build` for fresh weights. "
+                f"Received: shapes {wanted} in layer {layer.name!r}, shipped are {given}"
             )
         layer.set_weights(stored.get(layer.name, []))
 
