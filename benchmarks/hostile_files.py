@@ -391,8 +391,8 @@ def _read_image(file: Path) -> None:
     """Reads a folder of the file and a good one, which is read whatever the other is."""
     from PIL import Image
 
-    from keras_erf.samples.images import ImageFolder, images
-    from keras_erf.samples.sources import InputSpec
+    from keras_erf.inputs.images import ImageFolder, images
+    from keras_erf.inputs.sources import InputSpec
 
     calm = file.parent / "calm.png"
     Image.fromarray(np.full((8, 8, 3), 77, np.uint8)).save(calm)

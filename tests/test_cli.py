@@ -655,7 +655,7 @@ def test_the_shell_completes(words, wanted, tmp_path, monkeypatch):
 def test_choices_are_those_of_the_library():
     """The command line spells them out, so that its help loads no TensorFlow."""
     from keras_erf.commands import options, study, train
-    from keras_erf.samples.sources import NOISE
+    from keras_erf.inputs.sources import NOISE
     from keras_erf.studies.engines import ENGINES
     from keras_erf.training import TASKS
 

@@ -13,7 +13,7 @@ from keras_erf import zoo
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.definitions import get_definition
 from keras_erf.fields.theoretical import receptive_field
-from keras_erf.measuring.loop import BETWEEN_LOOKS, FEWEST_SAMPLES
+from keras_erf.measuring.measurement import BETWEEN_LOOKS, FEWEST_SAMPLES
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 
 PROBES, SAMPLES, BATCH = 400, 64, 256

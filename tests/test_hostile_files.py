@@ -20,10 +20,10 @@ from keras_erf.errors import InvalidInputError, ModelLoadError
 from keras_erf.files import archives, vetting
 from keras_erf.files.hdf5 import count_stored
 from keras_erf.graph import count_weights
+from keras_erf.inputs.images import images
+from keras_erf.inputs.sources import InputSpec
 from keras_erf.loading import load_model
 from keras_erf.results import storing
-from keras_erf.samples.images import images
-from keras_erf.samples.sources import InputSpec
 from keras_erf.studies import StudyStore
 from keras_erf.training.loop import _read_checkpoint
 

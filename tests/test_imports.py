@@ -32,7 +32,7 @@ ORDER = (
     "signals",
     "layers",
     "rules",
-    "samples",
+    "inputs",
     "results",
     "storage",
     "fields",
@@ -55,7 +55,7 @@ DRAWN = ("results", "measuring", "experiments", "training")
 # What works on arrays alone.
 ARRAYS_ONLY = (
     "algebra", "analysis", "errors", "theory", "results/estimating", "results/framing",
-    "samples/arrays", "samples/noise", "samples/sources",
+    "inputs/arrays", "inputs/noise", "inputs/sources",
 )  # fmt: skip
 # The lazy names and the zoo's models stand outside of the order.
 OUTSIDE = ("__init__", "models")
@@ -184,18 +184,18 @@ def test_tests_import_helpers_and_no_tests():
         ("analysis/fit.py", "from keras_erf.errors import InvalidInputError", True),
         ("analysis/fit.py", "from keras_erf.theory import coefficients", False),
         ("analysis/fit.py", "import tensorflow as tf", False),
-        ("samples/noise.py", "import tensorflow as tf", False),
-        ("samples/images.py", "import tensorflow as tf", True),
+        ("inputs/noise.py", "import tensorflow as tf", False),
+        ("inputs/images.py", "import tensorflow as tf", True),
         ("algebra/geometry.py", "from keras_erf.errors import InvalidInputError", True),
         ("errors.py", "from keras_erf.algebra.geometry import Box", False),
-        ("samples/sampling.py", "from keras_erf.results.effective import load", False),
+        ("inputs/sampling.py", "from keras_erf.results.effective import load", False),
         ("results/effective.py", "from keras_erf import plotting", False),
         (
             "results/effective.py",
             "class A:\n  def plot(self):\n    from keras_erf import plotting",
             True,
         ),
-        ("samples/sampling.py", "def plot():\n  from keras_erf import plotting", False),
+        ("inputs/sampling.py", "def plot():\n  from keras_erf import plotting", False),
         ("zoo.py", "from keras_erf.models import plain", True),
         ("zoo.py", "import models.plain", False),
     ],

@@ -26,10 +26,10 @@ from keras_erf.errors import (
     UnknownLayerError,
 )
 from keras_erf.graph.unrolling import Builder
+from keras_erf.inputs.images import ImageFolder
 from keras_erf.measuring import plans as plans_module
 from keras_erf.measuring.probing import probe
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.samples.images import ImageFolder
 from tests import oracles
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,9 +15,9 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.samples.images import ImageFolder
-from keras_erf.samples.sampling import make_source
-from keras_erf.samples.sources import InputSpec
+from keras_erf.inputs.images import ImageFolder
+from keras_erf.inputs.sampling import make_source
+from keras_erf.inputs.sources import InputSpec
 
 IMAGE = InputSpec("image", (6, 8, 3), "float32", 2)
 GREY = InputSpec("grey", (4, 4, 1), "float64", 2)

@@ -211,7 +211,7 @@ def read_inputs(
             "`--noise` must be left out beside --images, where no other input takes it. "
             f"Received: {noise!r}"
         )
-    from keras_erf.samples.images import ImageFolder
+    from keras_erf.inputs.images import ImageFolder
 
     if isinstance(preprocess, Preprocess):
         channels = graph.tensors[looked_at].shape[graph.channel_axes[looked_at]]

@@ -19,8 +19,8 @@ from keras_erf.cone import whole_cone
 from keras_erf.errors import InvalidInputError, KerasERFError, reason_of
 from keras_erf.fields.sizing import sized
 from keras_erf.graph import Graph, build_graph, cloned, computing_layers
+from keras_erf.inputs.sampling import InputSpec, Source, make_source
 from keras_erf.measuring.settings import check_whole
-from keras_erf.samples.sampling import InputSpec, Source, make_source
 
 __all__ = ["calibrate_batch_norm", "calibrated", "has_batch_norm"]
 

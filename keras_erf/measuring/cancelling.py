@@ -27,12 +27,12 @@ from keras_erf.cone import Cone
 from keras_erf.errors import GradientError, KerasERFError
 from keras_erf.fields.theoretical import Target, target_of
 from keras_erf.graph import Node
+from keras_erf.inputs.sampling import make_source
+from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.gradients import sample_maps, unit_channels
 from keras_erf.measuring.plans import check, input_specs, planned
 from keras_erf.measuring.rows import OtherPrecision, Row, State, gradient_rows
 from keras_erf.measuring.settings import Settings
-from keras_erf.samples.sampling import make_source
-from keras_erf.samples.streaming import streamed
 
 __all__ = ["check_expected", "check_sums"]
 

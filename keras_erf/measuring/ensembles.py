@@ -21,10 +21,12 @@ from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Rules
 from keras_erf.graph import Graph, architecture, build_graph
+from keras_erf.inputs.sampling import make_source
+from keras_erf.inputs.sources import InputSpec
+from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.accumulating import Accumulator
 from keras_erf.measuring.cancelling import check_sums
-from keras_erf.measuring.loop import filled, noted, provenance, result_of
-from keras_erf.measuring.mixing import check_mixing
+from keras_erf.measuring.measurement import filled, noted, provenance, result_of
 from keras_erf.measuring.plans import (
     check,
     chosen_batch_size,
@@ -33,15 +35,13 @@ from keras_erf.measuring.plans import (
     plan_of,
 )
 from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.preparing import calibrated_for, check_backend, fingerprint, prepared
+from keras_erf.measuring.sample_mixing import check_mixing
 from keras_erf.measuring.settings import Settings, check_whole
+from keras_erf.measuring.setup import calibrated_for, check_backend, fingerprint, prepared
 from keras_erf.measuring.untrained import UNTRAINED, notes_of
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.results.merging import ONE_PER_RUN
-from keras_erf.samples.sampling import make_source
-from keras_erf.samples.sources import InputSpec
-from keras_erf.samples.streaming import streamed
 
 __all__ = ["ensemble"]
 

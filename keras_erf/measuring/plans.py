@@ -12,10 +12,10 @@ from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone, cone_of, whole_cone
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
+from keras_erf.inputs.sources import InputSpec
 from keras_erf.measuring.linearity import has_constant_gradient
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import BLOCKS
-from keras_erf.samples.sources import InputSpec
 
 __all__ = [
     "Plan",

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.fields.theoretical import Rules
-from keras_erf.measuring.loop import measure
+from keras_erf.measuring.measurement import measure
 from keras_erf.measuring.plans import plan_of
-from keras_erf.measuring.preparing import check_backend, prepared
 from keras_erf.measuring.settings import Settings
+from keras_erf.measuring.setup import check_backend, prepared
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
 

@@ -14,10 +14,10 @@ from keras_erf.analysis._checks import refuse_masked
 from keras_erf.fields.theoretical import Target
 from keras_erf.files.naming import file_name
 from keras_erf.graph import Graph, architecture
+from keras_erf.inputs.images import ImageFolder, folder_digest
+from keras_erf.inputs.sources import NOISE
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.samples.images import ImageFolder, folder_digest
-from keras_erf.samples.sources import NOISE
 from keras_erf.storage import Store, check_sum
 
 __all__ = ["file_of", "read_kept", "store_of"]

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
-from keras_erf.samples.sources import InputSpec, Source
+from keras_erf.inputs.sources import InputSpec, Source
 
 __all__ = ["streamed"]
 

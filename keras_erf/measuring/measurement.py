@@ -15,10 +15,11 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.fields.unseen import unseen
 from keras_erf.graph import Graph
+from keras_erf.inputs.sampling import InputSpec, Source, make_source
+from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.accumulating import Accumulator, Sums
 from keras_erf.measuring.calibrating import has_batch_norm
 from keras_erf.measuring.cancelling import check_sums
-from keras_erf.measuring.mixing import check_mixing
 from keras_erf.measuring.plans import (
     Plan,
     check,
@@ -26,12 +27,11 @@ from keras_erf.measuring.plans import (
     input_specs,
     is_linear,
 )
+from keras_erf.measuring.sample_mixing import check_mixing
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.untrained import notes_of
 from keras_erf.progress import Progress
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.samples.sampling import InputSpec, Source, make_source
-from keras_erf.samples.streaming import streamed
 
 __all__ = ["Measurement", "filled", "measure", "noted", "provenance", "result_of"]
 

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_erf.samples.arrays import arrays, check_names, dataset
-from keras_erf.samples.images import ImageFolder, images
-from keras_erf.samples.noise import noise
-from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
+from keras_erf.inputs.arrays import arrays, check_names, dataset
+from keras_erf.inputs.images import ImageFolder, images
+from keras_erf.inputs.noise import noise
+from keras_erf.inputs.sources import NOISE, Batches, InputSpec, Source
 
 __all__ = ["make_source"]
 

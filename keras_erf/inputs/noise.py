@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_erf.algebra.geometry import Box
-from keras_erf.samples.sources import Batches, InputSpec, Source
+from keras_erf.inputs.sources import Batches, InputSpec, Source
 
 __all__ = ["noise"]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
-from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
+from keras_erf.inputs.sources import NOISE, Batches, InputSpec, Source
 
 __all__ = ["ImageFolder", "check_pixels", "folder_digest", "image_files", "images"]
 
