@@ -3,12 +3,12 @@
     python benchmarks/cone_exactness.py [--only NAME ...] [--float64]
 
 The networks are those of `keras.applications` at their own sizes. Kernels are random as Keras makes
-them; biases and gains are drawn anew, and batch normalisations hold the statistics of the one
+them; biases and gains are drawn again, and batch normalisations hold the statistics of the one
 image, so that activations keep their size. Of each network the last layer of every map size is
 taken, and of it the centre, a corner and an edge unit. An error is the largest difference of the
 two gradients by the image, relative to the largest gradient. A ReLU whose input is within rounding
 of zero may open in one and stay shut in the other: such a unit, above the limit in single
-precision, is computed anew with the same weights in double precision, where cone and whole network
+precision, is computed again with the same weights in double precision, where cone and whole network
 have to agree up to the limit of that. Otherwise the exit status is 1.
 """
 

@@ -65,8 +65,8 @@ def main() -> int:
             begin = time.perf_counter()
             found = _tried(kind, count, goods, random, home, options.keep)
             seconds = time.perf_counter() - begin
-            told = ", ".join(f"{times} {outcome}" for outcome, times in found.most_common())
-            print(f"{count} {kind}: {told}; {seconds:.0f} s", flush=True)
+            counts = ", ".join(f"{times} {outcome}" for outcome, times in found.most_common())
+            print(f"{count} {kind}: {counts}; {seconds:.0f} s", flush=True)
             harm |= bool(set(found) - {*GOOD})
             files[kind] = {**found, "seconds": seconds}
     return record(options, not harm, files=files)
@@ -169,7 +169,7 @@ def _serve(kind: str, home: Path, pipe: Any) -> None:
             file = Path(pipe.recv())
         except EOFError:
             return
-        # The peak is counted anew.
+        # The peak is counted from here on.
         Path("/proc/self/clear_refs").write_text("5")
         before = _memory("VmRSS")
         outcome = _outcome(read, file)
@@ -245,8 +245,8 @@ def _read_result(file: Path) -> None:
     assert json.dumps(result.provenance) == json.dumps(about["provenance"])
     assert result.dead_count == about["dead_count"]
     assert result.linear == about["linear"]
-    for told, stored in zip(result.receptive_field.stride, field["stride"], strict=True):
-        assert str(told) == stored or told == eval_fraction(stored), stored
+    for stride, stored in zip(result.receptive_field.stride, field["stride"], strict=True):
+        assert str(stride) == stored or stride == eval_fraction(stored), stored
     result.summary()
     repr(result)
 
@@ -345,7 +345,7 @@ def _held(file: Path) -> list[np.ndarray]:
 
 
 def _arrays(group: h5py.Group) -> Iterator[np.ndarray]:
-    # Not `visititems`, which also fails of what nobody reads.
+    # Not `visititems`, which also fails at what is never read.
     for one in group.values():
         if isinstance(one, h5py.Group):
             yield from _arrays(one)
@@ -397,7 +397,7 @@ def _read_image(file: Path) -> None:
     calm = file.parent / "calm.png"
     Image.fromarray(np.full((8, 8, 3), 77, np.uint8)).save(calm)
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             source = images(ImageFolder(file.parent), [InputSpec("x", (8, 8, 3), "float32", 2)], 0)
             (batch,) = (np.concatenate(one) for one in zip(*source.batches(4), strict=True))
@@ -406,7 +406,7 @@ def _read_image(file: Path) -> None:
         assert batch.min() >= 0
         assert batch.max() <= 255
         # Pillow has warnings of its own, of margins it can do without.
-        own = [text for text in (str(one.message) for one in told) if text.startswith("Left out")]
+        own = [text for text in (str(one.message) for one in caught) if text.startswith("Left out")]
         if len(batch) == 1:
             assert source.skipped == [file.name]
             (message,) = own

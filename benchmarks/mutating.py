@@ -188,8 +188,8 @@ def _array(random: Random, array: np.ndarray) -> bytes:
             shapes = [(2**40, 2**40), (10**9,), (-1,), (0,), (), (2**63,), (*array.shape, 1)]
             shape = shapes[int(random.integers(0, len(shapes)))]
             kinds = ["<f8", "|O", "<i8", "|V1000000000", "<U100000000"]
-            told = {"descr": random.choice(kinds), "fortran_order": False, "shape": shape}
-            head = repr(told).ljust(117) + "\n"
+            header = {"descr": random.choice(kinds), "fortran_order": False, "shape": shape}
+            head = repr(header).ljust(117) + "\n"
             length = len(head).to_bytes(2, "little")
             return b"\x93NUMPY\x01\x00" + length + head.encode() + array.tobytes()
     return _npy(array)

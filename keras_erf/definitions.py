@@ -2,7 +2,7 @@
 
 A definition fixes what is seeded at the unit, how the gradient of one sample
 becomes a map, and how maps are averaged. The choice matters: for wide random
-nets the map of |g| is a Gaussian sqrt(2) wider than the map of g^2.
+networks the map of |g| is a Gaussian sqrt(2) wider than the map of g^2.
 """
 
 from __future__ import annotations

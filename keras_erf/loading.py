@@ -105,7 +105,7 @@ def load_quietly(
 ) -> LoadedModel:
     """As `load_model`, for commands: standard output is the result's alone."""
     import_quietly()
-    # Keras tells of downloads on standard output.
+    # Keras reports downloads on standard output.
     with redirect_stdout(sys.stderr):
         return load_model(
             name, weights=weights, options=options, unsafe=unsafe, need_weights=need_weights
@@ -222,7 +222,7 @@ def _first_sentence(text: str) -> str:
 
 
 class _Downloads(io.TextIOBase):
-    """What Keras tells of downloads, less the line that announces them, on standard error."""
+    """Keras's report of downloads, without the line that announces them, on standard error."""
 
     def write(self, text: str) -> int:
         if not text.startswith("Downloading data from"):

@@ -87,7 +87,7 @@ def expected(
     Args:
         model: A Functional or Sequential Keras model, on the TensorFlow backend.
         layer: As in `probe`.
-        weights: `"random"`: drawn anew from each layer's initialiser, so that the
+        weights: `"random"`: drawn from each layer's initialiser, so that the
             result is of the architecture. `"given"`: those of the model, each with
             a random sign.
         unit: As in `probe`.

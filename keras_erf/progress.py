@@ -10,13 +10,13 @@ from typing import Any
 
 __all__ = ["Progress", "shown"]
 
-# Told how many are done, and how many there will be.
+# Called with the number of items done and their total number.
 Progress = Callable[[int, int], None]
 
 
 @contextmanager
 def shown(progress: bool | Progress | None, what: str) -> Iterator[Progress]:
-    """The function to tell; `True` shows a bar with `what` beside it, which goes in the end.
+    """The function to call; `True` shows a bar next to `what`, which is removed in the end.
 
     In a terminal it is on standard error, in a notebook under the cell.
     """

@@ -34,8 +34,8 @@ def counted(number: int, what: str) -> str:
 def counted_samples(counts: Iterable[int]) -> str:
     """`16 samples` of several results that all have as many, or `1 to 64 samples`."""
     different = sorted({*counts})
-    told = counted(different[-1], "sample")
-    return told if len(different) == 1 else f"{different[0]} to {told}"
+    most = counted(different[-1], "sample")
+    return most if len(different) == 1 else f"{different[0]} to {most}"
 
 
 def with_error(value: float | None, error: float | None, digits: int = 1, sign: str = "±") -> str:

@@ -350,7 +350,7 @@ def load(name: str, weights: str = "trained", **options: Any) -> keras.Model:
         )
     model = build(name, **options)
     source = build(name)
-    # A namespace package: found beside the models in a checkout and in an installation.
+    # A namespace package: found next to the models in a checkout and in an installation.
     folder = importlib.resources.files("keras_erf.models.weights")
     with importlib.resources.as_file(folder / shipped[weights]) as path:
         source.load_weights(path)

@@ -129,7 +129,7 @@ class Convolutions:
             depth: Number of convolutions.
             padding: Of each.
             strides: Strides other than 1, by the layers' numbers from 1 on.
-            dilations: Dilations other than 1, likewise.
+            dilations: Dilations other than 1, in the same form.
             behind: What comes behind each activation, given the layer's number.
         """
         require_counts(depth=depth)

@@ -1,4 +1,4 @@
-"""The poster's structures beside the plain stack: sub-sampled and dilated ones."""
+"""The poster's structures besides the plain stack: sub-sampled and dilated ones."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _telling(text: str) -> Callable[[Place], bool]:
 
 
 def sample_of(mutants: list[Mutant], size: int, rng: random.Random) -> list[Mutant]:
-    """Every so many-th mutant in the order of files and operators, from a random first on."""
+    """Every n-th mutant in the order of files and operators, from a random first on."""
     size = min(size, len(mutants))
     first = rng.random()
     return [mutants[int((first + place) * len(mutants) / size)] for place in range(size)]
@@ -223,16 +223,16 @@ def tests_of(part: str) -> Tests:
         os.environ["COVERAGE_FILE"] = str(data)
         options = ["--cov=keras_erf", "--cov-context=test", "--cov-report="]
         process, answer = _start(None, [*options, *files], None)
-        told = _told(process, answer)
-        if told["code"] != 0:
-            raise SystemExit(f"The tests of {part} do not pass by themselves: {told}")
+        report = _report(process, answer)
+        if report["code"] != 0:
+            raise SystemExit(f"The tests of {part} do not pass by themselves: {report}")
         read = coverage.CoverageData(str(data))
         read.read()
         reached = {
             str(Path(one).relative_to(ROOT)): read.contexts_by_lineno(one)
             for one in read.measured_files()
         }
-    return Tests(files, told["seconds"], reached)
+    return Tests(files, report["seconds"], reached)
 
 
 # --- One mutant against the tests ----------------------------------------------------------------
@@ -295,14 +295,14 @@ def _start(
     return process, receive
 
 
-def _told(process: Any, answer: Connection) -> dict[str, Any]:
+def _report(process: Any, answer: Connection) -> dict[str, Any]:
     """What a process has to say, once it has ended."""
     try:
-        told = answer.recv()
+        report = answer.recv()
     except EOFError:
-        told = None
+        report = None
     process.join()
-    return told or {"code": process.exitcode, "by": f"fell over, exit code {process.exitcode}"}
+    return report or {"code": process.exitcode, "by": f"fell over, exit code {process.exitcode}"}
 
 
 def _run(
@@ -349,10 +349,10 @@ def verdicts(
         for answer, (mutant, process, began, limit) in list(running.items()):
             seconds = time.monotonic() - began
             if answer in ended:
-                told = _told(process, answer)
-                by = told["by"]
-                if told["code"] != 0 and not by:
-                    raise SystemExit(f"pytest itself failed on {mutant}: {told}")
+                report = _report(process, answer)
+                by = report["by"]
+                if report["code"] != 0 and not by:
+                    raise SystemExit(f"pytest itself failed on {mutant}: {report}")
                 end = "killed" if by else "survived"
             elif seconds > limit:
                 process.kill()

@@ -37,7 +37,7 @@ SIZE = (14, 13)
 IMAGES = np.random.default_rng(12).normal(size=(48, *SIZE, 2)).astype("float32")
 
 
-def net(seed: int = 0, *, name: str = "net", size: tuple[int, int] = SIZE) -> keras.Model:
+def network(seed: int = 0, *, name: str = "network", size: tuple[int, int] = SIZE) -> keras.Model:
     """Strides, an up-sampling and a curved function: nothing in the result is trivial."""
     keras.utils.set_random_seed(seed)
     x = keras.Input((*size, 2), name="image")
@@ -49,7 +49,7 @@ def net(seed: int = 0, *, name: str = "net", size: tuple[int, int] = SIZE) -> ke
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    return net()
+    return network()
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_figures_of_a_known_map(uniform):
     assert uniform.size == pytest.approx(math.sqrt(oracles.PIXELS_OF_UNIFORM[5]))
     assert uniform.trf_size == pytest.approx(11)
     assert uniform.ratio == pytest.approx(math.sqrt(69) / 11)
-    # Both samples are alike: the net is linear.
+    # Both samples are alike: the network is linear.
     assert uniform.size_error == 0
     assert uniform.ratio_error == 0
     np.testing.assert_allclose(uniform.standard_error, 0, atol=1e-9)
@@ -150,7 +150,7 @@ def test_regions(uniform):
 
 
 def test_the_centre_of_a_region_is_the_fields_and_not_the_images():
-    field = receptive_field(net(), "second", unit=(3, 4))
+    field = receptive_field(network(), "second", unit=(3, 4))
     maps = np.full((1, *SIZE), 0.5)
     row, column = map(int, field.center())
     assert field.center() == (row, column) != tuple((n - 1) / 2 for n in SIZE)
@@ -220,15 +220,15 @@ def test_summary_and_frame(measured):
     assert frame.iloc[0].to_dict() == summary
 
 
-def test_a_gaussian_that_says_nothing_is_not_told_of():
+def test_a_gaussian_that_says_nothing_is_left_out():
     stack = zoo.build("plain", depth=3, activation="relu", input_shape=(16, 16))
-    told = {layer: probe(stack, layer, samples=8) for layer in ("conv1", "conv3")}
+    results = {layer: probe(stack, layer, samples=8) for layer in ("conv1", "conv3")}
     # A field of 3 pixels has none; the fit itself may be looked at.
-    assert np.isnan(told["conv1"].summary()["sigma"]).all()
-    assert np.isnan(told["conv1"].summary()["sigma_error"]).all()
-    assert np.isfinite(told["conv1"].sigma).all()
-    assert not told["conv1"].compare().is_bell
-    assert np.isfinite(told["conv3"].summary()["sigma"]).all()
+    assert np.isnan(results["conv1"].summary()["sigma"]).all()
+    assert np.isnan(results["conv1"].summary()["sigma_error"]).all()
+    assert np.isfinite(results["conv1"].sigma).all()
+    assert not results["conv1"].compare().is_bell
+    assert np.isfinite(results["conv3"].summary()["sigma"]).all()
 
 
 def test_a_map_too_flat_for_a_gaussian_has_all_other_figures():
@@ -247,7 +247,7 @@ def test_a_stride_between_pixels_is_a_plain_number(model):
     assert result.summary()["trf_stride"] == [0.5, 0.5]
 
 
-def test_repr_tells_the_main_figures_on_one_line(measured):
+def test_repr_shows_the_main_metrics_on_one_line(measured):
     shown = repr(measured)
     assert "\n" not in shown
     for word in ("second", "(3, 4)", "9x9", "luo2016", "20 samples", f"{measured.size:.2f} +- 0.0"):
@@ -287,9 +287,9 @@ def test_a_result_is_frozen(measured):
 # -- errors of the figures --
 
 
-def test_the_error_of_the_size_tells_its_distance_from_the_truth():
+def test_the_error_of_the_size_is_its_distance_from_the_truth():
     # Noisy maps: the error of one run against many.
-    field = receptive_field(net(size=(64, 64)), "second", unit=(16, 16))
+    field = receptive_field(network(size=(64, 64)), "second", unit=(16, 16))
     bell = oracles.gaussian_map((64, 64), field.center(), np.eye(2) * 36)
     rng = np.random.default_rng(1)
     results = [
@@ -299,7 +299,7 @@ def test_the_error_of_the_size_tells_its_distance_from_the_truth():
     sizes = np.array([result.size for result in results])
     errors = np.sqrt(np.mean([result.size_error**2 for result in results]))
     truth = analysis.erf_size(bell)
-    # The noisy peak makes sizes too small: a bias beside the scatter.
+    # The noisy peak makes sizes too small: a bias on top of the scatter.
     assert 0 < sizes.std(ddof=1) < errors
     assert errors == pytest.approx(np.sqrt(np.mean((sizes - truth) ** 2)), rel=0.4)
 
@@ -317,7 +317,7 @@ def test_normalized_maps_sum_to_one_and_so_do_their_errors(model):
 
 
 def test_a_single_block_that_sees_something_leaves_no_error():
-    field = receptive_field(net(), "second", unit=(3, 4))
+    field = receptive_field(network(), "second", unit=(3, 4))
     maps = np.zeros((3, *SIZE))
     maps[1, 4:9, 5:10] = 1
     for definition in ("luo2016", "openerf"):
@@ -400,7 +400,7 @@ def test_the_centre_may_lie_outside_of_the_part(measured):
 
 
 def test_figures_cost_what_the_field_does_whatever_the_image():
-    field = receptive_field(net(size=(4096, 4096)), "second", unit=(700, 1500))
+    field = receptive_field(network(size=(4096, 4096)), "second", unit=(700, 1500))
     seen = field.visible()
     assert seen == field.box() == ((1397, 1406), (2997, 3006))
     bell = oracles.gaussian_map((9, 9), (4, 4), np.eye(2) * 3)
@@ -541,7 +541,7 @@ def test_normalized_maps_have_the_errors_of_normalized_maps(model):
 
 
 @pytest.mark.parametrize("figure", ["erf_size", "", "map", None])
-def test_an_unknown_figure_is_told_which_there_are(measured, figure):
+def test_an_unknown_metric_lists_the_known_ones(measured, figure):
     with pytest.raises(InvalidInputError, match=r"`figure` must be one of size, ratio, mass_size"):
         measured.estimate(figure)
 
@@ -1043,8 +1043,8 @@ def test_a_loaded_result_is_merged_as_any(model, tmp_path):
 def test_results_of_different_things_are_not_merged(model, measured):
     noise = {"seed": 5, "samples": 2}
     unlike = {
-        "model": probe(net(name="twin"), "second", unit=(3, 4), **noise),
-        "weights": probe(net(1), "second", unit=(3, 4), **noise),
+        "model": probe(network(name="twin"), "second", unit=(3, 4), **noise),
+        "weights": probe(network(1), "second", unit=(3, 4), **noise),
         "training": probe(model, "second", unit=(3, 4), training=True, **noise),
         "definition": probe(model, "second", unit=(3, 4), definition="raghu2021", **noise),
         "number of blocks": dataclasses.replace(

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, TESTS = ROOT / "keras_erf", ROOT / "tests"
 
-# Rooms from the ground up, modules and packages alike: each imports only from those before it.
+# Modules and packages, from the lowest up: each imports only from those before it.
 ORDER = (
     "errors",
     "_version",
@@ -106,7 +106,7 @@ def verdict(source: str, target: str | None, inside_function: bool) -> str | Non
     if target == "models" or target == source:
         return None
     if target not in ORDER:
-        return "no room of the order; the package itself would reach all of them"
+        return "not in the order; the package itself would reach all modules"
     if ORDER.index(target) < ORDER.index(source):
         return None
     if inside_function and source in DRAWN and target == "plotting":
@@ -134,11 +134,11 @@ def complaints(path: Path, text: str) -> list[str]:
     return wrong
 
 
-def test_every_room_has_its_place_in_the_order():
+def test_every_package_has_its_place_in_the_order():
     assert {entry(path) for path in files().values()} == set(ORDER)
 
 
-def test_no_room_goes_round_in_circles():
+def test_no_imports_are_circular():
     """Modules of one package have an order too; imports for types alone do not count."""
     known = {name_of(path).replace("/", "."): path for path in files().values()}
     below = {}

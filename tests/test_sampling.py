@@ -355,7 +355,7 @@ def colour(*rgb: int, size: tuple[int, int] = (6, 8)) -> np.ndarray:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Six files in nested folders, told apart by their red, between files of other kinds."""
+    """Six files in nested folders, each with a red of its own, between files of other kinds."""
     root = tmp_path / "photos"
     names = ["a.png", "deep/er/b.png", "deep/c.JPG", "d.bmp", "deep/E.PNG", "f.gif"]
     for number, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""An effective receptive field beside the theoretical one it belongs to."""
+"""An effective receptive field compared with its theoretical one."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def bootstrap_power_law(
 ) -> PowerLaw:
     """Fits a power law to a figure of mean maps, with errors by resampling their runs.
 
-    At each depth blocks of runs are drawn anew, with replacement, the figure is computed
+    At each depth blocks of runs are drawn again, with replacement, the metric is computed
     on their mean, and the law is fitted again. The interval has the draws' quantiles about
     their mean, and for centre the exponent less its bias. It reaches to the exponent itself
     where that lies outside.
@@ -182,8 +182,8 @@ def bootstrap_power_law(
     low, high = np.quantile(draws - draws.mean(), [(1 - level) / 2, (1 + level) / 2]) * short
     centre, reach = 2 * law.exponent - float(draws.mean()), 0.0
     if spread is not None:
-        told = [[float(np.asarray(part)) for part in spread(*one)] for one in held]
-        _, centres, errors = np.array(told).T
+        spreads = [[float(np.asarray(part)) for part in spread(*one)] for one in held]
+        _, centres, errors = np.array(spreads).T
         centre = fit_power_law(x, centres / divisor, level=level).exponent
         at = np.log(np.asarray(x, np.float64))
         levers = (at - at.mean()) / np.square(at - at.mean()).sum()

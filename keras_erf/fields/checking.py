@@ -1,7 +1,7 @@
 """Is the field right? Each layer's rule against the layer's own gradient, and against changes.
 
-A gradient through a deep network underflows, and its support cannot be told
-from rounding. Layer by layer it does not: if every layer on the way sees of its
+A gradient through a deep network underflows, and its support cannot be
+distinguished from rounding. Layer by layer it does not: if every layer on the way sees of its
 input exactly what its rule says, for what is asked of it, so does the network.
 Each layer is run alone, with random weights standing in for its own. What no
 gradient shows (comparisons, rounding, stopped gradients) changes of the inputs do.

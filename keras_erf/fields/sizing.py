@@ -39,7 +39,7 @@ def is_map(tracing: Tracing, tensor: int) -> bool:
 def maps(tracing: Tracing) -> tuple[list[int], list[tuple[str, str]]]:
     """The tensors with more than one position whose field is known, in graph order.
 
-    Also the layers of which that cannot be told, and why.
+    Also the layers for which it is unknown, and why.
     """
     found, skipped = [], []
     for node in tracing.graph.nodes:
@@ -85,7 +85,7 @@ def default_layer(
 
     Args:
         graph: The model's graph, at its own size.
-        tracing: Its fields at the size in force.
+        tracing: Its fields at the current size.
         input_shape: The size asked for.
         rules: The user's own rules.
 
@@ -109,7 +109,7 @@ def sized(
     *,
     assigned: bool = True,
 ) -> Tracing:
-    """The graph at `input_shape`; sizes nobody defines are made large enough for the field."""
+    """The graph at `input_shape`; undefined sizes are made large enough for the field."""
 
     def traced(graph: Graph) -> Tracing:
         return Tracing(graph, input, rules, assigned=assigned)
@@ -141,8 +141,8 @@ def sized(
             if (size and inside) or (whole and (size or first) >= WHOLE_SIZE >= size):
                 break
             stride = max(math.ceil(abs(one or Fraction(1))) for one in tracer.strides())
-            room = max(stop - start for start, stop in box) + 2 * stride
-            enough = math.ceil(room / SIZE_STEP) * SIZE_STEP
+            extent = max(stop - start for start, stop in box) + 2 * stride
+            enough = math.ceil(extent / SIZE_STEP) * SIZE_STEP
             size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)
         tracing = traced(graph.resized(_filled(graph, size)))
     return tracing

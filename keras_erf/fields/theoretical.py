@@ -75,9 +75,9 @@ def receptive_field(
             by both. `None` finds them where the tokens come from a map, and
             takes a square for a `unit` of as many indices as the input has
             axes. Tokens in front of the grid's (a class token) are left out.
-        rules: Rules for layers nobody knows, or other ones for those that are
+        rules: Rules for unknown layers, or other ones for those that are
             known: `{MyLayer: rule}`; see `keras_erf.rules`. Without one an
-            unknown layer is looked into, or else measured by itself.
+            unknown layer is traced, or else measured by itself.
 
     Returns:
         A `ReceptiveField`; lengths in input pixels.
@@ -206,7 +206,7 @@ class Target:
     """A unit of a layer, found in a graph of definite sizes.
 
     Args:
-        tracing: Fields of the model's graph at the input size in force.
+        tracing: Fields of the model's graph at the current input size.
         tensor: Number of the layer's tensor.
         spatial_axes: Spatial axes of the layer's tensor, the batch not counted.
         position: The unit's index along each of them; of a unit on a grid of
@@ -224,7 +224,7 @@ class Target:
 
     @property
     def graph(self) -> Graph:
-        """The model's graph at the input size in force."""
+        """The model's graph at the current input size."""
         return self.tracing.graph
 
     @property
@@ -293,7 +293,7 @@ def _field(
     shape, axes = tracing.shape(tensor), tracing.spatial_axes(tensor)
     if not tracing.input_axes:
         raise InvalidInputError(
-            "`input` must have spatial axes beside the one of its channels. Name another input, or "
+            "`input` must have spatial axes and a channel axis. Name another input, or "
             "give a wave form a channel axis, keras.Input((length, 1)), and take of token ids a "
             "model that starts behind their embedding. "
             f"Received: input={input_name!r} of shape {tracing.shape(tracing.input)} without the "

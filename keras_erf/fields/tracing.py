@@ -57,7 +57,7 @@ class Tracing:
         self.assigned = assigned
         self._tensors = list(graph.tensors)
         self._makers = {tensor: node for node in graph.nodes for tensor in node.outputs}
-        # The calls inside layers nobody knows, as far as these could be followed.
+        # The calls inside unknown layers, as far as these could be traced.
         self._inside: dict[Node, list[Node]] = {}
         self._inner: set[Node] = set()
         self._views: dict[Node, tuple[AnyView, ...]] = {}
@@ -94,7 +94,7 @@ class Tracing:
         """Definite shape of a tensor, the batch not counted.
 
         Raises:
-            InvalidInputError: It has none at the input size in force.
+            InvalidInputError: It has none at the current input size.
         """
         name, shape = self._tensors[tensor].name, self._tensors[tensor].shape
         if tensor in self.graph.failures:
@@ -242,7 +242,7 @@ class Tracing:
 
         Raises:
             UnsupportedLayerError: No rule knows, and it cannot be measured.
-            InvalidInputError: A tensor has no shape at the input size in force.
+            InvalidInputError: A tensor has no shape at the current input size.
         """
         if node not in self._views:
             call = self.call(node)
@@ -255,7 +255,7 @@ class Tracing:
         return self._views[node]
 
     def call(self, node: Node) -> Call:
-        """What a rule is told about a call; of one repeated over time, about one step."""
+        """What a rule takes: facts about a call; of one repeated over time, about one step."""
         return Call(
             node.name,
             node.operation,

@@ -113,7 +113,7 @@ class UnitTracer:
             return box, status
         if all(start > 0 and stop < size for _, (start, stop), size in triples):
             return visible, status
-        # How far it goes on into the padding is not known.
+        # How far it continues into the padding is not known.
         return box, "bound"
 
     def box(self, unit: Unit) -> Box:

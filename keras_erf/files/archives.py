@@ -19,7 +19,7 @@ __all__ = ["check_arrays", "checked_members", "plain_json"]
 
 # The other methods unfold any number of bytes in one go.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# Beyond so many bytes, members together are at most so many times larger than packed.
+# Beyond `FREE_BYTES`, all members together may be at most `MOST_TIMES` larger than packed.
 FREE_BYTES, MOST_TIMES = 256 << 20, 500
 # Names nest to about 40 in models of models.
 MOST_DEPTH = 200
@@ -61,7 +61,7 @@ def _size(file: Any) -> int:
 def check_arrays(archive: zipfile.ZipFile) -> None:
     """Raises unless every member is an array of plain numbers or text, as large as it says.
 
-    NumPy makes room for what is claimed.
+    NumPy allocates what the header claims.
 
     Raises:
         ValueError: A member is none.

@@ -26,7 +26,7 @@ from keras_erf.graph.unrolling import functional
 
 __all__ = ["cloned", "computing_layers", "copied"]
 
-# What `get_config` tells of every layer.
+# What `get_config` returns for every layer.
 _COMMON = ("name", "trainable", "dtype")
 
 
@@ -297,7 +297,7 @@ def _surroundings(layers: Sequence[Any], dtypes: Mapping[str, str]) -> Iterator[
     # Keras draws seeds of new layers from Python's generator, which is the user's.
     state, policy = random.getstate(), keras.config.dtype_policy()
     try:
-        # Layers inside others are made in the policy in force.
+        # Layers inside others are made with the current policy.
         keras.config.set_dtype_policy(dtypes.get(policy.compute_dtype, policy))
         with keras.saving.custom_object_scope(named):
             yield

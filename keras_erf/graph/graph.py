@@ -18,7 +18,7 @@ from keras_erf.graph.unrolling import Builder
 
 __all__ = ["PAIR", "Graph"]
 
-# Samples of a batch on which layers are looked into: enough to show whether one sees another.
+# Samples of a batch on which layers are traced: enough to show whether one sees another.
 PAIR = 2
 # Draws of weights, at most, until the zeros of what is computed from them are settled.
 MOST_DRAWS = 64
@@ -132,7 +132,7 @@ class Graph:
         return replace(self, tensors=tensors, failures=failures)
 
     def random_states(self) -> list[Any]:
-        """The variables that layers' random draws start from (dropout and its kin)."""
+        """The variables that layers' random draws start from (dropout and similar layers)."""
         layers = {id(node.operation): node.operation for node in self.nodes}.values()
         every = [
             inner

@@ -40,7 +40,7 @@ def count_weights(config: dict[str, Any], *, legacy: bool) -> int | None:
                 warnings.simplefilter("ignore")
                 model = _built(copy.deepcopy(config), legacy)
             found.append(sum(math.prod(one.shape) for one in model.variables))
-        except Exception:  # Keras fails in many ways on a bad file, and tells of it later.
+        except Exception:  # Keras fails in many ways on a bad file, and reports it later.
             return
 
     thread = threading.Thread(target=build)

@@ -91,7 +91,7 @@ class Accumulator:
         self.suspects: list[Target] = []
         self.counts = np.zeros(BLOCKS, dtype=np.int64)
         self.beyond = [beyond_field(one, cone.parts.get(one.input)) for one in self.targets]
-        # Dropout and its kin draw from states that stay the user's: fresh ones stand in for them.
+        # Dropout and similar layers draw from states that stay the user's: others replace them.
         self.states = targets[0].graph.random_states() if training else []
         # A stream apart from those of noise.
         self.seed = seed
@@ -101,7 +101,7 @@ class Accumulator:
         self.add = tf.function(add, autograph=False, reduce_retracing=True)
 
     def clear(self) -> None:
-        """Starts anew, with the same samples' random draws to come as at first."""
+        """Starts again, with the same random draws as the first time."""
         for one in self.sums:
             one.clear()
         self.done = 0
@@ -144,7 +144,7 @@ class Accumulator:
             if name is None:  # None of the layers' faults.
                 raise
             raise GradientError(
-                f"The model cannot be run: layer {name!r} fails: {reason_of(error)}. Mend it, or "
+                f"The model cannot be run: layer {name!r} fails: {reason_of(error)}. Fix it, or "
                 "choose a layer before it"
             ) from error
         if not self.done:

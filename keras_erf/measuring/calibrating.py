@@ -234,7 +234,7 @@ def _measured(
     """The moments of what each batch normalisation is given, if it is called before the ends."""
     found: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
     # A momentum of 0 leaves nothing of what they hold, unless that is not finite.
-    mended = [
+    finite_state = [
         (variable, keras.ops.zeros_like(variable))
         for norm in norms
         for variable in (norm.moving_mean, norm.moving_variance)
@@ -251,12 +251,12 @@ def _measured(
             for norm in norms:
                 stack.enter_context(_by_the_batch(norm, seen[id(norm)].append))
             try:
-                network.run(values, state=mended, keep=())
+                network.run(values, state=finite_state, keep=())
             except KerasERFError:
                 raise
             except Exception as error:  # A layer's own code may raise anything.
                 raise InvalidInputError(
-                    f"`model` cannot be run on `inputs`: {reason_of(error)}. Mend it, or set "
+                    f"`model` cannot be run on `inputs`: {reason_of(error)}. Fix it, or set "
                     f"`batch_size` lower if memory is short. Received: batches of {len(arrays[0])}"
                 ) from error
         for norm in norms:
@@ -268,7 +268,7 @@ def _measured(
 
 @contextmanager
 def _by_the_batch(norm: Any, record: Callable[[tuple[Any, Any]], None]) -> Iterator[None]:
-    """Lets a batch normalisation run in training mode wherever it is called, and tell of it.
+    """Runs a batch normalisation in training mode wherever it is called, and records it.
 
     Custom layers call those inside of them by themselves, so it is the layer
     that is changed, and changed back.

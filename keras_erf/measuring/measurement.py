@@ -263,9 +263,9 @@ def filled(
         graph: Of the model.
         tensors: Samples of each input.
         size: Samples to fill the batch up to, with copies: the model's own size, or
-            that of the batches before, since another one is compiled anew. `None`
+            that of the batches before, since another one is compiled again. `None`
             fills nothing up.
-        most: No more than so many count.
+        most: At most this many count.
     """
     count = len(tensors[0])
     valid = count if most is None else min(count, most)

@@ -83,7 +83,7 @@ def planned(targets: Sequence[Target], settings: Settings, *, inside: bool = Tru
     Args:
         targets: The units.
         settings: Whether of their cone alone, and whether in training mode.
-        inside: Whether the calls inside opened layers may be run, of the weights at hand.
+        inside: Whether the calls inside opened layers may be run, with their current weights.
     """
     if not settings.cone:
         return whole_cone(targets[0].graph, [one.tensor for one in targets])

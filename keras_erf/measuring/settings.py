@@ -1,4 +1,4 @@
-"""How units are measured: the options that `probe` and its kin share, checked once."""
+"""How units are measured: the options that `probe` and similar functions share, checked once."""
 
 from __future__ import annotations
 

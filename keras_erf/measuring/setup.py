@@ -170,7 +170,7 @@ def numbers_of(graph: Graph, layers: Any) -> list[int]:
 
 
 def fingerprint(model: Any) -> str:
-    """Short hash of the model's weights, so that results tell which net they are of."""
+    """Short hash of the model's weights, so that results name the network they are of."""
     digest = hashlib.blake2b(digest_size=8)
     for variable in model.weights:
         digest.update(np.ascontiguousarray(np.asarray(variable)).tobytes())

@@ -23,7 +23,7 @@ UNCALIBRATED = "batch norms uncalibrated"
 UNTRAINED = "network looks untrained"
 SWITCHED_OFF = "branches switched off"
 
-# What each note means and what to do, for those who have room for a sentence.
+# What each note means and what to do, in a sentence.
 REMEDIES = {
     UNCALIBRATED: (
         "Batch normalisations hold their initial statistics and normalise nothing: pass "

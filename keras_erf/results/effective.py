@@ -91,7 +91,7 @@ class EffectiveReceptiveField:
     def constant(self) -> bool:
         """Whether all samples gave one map, but for rounding: then there is no error to speak of.
 
-        The gradient of a net without activations, say, does not depend on the input.
+        For example, the gradient of a network without activations does not depend on the input.
         """
         return self._figures.constant
 
@@ -293,7 +293,7 @@ class EffectiveReceptiveField:
         return float(analysis.mass_within(self._figures.map, radius, center=self._center))
 
     def compare(self) -> analysis.Comparison:
-        """The figures beside the theoretical field's."""
+        """Metrics of the map next to those of the theoretical field."""
         figures = self._figures
         centroid = figures.moments.centroid
         return analysis.Comparison(
@@ -415,7 +415,7 @@ class EffectiveReceptiveField:
         )
 
     def _repr_html_(self) -> str:
-        """What notebooks show: the map, small, beside its figures."""
+        """What notebooks show: a small map next to its metrics."""
         from keras_erf.plotting.cards import result_card
 
         return result_card(self)

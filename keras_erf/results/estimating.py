@@ -48,7 +48,7 @@ class Figures:
         block_sums: Sum of the samples' maps in each block, shape `(blocks, *part's shape)`.
         block_counts: Number of samples in each block.
         part: `(start, stop)` per axis, in pixels of the input.
-        frame: The pixels a Gaussian is fitted to, likewise; inside of the input.
+        frame: The pixels a Gaussian is fitted to, in the same form; inside of the input.
         center: Centre of the theoretical field, one coordinate per axis.
         trf_size: Size of the theoretical field, in pixels.
         normalized: Whether the map is divided by its sum.

@@ -35,12 +35,12 @@ def hull(one: Box, other: Box) -> Box:
 
 
 def reframed(values: np.ndarray, box: Box, frame: Box) -> np.ndarray:
-    """`values` of one box as they stand in another: cut, or zero where nothing is known.
+    """`values` of one box, moved into another: cut, or zero where nothing is known.
 
     Args:
         values: Array whose last axes run over `box`; axes before them are kept.
         box: `(start, stop)` per axis, in pixels of the input.
-        frame: Likewise.
+        frame: The same for the result.
 
     Returns:
         An array whose last axes run over `frame`; `values` itself if nothing changes.

@@ -42,7 +42,7 @@ def merged_provenance(
     ):
         if one != other:
             raise InvalidInputError(
-                f"`other` must be a result of the same {what}. Received: {other} beside {one}"
+                f"`other` must be a result of the same {what}. Received: {other} and {one}"
             )
     runs = sorted([*mine["runs"], *theirs["runs"]], key=_rank)
     noise = [(run["inputs"], run["seed"]) for run in runs if _is_noise(run)]

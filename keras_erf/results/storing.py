@@ -164,7 +164,7 @@ def _stored_part(stored: Any, input_size: tuple[int, ...]) -> Box | None:
 
 @dataclass(frozen=True)
 class _KnownUnit:
-    """Answers for the one unit a file tells of; see `geometry.Tracer`."""
+    """Answers for the one unit of a file; see `geometry.Tracer`."""
 
     unit: tuple[int, ...]
     known_box: Box
@@ -193,7 +193,7 @@ class _KnownUnit:
 
 
 def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
-    """The theoretical field a file tells of, for its one unit."""
+    """The theoretical field in a file, for its one unit."""
     box, visible = _box(stored["box"]), _box(stored["visible"])
     strides = [None if text is None else _stride(text) for text in stored["stride"]]
     padding = tuple(None if n is None else _integer(n) for n in stored["padding"])

@@ -89,7 +89,7 @@ def skip_variance(blocks: int, energy: float, *, kernel_size: int = 3, layers: i
 
 
 def relu_factor(layers: int) -> float:
-    """What is left of the mean squared gradient behind so many ReLUs of signals about zero: `2^-n`.
+    """What is left of the mean squared gradient behind `n` ReLUs of signals about zero: `2^-n`.
 
     The shape of the map stays. Both are exact at any width for weights of a symmetric
     distribution without biases, for a unit in front of its own ReLU: a kernel and its
