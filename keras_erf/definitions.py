@@ -64,8 +64,8 @@ class Definition:
 LUO = "Luo, Li, Urtasun and Zemel 2016, arXiv 1701.04128"
 
 DEFINITIONS: dict[str, Definition] = {
-    one.name: one
-    for one in (
+    definition.name: definition
+    for definition in (
         Definition("luo2016", source=LUO),
         Definition("luo2016-squared", measure="square", source=LUO),
         Definition("luo2016-signed", measure="signed", source=LUO),

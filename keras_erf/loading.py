@@ -71,7 +71,7 @@ def load_model(
     """
     keras = _keras()
     path = Path(name)
-    applications = [one for one in dir(keras.applications) if one[:1].isupper()]
+    applications = [name for name in dir(keras.applications) if name[:1].isupper()]
     known = [*zoo.available(), *applications]
     # A folder may be called like a model: the one an earlier call left its pictures in.
     if (
@@ -86,7 +86,7 @@ def load_model(
     if name in applications:
         _refuse(f"a keras.applications network ({name})", options=options)
         return _from_applications(keras, name, weights or ("imagenet" if need_weights else "none"))
-    lower = {one.lower(): one for one in known}
+    lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
     hint = f" Nearest: {', '.join(lower[one] for one in near)}." if near else ""
     raise InvalidInputError(
@@ -141,8 +141,8 @@ def _keras() -> Any:
     return keras
 
 
-def _refuse(what: str, **given: Any) -> None:
-    for option, value in given.items():
+def _refuse(what: str, **arguments: Any) -> None:
+    for option, value in arguments.items():
         if value:
             raise InvalidInputError(
                 f"`{option}` is not for {what}; leave it out. Received: {option}={value!r}"

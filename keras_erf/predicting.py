@@ -117,7 +117,7 @@ def expected(
         arXiv:1606.05340, for signals through activations.
     """
     _check(weights, training)
-    found = prepared(
+    ready = prepared(
         model,
         [layer],
         SETTINGS,
@@ -127,7 +127,7 @@ def expected(
         grid=grid,
         rules=rules,
     )
-    (result,) = _predicted(found.targets, weights, training, found.weights)
+    (result,) = _predicted(ready.targets, weights, training, ready.weights)
     return result
 
 
@@ -188,27 +188,27 @@ def growth(
     )
     targets, skipped, mark = ready.targets, list(ready.skipped), ready.weights
     try:
-        found = dict(enumerate(_predicted(targets, weights, training, mark) if targets else []))
+        results = dict(enumerate(_predicted(targets, weights, training, mark) if targets else []))
     except (GradientError, InvalidInputError):
         if layers is not None or len(targets) < 2:
             raise
         # One of them fails, and the others may not.
-        found, failed = {}, dict[int, GradientError | InvalidInputError]()
-        for place, one in enumerate(targets):
+        results, failed = {}, dict[int, GradientError | InvalidInputError]()
+        for place, target in enumerate(targets):
             try:
-                found[place] = _predicted([one], weights, training, mark)[0]
+                results[place] = _predicted([target], weights, training, mark)[0]
             except (GradientError, InvalidInputError) as error:
                 failed[place] = error
-                skipped.append((one.receptive_field.layer, str(error)))
-        if not found:
+                skipped.append((target.receptive_field.layer, str(error)))
+        if not results:
             raise failed[0] from None
-    if not found:
+    if not results:
         raise nothing_to_measure(skipped)
     graph = targets[0].graph
     depths = depths_of(graph)
-    tensors = [targets[place].tensor for place in found]
+    tensors = [targets[place].tensor for place in results]
     return Profile(
-        results=tuple(found.values()),
+        results=tuple(results.values()),
         depths=tuple(depths[tensor] for tensor in tensors),
         skipped=tuple(skipped),
         edges=edges_of(graph, tensors),
@@ -230,7 +230,7 @@ def _predicted(
 ) -> list[EffectiveReceptiveField]:
     """The expected fields of some units of one graph, from one pass forwards."""
     check_expected(targets, replace(SETTINGS, training=training), random=weights == "random")
-    tensors = [one.tensor for one in targets]
+    tensors = [target.tensor for target in targets]
     network = squared(targets[0].tracing, tensors, weights=weights, training=training)
     results = _results(targets, network, weights, training, mark)
     if network.bounds:
@@ -249,9 +249,10 @@ def _results(
 ) -> list[EffectiveReceptiveField]:
     """The maps that one network gives of all units."""
     units = [
-        replace(one, tracing=network.tracing, tensor=network.seeded[one.tensor]) for one in targets
+        replace(target, tracing=network.tracing, tensor=network.seeded[target.tensor])
+        for target in targets
     ]
-    modes = [network.modes.get(one.tensor) for one in targets]
+    modes = [network.modes.get(target.tensor) for target in targets]
     lines = [
         replace(unit, tensor=mode.line)
         for unit, mode in zip(units, modes, strict=True)
@@ -266,8 +267,8 @@ def _results(
     # The network is linear: its gradients are the same everywhere.
     values = {source: tf.zeros((1, *shape), tf.float64)}
     gradients = squared_gradients(units, modes, cone, values)
-    made = provenance(targets[0], mark, replace(SETTINGS, training=training), [RUN])
-    made["expected"] = {
+    facts = provenance(targets[0], mark, replace(SETTINGS, training=training), [RUN])
+    facts["expected"] = {
         "weights": weights,
         "approximate": list(network.approximate),
         "measured": list(network.measured),
@@ -275,16 +276,16 @@ def _results(
     axis = network.tracing.graph.channel_axes[source] + 1
     results = []
     # Random weights stand for any, with batch normalisations calibrated.
-    given = weights == "given"
-    notes = notes_of(targets, None) if given else [[] for _ in targets]
+    own_weights = weights == "given"
+    notes = notes_of(targets, None) if own_weights else [[] for _ in targets]
     for target, unit, gradient, own, note in zip(
         targets, units, gradients, plan.parts, notes, strict=True
     ):
         if gradient is not None:
             check_enclosed(gradient, target, part)
-        found = tf.zeros(()) if gradient is None else within(gradient, unit, own, part)
-        _check_gradient(np.asarray(found), target)
-        mean = np.asarray(tf.reduce_mean(found, axis=axis))[0]
+        cut = tf.zeros(()) if gradient is None else within(gradient, unit, own, part)
+        _check_gradient(np.asarray(cut), target)
+        mean = np.asarray(tf.reduce_mean(cut, axis=axis))[0]
         results.append(
             EffectiveReceptiveField(
                 # One block of one sample: there is nothing to tell errors by.
@@ -293,7 +294,7 @@ def _results(
                 dead_count=0,
                 receptive_field=target.receptive_field,
                 definition=DEFINITION,
-                provenance=noted(made, note),
+                provenance=noted(facts, note),
                 part=own,
             )
         )

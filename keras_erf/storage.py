@@ -148,7 +148,9 @@ class Store:
             if stored.get(name) != value and (value or name in stored)
         ]
         if differ:
-            new, old = (shorten(repr(one.get(differ[0])), 60) for one in (self.about, stored))
+            new, old = (
+                shorten(repr(content.get(differ[0])), 60) for content in (self.about, stored)
+            )
             raise InvalidInputError(
                 f"`path` holds {self.kind} with other {', '.join(differ)}: give another folder, or "
                 f"empty it. Received: path={str(self.folder)!r}, {differ[0]}={new} instead of {old}"

@@ -55,7 +55,7 @@ def size_with_error(result: Any, sign: str = "±") -> str:
 
 def noted(results: Sequence[Any]) -> list[str]:
     """The notes of results: each once, of several results with the number of layers it is of."""
-    counts = Counter(note for one in results for note in one.notes)
+    counts = Counter(note for result in results for note in result.notes)
     if len(results) == 1:
         return list(counts)
     return [f"{note} ({number} of {len(results)} layers)" for note, number in counts.items()]

@@ -363,11 +363,11 @@ def _copy_weights(source: keras.Model, target: keras.Model) -> None:
     stored = {layer.name: list(map(np.asarray, layer.weights)) for layer in source.layers}
     for layer in target.layers:
         wanted = [tuple(value.shape) for value in layer.weights]
-        given = [value.shape for value in stored.get(layer.name, [])]
-        if wanted != given:
+        shipped = [value.shape for value in stored.get(layer.name, [])]
+        if wanted != shipped:
             raise InvalidInputError(
                 "`options` must leave the shapes of the shipped weights as they are. "
-                f"Received: shapes {wanted} in layer {layer.name!r}, shipped are {given}. "
+                f"Received: shapes {wanted} in layer {layer.name!r}, shipped are {shipped}. "
                 "Use `build` for fresh weights."
             )
         layer.set_weights(stored.get(layer.name, []))

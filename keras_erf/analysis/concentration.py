@@ -104,8 +104,8 @@ def mass_radius(
     """
     values = checked_map(map)
     shares = np.asarray(share, dtype=np.float64)
-    for one in shares.ravel().tolist():
-        checked_share(one, "share")
+    for share in shares.ravel().tolist():
+        checked_share(share, "share")
     return plain(_discs(values, center).radii_of(values, shares))
 
 

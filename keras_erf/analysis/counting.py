@@ -94,11 +94,11 @@ def size_spread(sums: np.ndarray, counts: np.ndarray) -> Spread:
     size = erf_size(mean)
     if _blocks_with_impact(sums) < 2:
         return Spread(size, np.nan, np.nan)
-    peaks = np.array([one.max() for one in balanced_means(sums, counts)])
+    peaks = np.array([mean.max() for mean in balanced_means(sums, counts)])
     lowered = peaks * (mean.max() / peaks.mean()) ** 2
     pixels = [
-        [np.count_nonzero(one > THRESHOLD * level) for level in (low, peak)]
-        for one, low, peak in zip(balanced_means(sums, counts), lowered, peaks, strict=True)
+        [np.count_nonzero(mean > THRESHOLD * level) for level in (low, peak)]
+        for mean, low, peak in zip(balanced_means(sums, counts), lowered, peaks, strict=True)
     ]
     sizes, untreated = np.array(pixels).T ** (1 / mean.ndim)
     centre = sizes.mean()
@@ -139,7 +139,9 @@ def mass_size_spreads(sums: np.ndarray, counts: np.ndarray) -> tuple[Spread, Spr
     if _blocks_with_impact(sums) < 2:
         return Spread(size, np.nan, np.nan), Spread(smooth, np.nan, np.nan)
     # Few and unlike blocks may leave nothing above zero, and nothing has no region.
-    partial = [mass_pixels(one, MASS) if one.any() else 0.0 for one in balanced_means(sums, counts)]
+    partial = [
+        mass_pixels(mean, MASS) if mean.any() else 0.0 for mean in balanced_means(sums, counts)
+    ]
     sizes = np.array(partial) ** (1 / ndim)
     error = np.sqrt(np.mean((mass_size_rounded(sizes, ndim) - size) ** 2))
     # Replicates have twice the noise, and show its bias once more.
@@ -166,11 +168,11 @@ def replicate_spreads(
     values = metrics(np.abs(sums.sum(axis=0)) / counts.sum())
     if _blocks_with_impact(sums) < 2:
         return values, np.full(values.shape, np.nan)
-    found = [
-        metrics(one) if one.any() else np.zeros(values.shape)
-        for one in balanced_means(sums, counts)
+    replicates = [
+        metrics(mean) if mean.any() else np.zeros(values.shape)
+        for mean in balanced_means(sums, counts)
     ]
-    return values, np.sqrt(np.mean((np.array(found) - values) ** 2, axis=0))
+    return values, np.sqrt(np.mean((np.array(replicates) - values) ** 2, axis=0))
 
 
 def mass_size_rounded(sizes: np.ndarray, ndim: int) -> np.ndarray:

@@ -71,8 +71,8 @@ def estimate(
         InvalidInputError: `level` does not lie between 0 and 1.
     """
     checked_level(level)
-    value, _, error = (np.asarray(one, dtype=np.float64) for one in spread)
-    _, centre, scatter = (np.asarray(one, dtype=np.float64) for one in smooth or spread)
+    value, _, error = (np.asarray(number, dtype=np.float64) for number in spread)
+    _, centre, scatter = (np.asarray(number, dtype=np.float64) for number in smooth or spread)
     reach = np.zeros(value.shape)
     # Where there is no error there is nothing to multiply, whatever the degrees.
     wide = scatter != 0

@@ -178,8 +178,8 @@ def _best_fit(values: np.ndarray) -> GaussianFit:
 
 
 def _start_from_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    found = moments(values)
-    return found.centroid, found.covariance
+    start = moments(values)
+    return start.centroid, start.covariance
 
 
 def _start_from_half_height(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -213,7 +213,7 @@ def _fit_from(
     least = min((WIDEST * float(np.ptp(line) + 1)) ** -2 for line in grid)
     widths, directions = np.linalg.eigh(covariance)
     precision = (directions / np.maximum(widths, PIXEL_SIGMA**2)) @ directions.T
-    found = least_squares(
+    solution = least_squares(
         residuals,
         pack(1.0, center, precision),
         jac=jacobian,
@@ -224,12 +224,12 @@ def _fit_from(
         max_nfev=MAX_EVALUATIONS,
         args=(values, grid, least),
     )
-    amplitude, mean, factor = unpack(found.x, values.ndim)
+    amplitude, mean, factor = unpack(solution.x, values.ndim)
     total = np.sum((values - values.mean()) ** 2)
     return GaussianFit(
         amplitude=amplitude,
         center=mean,
         covariance=np.linalg.inv(factor @ factor.T + least * np.eye(values.ndim)),
-        r_squared=float(1 - np.sum(found.fun[:-1] ** 2) / total),
-        converged=bool(found.status > 0),
+        r_squared=float(1 - np.sum(solution.fun[:-1] ** 2) / total),
+        converged=bool(solution.status > 0),
     )

@@ -182,7 +182,7 @@ def bootstrap_power_law(
     low, high = np.quantile(draws - draws.mean(), [(1 - level) / 2, (1 + level) / 2]) * short
     centre, reach = 2 * law.exponent - float(draws.mean()), 0.0
     if spread is not None:
-        spreads = [[float(np.asarray(part)) for part in spread(*one)] for one in held]
+        spreads = [[float(np.asarray(part)) for part in spread(*group)] for group in held]
         _, centres, errors = np.array(spreads).T
         centre = fit_power_law(x, centres / divisor, level=level).exponent
         at = np.log(np.asarray(x, np.float64))

@@ -70,8 +70,8 @@ class Check:
         text = f"{self.verdict}: unit {field.unit} of {field.layer}, {many} compared"
         if self.differences:
             names = ", ".join(
-                f"{one.layer} ({one.missing} missing, {one.surplus} too many)"
-                for one in self.differences
+                f"{difference.layer} ({difference.missing} missing, {difference.surplus} too many)"
+                for difference in self.differences
             )
             text += f"; not as the rule says: {names}"
         if self.unmeasured:
@@ -129,35 +129,37 @@ def check(
     differences, unmeasured = [], []
     checked = 0
     for node in reversed(tracing.ancestors(target.tensor)):
-        asked = {place: made for place, made in enumerate(node.outputs) if made in masks}
+        asked = {place: output for place, output in enumerate(node.outputs) if output in masks}
         if not asked:
             continue
-        ruled, found = _Masks(), _Masks()
+        ruled, measured = _Masks(), _Masks()
         try:
-            for place, made in asked.items():
-                by_rule = _ruled(tracing, node, place, masks[made])
-                full = np.broadcast_to(masks[made], tracing.shape(made))
+            for place, output in asked.items():
+                by_rule = _ruled(tracing, node, place, masks[output])
+                full = np.broadcast_to(masks[output], tracing.shape(output))
                 # Of a call that is repeated over time, each step by itself.
                 steps = full.reshape(-1, *full.shape[node.lead :])
                 call = tracing.call(node)
                 for input_place in by_rule:
                     by_rule[input_place] = by_rule[input_place] & _open(call, input_place)
-                seen = seen_alone(call, place, steps, expected=by_rule)
+                by_gradient = seen_alone(call, place, steps, expected=by_rule)
                 for input_place, mask in by_rule.items():
                     ruled.add(node.inputs[input_place], mask)
-                    found.add(node.inputs[input_place], seen[input_place])
+                    measured.add(node.inputs[input_place], by_gradient[input_place])
                 if tracing.is_layer_of_keras(node):
                     # None of them with a rule compares, rounds or stops gradients.
                     continue
                 unknown = tracing.is_unknown(node)
-                for input_place, mask in _shown(call, place, steps, by_rule, seen, unknown).items():
-                    found.add(node.inputs[input_place], mask)
+                for input_place, mask in _shown(
+                    call, place, steps, by_rule, by_gradient, unknown
+                ).items():
+                    measured.add(node.inputs[input_place], mask)
         except UnsupportedLayerError as error:
             unmeasured.append((node.name, str(error)))
             continue
-        missing = sum(np.count_nonzero(found[one] & ~ruled[one]) for one in ruled)
-        surplus = sum(np.count_nonzero(ruled[one] & ~found[one]) for one in ruled)
-        if surplus and not any(mask.any() for mask in found.values()):
+        missing = sum(np.count_nonzero(measured[tensor] & ~ruled[tensor]) for tensor in ruled)
+        surplus = sum(np.count_nonzero(ruled[tensor] & ~measured[tensor]) for tensor in ruled)
+        if surplus and not any(mask.any() for mask in measured.values()):
             unmeasured.append((node.name, "nothing it is given makes a difference by itself"))
             continue
         checked += 1
@@ -180,7 +182,7 @@ def _shown(
     output: int,
     steps: np.ndarray,
     ruled: Mapping[int, np.ndarray],
-    seen: Sequence[np.ndarray],
+    by_gradient: Sequence[np.ndarray],
     unknown: bool,
 ) -> dict[int, np.ndarray]:
     """What changes show of a layer that may compare, round or stop gradients.
@@ -190,7 +192,7 @@ def _shown(
         output: Which of its outputs.
         steps: Masks of it.
         ruled: By place of an input, what those should see by the rule.
-        seen: For each input, what they see by gradients.
+        by_gradient: For each input, what they see by gradients.
         unknown: Whether they may see what the rule does not name.
 
     Returns:
@@ -200,18 +202,18 @@ def _shown(
     Raises:
         UnsupportedLayerError: There is too much to try.
     """
-    known = [ruled.get(place, np.ones_like(mask)) | mask for place, mask in enumerate(seen)]
+    known = [ruled.get(place, np.ones_like(mask)) | mask for place, mask in enumerate(by_gradient)]
     more = beyond(call, output, steps, known) if unknown else Seen(known)
-    found = {}
+    changed = {}
     for place, mask in ruled.items():
-        doubtful = mask & ~seen[place]
+        doubtful = mask & ~by_gradient[place]
         shown = confirmed(call, output, steps, place, doubtful) if doubtful.any() else doubtful
         if shown is None:
             raise UnsupportedLayerError(
                 "of what has no gradient there is too much to try, or it draws at random"
             )
-        found[place] = shown | (more.masks[place] & ~known[place])
-    return found
+        changed[place] = shown | (more.masks[place] & ~known[place])
+    return changed
 
 
 def _open(call: Call, place: int) -> Any:
@@ -222,7 +224,7 @@ def _open(call: Call, place: int) -> Any:
 
 def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict[int, np.ndarray]:
     """What an output's mask sees by the rule, of each input on the way; steps stand in front."""
-    seen = {
+    masks = {
         place: np.zeros(tracing.shape(source), dtype=bool)
         for place, source in enumerate(node.inputs)
         if tracing.reaches(source)
@@ -230,5 +232,5 @@ def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict
     for view in tracing.views(node, through_global=True):
         if view.output == output:
             shapes = tracing.shape(node.outputs[output]), tracing.shape(node.inputs[view.input])
-            seen[view.input] |= view.mask(asked, *shapes)
-    return {place: mask.reshape(-1, *mask.shape[node.lead :]) for place, mask in seen.items()}
+            masks[view.input] |= view.mask(asked, *shapes)
+    return {place: mask.reshape(-1, *mask.shape[node.lead :]) for place, mask in masks.items()}

@@ -41,15 +41,15 @@ def maps(tracing: Tracing) -> tuple[list[int], list[tuple[str, str]]]:
 
     Also the layers for which it is unknown, and why.
     """
-    found, skipped = [], []
+    tensors, skipped = [], []
     for node in tracing.graph.nodes:
         for tensor in node.outputs:
             try:
                 if is_map(tracing, tensor):
-                    found.append(tensor)
+                    tensors.append(tensor)
             except KerasERFError as error:
                 skipped.append((node.name, str(error)))
-    return found, skipped
+    return tensors, skipped
 
 
 def _last_map(tracing: Tracing) -> int:
@@ -140,7 +140,7 @@ def sized(
             whole = box == tuple((0, extent) for extent in extents)
             if (size and inside) or (whole and (size or first) >= WHOLE_SIZE >= size):
                 break
-            stride = max(math.ceil(abs(one or Fraction(1))) for one in tracer.strides())
+            stride = max(math.ceil(abs(step or Fraction(1))) for step in tracer.strides())
             extent = max(stop - start for start, stop in box) + 2 * stride
             enough = math.ceil(extent / SIZE_STEP) * SIZE_STEP
             size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)
@@ -158,15 +158,15 @@ def _asked_sizes(
     """
     own = _spatial_shape(graph, input)
     listed = isinstance(input_shape, (Sequence, np.ndarray))
-    given: tuple[Any, ...] = tuple(input_shape) if listed else (input_shape,) * len(own)  # type: ignore[arg-type]
-    if len(given) != len(own) or not all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in given
+    sizes_given: tuple[Any, ...] = tuple(input_shape) if listed else (input_shape,) * len(own)  # type: ignore[arg-type]
+    if len(sizes_given) != len(own) or not all(
+        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in sizes_given
     ):
         raise InvalidInputError(
             f"`input_shape` must give {len(own)} positive spatial sizes, without batch and "
             f"channels. Received: input_shape={input_shape!r}"
         )
-    asked = tuple(int(n) for n in given)
+    asked = tuple(int(n) for n in sizes_given)
     chosen = {}
     for number in graph.inputs:
         shape = _spatial_shape(graph, number)
@@ -209,7 +209,8 @@ def _shrunk(tracing: Tracing) -> bool:
                     continue
                 known = tracing.known(tensor, through_global=True)
                 if any(
-                    isinstance(one, Line) and one.axis is not None for one in known.reaches or ()
+                    isinstance(reach, Line) and reach.axis is not None
+                    for reach in known.reaches or ()
                 ):
                     return True
     return False

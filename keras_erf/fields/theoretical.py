@@ -300,7 +300,7 @@ def _field(
             "batch"
         )
     if not axes:
-        names = [graph.tensors[one].name for one in maps(tracing)[0]]
+        names = [graph.tensors[other].name for other in maps(tracing)[0]]
         raise InvalidInputError(
             f"`layer` must have spatial axes. Layers that do: {', '.join(names[-4:]) or 'none'}. "
             f"Received: layer={name!r} of shape {shape} without the batch"
@@ -329,7 +329,7 @@ def _field(
         output_size=tracer.sizes,
         size=size,
         stride=tuple(
-            int(one) if one is not None and one.denominator == 1 else one for one in strides
+            int(step) if step is not None and step.denominator == 1 else step for step in strides
         ),
         padding=tuple(padding),
         status=trace.status,

@@ -187,46 +187,48 @@ class Tracing:
         channel = self._channels[tensor]
         starts: list[int | None] = [int(place) for place in position]
         starts.insert(channel, None)
-        seen = {tensor: Part(np.ones((1,) * len(starts), dtype=bool), tuple(starts))}
+        parts = {tensor: Part(np.ones((1,) * len(starts), dtype=bool), tuple(starts))}
         for node in reversed(self.ancestors(tensor)):
-            if seen.keys().isdisjoint(node.outputs):
+            if parts.keys().isdisjoint(node.outputs):
                 continue
             for view in self.views(node, through_global=through_global):
-                made, source = node.outputs[view.output], node.inputs[view.input]
-                if made in seen:
+                output, source = node.outputs[view.output], node.inputs[view.input]
+                if output in parts:
                     shape = self.shape(source)
-                    part = seen_by(view, seen[made], self.shape(made), shape)
-                    seen[source] = together(part, seen[source], shape) if source in seen else part
-        return seen
+                    part = seen_by(view, parts[output], self.shape(output), shape)
+                    parts[source] = (
+                        together(part, parts[source], shape) if source in parts else part
+                    )
+        return parts
 
     def spread(self, tensor: int, pixel: Sequence[int], *, through_global: bool) -> np.ndarray:
         """Mask over the spatial axes of `tensor` of the units that see a pixel of the input."""
         self._learn(tensor)
         start = np.zeros(self.spatial_shape(self.input), dtype=bool)
         start[tuple(pixel)] = True
-        seen = {self.input: np.expand_dims(start, self._channels[self.input])}
+        masks = {self.input: np.expand_dims(start, self._channels[self.input])}
         for node in self.ancestors(tensor):
-            if seen.keys().isdisjoint(node.inputs):
+            if masks.keys().isdisjoint(node.inputs):
                 continue
             for view in self.views(node, through_global=through_global):
-                made, source = node.outputs[view.output], node.inputs[view.input]
-                if source in seen:
-                    mask = view.spread(seen[source], self.shape(made), self.shape(source))
-                    seen[made] = mask | seen[made] if made in seen else mask
+                output, source = node.outputs[view.output], node.inputs[view.input]
+                if source in masks:
+                    mask = view.spread(masks[source], self.shape(output), self.shape(source))
+                    masks[output] = mask | masks[output] if output in masks else mask
         shape = self.shape(tensor)
-        mask = np.broadcast_to(seen.get(tensor, np.zeros(shape, dtype=bool)), shape)
+        mask = np.broadcast_to(masks.get(tensor, np.zeros(shape, dtype=bool)), shape)
         return np.any(mask, axis=self._channels[tensor])
 
     def ancestors(self, tensor: int) -> list[Node]:
         """The calls `tensor` depends on, in the order they run; of opened layers those inside."""
         self._learn(tensor)
-        return [one for node in self.graph.ancestors(tensor) for one in self.inside(node)]
+        return [inner for node in self.graph.ancestors(tensor) for inner in self.inside(node)]
 
     def inside(self, node: Node) -> list[Node]:
         """The calls inside a layer that was opened, in the order they run; else itself."""
         if node not in self._inside:
             return [node]
-        return [one for inner in self._inside[node] for one in self.inside(inner)]
+        return [call for inner in self._inside[node] for call in self.inside(inner)]
 
     def views(self, node: Node, *, through_global: bool) -> list[AnyView]:
         """How a call, carried over before, sees the tensors on the way to the input."""
@@ -246,12 +248,12 @@ class Tracing:
         """
         if node not in self._views:
             call = self.call(node)
-            found = views(call, node.kind, self.rules)
+            relations = views(call, node.kind, self.rules)
             if not node.lead and node.kind not in self.rules:
-                found = self._without_known(node, call, found)
+                relations = self._without_known(node, call, relations)
             for steps in reversed(self.shape(node.inputs[0])[: node.lead]):
-                found = tuple(self._over_time(node, view, steps) for view in found)
-            self._views[node] = found
+                relations = tuple(self._over_time(node, view, steps) for view in relations)
+            self._views[node] = relations
         return self._views[node]
 
     def call(self, node: Node) -> Call:
@@ -271,17 +273,17 @@ class Tracing:
         )
 
     def _without_known(
-        self, node: Node, call: Call, found: tuple[AnyView, ...]
+        self, node: Node, call: Call, relations: tuple[AnyView, ...]
     ) -> tuple[AnyView, ...]:
         """The views of a call without the outputs that are zero whatever it is given."""
         known = known_after(call, node.kind)
         self._values.update(
-            (made, values)
-            for made, values in zip(node.outputs, known, strict=True)
+            (output, values)
+            for output, values in zip(node.outputs, known, strict=True)
             if values is not None
         )
         views: list[AnyView] = []
-        for view in found:
+        for view in relations:
             values = known[view.output]
             nothing = None if values is None else (values == 0) | np.isinf(values)
             if nothing is None or not nothing.any():
@@ -338,21 +340,21 @@ class Tracing:
         """Carries everything over the calls inside a layer; whether that was possible."""
         shapes = [self.shape(tensor) for tensor in node.inputs]
         dtypes = [self._tensors[tensor].dtype for tensor in node.inputs]
-        made = [self.shape(tensor) for tensor in node.outputs]
-        found = self.graph.opened(
-            node, shapes, dtypes, made, len(self._tensors), assigned=self.assigned
+        output_shapes = [self.shape(tensor) for tensor in node.outputs]
+        opened = self.graph.opened(
+            node, shapes, dtypes, output_shapes, len(self._tensors), assigned=self.assigned
         )
-        if found is None:
+        if opened is None:
             return False
-        nodes, tensors = found
+        nodes, tensors = opened
         self._tensors.extend(tensors)
         self._inner.update(nodes)
         try:
-            for one in nodes:
-                if not self._reached.intersection(one.inputs):
+            for inner in nodes:
+                if not self._reached.intersection(inner.inputs):
                     continue
-                self._reached.update(one.outputs)
-                self._pass(one)
+                self._reached.update(inner.outputs)
+                self._pass(inner)
         except (UnsupportedLayerError, InvalidInputError):
             # As a whole it can still be measured. What was learned of tensors inside is not asked
             # for again; of its outputs nothing may stay.
@@ -375,12 +377,12 @@ class Tracing:
 
     def _pass_over(self, node: Node) -> None:
         """Carries reaches and channel axes over one call."""
-        seen = [view for view in self.relations(node) if self.reaches(node.inputs[view.input])]
+        views = [view for view in self.relations(node) if self.reaches(node.inputs[view.input])]
         sizes = [self.shape(self.input)[axis] for axis in self.input_axes]
-        for place, made in enumerate(node.outputs):
-            used = [view for view in seen if view.output == place]
-            shape, channel = self.shape(made), self._channel_after(node, made, used)
-            self._channels[made] = channel
+        for place, output in enumerate(node.outputs):
+            used = [view for view in views if view.output == place]
+            shape, channel = self.shape(output), self._channel_after(node, output, used)
+            self._channels[output] = channel
             steps, entire = [], []
             for view in used:
                 source = node.inputs[view.input]
@@ -392,24 +394,24 @@ class Tracing:
                 else:
                     steps.append(step)
                 entire.append(step if local is known else ViewStep(view, known, *where))
-            self._local[made] = self._entire[made] = carried(steps, shape, channel, sizes)
+            self._local[output] = self._entire[output] = carried(steps, shape, channel, sizes)
             if entire != steps:
-                self._entire[made] = carried(entire, shape, channel, sizes)
+                self._entire[output] = carried(entire, shape, channel, sizes)
 
     @staticmethod
     def _over_time(node: Node, view: AnyView, steps: int) -> AnyView:
-        found = lifted(view, steps)
-        if found is None:
+        over_time = lifted(view, steps)
+        if over_time is None:
             raise UnsupportedLayerError(f"No rule tells what layer {node.name!r} sees step by step")
-        return found
+        return over_time
 
-    def _channel_after(self, node: Node, made: int, used: Sequence[AnyView]) -> int:
+    def _channel_after(self, node: Node, output: int, used: Sequence[AnyView]) -> int:
         """Channel axis of a tensor: what the layer says, else where the channels went."""
-        rank = len(self.shape(made))
+        rank = len(self.shape(output))
         own = node.channel_axis(rank)
         if own is not None:
             return own
-        for view in sorted(used, key=lambda one: node.inputs[one.input] in self._flat):
+        for view in sorted(used, key=lambda view: node.inputs[view.input] in self._flat):
             source = node.inputs[view.input]
             before = self._channels[source]
             followed = view.follows[before]
@@ -419,9 +421,9 @@ class Tracing:
                 added = sorted(set(range(rank)) - set(kept))
                 if added:
                     return added[-1]
-                self._flat.add(made)
+                self._flat.add(output)
             elif followed is None and sorted(kept) == list(range(rank)):
-                self._flat.add(made)
+                self._flat.add(output)
                 return rank - 1
             if followed is not None:
                 return followed

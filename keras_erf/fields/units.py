@@ -96,8 +96,8 @@ class UnitTracer:
         # What a layer takes in whole has no padding around it.
         whole = any(gathered) and all(full)
         cut = tuple(
-            own if whole or axis_gathered else seen
-            for own, seen, axis_gathered in zip(entire, box, gathered, strict=True)
+            own if whole or axis_gathered else side
+            for own, side, axis_gathered in zip(entire, box, gathered, strict=True)
         )
         status: str = "whole" if whole and known.status == "exact" else known.status
         if known.loose and not whole:
@@ -109,7 +109,7 @@ class UnitTracer:
         visible = self.visible(unit)
         sizes = self.tracing.spatial_shape(self.tracing.input)
         triples = list(zip(box, visible, sizes, strict=True))
-        if all((max(a, 0), min(b, size)) == seen for (a, b), seen, size in triples):
+        if all((max(a, 0), min(b, size)) == side for (a, b), side, size in triples):
             return box, status
         if all(start > 0 and stop < size for _, (start, stop), size in triples):
             return visible, status
@@ -136,14 +136,14 @@ class UnitTracer:
         Raises:
             InvalidInputError: It is not.
         """
-        found = index_within(unit, self.sizes)
-        if found is None:
+        index = index_within(unit, self.sizes)
+        if index is None:
             raise InvalidInputError(
                 "`unit` must be 'center' or an index for each axis, inside the map of layer "
                 f"{self.name!r}, whose shape is {self.sizes}. Received: "
                 f"unit={' '.join(repr(unit).split())}"
             )
-        return found
+        return index
 
     def _moving(self) -> tuple[Reach, ...]:
         """What tells how fields move: the local paths, and if there are none all of them."""
@@ -253,7 +253,7 @@ class UnitTracer:
         for place, (reach, extent) in enumerate(zip(reaches, extents, strict=True)):
             moved = self._moved_axes(reach)
             joined = [group for group in groups if group[0] & moved]
-            members = [*(one for group in joined for one in group[1]), (place, reach, extent)]
+            members = [*(member for group in joined for member in group[1]), (place, reach, extent)]
             groups = [group for group in groups if group not in joined]
             groups.append((set().union(moved, *(group[0] for group in joined)), members))
         return [(sorted(axes), members) for axes, members in groups]

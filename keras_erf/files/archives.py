@@ -32,18 +32,18 @@ def checked_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         ValueError: A name is there twice or leaves the folder, or a size is not what it can be.
     """
     listed = archive.infolist()
-    members = {one.filename: one for one in listed}
+    members = {member.filename: member for member in listed}
     if len(members) != len(listed):
         raise ValueError("it has two members of one name")
-    for name, one in members.items():
+    for name, member in members.items():
         if re.search(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)", name):
             raise ValueError(f"its member {name[:80]!r} leaves the folder")
-        if one.compress_type not in METHODS or one.flag_bits & 1:
+        if member.compress_type not in METHODS or member.flag_bits & 1:
             raise ValueError(f"its member {name[:80]!r} is packed in an unusual way")
-        if one.compress_type == zipfile.ZIP_STORED and one.file_size != one.compress_size:
+        if member.compress_type == zipfile.ZIP_STORED and member.file_size != member.compress_size:
             raise ValueError(f"its member {name[:80]!r} has two sizes")
-    packed = sum(one.compress_size for one in listed)
-    unpacked = sum(one.file_size for one in listed)
+    packed = sum(member.compress_size for member in listed)
+    unpacked = sum(member.file_size for member in listed)
     if packed > _size(archive.fp):
         raise ValueError("its members overlap")
     if unpacked > max(FREE_BYTES, MOST_TIMES * packed):
@@ -66,12 +66,15 @@ def check_arrays(archive: zipfile.ZipFile) -> None:
     Raises:
         ValueError: A member is none.
     """
-    for one in archive.infolist():
-        with archive.open(one) as file:
+    for member in archive.infolist():
+        with archive.open(member) as file:
             shape, dtype = _claimed(file)
             # Python's numbers have no end: nothing overflows here.
-            if dtype.hasobject or math.prod(shape) * dtype.itemsize != one.file_size - file.tell():
-                raise ValueError(f"{one.filename} is no array of plain numbers of its size")
+            if (
+                dtype.hasobject
+                or math.prod(shape) * dtype.itemsize != member.file_size - file.tell()
+            ):
+                raise ValueError(f"{member.filename} is no array of plain numbers of its size")
 
 
 def _claimed(file: Any) -> tuple[tuple[int, ...], np.dtype]:

@@ -42,22 +42,22 @@ def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
     _check_names(content)
     size = len(content)
     waiting = [file["/"]]
-    seen, held, numbers = {waiting[0].id}, 0, 0
+    addresses, held, numbers = {waiting[0].id}, 0, 0
     while waiting:
         group = waiting.pop()
         _check_attributes(group, size)
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f"its {name[:80]!r} is a link to another place or file")
-            one = group[name]
-            if one.id in seen:
+            item = group[name]
+            if item.id in addresses:
                 raise ValueError(f"its {name[:80]!r} is there under another name")
-            seen.add(one.id)
-            if isinstance(one, h5py.Group):
-                waiting.append(one)
-            elif isinstance(one, h5py.Dataset):
-                _check_attributes(one, size)
-                stored, number = _stored(one)
+            addresses.add(item.id)
+            if isinstance(item, h5py.Group):
+                waiting.append(item)
+            elif isinstance(item, h5py.Dataset):
+                _check_attributes(item, size)
+                stored, number = _stored(item)
                 held, numbers = held + stored, numbers + number
             else:
                 raise ValueError(f"its {name[:80]!r} is neither a group nor an array")
@@ -129,9 +129,9 @@ def _stored(dataset: h5py.Dataset) -> tuple[int, int]:
     return stored, number
 
 
-def _check_attributes(one: h5py.Group | h5py.Dataset, size: int) -> None:
-    for name in one.attrs:
-        claimed = one.attrs.get_id(name)
+def _check_attributes(item: h5py.Group | h5py.Dataset, size: int) -> None:
+    for name in item.attrs:
+        claimed = item.attrs.get_id(name)
         shape = claimed.shape or (1,)
         if math.prod(map(int, shape)) * claimed.dtype.itemsize > size:
             raise ValueError(f"its attribute {name[:80]!r} is larger than the file")

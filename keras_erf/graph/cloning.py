@@ -92,7 +92,7 @@ def copied(graph: Graph, *tensors: int, dtypes: Mapping[str, str]) -> Graph:
     nodes = graph.ancestors(*tensors)
     layers = [node.operation for node in nodes if isinstance(node.operation, keras.Layer)]
     every = [inner for layer in layers for inner in layer._flatten_layers()]
-    copier, made = _Copier(dtypes), list[Any]()
+    copier, copies = _Copier(dtypes), list[Any]()
     known = {
         number: keras.KerasTensor(
             (graph.batch, *tensor.shape), dtype=dtypes.get(tensor.dtype, tensor.dtype)
@@ -104,8 +104,8 @@ def copied(graph: Graph, *tensors: int, dtypes: Mapping[str, str]) -> Graph:
     def make() -> None:
         for node in nodes:
             # Layers are built by being called.
-            made.append(copier.copy(node.operation))
-            known.update(zip(node.outputs, node.call(known, made[-1]), strict=True))
+            copies.append(copier.copy(node.operation))
+            known.update(zip(node.outputs, node.call(known, copies[-1]), strict=True))
 
     try:
         if any("call" in vars(layer) for layer in every):
@@ -117,9 +117,12 @@ def copied(graph: Graph, *tensors: int, dtypes: Mapping[str, str]) -> Graph:
         raise InvalidInputError(f"`model` cannot be copied: {reason_of(error)}") from error
     return replace(
         graph,
-        nodes=tuple(replace(node, operation=one) for node, one in zip(nodes, made, strict=True)),
+        nodes=tuple(
+            replace(node, operation=copy) for node, copy in zip(nodes, copies, strict=True)
+        ),
         tensors=tuple(
-            replace(one, dtype=dtypes.get(one.dtype, one.dtype)) for one in graph.tensors
+            replace(tensor, dtype=dtypes.get(tensor.dtype, tensor.dtype))
+            for tensor in graph.tensors
         ),
     )
 
@@ -156,18 +159,18 @@ class _Copier:
         """Gives all copies the names, weights and flags of their originals."""
         for part, copy in list(self.made.values()):
             if isinstance(part, keras.Layer) and functional(part) is None:
-                for one, other in _pairs(part, copy):
+                for original, other in _pairs(part, copy):
                     # Layers made in `build` come with names and dtypes of their own.
-                    other.name = one.name
+                    other.name = original.name
                     self._set_dtype(other)
-                    _load(one, other)
+                    _load(original, other)
         # Outer layers and models hand their flag down, so they come first.
         for part, copy in reversed(self.made.values()):
             if isinstance(part, keras.Layer):
                 alone = functional(part) is not None
-                for one, other in [(part, copy)] if alone else _pairs(part, copy):
-                    if other.trainable != one.trainable:
-                        other.trainable = one.trainable
+                for original, other in [(part, copy)] if alone else _pairs(part, copy):
+                    if other.trainable != original.trainable:
+                        other.trainable = original.trainable
 
     def _model(self, model: Any) -> Any:
         function = functional(model)
@@ -188,8 +191,10 @@ class _Copier:
             sparse=tensor.sparse,
             name=tensor.name,
         )
-        made = keras.layers.InputLayer(input_tensor=start, optional=layer.optional, name=layer.name)
-        return made.output
+        entry = keras.layers.InputLayer(
+            input_tensor=start, optional=layer.optional, name=layer.name
+        )
+        return entry.output
 
     def _operation(self, part: Any) -> Any:
         # Operations hold options and no weights; copying one by `copy` would save it to a file.
@@ -214,9 +219,11 @@ class _Copier:
                 f"layer {part.name!r} cannot be made again: {reason_of(cause)}"
             ) from error
         copy.name = part.name
-        for one, other in zip(part._flatten_layers(), copy._flatten_layers(), strict=False):
-            if type(one) is type(other) and isinstance(_function_of(one), types.FunctionType):
-                other.activation = one.activation
+        for original, other in zip(part._flatten_layers(), copy._flatten_layers(), strict=False):
+            if type(original) is type(other) and isinstance(
+                _function_of(original), types.FunctionType
+            ):
+                other.activation = original.activation
             self._set_dtype(other)
         return copy
 
@@ -246,9 +253,9 @@ def _made_again(part: keras.Layer) -> keras.Layer:
     if "activation" in config and isinstance(_function_of(part), types.FunctionType):
         config["activation"] = "linear"
     known = inspect.signature(type(part).__init__).parameters.values()
-    if all(one.kind is not one.VAR_KEYWORD for one in known):
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in known):
         # A plain constructor, without what every layer has; that is set afterwards.
-        names = {one.name for one in known}
+        names = {parameter.name for parameter in known}
         config = {key: config[key] for key in config if key in names or key not in _COMMON}
     return type(part).from_config(config)
 
@@ -269,7 +276,7 @@ def _function_of(layer: Any) -> Any:
 def _pairs(part: keras.Layer, copy: keras.Layer) -> list[tuple[keras.Layer, keras.Layer]]:
     """The layers inside a layer, itself included, with those of its copy."""
     ours, theirs = part._flatten_layers(), copy._flatten_layers()
-    if [type(one) for one in ours] != [type(one) for one in theirs]:
+    if [type(layer) for layer in ours] != [type(layer) for layer in theirs]:
         raise _Refused(f"layer {part.name!r} made from its config holds other layers")
     return list(zip(ours, theirs, strict=True))
 
@@ -291,7 +298,11 @@ def _surroundings(layers: Sequence[Any], dtypes: Mapping[str, str]) -> Iterator[
     for layer in layers:
         named[type(layer).__name__] = type(layer)
         # So may be what draws, holds and bounds its weights.
-        named |= {type(one).__name__: type(one) for one in vars(layer).values() if _is_option(one)}
+        named |= {
+            type(option).__name__: type(option)
+            for option in vars(layer).values()
+            if _is_option(option)
+        }
         if isinstance(_function_of(layer), types.FunctionType):
             named[layer.activation.__name__] = layer.activation
     # Keras draws seeds of new layers from Python's generator, which is the user's.

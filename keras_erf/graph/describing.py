@@ -47,14 +47,14 @@ def _relevant(config: Any) -> Any:
             for key, value in config.items()
             if key not in ("name", "seed", "dtype") and not str(key).endswith("_initializer")
         }
-    return [_relevant(one) for one in config] if isinstance(config, (list, tuple)) else config
+    return [_relevant(value) for value in config] if isinstance(config, (list, tuple)) else config
 
 
 def _constants(node: Node) -> list[Any]:
     """Numbers and words among a call's arguments."""
     args, kwargs = node.filled_arguments()
     return [
-        one
-        for one in keras.tree.flatten((args, kwargs))
-        if isinstance(one, (bool, int, float, str))
+        value
+        for value in keras.tree.flatten((args, kwargs))
+        if isinstance(value, (bool, int, float, str))
     ]

@@ -27,7 +27,7 @@ def count_weights(config: dict[str, Any], *, legacy: bool) -> int | None:
     Returns:
         The number; `None` if the model cannot be built, or not without its weights.
     """
-    found: list[int] = []
+    counts: list[int] = []
     random_state = random.getstate()
 
     def build() -> None:
@@ -39,7 +39,7 @@ def count_weights(config: dict[str, Any], *, legacy: bool) -> int | None:
                 # Keras says it all again when it builds the model in earnest.
                 warnings.simplefilter("ignore")
                 model = _built(copy.deepcopy(config), legacy)
-            found.append(sum(math.prod(one.shape) for one in model.variables))
+            counts.append(sum(math.prod(variable.shape) for variable in model.variables))
         except Exception:  # Keras fails in many ways on a bad file, and reports it later.
             return
 
@@ -47,7 +47,7 @@ def count_weights(config: dict[str, Any], *, legacy: bool) -> int | None:
     thread.start()
     thread.join()
     random.setstate(random_state)
-    return found[0] if found else None
+    return counts[0] if counts else None
 
 
 def _built(config: dict[str, Any], legacy: bool) -> Any:

@@ -47,7 +47,9 @@ class ImageFolder:
 
 def image_files(files: Iterable[Path]) -> list[Path]:
     """Those that are images by their names, sorted: systems leave files of their own in folders."""
-    return sorted(one for one in files if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file())
+    return sorted(
+        file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+    )
 
 
 def folder_digest(folder: Path) -> str:
@@ -56,8 +58,8 @@ def folder_digest(folder: Path) -> str:
     Not their content: a probe reads some of them, and a folder may hold millions.
     """
     about = [
-        (one.relative_to(folder).as_posix(), one.stat().st_size)
-        for one in image_files(folder.rglob("*"))
+        (file.relative_to(folder).as_posix(), file.stat().st_size)
+        for file in image_files(folder.rglob("*"))
     ]
     return hashlib.blake2b(json.dumps(about).encode(), digest_size=16).hexdigest()
 

@@ -44,7 +44,7 @@ def noise(kind: str, specs: Sequence[InputSpec], seed: int, *, first: int = 0) -
     def batches(size: int) -> Batches:
         drawn = [_Drawn(kind, spec, seed, number) for number, spec in enumerate(specs, first)]
         for start in itertools.count(0, size):
-            yield [one.samples(range(start, start + size)) for one in drawn]
+            yield [source.samples(range(start, start + size)) for source in drawn]
 
     return Source(f"{kind} noise", None, batches, [])
 
@@ -61,11 +61,11 @@ class _Stream:
 
     def fill(self, pairs: np.ndarray, places: Sequence[tuple[int, int]]) -> None:
         """Fills float32 pairs, `(places, 2, any)`; a place is a sample and a tile."""
-        for one, (sample, tile) in zip(pairs, places, strict=True):
+        for numbers, (sample, tile) in zip(pairs, places, strict=True):
             # The first word counts on within the tile. A new generator would cost six times this.
             self.state["state"]["counter"][:] = 0, sample, tile, self.number
             self.bits.state = self.state
-            self.uniform.random(dtype=np.float32, out=one)
+            self.uniform.random(dtype=np.float32, out=numbers)
         if self.kind == "normal":
             _make_normal(pairs)
 
@@ -131,7 +131,7 @@ class _Tiles:
             for (start, stop), cover, edge in zip(box[:-1], covers, edges, strict=True)
         ]
         self.rows_wanted = inside[0]
-        self.cut = tuple(slice(*one) for one in (*inside[1:], box[-1]))
+        self.cut = tuple(slice(*pair) for pair in (*inside[1:], box[-1]))
 
     def rows(self, tiles: np.ndarray) -> np.ndarray:
         """Pixels of rows of tiles, `(rows, height, ...)`, cut to the box along the other axes."""

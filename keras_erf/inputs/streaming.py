@@ -50,7 +50,9 @@ def streamed(
         arrays = next(batches, None)
         if arrays is None:
             return None, list(source.skipped)
-        tensors = [tf.constant(one, spec.dtype) for one, spec in zip(arrays, specs, strict=True)]
+        tensors = [
+            tf.constant(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)
+        ]
         return tensors, list(source.skipped)
 
     # Every batch but the last is full.

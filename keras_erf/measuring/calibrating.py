@@ -144,8 +144,8 @@ def _calibrate(
     samples = source.samples if samples is None else samples
     wanted = min(samples, source.count or samples)
     size = _batch_size(graph, wanted, batch_size)
-    found = _measured(graph, ends, _norms(copy), _batches(graph, source, size, wanted))
-    for norm, moments in found:
+    statistics = _measured(graph, ends, _norms(copy), _batches(graph, source, size, wanted))
+    for norm, moments in statistics:
         _set_statistics(norm, *_together(moments))
 
 
@@ -164,12 +164,12 @@ def _sized(graph: Graph, inputs: Any, input_shape: int | Sequence[int] | None) -
     sizes = {}
     for place, number in enumerate(graph.inputs):
         own, axes = graph.tensors[number].shape, graph.spatial_axes(number)
-        given = inputs
+        array = inputs
         if isinstance(inputs, Mapping):
-            given = inputs.get(graph.tensors[number].name)
+            array = inputs.get(graph.tensors[number].name)
         elif isinstance(inputs, (list, tuple)) and len(inputs) == len(graph.inputs) > 1:
-            given = inputs[place]
-        shape = tuple(getattr(given, "shape", ()))
+            array = inputs[place]
+        shape = tuple(getattr(array, "shape", ()))
         if None in own and len(shape) == len(own) + 1:
             sizes[number] = [own[axis] or shape[axis + 1] for axis in axes]
     return graph.resized(sizes) if sizes else graph
@@ -202,7 +202,7 @@ def _batch_size(graph: Graph, wanted: int, asked: int | None) -> int:
         return asked
     sample = sum(
         np.dtype("float64" if tensor.dtype == "float64" else "float32").itemsize
-        * math.prod(one or 1 for one in tensor.shape)
+        * math.prod(size or 1 for size in tensor.shape)
         for tensor in graph.tensors
     )
     return max(1, min(wanted, MEMORY // sample))
@@ -232,7 +232,7 @@ def _measured(
     batches: Iterator[list[np.ndarray]],
 ) -> list[tuple[Any, list[Moments]]]:
     """The moments of what each batch normalisation is given, if it is called before the ends."""
-    found: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
+    moments_of: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
     # A momentum of 0 leaves nothing of what they hold, unless that is not finite.
     finite_state = [
         (variable, keras.ops.zeros_like(variable))
@@ -246,10 +246,10 @@ def _measured(
             number: keras.ops.convert_to_tensor(array)
             for number, array in zip(graph.inputs, arrays, strict=True)
         }
-        seen: dict[int, list[tuple[Any, Any]]] = {id(norm): [] for norm in norms}
+        recorded: dict[int, list[tuple[Any, Any]]] = {id(norm): [] for norm in norms}
         with ExitStack() as stack:
             for norm in norms:
-                stack.enter_context(_by_the_batch(norm, seen[id(norm)].append))
+                stack.enter_context(_by_the_batch(norm, recorded[id(norm)].append))
             try:
                 network.run(values, state=finite_state, keep=())
             except KerasERFError:
@@ -260,10 +260,10 @@ def _measured(
                     f"`batch_size` lower if memory is short. Received: batches of {len(arrays[0])}"
                 ) from error
         for norm in norms:
-            for moments in seen[id(norm)]:
-                mean, variance = (_as_array(norm, one) for one in moments)
-                found[id(norm)].append((len(arrays[0]), mean, variance))
-    return [(norm, found[id(norm)]) for norm in norms if found[id(norm)]]
+            for moments in recorded[id(norm)]:
+                mean, variance = (_as_array(norm, tensor) for tensor in moments)
+                moments_of[id(norm)].append((len(arrays[0]), mean, variance))
+    return [(norm, moments_of[id(norm)]) for norm in norms if moments_of[id(norm)]]
 
 
 @contextmanager
@@ -279,9 +279,9 @@ def _by_the_batch(norm: Any, record: Callable[[tuple[Any, Any]], None]) -> Itera
     kept = {name: getattr(norm, name, value) for name, value in options.items()}
 
     def called(*args: Any, **kwargs: Any) -> Any:
-        made = call(*args, **{**kwargs, "training": True})
+        output = call(*args, **{**kwargs, "training": True})
         record((norm.moving_mean.value, norm.moving_variance.value))
-        return made
+        return output
 
     try:
         for name, value in {**options, "call": called}.items():
@@ -312,7 +312,7 @@ def _as_array(norm: Any, value: Any) -> np.ndarray:
 
 def _together(moments: Sequence[Moments]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of all batches together, from those of each."""
-    counts, means, variances = (np.array(one) for one in zip(*moments, strict=True))
+    counts, means, variances = (np.array(values) for values in zip(*moments, strict=True))
     mean = np.average(means, axis=0, weights=counts)
     within = np.average(variances, axis=0, weights=counts)
     between = np.average((means - mean) ** 2, axis=0, weights=counts)

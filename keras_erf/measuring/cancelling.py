@@ -96,16 +96,18 @@ def check_expected(targets: Sequence[Target], settings: Settings, *, random: boo
     plan = planned(targets, settings)
     batch = _noise(targets[0], plan, settings)
     state = _drawn(targets) if random else ()
-    some = {key: one[:SAMPLES] for key, one in batch.items()}
-    for number in set(some) - {targets[0].input}:
-        some[number] = tf.repeat(some[number][:1], len(some[number]), axis=0)
-    keep = {one.tensor for one in targets}
+    few = {key: values[:SAMPLES] for key, values in batch.items()}
+    for number in set(few) - {targets[0].input}:
+        few[number] = tf.repeat(few[number][:1], len(few[number]), axis=0)
+    keep = {target.tensor for target in targets}
     try:
-        known = plan.run(some, training=settings.training, state=state, keep=keep)
+        known = plan.run(few, training=settings.training, state=state, keep=keep)
     except tf.errors.UnimplementedError:
         # Convolutions with channels first, on CPUs: the squared network runs, the model does not.
         return
-    suspects = [one for one in targets if _hardly_varies(known[one.tensor], one, settings, plan)]
+    suspects = [
+        target for target in targets if _hardly_varies(known[target.tensor], target, settings, plan)
+    ]
     check_sums(suspects, plan, batch, settings, valid=NOISE, state=state)
 
 
@@ -146,23 +148,23 @@ def _cancelled(
 ) -> Iterator[_Finding]:
     """The units of which every sample that is tried shows rounding alone."""
     other = OtherPrecision(targets, settings, state)
-    pending, findings = list(targets), {one: list[_Finding]() for one in targets}
+    pending, findings = list(targets), {target: list[_Finding]() for target in targets}
     for number in range(valid):
         if not pending:
             break
-        sample = {key: one[number : number + 1] for key, one in batch.items()}
-        wanted = [(one, signed) for one in pending for signed in (False, True)]
+        sample = {key: values[number : number + 1] for key, values in batch.items()}
+        wanted = [(target, signed) for target in pending for signed in (False, True)]
         rows = gradient_rows(wanted, cone, sample, settings, state)
         for target, summed, signed in zip(list(pending), rows[::2], rows[1::2], strict=True):
             if summed.peak == signed.peak == 0 or not np.isfinite([summed.peak, signed.peak]).all():
                 # A dead unit, say: other samples may show more.
                 continue
-            found = _finding(target, cone, sample, (summed, signed), other)
-            if found is None:
+            finding = _finding(target, cone, sample, (summed, signed), other)
+            if finding is None:
                 del findings[target]
             else:
-                findings[target].append(found)
-            if found is None or len(findings[target]) == SAMPLES:
+                findings[target].append(finding)
+            if finding is None or len(findings[target]) == SAMPLES:
                 pending.remove(target)
     for some in findings.values():
         yield from some[:1]
@@ -221,8 +223,8 @@ def _has_fallen(
         return peak is None or peak > share * needed[tensor]
 
     for step in reversed(cone.steps):
-        alive = [one for one in step.node.outputs if one in needed and is_alive(one)]
-        after = max((peaks.get(one, 0.0) for one in alive), default=None)
+        alive = [output for output in step.node.outputs if output in needed and is_alive(output)]
+        after = max((peaks.get(output, 0.0) for output in alive), default=None)
         if after is not None:
             for tensor in step.node.inputs:
                 needed[tensor] = max(needed.get(tensor, 0.0), after)
@@ -260,16 +262,16 @@ def _blamed(finding: _Finding) -> Node:
 
 
 def _remedy(finding: _Finding, blamed: Node, settings: Settings, state: State) -> str:
-    graph, found = finding.target.graph, _instead(finding, settings, state)
-    if found is None:
+    graph, tensor = finding.target.graph, _instead(finding, settings, state)
+    if tensor is None:
         if finding.signed:
             return (
                 "No layer before it does better: choose one channel, by a layer behind it such "
                 "as keras.layers.Lambda(lambda y: y[..., :1])"
             )
         return "Choose another layer"
-    near = "the layer before it" if found in blamed.inputs else "an earlier layer"
-    text = f"Choose {near}, {graph.tensors[found].name!r}"
+    near = "the layer before it" if tensor in blamed.inputs else "an earlier layer"
+    text = f"Choose {near}, {graph.tensors[tensor].name!r}"
     activation = getattr(blamed.operation, "activation", None)
     kinds = (keras.layers.Activation, keras.layers.Softmax)
     if activation is keras.activations.softmax and not isinstance(blamed.operation, kinds):
@@ -288,22 +290,22 @@ def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:
     ]
     # Behind those that nothing but rounding comes to the cause is the same.
     ordered = sorted(before, key=lambda tensor: tensor not in finding.lost)
-    found = None
+    fallback = None
     for tensor in ordered[:CANDIDATES]:
         try:
-            one = target_of(target.tracing, tensor)
-            plan = planned([one], settings)
-            batch = _noise(one, plan, settings)
+            candidate = target_of(target.tracing, tensor)
+            plan = planned([candidate], settings)
+            batch = _noise(candidate, plan, settings)
         except KerasERFError:
             continue
-        alive = _alive(one, plan, batch, settings, state)
-        if (alive and found is None) or 2 * alive > NOISE:
-            if any(_cancelled([one], plan, batch, settings, valid=NOISE, state=state)):
+        alive = _alive(candidate, plan, batch, settings, state)
+        if (alive and fallback is None) or 2 * alive > NOISE:
+            if any(_cancelled([candidate], plan, batch, settings, valid=NOISE, state=state)):
                 continue
             if 2 * alive > NOISE:
                 return tensor
-            found = tensor
-    return found
+            fallback = tensor
+    return fallback
 
 
 def _alive(
@@ -312,7 +314,7 @@ def _alive(
     """How many samples of a batch have a map."""
     count = 0
     for number in range(NOISE):
-        sample = {key: one[number : number + 1] for key, one in batch.items()}
+        sample = {key: values[number : number + 1] for key, values in batch.items()}
         (row,) = gradient_rows([(target, False)], cone, sample, settings, state)
         count += bool(np.any(sample_maps(row.gradient[None], target, settings.definition)))
     return count
@@ -328,7 +330,7 @@ def _noise(target: Target, cone: Cone, settings: Settings) -> dict[int, Any]:
 
 def _drawn(targets: Sequence[Target]) -> State:
     """Weights as the layers' initialisers draw them, where a weight is named like its own."""
-    nodes = targets[0].graph.ancestors(*(one.tensor for one in targets))
+    nodes = targets[0].graph.ancestors(*(target.tensor for target in targets))
     layers = {id(node.operation): node.operation for node in nodes}.values()
     every = {
         id(inner): inner

@@ -74,7 +74,7 @@ def _added(
         unconnected_gradients="zero",
     )
     numbers = (*coherent.modes, unit.tensor)
-    arrays = [*(np.asarray(one) for one in maps), np.asarray(_seed(unit, cone, known))]
+    arrays = [*map(np.asarray, maps), np.asarray(_seed(unit, cone, known))]
     added = {}
     for source in coherent.sources:
         parts = [

@@ -185,7 +185,7 @@ def ensemble(
                     f"called with. Received: the same for seeds {seed + number - 1} and "
                     f"{seed + number}"
                 )
-            weights = [tf.convert_to_tensor(one.value) for one in model.weights]
+            weights = [tf.convert_to_tensor(variable.value) for variable in model.weights]
             missing = each
             for tensors in batches.of(seed + number):
                 batch, valid = filled(target.graph, tensors, target.graph.batch)
@@ -212,11 +212,11 @@ def ensemble(
             report(number + 1, runs)
     run.finish(batch)
     about[-1]["skipped"] = batches.skipped()
-    made = noted(provenance(target, ONE_PER_RUN, settings, about), notes)
-    made["model"] = _uncounted(made["model"], "Functional", "Sequential")
-    result = result_of(run, run.sums[0], made)
+    facts = noted(provenance(target, ONE_PER_RUN, settings, about), notes)
+    facts["model"] = _uncounted(facts["model"], "Functional", "Sequential")
+    result = result_of(run, run.sums[0], facts)
     field = result.receptive_field
-    kinds = [type(one.operation).__name__ for one in target.graph.nodes]
+    kinds = [type(node.operation).__name__ for node in target.graph.nodes]
     layer, source = _uncounted(field.layer, *kinds), _uncounted(field.input, "KerasTensor")
     return replace(result, receptive_field=replace(field, layer=layer, input=source))
 

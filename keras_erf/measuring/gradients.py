@@ -106,9 +106,11 @@ def channels_and_gradients(
     ):
         tape.watch(watched)
         known = cone.run(values, training=training, state=state)
-        channels = [unit_channels(known[one.tensor], one, definition, cone) for one in targets]
-        seeded = [seed_of(one, definition) for one in channels]
-    return channels, [tape.gradient(one, watched) for one in seeded]
+        channels = [
+            unit_channels(known[target.tensor], target, definition, cone) for target in targets
+        ]
+        seeded = [seed_of(values, definition) for values in channels]
+    return channels, [tape.gradient(value, watched) for value in seeded]
 
 
 def within(gradient: Any, target: Target, part: Box, held: Box | None) -> Any:

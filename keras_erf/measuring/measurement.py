@@ -79,7 +79,7 @@ class Measurement:
         first, cone = self.targets[0], plan.cone
         check(first, settings)
         self.specs = input_specs(first, cone)
-        self.linear = [is_linear(one, settings) for one in self.targets]
+        self.linear = [is_linear(target, settings) for target in self.targets]
         self.source = make_source(settings.inputs, self.specs, seed=settings.seed)
         # How many samples are asked for, and how many of these there are.
         self.asked = 1 if all(self.linear) else _asked(self.source, settings)
@@ -117,7 +117,7 @@ class Measurement:
             after=self._check_sums,
         )
         ends = "tolerance" if reached else "samples" if run.done >= self.asked else "inputs"
-        made = {
+        facts = {
             "inputs": source.description,
             "seed": settings.seed,
             "samples": run.done,
@@ -128,11 +128,11 @@ class Measurement:
         return [
             result_of(
                 run,
-                one,
-                noted(provenance(one.target, weights, settings, [made]), own),
+                sums,
+                noted(provenance(sums.target, weights, settings, [facts]), own_notes),
                 linear=linear,
             )
-            for one, own, linear in zip(run.sums, notes, self.linear, strict=True)
+            for sums, own_notes, linear in zip(run.sums, notes, self.linear, strict=True)
         ]
 
     def _check_mixing(self, batch: Mapping[int, Any]) -> None:
@@ -162,7 +162,7 @@ def provenance(
     hidden = unseen(target.tracing, target.tensor)
     layers = (node.operation for node in target.graph.nodes)
     calibrated = settings.calibrate and any(
-        has_batch_norm(one) for one in layers if isinstance(one, keras.Layer)
+        has_batch_norm(layer) for layer in layers if isinstance(layer, keras.Layer)
     )
     return {
         "model": target.graph.name,
@@ -243,7 +243,7 @@ def _feed(
         report(run.done, wanted)
         if tolerance is not None and run.done >= look:
             look = math.ceil(run.done * (1 + BETWEEN_LOOKS))
-            if all(_is_precise(run, one, tolerance) for one in run.sums):
+            if all(_is_precise(run, sums, tolerance) for sums in run.sums):
                 run.finish(batch)
                 return True
         if run.done >= wanted:
@@ -272,7 +272,7 @@ def filled(
     wanted = valid if size is None else size
     if not valid == wanted == count:
         rows = np.minimum(np.arange(wanted), valid - 1)
-        tensors = [tf.gather(one, rows) for one in tensors]
+        tensors = [tf.gather(tensor, rows) for tensor in tensors]
     return dict(zip(graph.inputs, tensors, strict=True)), valid
 
 

@@ -53,15 +53,16 @@ class Plan:
     def parts(self) -> list[Box]:
         """The part of the analysed input that each unit can see, over its spatial axes."""
         parts = []
-        for one, cone in zip(self.targets, self.own, strict=True):
-            part = cone.parts.get(one.input, entire(one.tracing.shape(one.input)))
-            parts.append(tuple(part[axis] for axis in one.tracing.input_axes))
+        for target, cone in zip(self.targets, self.own, strict=True):
+            part = cone.parts.get(target.input, entire(target.tracing.shape(target.input)))
+            parts.append(tuple(part[axis] for axis in target.tracing.input_axes))
         return parts
 
     def split(self) -> list[Plan]:
         """A plan for each unit alone."""
         return [
-            Plan((one,), cone, (cone,)) for one, cone in zip(self.targets, self.own, strict=True)
+            Plan((target,), cone, (cone,))
+            for target, cone in zip(self.targets, self.own, strict=True)
         ]
 
     def joined(self, other: Plan, settings: Settings) -> Plan:
@@ -72,7 +73,7 @@ class Plan:
 
 def plan_of(targets: Sequence[Target], settings: Settings, *, inside: bool = True) -> Plan:
     """A plan for some units; arguments as `planned`."""
-    own = tuple(planned([one], settings, inside=inside) for one in targets)
+    own = tuple(planned([target], settings, inside=inside) for target in targets)
     cone = own[0] if len(own) == 1 else planned(targets, settings, inside=inside)
     return Plan(tuple(targets), cone, own)
 
@@ -86,17 +87,17 @@ def planned(targets: Sequence[Target], settings: Settings, *, inside: bool = Tru
         inside: Whether the calls inside opened layers may be run, with their current weights.
     """
     if not settings.cone:
-        return whole_cone(targets[0].graph, [one.tensor for one in targets])
+        return whole_cone(targets[0].graph, [target.tensor for target in targets])
     wanted: dict[int, Box] = {}
-    for one in targets:
-        part = list(entire(one.tracing.shape(one.tensor)))
-        for axis, position in zip(one.spatial_axes, one.position, strict=True):
+    for target in targets:
+        part = list(entire(target.tracing.shape(target.tensor)))
+        for axis, position in zip(target.spatial_axes, target.position, strict=True):
             start, stop = position, position + 1
-            if one.tensor in wanted:
-                before = wanted[one.tensor][axis]
+            if target.tensor in wanted:
+                before = wanted[target.tensor][axis]
                 start, stop = min(start, before[0]), max(stop, before[1])
             part[axis] = (start, stop)
-        wanted[one.tensor] = tuple(part)
+        wanted[target.tensor] = tuple(part)
     # What was seen inside a layer is what it does at inference.
     return cone_of(targets[0].tracing, wanted, inside=inside and not settings.training)
 

@@ -122,7 +122,7 @@ def probe(
         training=training,
         calibrate=calibrate,
     )
-    found = prepared(
+    ready = prepared(
         model,
         [layer],
         settings,
@@ -132,9 +132,9 @@ def probe(
         grid=grid,
         rules=rules,
     )
-    (target,) = found.targets
+    (target,) = ready.targets
     with shown(progress, f"Probing {target.receptive_field.layer}") as report:
         (result,) = measure(
-            plan_of([target], settings), settings, weights=found.weights, report=report
+            plan_of([target], settings), settings, weights=ready.weights, report=report
         )
     return result

@@ -76,13 +76,13 @@ class Profile:
         import pandas as pd
 
         rows = []
-        for one, depth in zip(self.results, self.depths, strict=True):
-            figures = one.summary()
+        for result, depth in zip(self.results, self.depths, strict=True):
+            figures = result.summary()
             rows.append(
                 {
-                    "layer": one.layer,
+                    "layer": result.layer,
                     "depth": depth,
-                    "trf_size": one.trf_size,
+                    "trf_size": result.trf_size,
                     "erf_size": figures["erf_size"],
                     "erf_size_error": figures["erf_size_error"],
                     "ratio": figures["ratio"],
@@ -111,7 +111,7 @@ class Profile:
         Raises:
             UnknownLayerError: It was not measured.
         """
-        names = [one.layer for one in self.results]
+        names = [result.layer for result in self.results]
         if layer in names:
             return self.results[names.index(layer)]
         near = difflib.get_close_matches(str(layer), names, n=3, cutoff=0.4) or names[:3]
@@ -240,14 +240,14 @@ def profile(
     graph = targets[0].graph
     store = None if path is None else store_of(path, graph, ready.weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
-        found, failed = _measured(targets, settings, ready.weights, store, report)
-    if not found:
+        results, failed = _measured(targets, settings, ready.weights, store, report)
+    if not results:
         raise next(iter(failed.values()))
     skipped += [(targets[number].receptive_field.layer, str(failed[number])) for number in failed]
     depths = depths_of(graph)
-    tensors = [targets[number].tensor for number in sorted(found)]
+    tensors = [targets[number].tensor for number in sorted(results)]
     return Profile(
-        results=tuple(found[number] for number in sorted(found)),
+        results=tuple(results[number] for number in sorted(results)),
         depths=tuple(depths[tensor] for tensor in tensors),
         skipped=tuple(skipped),
         edges=edges_of(graph, tensors),
@@ -269,28 +269,30 @@ def _measured(
     report: Progress,
 ) -> tuple[dict[int, EffectiveReceptiveField], dict[int, GradientError]]:
     """Results of units by their places in the list, and why others have none."""
-    places = {one: place for place, one in enumerate(targets)}
-    kept = {place: read_kept(store, one) for place, one in enumerate(targets)} if store else {}
-    found = {place: one for place, one in kept.items() if one is not None}
+    places = {target: place for place, target in enumerate(targets)}
+    kept = (
+        {place: read_kept(store, target) for place, target in enumerate(targets)} if store else {}
+    )
+    results = {place: result for place, result in kept.items() if result is not None}
     failed: dict[int, GradientError] = {}
-    groups = grouped([one for one in targets if places[one] not in found], settings)
-    report(len(found), len(targets))
+    groups = grouped([target for target in targets if places[target] not in results], settings)
+    report(len(results), len(targets))
     while groups:
         plan = groups.pop(0)
         try:
-            results = measure(plan, settings, weights=weights)
+            measured = measure(plan, settings, weights=weights)
         except GradientError as error:
             if len(plan.targets) > 1:
-                # One of them fails, and the others may not.
+                # One of them fails; the others may succeed.
                 groups = plan.split() + groups
                 continue
-            failed[places[plan.targets[0]]], results = error, []
-        for one, result in zip(plan.targets, results, strict=False):
-            found[places[one]] = result
+            failed[places[plan.targets[0]]], measured = error, []
+        for target, result in zip(plan.targets, measured, strict=False):
+            results[places[target]] = result
             if store:
-                store.save({file_of(one): result})
-        report(len(found) + len(failed), len(targets))
-    return found, failed
+                store.save({file_of(target): result})
+        report(len(results) + len(failed), len(targets))
+    return results, failed
 
 
 def depths_of(graph: Graph) -> dict[int, int]:

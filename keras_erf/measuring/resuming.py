@@ -69,7 +69,7 @@ def _inputs(inputs: Any) -> str:
         folder = Path(inputs)
         return f"images {folder_digest(folder)}" if folder.is_dir() else str(inputs)
     if isinstance(inputs, Mapping):
-        return "; ".join(f"{name}: {_inputs(one)}" for name, one in inputs.items())
+        return "; ".join(f"{name}: {_inputs(value)}" for name, value in inputs.items())
     if hasattr(inputs, "element_spec"):
         return type(inputs).__name__
     if isinstance(inputs, (list, tuple)):

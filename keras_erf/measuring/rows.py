@@ -73,7 +73,7 @@ def gradient_rows(
     rows = []
     for start in range(0, len(wanted), size):
         some = wanted[start : start + size]
-        values = {number: tf.repeat(one, size, axis=0) for number, one in sample.items()}
+        values = {number: tf.repeat(value, size, axis=0) for number, value in sample.items()}
         rows += _pass(some, cone, values, settings, state)
     return rows
 
@@ -101,15 +101,17 @@ def _pass(
                 weights = weights / len(weights)
             seeded += tf.reduce_sum(channels * tf.constant(weights, channels.dtype))
     path = [number for number, value in known.items() if value.dtype.is_floating]
-    found = tape.gradient(seeded, [watched, *(known[number] for number in path)])
+    gradients = tape.gradient(seeded, [watched, *(known[number] for number in path)])
     rows = []
     for row in range(len(wanted)):
         peaks = {
-            number: float(np.abs(np.asarray(one[row], np.float64)).max(initial=0))
-            for number, one in zip(path, found[1:], strict=True)
-            if one is not None and len(one) == len(watched)
+            number: float(np.abs(np.asarray(gradient[row], np.float64)).max(initial=0))
+            for number, gradient in zip(path, gradients[1:], strict=True)
+            if gradient is not None and len(gradient) == len(watched)
         }
-        gradient = np.zeros(watched.shape[1:]) if found[0] is None else np.asarray(found[0][row])
+        gradient = (
+            np.zeros(watched.shape[1:]) if gradients[0] is None else np.asarray(gradients[0][row])
+        )
         rows.append(Row(gradient.astype(np.float64), peaks))
     return rows
 
@@ -138,7 +140,7 @@ class OtherPrecision:
     @cached_property
     def graph(self) -> Graph | None:
         """The copy; `None` where there can be none."""
-        tensors = [one.tensor for one in self.targets]
+        tensors = [target.tensor for target in self.targets]
         try:
             return copied(self.targets[0].graph, *tensors, dtypes=OTHER[self.dtype])
         except InvalidInputError:
@@ -154,9 +156,9 @@ class OtherPrecision:
         for node in self.graph.nodes:
             before = mine[tuple(node.outputs)]
             if isinstance(before, keras.Layer):
-                for one, two in zip(before.weights, node.operation.weights, strict=True):
-                    if id(one) in own:
-                        pairs[id(two)] = (two, tf.cast(own[id(one)], two.dtype))
+                for weight, copy in zip(before.weights, node.operation.weights, strict=True):
+                    if id(weight) in own:
+                        pairs[id(copy)] = (copy, tf.cast(own[id(weight)], copy.dtype))
         return list(pairs.values())
 
     def row(self, target: Target, cone: Cone, sample: Mapping[int, Any]) -> Row | None:
@@ -177,7 +179,7 @@ class OtherPrecision:
         except Exception:  # Layers are the user's: one may know a single dtype.
             return None
         whole = entire(tracing.shape(target.input))
-        held, wanted = (one.parts.get(target.input, whole) for one in (plan, cone))
+        held, wanted = plan.parts.get(target.input, whole), cone.parts.get(target.input, whole)
         gradient = _placed(row.gradient[None], held, wanted)[0]
         return replace(row, gradient=np.asarray(gradient))
 

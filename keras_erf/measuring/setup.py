@@ -76,7 +76,7 @@ def prepared(
     """
     graph = build_graph(model)
     some = numbers_of(graph, layers) if several and layers is not None else None
-    each = [] if several else [None if one is None else graph.find(one) for one in layers]
+    each = [] if several else [None if layer is None else graph.find(layer) for layer in layers]
     ready = in_full_precision(model, graph)
     if ready is not model:
         graph = build_graph(ready)
@@ -89,7 +89,7 @@ def prepared(
         if several:
             return targets_of(tracing_of(graph, **options), some, unit, grid)
         more: dict[str, Any] = {"unit": unit, "grid": grid, "assigned": assigned}
-        return [locate(graph, tensor=one, **options, **more) for one in each], []
+        return [locate(graph, tensor=tensor, **options, **more) for tensor in each], []
 
     targets, skipped = find(graph)
     copy = calibrated_for(ready, targets, settings)
@@ -104,7 +104,7 @@ def calibrated_for(
     """The model, or a copy calibrated for some units if the settings ask for one."""
     if not (targets and settings.calibrate and has_batch_norm(model)):
         return model
-    tensors = [one.tensor for one in targets]
+    tensors = [target.tensor for target in targets]
     return calibrated(model, targets[0].graph, tensors, settings.inputs)
 
 
@@ -116,7 +116,7 @@ def targets_of(
 ) -> tuple[list[Target], list[tuple[str, str]]]:
     """A unit of each of some tensors, or of every map; of maps without one the reason why."""
     tensors, skipped = maps(tracing) if chosen is None else (chosen, [])
-    one_axis = {one for one in tensors if len(tracing.spatial_axes(one)) == 1}
+    one_axis = {tensor for tensor in tensors if len(tracing.spatial_axes(tensor)) == 1}
     tokens = one_axis if len(tracing.input_axes) > 1 else set()
     if grid is not None and not tokens:
         raise InvalidInputError(
@@ -163,7 +163,7 @@ def numbers_of(graph: Graph, layers: Any) -> list[int]:
     """Tensors' numbers of the layers that were asked for, one or some, in the graph's order."""
     if not isinstance(layers, (list, tuple)):
         layers = [layers]
-    numbers = sorted({graph.find(one) for one in layers})
+    numbers = sorted({graph.find(layer) for layer in layers})
     if not numbers:
         raise InvalidInputError("`layers` must name at least one layer. Received: none")
     return numbers

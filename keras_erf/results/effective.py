@@ -25,7 +25,7 @@ from keras_erf.wording import by, counted, size_with_error
 __all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
 
 # The metrics of a summary; the others are the moments'.
-SUMMARY = tuple(one for one in FIGURES if one not in ("mass", "covariance", "kurtosis"))
+SUMMARY = tuple(metric for metric in FIGURES if metric not in ("mass", "covariance", "kurtosis"))
 # Samples are dealt to this many blocks in turn; the spread between blocks gives the errors.
 BLOCKS = 16
 
@@ -378,10 +378,10 @@ class EffectiveReceptiveField:
         )
         part = hull(self._part, other._part)
         sums, counts = [], []
-        for one in (self, other):
-            first = first_block(one.provenance, one.block_sums, one.count)
-            sums.append(np.roll(reframed(one.block_sums, one._part, part), first, axis=0))
-            counts.append(np.roll(one.block_counts, first))
+        for result in (self, other):
+            first = first_block(result.provenance, result.block_sums, result.count)
+            sums.append(np.roll(reframed(result.block_sums, result._part, part), first, axis=0))
+            counts.append(np.roll(result.block_counts, first))
         return replace(
             self,
             block_sums=sums[0] + sums[1],
@@ -400,7 +400,7 @@ class EffectiveReceptiveField:
         Raises:
             InvalidInputError: The file cannot be written.
         """
-        write_result(path, **{one.name: getattr(self, one.name) for one in fields(self)})
+        write_result(path, **{member.name: getattr(self, member.name) for member in fields(self)})
 
     def __repr__(self) -> str:
         samples = counted(self.count, "sample")

@@ -87,9 +87,9 @@ class Figures:
     @cached_property
     def moments(self) -> analysis.Moments:
         """Moments of the map, in coordinates of the input."""
-        found = analysis.moments(self.map)
-        centroid = found.centroid + _start(self.part)
-        return replace(found, centroid=centroid, about=centroid)
+        moments = analysis.moments(self.map)
+        centroid = moments.centroid + _start(self.part)
+        return replace(moments, centroid=centroid, about=centroid)
 
     @cached_property
     def fit(self) -> analysis.GaussianFit | None:
@@ -101,8 +101,8 @@ class Figures:
 
     def fitted(self) -> analysis.GaussianFit:
         """As `fit`, but raises where there is none."""
-        found = analysis.fit_gaussian(reframed(self.map, self.part, self.frame))
-        return replace(found, center=found.center + _start(self.frame))
+        fit = analysis.fit_gaussian(reframed(self.map, self.part, self.frame))
+        return replace(fit, center=fit.center + _start(self.frame))
 
     def spread(self, figure: str) -> Spread:
         """A figure of `FIGURES` with the centre of its interval and its standard error."""
@@ -172,7 +172,7 @@ class Figures:
     @cached_property
     def ratio_spread(self) -> Spread:
         """Spread of `size` over the theoretical one."""
-        return Spread(*(np.asarray(one) / self.trf_size for one in self.size_spread))
+        return Spread(*(np.asarray(value) / self.trf_size for value in self.size_spread))
 
     @cached_property
     def mass_size_spreads(self) -> tuple[Spread, Spread]:
@@ -208,11 +208,11 @@ class Figures:
     @cached_property
     def moment_spreads(self) -> Mapping[str, Spread]:
         """Spreads of what `moments` has, and of the centroid's offset from the field's centre."""
-        found = moment_spreads(*self._held, self._scaled)
-        local = found["centroid"]
+        spreads = moment_spreads(*self._held, self._scaled)
+        local = spreads["centroid"]
         offset = _start(self.part) - np.array(self.center)
         return {
-            **found,
+            **spreads,
             "centroid": _moved(local, _start(self.part)),
             "offset": _moved(local, offset),
         }

@@ -29,9 +29,9 @@ def clipped_box(box: Box, shape: Sequence[int]) -> Box:
     )
 
 
-def hull(one: Box, other: Box) -> Box:
+def hull(box: Box, other: Box) -> Box:
     """The smallest box that holds both."""
-    return tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(one, other, strict=True))
+    return tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(box, other, strict=True))
 
 
 def reframed(values: np.ndarray, box: Box, frame: Box) -> np.ndarray:

@@ -63,7 +63,9 @@ def write_result(
         "receptive_field": {
             **{name: getattr(receptive_field, name) for name in FIELD_TEXTS + FIELD_INTEGERS},
             "padding": receptive_field.padding,
-            "stride": [one if one is None else str(one) for one in receptive_field.stride],
+            "stride": [
+                stride if stride is None else str(stride) for stride in receptive_field.stride
+            ],
             "size_range": receptive_field.size_range,
             "size_median": receptive_field.size_median,
             "box": receptive_field.box(),
@@ -138,7 +140,7 @@ def _check_archive(raw: BinaryIO) -> None:
         members = checked_members(archive)
         if set(members) != MEMBERS:
             raise ValueError(f"it does not hold {', '.join(sorted(MEMBERS))}, and nothing else")
-        if sum(one.file_size for one in members.values()) > MOST_BYTES:
+        if sum(member.file_size for member in members.values()) > MOST_BYTES:
             raise ValueError(f"it would take more than {MOST_BYTES >> 30} GiB")
         check_arrays(archive)
     raw.seek(0)
@@ -225,7 +227,7 @@ def _tells_origin(stored: Any) -> bool:
     """Whether a provenance has what figures and pages show of it."""
     if not isinstance(stored, dict) or not isinstance(stored.get("model"), str):
         return False
-    versions, runs, expected = (stored.get(one) for one in ("versions", "runs", "expected"))
+    versions, runs, expected = (stored.get(name) for name in ("versions", "runs", "expected"))
     words = [stored.get("notes", []), stored.get("unseen", [])]
     return (
         isinstance(versions, dict)
@@ -234,7 +236,9 @@ def _tells_origin(stored: Any) -> bool:
         and bool(runs)
         and all(isinstance(run, dict) and "inputs" in run for run in runs)
         and (expected is None or (isinstance(expected, dict) and "weights" in expected))
-        and all(isinstance(one, list) and all(isinstance(s, str) for s in one) for one in words)
+        and all(
+            isinstance(texts, list) and all(isinstance(s, str) for s in texts) for texts in words
+        )
     )
 
 

@@ -59,15 +59,15 @@ def skip_map(
     k, rank = checked_count("kernel_size", kernel_size), checked_count("ndim", ndim)
     taken = _taken(energy, k, per)
     side = n * per * (k - 1) + 1
-    found = np.zeros((side,) * rank)
+    total = np.zeros((side,) * rank)
     branch = np.array([value / k**per for value in polynomial_coefficients(per, k)])
     line, chance = np.ones(1), Fraction(taken)
     for count in range(n + 1):
         around = (side - line.size) // 2
         share = float(math.comb(n, count) * chance**count * (1 - chance) ** (n - count))
-        found += share * np.pad(reduce(np.multiply.outer, [line] * rank), around)
+        total += share * np.pad(reduce(np.multiply.outer, [line] * rank), around)
         line = np.convolve(line, branch)
-    return found
+    return total
 
 
 def skip_variance(blocks: int, energy: float, *, kernel_size: int = 3, layers: int = 1) -> float:
