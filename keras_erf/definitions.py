@@ -28,14 +28,14 @@ class Definition:
     and the result is the mean of the maps over all samples.
 
     Args:
-        name: Its name, stated in every result and figure.
+        name: Its name, stated in every result and picture.
         seed: What is differentiated: the `"sum"` or `"mean"` of the channels, or
             the sum of their `"relu"`.
         measure: Of each gradient entry: `"abs"`, `"square"`, `"relu"` or `"signed"`.
-        channels: How input channels are put together: `"mean"` or `"sum"`.
+        channels: How input channels are combined: `"mean"` or `"sum"`.
         after: `"relu"` clamps the sample's map at zero afterwards; `"none"` does not.
         normalized: Whether the final map is divided by its sum.
-        display: Scale of the published figures: `"linear"` or `"log10(x + 1)"`.
+        display: Scale of the published pictures: `"linear"` or `"log10(x + 1)"`.
         source: Where it is from.
 
     Raises:

@@ -113,7 +113,7 @@ def load_quietly(
 
 
 def import_quietly() -> None:
-    """Imports TensorFlow without its word on missing GPUs, which no setting silences."""
+    """Imports TensorFlow without its warning about missing GPUs, which no setting silences."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:
@@ -130,7 +130,7 @@ def import_quietly() -> None:
 
 
 def _keras() -> Any:
-    """Keras, or a clear word on why it cannot be had."""
+    """Keras; raises a clear error where it cannot be imported."""
     try:
         import keras
     except ImportError as error:
@@ -251,7 +251,7 @@ def _from_zoo(name: str, weights: str | None, options: dict[str, Any]) -> Loaded
 def _drawn_alike() -> Iterator[None]:
     """Weights that Keras draws inside are the same each time: it seeds them by Python's `random`.
 
-    So what was measured of an untrained network can be gone on with, and repeated.
+    So measurements of an untrained network can be resumed and repeated.
     """
     before = random.getstate()
     random.seed(0)

@@ -98,7 +98,7 @@ def expected(
         rules: As in `probe`.
 
     Returns:
-        An `EffectiveReceptiveField` whose errors are NaN: there are none to tell. Its
+        An `EffectiveReceptiveField` whose errors are NaN: there is no spread. Its
         `provenance["expected"]` lists the layers that are `"approximate"` or `"measured"`.
 
     Raises:
@@ -106,7 +106,7 @@ def expected(
             some layer have a mean other than zero, or mixed terms that are left out
             may change the size by more than 3 %.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule tells the field of a layer on the way.
+        UnsupportedLayerError: No rule states the field of a layer on the path.
         GradientError: No gradient leads from the input to the unit.
         BackendError: Keras does not run on TensorFlow.
 
@@ -192,7 +192,7 @@ def growth(
     except (GradientError, InvalidInputError):
         if layers is not None or len(targets) < 2:
             raise
-        # One of them fails, and the others may not.
+        # One of them fails; the others may succeed.
         results, failed = {}, dict[int, GradientError | InvalidInputError]()
         for place, target in enumerate(targets):
             try:
@@ -288,7 +288,7 @@ def _results(
         mean = np.asarray(tf.reduce_mean(cut, axis=axis))[0]
         results.append(
             EffectiveReceptiveField(
-                # One block of one sample: there is nothing to tell errors by.
+                # One block of one sample: errors are NaN.
                 block_sums=np.concatenate([mean[None], np.zeros((BLOCKS - 1, *mean.shape))]),
                 block_counts=np.eye(1, BLOCKS, dtype=np.int64)[0],
                 dead_count=0,

@@ -25,8 +25,8 @@ def shown(progress: bool | Progress | None, what: str) -> Iterator[Progress]:
     elif not progress:
         yield lambda done, total: None
     elif _in_notebook():
-        with _notebook_bar(what) as tell:
-            yield tell
+        with _notebook_bar(what) as report:
+            yield report
     else:
         from rich.console import Console
         from rich.markup import escape as plain
@@ -52,11 +52,11 @@ def _notebook_bar(what: str) -> Iterator[Progress]:
 
     handle = display(HTML(""), display_id=True)
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         bar = f'<progress value="{done}" max="{total}"></progress>'
         handle.update(HTML(f"{escape(what)} {bar} {done} of {total}"))
 
     try:
-        yield tell
+        yield report
     finally:
         handle.update(HTML(""))

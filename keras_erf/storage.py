@@ -30,7 +30,7 @@ PATIENCE = 60.0
 
 
 def check_sum(content: Any, size: int = 16) -> str:
-    """A digest of bytes, of that many bytes."""
+    """A digest of bytes, `size` bytes long."""
     return hashlib.blake2b(content, digest_size=size).hexdigest()
 
 
@@ -41,7 +41,7 @@ def intact(file: Path, expected: str | None) -> bool:
 
 @contextlib.contextmanager
 def reading(file: Path, kind: str) -> Iterator[None]:
-    """Errors inside are of a damaged file; `kind` is what its folder is of, `"a profile"`, say."""
+    """Errors inside are of a damaged file; `kind` describes its folder, such as `"a profile"`."""
     try:
         yield
     except (OSError, LookupError, ValueError, TypeError, csv.Error) as error:

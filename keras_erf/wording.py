@@ -49,7 +49,7 @@ def with_error(value: float | None, error: float | None, digits: int = 1, sign: 
 
 
 def size_with_error(result: Any, sign: str = "±") -> str:
-    """The size of a measured field; equal samples and single ones tell no error."""
+    """The size of a measured field; equal samples and single ones have no error."""
     return with_error(result.size, None if result.constant else result.size_error, sign=sign)
 
 

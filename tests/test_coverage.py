@@ -13,7 +13,7 @@ from keras_erf import zoo
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.definitions import get_definition
 from keras_erf.fields.theoretical import receptive_field
-from keras_erf.measuring.measurement import BETWEEN_LOOKS, FEWEST_SAMPLES
+from keras_erf.measuring.measurement import BETWEEN_CHECKS, FEWEST_SAMPLES
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 
 PROBES, SAMPLES, BATCH = 400, 64, 256
@@ -151,7 +151,7 @@ def stopped(
             done += BLOCKS
             if done < look:
                 continue
-            look = math.ceil(done * (1 + BETWEEN_LOOKS))
+            look = math.ceil(done * (1 + BETWEEN_CHECKS))
             size = dealt(maps[:done], probes.field, "luo2016", done)[0].estimate("size")
             if (size.high - size.low) / 2 <= tolerance * size.value:
                 break

@@ -30,7 +30,7 @@ from keras_erf.fields.theoretical import receptive_field
 from keras_erf.measuring.probing import probe
 from keras_erf.measuring.untrained import UNTRAINED
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField, load
-from keras_erf.results.estimating import FIGURES
+from keras_erf.results.estimating import METRICS
 from tests import oracles
 
 SIZE = (14, 13)
@@ -349,7 +349,7 @@ def assert_same_figures(one: EffectiveReceptiveField, other: EffectiveReceptiveF
     if one.map[tuple(map(int, one.receptive_field.center()))]:
         mine, theirs = (result.region(reference="center") for result in (one, other))
         np.testing.assert_array_equal(mine.mask, theirs.mask)
-    for figure in FIGURES:
+    for figure in METRICS:
         mine, theirs = one.estimate(figure), other.estimate(figure)
         for name in ("value", "error", "low", "high"):
             # The least noise of least squares is about 1e-8.
@@ -413,7 +413,7 @@ def test_figures_cost_what_the_field_does_whatever_the_image():
             keras_erf.DEFINITIONS["luo2016"], {}, part=seen,
         )  # fmt: skip
         summary, shown = result.summary(), repr(result)
-        found = [result.estimate(figure) for figure in FIGURES]
+        found = [result.estimate(figure) for figure in METRICS]
         areas = result.area_ratio(0.5), result.area_ratio(0.5, scale_free=False)
         used = tracemalloc.get_traced_memory()[1]
     finally:
@@ -444,7 +444,7 @@ def test_an_estimate_is_the_figure_with_error_and_students_interval(measured):
     np.testing.assert_allclose(wider.high - wider.low, 2 * 2.9467 * error, rtol=1e-4)
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", METRICS)
 def test_every_figure_lies_in_its_interval(measured, figure):
     found = measured.estimate(figure)
     assert np.all(found.low <= found.value)
@@ -452,7 +452,7 @@ def test_every_figure_lies_in_its_interval(measured, figure):
     assert np.all(np.asarray(found.error) > 0)
     assert np.shape(found.value) == np.shape(found.error) == np.shape(found.low)
     # Nothing is computed twice.
-    assert measured._figures.spread(figure) is measured._figures.spread(figure)
+    assert measured._metrics.spread(figure) is measured._metrics.spread(figure)
 
 
 def test_figures_and_errors_are_those_of_the_estimates(measured):
@@ -534,7 +534,7 @@ def test_normalized_maps_have_the_errors_of_normalized_maps(model):
     assert result.estimate("mass").value == pytest.approx(1)
     assert result.estimate("mass").error == pytest.approx(0, abs=1e-9)
     assert plain.estimate("mass").error > 0
-    for figure in set(FIGURES) - {"mass"}:
+    for figure in set(METRICS) - {"mass"}:
         one, other = result.estimate(figure), plain.estimate(figure)
         np.testing.assert_allclose(one.value, other.value, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(one.error, other.error, rtol=1e-5, atol=1e-9)
@@ -548,7 +548,7 @@ def test_an_unknown_metric_lists_the_known_ones(measured, figure):
 
 def test_a_single_sample_has_figures_and_no_errors(model):
     one = probe(model, "second", unit=(3, 4), inputs=IMAGES[:1])
-    for figure in FIGURES:
+    for figure in METRICS:
         found = one.estimate(figure)
         assert np.isfinite(found.value).all()
         assert np.isnan([found.error, found.low, found.high]).all()
@@ -567,7 +567,7 @@ def test_a_linear_unit_has_no_error_whatever_the_samples(model, samples):
     assert result.standard_error.shape == SIZE
     assert not result.standard_error.any()
     assert (result.size_error, result.ratio_error) == (0, 0)
-    for figure in FIGURES:
+    for figure in METRICS:
         found = result.estimate(figure)
         assert not np.any(found.error)
         np.testing.assert_array_equal(found.low, found.value)
@@ -888,7 +888,7 @@ def test_two_half_runs_merged_equal_the_whole(model, definition):
     close = {"rtol": 1e-12, "atol": 1e-12 * whole.map.max()}
     np.testing.assert_allclose(merged.map, whole.map, **close)
     np.testing.assert_allclose(merged.standard_error, whole.standard_error, **close)
-    for figure in set(FIGURES) - {"sigma", "r_squared"}:
+    for figure in set(METRICS) - {"sigma", "r_squared"}:
         one, other = merged.estimate(figure), whole.estimate(figure)
         for name in ("value", "error", "low", "high"):
             np.testing.assert_allclose(

@@ -1,6 +1,6 @@
 """How concentrated a map is: radii of given mass, half width, entropy, inequality.
 
-None of these looks at a threshold or at one pixel alone, so they stay comparable on
+None of these depends on a threshold or on one pixel alone, so they stay comparable on
 heavy-tailed maps, where sizes by threshold and by mass differ several times.
 """
 
@@ -93,7 +93,7 @@ def mass_radius(
         map: Array of one to three spatial axes; its absolute value is used.
         share: Share of the map's sum, or several, above 0 and at most 1.
         center: Centre of the disc, one coordinate per axis, in pixels: of the unit's
-            own field, say. The map's centroid if `None`.
+            own field, for example. The map's centroid if `None`.
 
     Returns:
         A radius in pixels, or an array of them; 0 for a map of one pixel at `center`.

@@ -4,13 +4,13 @@ The jackknife compares means that differ by a block: their differences are about
 four times finer than the noise of the mean, and there a count of pixels has its
 steps. Its error is then too wide on average and often zero, and does not settle
 with more samples. Balanced replicates move the mean by as much as its own noise
-does, and are right for steps as for smooth figures:
+does, and are right for steps as for smooth metrics:
 
     mean + sum_j  z_j (mean of block j - mean) / sqrt(B (n / m_j - 1)),
 
 with the signs `z` from the rows of a Hadamard matrix, each row also negated.
 Columns are orthogonal, so the replicates' covariance is exactly the jackknife's
-of the mean map; each row's negative cancels the odd orders of a figure's bias.
+of the mean map; each row's negative cancels the odd orders of a metric's bias.
 
 References:
     McCarthy, "Pseudo-replication: half samples", Review of the International

@@ -27,7 +27,7 @@ def moment_spreads(
     Args:
         sums: Sum of the samples of each block, shape `(B, ...)`.
         counts: Number of samples in each block, shape `(B,)`, none 0.
-        scaled: What makes a map of a mean: a function that divides it by its sum, say.
+        scaled: Function from a mean to a map; it may divide it by its sum.
     """
     ndim = sums.ndim - 1
     shapes = {"mass": (), "centroid": (ndim,), "covariance": (ndim, ndim), "kurtosis": (ndim,)}
@@ -96,12 +96,12 @@ def _spreads(
     *,
     shapes: dict[str, tuple[int, ...]],
 ) -> dict[str, Spread]:
-    """Takes figures that were put in a row apart again, each with its centre and error."""
+    """Splits a row of metrics again, each with its centre and error."""
     left_out: list[np.ndarray] | None = None
     if counts.size > 1:
         try:
             left_out = list(without) or None
-        except InvalidInputError:  # The samples of one block alone carried the figure.
+        except InvalidInputError:  # The samples of one block alone carried the metric.
             left_out = None
     centre, error = combined(value, left_out, counts)
     spreads, first = {}, 0

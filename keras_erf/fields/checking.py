@@ -1,7 +1,7 @@
 """Is the field right? Each layer's rule against the layer's own gradient, and against changes.
 
 A gradient through a deep network underflows, and its support cannot be
-distinguished from rounding. Layer by layer it does not: if every layer on the way sees of its
+distinguished from rounding. Layer by layer it does not: if every layer on the path sees of its
 input exactly what its rule says, for what is asked of it, so does the network.
 Each layer is run alone, with random weights standing in for its own. What no
 gradient shows (comparisons, rounding, stopped gradients) changes of the inputs do.
@@ -48,13 +48,13 @@ class Check:
     """What a comparison of a field with gradients and changes came to.
 
     Args:
-        verdict: `"pass"`: all layers on the way agree; `"fail"`: some do not;
-            `"undecided"`: some have neither a gradient nor changes that could
-            tell, the others agree.
+        verdict: `"pass"`: all layers on the path agree; `"fail"`: some do not;
+            `"undecided"`: some show neither a gradient nor changes, the
+            others agree.
         receptive_field: The field that was checked.
         checked: Number of layers compared.
         differences: The layers that do not agree.
-        unmeasured: Pairs of a layer that could not tell and the reason.
+        unmeasured: Pairs of a layer that could not be compared and the reason.
     """
 
     verdict: Literal["pass", "fail", "undecided"]
@@ -118,7 +118,7 @@ def check(
     Raises:
         InvalidInputError: An argument does not fit the model.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+        UnsupportedLayerError: No rule knows a layer on the path, and it cannot
             be measured.
     """
     target = locate(
@@ -171,7 +171,7 @@ def check(
 
 
 class _Masks(dict[int, np.ndarray]):
-    """Masks by tensor, united where one is added again."""
+    """Masks by tensor; a mask that is added again is united with the one before."""
 
     def add(self, tensor: int, mask: np.ndarray) -> None:
         self[tensor] = mask | self[tensor] if tensor in self else mask
@@ -223,7 +223,7 @@ def _open(call: Call, place: int) -> Any:
 
 
 def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict[int, np.ndarray]:
-    """What an output's mask sees by the rule, of each input on the way; steps stand in front."""
+    """What an output's mask sees by the rule, of each input on the path; steps stand in front."""
     masks = {
         place: np.zeros(tracing.shape(source), dtype=bool)
         for place, source in enumerate(node.inputs)

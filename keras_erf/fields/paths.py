@@ -63,7 +63,7 @@ def path_sizes(
     Raises:
         InvalidInputError: No local path leads from the input to the layer.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+        UnsupportedLayerError: No rule knows a layer on the path, and it cannot
             be measured.
     """
     target = locate(model, layer, input=input, input_shape=input_shape, rules=rules)

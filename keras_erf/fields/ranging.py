@@ -15,7 +15,7 @@ __all__ = ["size_ranges"]
 
 # Pairs of the smallest and the largest size, and medians, for each axis of the input.
 Ranges = tuple[tuple[tuple[int, int], ...], tuple[float, ...]]
-# Kinds of units that are put together one by one.
+# Kinds of units that are combined one by one, at most.
 MOST_KINDS = 1 << 20
 
 

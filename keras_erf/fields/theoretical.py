@@ -85,7 +85,7 @@ def receptive_field(
     Raises:
         InvalidInputError: An argument does not fit the model.
         UnknownLayerError: `layer` is not in the model; the nearest are listed.
-        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+        UnsupportedLayerError: No rule knows a layer on the path, and it cannot
             be measured.
     """
     return locate(

@@ -29,7 +29,7 @@ class TileOverlap:
     """Input that a tile needs around the part of the output it answers for, in input pixels.
 
     Args:
-        layer: Name of the layer whose output is put together.
+        layer: Name of the layer whose output is assembled.
         before: Pixels before the part, along each axis of the input.
         after: Pixels after it.
         step: A tile's first pixel and its size must be multiples of this, or
@@ -80,7 +80,7 @@ def tile_overlap(
 
     Args:
         model: A Functional or Sequential Keras model.
-        layer: The layer whose output is put together from tiles; `None` as in
+        layer: The layer whose output is assembled from tiles; `None` as in
             `receptive_field`.
         erf: Result of `probe` for a unit of that layer.
         mass: Share of the effective field wanted, above 0 and at most 1.
@@ -97,7 +97,7 @@ def tile_overlap(
             padded in other places than the whole of it, so no tiles are
             seamless; or an argument does not fit the model.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+        UnsupportedLayerError: No rule knows a layer on the path, and it cannot
             be measured.
     """
     if not isinstance(mass, (int, float)) or not 0 < mass <= 1:
@@ -245,7 +245,7 @@ def _ends(reach: Reach, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _steps(target: Target) -> tuple[int, ...]:
-    """Pixels after which the fields of all tensors on the way repeat."""
+    """Pixels after which the fields of all tensors on the path repeat."""
     sizes = target.tracing.spatial_shape(target.input)
     steps = [1] * len(sizes)
     for node in target.tracing.ancestors(target.tensor):

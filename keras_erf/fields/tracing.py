@@ -172,7 +172,7 @@ class Tracing:
     def masks(
         self, tensor: int, position: Sequence[int], *, through_global: bool
     ) -> dict[int, np.ndarray]:
-        """What the unit at a spatial position sees of each tensor on the way to the input.
+        """What the unit at a spatial position sees of each tensor on the path to the input.
 
         An axis of length 1 stands for a whole axis whose entries agree.
         """
@@ -231,7 +231,7 @@ class Tracing:
         return [call for inner in self._inside[node] for call in self.inside(inner)]
 
     def views(self, node: Node, *, through_global: bool) -> list[AnyView]:
-        """How a call, carried over before, sees the tensors on the way to the input."""
+        """How a call, carried over before, sees the tensors on the path to the input."""
         return [
             view
             for view in self.relations(node)
@@ -402,7 +402,9 @@ class Tracing:
     def _over_time(node: Node, view: AnyView, steps: int) -> AnyView:
         over_time = lifted(view, steps)
         if over_time is None:
-            raise UnsupportedLayerError(f"No rule tells what layer {node.name!r} sees step by step")
+            raise UnsupportedLayerError(
+                f"No rule states what layer {node.name!r} sees step by step"
+            )
         return over_time
 
     def _channel_after(self, node: Node, output: int, used: Sequence[AnyView]) -> int:

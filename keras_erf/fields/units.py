@@ -146,7 +146,7 @@ class UnitTracer:
         return index
 
     def _moving(self) -> tuple[Reach, ...]:
-        """What tells how fields move: the local paths, and if there are none all of them."""
+        """The reaches that show how fields move: of local paths, or of all if there are none."""
         local = self.known(through_global=False).reaches
         entire = self.known(through_global=True).reaches
         nothing = (Line(None, (0,), (0,)),) * len(self.tracing.input_axes)
@@ -267,7 +267,7 @@ class UnitTracer:
         if len(axes) == len(members) == 1:
             _, line, extent = members[0]
             if isinstance(line, Line) and line.period == 1 and line.step > 0 and not self.grid:
-                # Twice the way from unit 0's centre to the input's, in steps; halves go up.
+                # Twice the distance from unit 0's centre to the input's, in steps; halves go up.
                 twice = extent - line.starts[0] - line.stops[0]
                 index = (twice + line.step) // (2 * line.step)
                 return {axes[0]: min(max(index, 0), self.sizes[axes[0]] - 1)}

@@ -31,7 +31,7 @@ def unseen(tracing: Tracing, tensor: int) -> list[str]:
 
 
 def _hides(tracing: Tracing, node: Node, used: set[int]) -> bool:
-    """Whether a call has no gradient by one of its inputs on the way."""
+    """Whether a call has no gradient by one of its inputs on the path."""
     if not any(map(tracing.reaches, node.inputs)):
         return False
     entry = described(node.kind)

@@ -1,4 +1,4 @@
-"""Archives made by others, looked at before anything in them is used.
+"""Archives made by others, checked before anything in them is used.
 
 A few bytes can claim any size: a member that unfolds to gigabytes, an array of more numbers than
 there are atoms. What is claimed is compared here with what is there.

@@ -1,4 +1,4 @@
-"""HDF5 files made by others, looked at before Keras reads them.
+"""HDF5 files made by others, checked before Keras reads them.
 
 Such a file can name other files to read from, and claim numbers that it does not hold. Keras writes
 groups with attributes, and arrays in one piece: anything else is refused.
@@ -69,7 +69,7 @@ def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
 def _check_texts(content: bytes | mmap.mmap) -> None:
     """Raises unless the texts in a file end where the next begins.
 
-    HDF5 reads one of no length again and again, for ever.
+    HDF5 would read one of no length again and again without end.
     """
     for start in _places(content, TEXTS):
         place, end = start + 16, start + _number(content, start + 8)

@@ -1,4 +1,4 @@
-"""Model files made by others, looked at before Keras reads them."""
+"""Model files made by others, checked before Keras reads them."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         InvalidInputError: The folder cannot be written, or `path` is no plain file.
     """
     target = Path(os.path.realpath(path))
-    # A folder, or a device, which a rename would do away with.
+    # A folder, or a device, which a rename would replace.
     if target.exists() and not target.is_file():
         raise InvalidInputError(
             f"`path` must be a file, which may exist already. Received: {str(target)!r}"

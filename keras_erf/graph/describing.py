@@ -33,7 +33,7 @@ def architecture(graph: Graph) -> list[tuple[Any, ...]]:
 
 def _config(operation: Any) -> Any:
     if isinstance(operation, keras.Layer):
-        # A layer of one's own need not have a configuration.
+        # A custom layer need not have a configuration.
         with contextlib.suppress(NotImplementedError):
             return operation.get_config()
     return {}

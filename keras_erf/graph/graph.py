@@ -1,4 +1,4 @@
-"""A model's calls in the order they run, at sizes of one's choice."""
+"""A model's calls in the order they run, at any input size."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Graph:
         """The graph with the input tensors of `sizes` given those spatial shapes.
 
         Shapes are inferred call by call with Keras's own `compute_output_spec`;
-        a call that cannot take its input (a `Reshape` of fixed size, say)
+        a call that cannot take its input (such as a `Reshape` of fixed size)
         leaves its outputs without a shape and its reason in `failures`.
         """
         specs: dict[int, keras.KerasTensor] = {}

@@ -51,7 +51,7 @@ def stateless(
         state: Pairs of a variable and the value to read in its place.
 
     Returns:
-        The scope, which has the values that were assigned on the way.
+        The scope, which has the values that were assigned during the run.
     """
     with keras.StatelessScope(state_mapping=list(state)) as scope:
         enter(action)

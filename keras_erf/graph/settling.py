@@ -1,7 +1,7 @@
 """What is known of a value beforehand: zeros, and numbers so low that a softmax gives zero.
 
 A kernel times a mask is zero where the mask is, whatever the weights are. So
-calls whose operands a layer computes from its weights are looked at by value:
+calls whose operands a layer computes from its weights are compared by value:
 constants as they are, random numbers in place of the weights. Zeros among the
 weights themselves were put there, and count; a weight that is zero throughout
 was not yet trained, and may become anything.

@@ -36,7 +36,7 @@ def count_weights(config: dict[str, Any], *, legacy: bool) -> int | None:
                 warnings.catch_warnings(),
                 keras.StatelessScope(initialize_variables=False),
             ):
-                # Keras says it all again when it builds the model in earnest.
+                # Keras repeats its warnings when the model is really built.
                 warnings.simplefilter("ignore")
                 model = _built(copy.deepcopy(config), legacy)
             counts.append(sum(math.prod(variable.shape) for variable in model.variables))

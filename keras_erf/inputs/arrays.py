@@ -125,7 +125,7 @@ def dataset(inputs: Any, specs: Sequence[InputSpec]) -> Source:
             for element in ready.prefetch(2):
                 yield [np.asarray(tensor) for tensor in tensors(element)]
             return
-        # Samples may be of several sizes, which TensorFlow would fail to put together.
+        # Samples may be of several sizes, which TensorFlow cannot batch.
         sizes_before: list[tuple[int, ...]] = []
         for element in inputs.prefetch(2):
             values = [np.asarray(tensor) for tensor in tensors(element)]
@@ -161,7 +161,7 @@ def _check_size(batch: np.ndarray, spec: InputSpec, shapes: list[tuple[int, ...]
 
 
 def _rebatched(parts: Iterator[list[np.ndarray]], size: int) -> Iterator[list[np.ndarray]]:
-    """Puts batches of any lengths together to full ones; the last may have fewer."""
+    """Combines batches of any lengths into full ones; the last may have fewer samples."""
     waiting: list[list[np.ndarray]] = []
     count = 0
     for part in parts:

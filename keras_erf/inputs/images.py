@@ -53,7 +53,7 @@ def image_files(files: Iterable[Path]) -> list[Path]:
 
 
 def folder_digest(folder: Path) -> str:
-    """What tells a folder of images from another, wherever it lies: their names and sizes.
+    """A digest that identifies a folder of images, wherever it is: of their names and sizes.
 
     Not their content: a probe reads some of them, and a folder may hold millions.
     """
@@ -125,8 +125,8 @@ def images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Source
         except Exception as error:  # A broken file may fail in any way an image reader can.
             skipped.append(file.relative_to(path).as_posix())
             # Pillow names the stream it read from, which is nothing to the user.
-            said = " ".join(re.sub(r"<_io\.[^>]*>", "", str(error)).split())
-            reason = said or type(error).__name__
+            message = " ".join(re.sub(r"<_io\.[^>]*>", "", str(error)).split())
+            reason = message or type(error).__name__
             warnings.warn(f"Left out {str(file)!r}, which cannot be read: {reason}", stacklevel=2)
             return None
 

@@ -69,5 +69,5 @@ def streamed(
     finally:
         thread.shutdown(cancel_futures=True)
         batches.close()
-        # What was read ahead in vain does not count.
+        # What was read ahead and not used does not count.
         source.skipped[:] = skipped

@@ -43,7 +43,7 @@ def calibrate_batch_norm(
     """A copy of a model whose batch normalisations hold the statistics of given inputs.
 
     Every batch normalisation normalises by its batch, all other layers
-    (dropout) run at inference. The statistics of the batches are put together:
+    (dropout) run at inference. The statistics of the batches are combined:
     the mean is the mean of their means, the variance the mean of their
     variances plus the variance of their means, each batch weighed by its
     samples; variances are biased, as Keras's are. With one batch this is exact:
@@ -111,8 +111,8 @@ def calibrated(model: keras.Model, sized: Graph, ends: Sequence[int], inputs: An
     Args:
         model: The model; it is not changed.
         sized: Its graph at the size that it is to be measured at.
-        ends: Numbers of the tensors that are measured: what is behind them, a head that cannot
-            run at this size say, is not run.
+        ends: Numbers of the tensors that are measured: what is behind them is not run, such as
+            a head that cannot run at this size.
         inputs: As in `calibrate_batch_norm`; noise is that of seed 0, so that one network is
             measured whatever the seed of its samples.
     """

@@ -157,7 +157,7 @@ def _cancelled(
         rows = gradient_rows(wanted, cone, sample, settings, state)
         for target, summed, signed in zip(list(pending), rows[::2], rows[1::2], strict=True):
             if summed.peak == signed.peak == 0 or not np.isfinite([summed.peak, signed.peak]).all():
-                # A dead unit, say: other samples may show more.
+                # Such as a dead unit: other samples may show more.
                 continue
             finding = _finding(target, cone, sample, (summed, signed), other)
             if finding is None:

@@ -246,7 +246,7 @@ class _Batches:
         self.shared = None if noise else streamed(source, specs, self.size, samples=needed)
 
     def too_few(self, count: int) -> str:
-        """What is said of a source that holds no more samples than that."""
+        """The message about a source that holds only `count` samples."""
         skipped = self.source.skipped
         more = f", and {len(skipped)} that cannot be read, {skipped[0]!r} first" if skipped else ""
         return (

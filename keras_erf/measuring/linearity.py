@@ -24,7 +24,7 @@ def has_constant_gradient(target: Target, *, training: bool) -> bool:
     """Whether a layer's tensor is an affine function of the analysed input.
 
     Its gradient is then the same for every sample, whatever the other inputs
-    are. What a definition makes of the tensor (a ReLU, say) is not looked at.
+    are. What a definition makes of the tensor (such as a ReLU) does not count.
 
     Args:
         target: The unit; all units of a tensor have the same answer.

@@ -35,10 +35,10 @@ from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 
 __all__ = ["Measurement", "filled", "measure", "noted", "provenance", "result_of"]
 
-# With a tolerance: the most samples, and how many there must be before it is looked at.
+# With a tolerance: the most samples, and the fewest before it is checked.
 MOST_SAMPLES, FEWEST_SAMPLES = 4096, 2 * BLOCKS
-# Samples, as a share of those there are, between two looks.
-BETWEEN_LOOKS = 0.25
+# Samples between two checks, as a share of those before.
+BETWEEN_CHECKS = 0.25
 
 
 def measure(
@@ -103,8 +103,8 @@ class Measurement:
         """One result per unit; arguments and errors as `measure`."""
         run, source, settings = self._accumulator, self.source, self.settings
         run.clear()
-        one_tells_all = all(self.linear)
-        tolerance = None if one_tells_all else settings.tolerance
+        one_is_enough = all(self.linear)
+        tolerance = None if one_is_enough else settings.tolerance
         reached = _feed(
             run,
             source,
@@ -121,7 +121,7 @@ class Measurement:
             "inputs": source.description,
             "seed": settings.seed,
             "samples": run.done,
-            "stopped_by": "linear" if one_tells_all else ends,
+            "stopped_by": "linear" if one_is_enough else ends,
             "skipped": list(source.skipped),
         }
         notes = notes_of(self.targets, settings.inputs)
@@ -230,7 +230,7 @@ def _feed(
     """
     graph = run.targets[0].graph
     batch: dict[int, Any] = {}
-    look = FEWEST_SAMPLES
+    next_check = FEWEST_SAMPLES
     for tensors in streamed(source, specs, size, samples=wanted):
         fill = size if run.done else graph.batch
         batch, valid = filled(graph, tensors, fill, most=wanted - run.done)
@@ -241,8 +241,8 @@ def _feed(
         if is_first:
             after(batch, valid)
         report(run.done, wanted)
-        if tolerance is not None and run.done >= look:
-            look = math.ceil(run.done * (1 + BETWEEN_LOOKS))
+        if tolerance is not None and run.done >= next_check:
+            next_check = math.ceil(run.done * (1 + BETWEEN_CHECKS))
             if all(_is_precise(run, sums, tolerance) for sums in run.sums):
                 run.finish(batch)
                 return True

@@ -103,7 +103,7 @@ def planned(targets: Sequence[Target], settings: Settings, *, inside: bool = Tru
 
 
 def is_linear(target: Target, settings: Settings) -> bool:
-    """Whether one sample tells all: the gradient does not depend on the input."""
+    """Whether one sample is enough: the gradient does not depend on the input."""
     definition = settings.definition
     return definition.seed != "relu" and has_constant_gradient(target, training=settings.training)
 

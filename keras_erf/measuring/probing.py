@@ -71,7 +71,7 @@ def probe(
         tolerance: Stops as soon as the 95 % interval of the size lies within
             this share of the size, to either side (0.02 is 2 %); `samples` is
             then the most there may be, 4096 if `None`. `stopped_by` of the result
-            tells which of the two it was.
+            states which of the two it was.
         definition: Name of a definition, or a `Definition`; see `DEFINITIONS`.
         batch_size: Samples per batch; `None` chooses by memory. A model of fixed batch
             size takes no other.
@@ -104,7 +104,7 @@ def probe(
             beyond its theoretical field, by one of `rules`.
         InternalError: It does so by a fault of this library.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule tells the field of a layer on the way.
+        UnsupportedLayerError: No rule states the field of a layer on the path.
         GradientError: The gradient is zero for every sample, is rounding alone,
             overflows or underflows, or the model cannot be run; the layer that is to blame is
             named.

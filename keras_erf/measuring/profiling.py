@@ -77,24 +77,24 @@ class Profile:
 
         rows = []
         for result, depth in zip(self.results, self.depths, strict=True):
-            figures = result.summary()
+            summary = result.summary()
             rows.append(
                 {
                     "layer": result.layer,
                     "depth": depth,
                     "trf_size": result.trf_size,
-                    "erf_size": figures["erf_size"],
-                    "erf_size_error": figures["erf_size_error"],
-                    "ratio": figures["ratio"],
-                    "ratio_error": figures["ratio_error"],
-                    "sigma": float(np.exp(np.mean(np.log(figures["sigma"])))),
-                    "r_squared": figures["r_squared"],
-                    "samples": figures["samples"],
-                    "dead": figures["dead"],
-                    "status": figures["status"],
-                    **{name: figures[name] for name in EXTRA},
-                    "fwhm": float(np.exp(np.mean(np.log(figures["fwhm"])))),
-                    "notes": "; ".join(figures["notes"]),
+                    "erf_size": summary["erf_size"],
+                    "erf_size_error": summary["erf_size_error"],
+                    "ratio": summary["ratio"],
+                    "ratio_error": summary["ratio_error"],
+                    "sigma": float(np.exp(np.mean(np.log(summary["sigma"])))),
+                    "r_squared": summary["r_squared"],
+                    "samples": summary["samples"],
+                    "dead": summary["dead"],
+                    "status": summary["status"],
+                    **{name: summary[name] for name in EXTRA},
+                    "fwhm": float(np.exp(np.mean(np.log(summary["fwhm"])))),
+                    "notes": "; ".join(summary["notes"]),
                 }
             )
         return pd.DataFrame(rows)
@@ -181,8 +181,8 @@ def profile(
         layers: One layer as in `receptive_field`, or some; `None` is every layer with
             more than one position.
         path: A folder that keeps the results as they come. Called again with the
-            same arguments, after an interruption say, what is there is read and
-            not measured again.
+            same arguments, for example after an interruption, it resumes: results
+            that are there are read and not measured again.
         unit: As in `probe`, of each layer.
         inputs: As in `probe`.
         samples: As in `probe`, for each layer.
@@ -207,7 +207,7 @@ def profile(
         InvalidInputError: An argument does not fit the model, or `path` holds a
             profile of something else.
         UnknownLayerError: One of `layers` is not in the model.
-        UnsupportedLayerError: No rule tells the field of a layer on the way.
+        UnsupportedLayerError: No rule states the field of a layer on the path.
         GradientError: No layer at all can be measured; the reason is that of the first.
         BackendError: Keras does not run on TensorFlow.
     """

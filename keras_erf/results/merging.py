@@ -1,4 +1,4 @@
-"""Whether two results may be put together, and how the whole then was obtained."""
+"""Whether two results may be merged, and the provenance of the merged result."""
 
 from __future__ import annotations
 

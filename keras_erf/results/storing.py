@@ -111,8 +111,8 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
         dead = _integer(about["dead_count"])
         if not 0 <= dead <= counts.sum():
             raise ValueError(f"it has {dead} dead samples")
-        if not _tells_origin(about["provenance"]):
-            raise ValueError("its provenance does not tell model, versions and runs")
+        if not _states_origin(about["provenance"]):
+            raise ValueError("its provenance does not state model, versions and runs")
         return {
             "block_sums": sums,
             "block_counts": counts,
@@ -125,7 +125,7 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
         }
     except Exception as error:  # A broken or hostile file may fail anywhere.
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        if "pickle" in reason:  # NumPy's own words would tell how to run what is in it.
+        if "pickle" in reason:  # NumPy's message explains how to run what is in it.
             reason = "it is no archive of plain arrays"
         reason = " ".join(reason.split())[:200]
         raise InvalidInputError(
@@ -223,8 +223,8 @@ def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
     )
 
 
-def _tells_origin(stored: Any) -> bool:
-    """Whether a provenance has what figures and pages show of it."""
+def _states_origin(stored: Any) -> bool:
+    """Whether a provenance has what pictures and pages show of it."""
     if not isinstance(stored, dict) or not isinstance(stored.get("model"), str):
         return False
     versions, runs, expected = (stored.get(name) for name in ("versions", "runs", "expected"))

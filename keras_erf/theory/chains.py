@@ -86,7 +86,7 @@ def structure(
         InvalidInputError: There is no such layer.
 
     Reference:
-        The poster, "Influence of different structures"; it does not tell the positions.
+        The poster, "Influence of different structures"; it does not state the positions.
     """
     checked_count("depth", depth)
     try:
