@@ -19,12 +19,7 @@ from keras_erf.measuring.enclosing import check_enclosed
 from keras_erf.measuring.gradients import within
 from keras_erf.measuring.measurement import noted, provenance
 from keras_erf.measuring.plans import input_specs, plan_of, planned
-from keras_erf.measuring.profiling import (
-    Profile,
-    depths_of,
-    edges_of,
-    nothing_to_measure,
-)
+from keras_erf.measuring.profiling import Profile, depths_of, edges_of, nothing_to_measure
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.setup import check_backend, prepared
 from keras_erf.measuring.untrained import notes_of

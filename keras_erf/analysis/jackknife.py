@@ -15,9 +15,7 @@ __all__ = ["checked_blocks", "combined", "jackknife", "means_without_each"]
 
 
 def jackknife(
-    block_sums: ArrayLike,
-    block_counts: ArrayLike,
-    statistic: Callable[[np.ndarray], ArrayLike],
+    block_sums: ArrayLike, block_counts: ArrayLike, statistic: Callable[[np.ndarray], ArrayLike]
 ) -> tuple[np.ndarray | float, np.ndarray | float]:
     """Computes a metric of the mean map and its jackknife standard error.
 

@@ -171,11 +171,7 @@ def receptive_fields(
         InvalidInputError: An argument does not fit the model.
     """
     tracing = tracing_of(
-        model,
-        input=input,
-        input_shape=input_shape,
-        through_global=through_global,
-        rules=rules,
+        model, input=input, input_shape=input_shape, through_global=through_global, rules=rules
     )
     fields = []
     tensors, skipped = maps(tracing)

@@ -202,12 +202,7 @@ def _rounded(size: int, step: int) -> int:
 
 
 def _aligned(
-    whole: Reach,
-    part: Reach,
-    shapes: tuple[Sequence[int], Sequence[int]],
-    size: int,
-    *,
-    last: bool,
+    whole: Reach, part: Reach, shapes: tuple[Sequence[int], Sequence[int]], size: int, *, last: bool
 ) -> bool:
     """Whether the units of a tile at the image's beginning see what those of the image see.
 

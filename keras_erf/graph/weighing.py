@@ -32,10 +32,7 @@ def count_weights(config: dict[str, Any], *, legacy: bool) -> int | None:
 
     def build() -> None:
         try:
-            with (
-                warnings.catch_warnings(),
-                keras.StatelessScope(initialize_variables=False),
-            ):
+            with warnings.catch_warnings(), keras.StatelessScope(initialize_variables=False):
                 # Keras repeats its warnings when the model is really built.
                 warnings.simplefilter("ignore")
                 model = _built(copy.deepcopy(config), legacy)

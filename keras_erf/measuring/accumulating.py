@@ -195,10 +195,7 @@ class Accumulator:
 
         Whether it is finite, above underflow, within the field, and explains how the unit varies.
         """
-        state = [
-            *zip(self.states, seeds, strict=True),
-            *zip(self.variables, weights, strict=True),
-        ]
+        state = [*zip(self.states, seeds, strict=True), *zip(self.variables, weights, strict=True)]
         first = self.targets[0]
         every, gradients = channels_and_gradients(
             self.targets, self.cone, batch, self.definition, training=self.training, state=state

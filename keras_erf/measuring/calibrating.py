@@ -226,10 +226,7 @@ def _batches(graph: Graph, source: Source, size: int, wanted: int) -> Iterator[l
 
 
 def _measured(
-    graph: Graph,
-    ends: Sequence[int],
-    norms: Sequence[Any],
-    batches: Iterator[list[np.ndarray]],
+    graph: Graph, ends: Sequence[int], norms: Sequence[Any], batches: Iterator[list[np.ndarray]]
 ) -> list[tuple[Any, list[Moments]]]:
     """The moments of what each batch normalisation is given, if it is called before the ends."""
     moments_of: dict[int, list[Moments]] = {id(norm): [] for norm in norms}

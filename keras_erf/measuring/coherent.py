@@ -19,10 +19,7 @@ __all__ = ["squared_gradients"]
 
 
 def squared_gradients(
-    units: Sequence[Target],
-    modes: Sequence[Coherent | None],
-    cone: Cone,
-    values: Mapping[int, Any],
+    units: Sequence[Target], modes: Sequence[Coherent | None], cone: Cone, values: Mapping[int, Any]
 ) -> list[Any]:
     """Mean squared gradients of units with respect to the input, from one pass forwards.
 

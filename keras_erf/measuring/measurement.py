@@ -20,13 +20,7 @@ from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.accumulating import Accumulator, Sums
 from keras_erf.measuring.calibrating import has_batch_norm
 from keras_erf.measuring.cancelling import check_sums
-from keras_erf.measuring.plans import (
-    Plan,
-    check,
-    chosen_batch_size,
-    input_specs,
-    is_linear,
-)
+from keras_erf.measuring.plans import Plan, check, chosen_batch_size, input_specs, is_linear
 from keras_erf.measuring.sample_mixing import check_mixing
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.untrained import notes_of
@@ -42,11 +36,7 @@ BETWEEN_CHECKS = 0.25
 
 
 def measure(
-    plan: Plan,
-    settings: Settings,
-    *,
-    weights: str,
-    report: Progress = lambda done, wanted: None,
+    plan: Plan, settings: Settings, *, weights: str, report: Progress = lambda done, wanted: None
 ) -> list[EffectiveReceptiveField]:
     """Measures some units on the same samples, in one pass.
 

@@ -17,15 +17,7 @@ from keras_erf.measuring.linearity import has_constant_gradient
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import BLOCKS
 
-__all__ = [
-    "Plan",
-    "check",
-    "chosen_batch_size",
-    "input_specs",
-    "is_linear",
-    "plan_of",
-    "planned",
-]
+__all__ = ["Plan", "check", "chosen_batch_size", "input_specs", "is_linear", "plan_of", "planned"]
 
 # Activations of a batch, forward and backward, are kept below about this many bytes.
 MEMORY = 2**30

@@ -12,10 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_erf.definitions import Definition, get_definition
-from keras_erf.errors import (
-    GradientError,
-    UnknownLayerError,
-)
+from keras_erf.errors import GradientError, UnknownLayerError
 from keras_erf.fields.theoretical import Rules, Target
 from keras_erf.graph import Graph
 from keras_erf.measuring.grouping import grouped
@@ -28,13 +25,7 @@ from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.storage import Store
 from keras_erf.wording import counted, noted
 
-__all__ = [
-    "Profile",
-    "depths_of",
-    "edges_of",
-    "nothing_to_measure",
-    "profile",
-]
+__all__ = ["Profile", "depths_of", "edges_of", "nothing_to_measure", "profile"]
 
 
 # Metrics of a profile's table that came after the others, with their errors.

@@ -87,10 +87,7 @@ def _pass(
 ) -> list[Row]:
     first = wanted[0][0]
     watched = values[first.input]
-    with (
-        tf.name_scope("probe"),
-        tf.GradientTape(watch_accessed_variables=False) as tape,
-    ):
+    with tf.name_scope("probe"), tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(watched)
         known = cone.run(values, training=settings.training, state=state)
         seeded = 0.0
