@@ -35,7 +35,6 @@ from keras_erf.analysis.regions import erf_size, mass_pixels, mass_region
 __all__ = [
     "balanced_means",
     "mass_size_rounded",
-    "mass_size_spread",
     "mass_size_spreads",
     "replicate_spreads",
     "size_spread",
@@ -105,33 +104,22 @@ def size_spread(sums: np.ndarray, counts: np.ndarray) -> Spread:
     return Spread(size, centre, np.hypot(sizes.std(), centre - untreated.mean()))
 
 
-def mass_size_spread(sums: np.ndarray, counts: np.ndarray) -> Spread:
-    """Size of the mean map's `mass_region`, which is its interval's centre, and its error.
+def mass_size_spreads(sums: np.ndarray, counts: np.ndarray) -> tuple[Spread, Spread]:
+    """Spreads of the size of the mean map's `mass_region`, and of the smooth size behind it.
 
-    The error is the replicates' root mean square about the size itself, as is
-    usual with balanced replicates.
+    The error of the size is the replicates' root mean square about the size itself, which
+    is the centre of its interval, as is usual with balanced replicates. The region's last
+    pixel is needed in part. Counted in part, the number of pixels is a smooth function of
+    the map, of which replicates show the bias, and the whole count is the next whole
+    number (`mass_size_rounded`). So an interval of the smooth size whose ends are rounded
+    covers the whole one at least as often, however few steps the count has.
 
     Args:
         sums: Sum of the samples of each block, shape `(B, ...)`.
         counts: Number of samples in each block, shape `(B,)`, none 0.
 
     Returns:
-        A `Spread` in pixels; the error is NaN unless two blocks have impact.
-    """
-    return mass_size_spreads(sums, counts)[0]
-
-
-def mass_size_spreads(sums: np.ndarray, counts: np.ndarray) -> tuple[Spread, Spread]:
-    """`mass_size_spread`, and the spread of the smooth size behind it.
-
-    The region's last pixel is needed in part. Counted in part, the number of pixels is a
-    smooth function of the map, of which replicates show the bias, and the whole count is
-    the next whole number (`mass_size_rounded`). So an interval of the smooth size whose ends
-    are rounded covers the whole one at least as often, however few steps the count has.
-
-    Args:
-        sums: As in `mass_size_spread`.
-        counts: As in `mass_size_spread`.
+        Two `Spread`s in pixels; errors are NaN unless two blocks have impact.
     """
     mean = np.abs(sums.sum(axis=0)) / counts.sum()
     size, ndim = mass_region(mean).size, mean.ndim

@@ -8,7 +8,7 @@ given the statistics of some inputs, as training mode would see them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from keras_erf.errors import InvalidInputError, KerasERFError, reason_of
 from keras_erf.fields.sizing import sized
 from keras_erf.graph import Graph, build_graph, cloned, computing_layers
 from keras_erf.inputs.sampling import InputSpec, Source, make_source
+from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.settings import check_whole
 
 __all__ = ["calibrate_batch_norm", "calibrated", "has_batch_norm"]
@@ -161,17 +162,11 @@ def _sized(graph: Graph, inputs: Any, input_shape: int | Sequence[int] | None) -
     """The graph at the size asked for, or at that of the arrays where it has none."""
     if input_shape is not None:
         return sized(graph, None, graph.inputs[0], input_shape, True, None).graph
-    sizes = {}
-    for place, number in enumerate(graph.inputs):
-        own, axes = graph.tensors[number].shape, graph.spatial_axes(number)
-        array = inputs
-        if isinstance(inputs, Mapping):
-            array = inputs.get(graph.tensors[number].name)
-        elif isinstance(inputs, (list, tuple)) and len(inputs) == len(graph.inputs) > 1:
-            array = inputs[place]
-        shape = tuple(getattr(array, "shape", ()))
-        if None in own and len(shape) == len(own) + 1:
-            sizes[number] = [own[axis] or shape[axis + 1] for axis in axes]
+    sizes = {
+        number: own
+        for number in graph.inputs
+        if (own := sizes_of_data(graph, number, inputs)) is not None
+    }
     return graph.resized(sizes) if sizes else graph
 
 

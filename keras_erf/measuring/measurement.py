@@ -36,20 +36,13 @@ BETWEEN_CHECKS = 0.25
 
 
 def measure(
-    plan: Plan, settings: Settings, *, weights: str, report: Progress = lambda done, wanted: None
+    plan: Plan,
+    settings: Settings,
+    *,
+    weights: str,
+    report: Progress = lambda done, wanted: None,
 ) -> list[EffectiveReceptiveField]:
-    """Measures some units on the same samples, in one pass.
-
-    Args:
-        plan: The units, and what computes them.
-        settings: How they are measured.
-        weights: Fingerprint of the model's weights.
-        report: Called with the number of samples done and wanted.
-
-    Raises:
-        InvalidInputError: The settings do not fit the model.
-        GradientError: As `probe`.
-    """
+    """One run of a `Measurement`; arguments and errors are its own."""
     return Measurement(plan, settings).run(weights=weights, report=report)
 
 
@@ -90,7 +83,15 @@ class Measurement:
     def run(
         self, *, weights: str, report: Progress = lambda done, wanted: None
     ) -> list[EffectiveReceptiveField]:
-        """One result per unit; arguments and errors as `measure`."""
+        """Measures the units on the same samples, in one pass; returns one result per unit.
+
+        Args:
+            weights: Fingerprint of the model's weights.
+            report: Called with the number of samples done and wanted.
+
+        Raises:
+            GradientError: As `probe`.
+        """
         run, source, settings = self._accumulator, self.source, self.settings
         run.clear()
         one_is_enough = all(self.linear)

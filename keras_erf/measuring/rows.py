@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_erf.algebra.boxes import entire
-from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
@@ -20,6 +19,7 @@ from keras_erf.graph import Graph, copied
 from keras_erf.measuring.gradients import unit_channels
 from keras_erf.measuring.plans import planned
 from keras_erf.measuring.settings import Settings
+from keras_erf.results.framing import reframed
 
 __all__ = ["OtherPrecision", "Row", "State", "gradient_rows"]
 
@@ -170,22 +170,11 @@ class OtherPrecision:
             whole = entire(tracing.shape(number))
             held, wanted = cone.parts.get(number, whole), plan.parts.get(number, whole)
             dtype = self.graph.tensors[number].dtype
-            values[number] = tf.cast(_placed(value, held, wanted), dtype)
+            values[number] = tf.cast(reframed(np.asarray(value), held, wanted), dtype)
         try:
             (row,) = gradient_rows([(again, False)], plan, values, self.settings, self.values)
         except Exception:  # Layers are the user's: one may know a single dtype.
             return None
         whole = entire(tracing.shape(target.input))
         held, wanted = plan.parts.get(target.input, whole), cone.parts.get(target.input, whole)
-        gradient = _placed(row.gradient[None], held, wanted)[0]
-        return replace(row, gradient=np.asarray(gradient))
-
-
-def _placed(value: Any, held: Box, wanted: Box) -> Any:
-    """The part `wanted` of a value of which the part `held` is there: cut, or zero."""
-    if held == wanted:
-        return value
-    shared = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(held, wanted, strict=True)]
-    cut = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(shared, held, strict=True))
-    pads = [(a - c, d - b) for (a, b), (c, d) in zip(shared, wanted, strict=True)]
-    return tf.pad(value[(slice(None), *cut)], [(0, 0), *pads])
+        return replace(row, gradient=reframed(row.gradient, held, wanted))

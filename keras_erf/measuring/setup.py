@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, build_graph
 from keras_erf.measuring.calibrating import calibrated, has_batch_norm
+from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.settings import Settings
 
@@ -25,7 +26,6 @@ __all__ = [
     "check_backend",
     "fingerprint",
     "prepared",
-    "shape_of_data",
 ]
 
 
@@ -81,7 +81,7 @@ def prepared(
     if ready is not model:
         graph = build_graph(ready)
     if input_shape is None:
-        input_shape = shape_of_data(graph, input, settings.inputs)
+        input_shape = sizes_of_data(graph, graph.input_number(input), settings.inputs)
     weights = fingerprint(model)
     options: dict[str, Any] = {"input": input, "input_shape": input_shape, "rules": rules}
 
@@ -142,21 +142,6 @@ def check_backend() -> None:
             "Gradients need Keras on TensorFlow: set the environment variable "
             f"KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
         )
-
-
-def shape_of_data(graph: Graph, input: str | None, inputs: Any) -> tuple[int, ...] | None:
-    """Spatial shape for an input that leaves sizes undefined, from the array meant for it."""
-    number = graph.input_number(input)
-    name, own = graph.tensors[number].name, graph.tensors[number].shape
-    if isinstance(inputs, Mapping):
-        inputs = inputs.get(name)
-    elif isinstance(inputs, (list, tuple)) and len(inputs) == len(graph.inputs) > 1:
-        inputs = inputs[graph.inputs.index(number)]
-    shape = tuple(getattr(inputs, "shape", ()))
-    if None not in own or len(shape) != len(own) + 1:
-        return None
-    sizes = (own[axis] or shape[axis + 1] for axis in graph.spatial_axes(number))
-    return tuple(int(size) for size in sizes)
 
 
 def numbers_of(graph: Graph, layers: Any) -> list[int]:
