@@ -40,16 +40,16 @@ def main() -> int:
     for depth, filters, activation, seed in product(DEPTHS, FILTERS, ACTIVATIONS, SEEDS):
         probes = Probes(depth, seed, options.probes, filters, activation)
         print(f"{depth:>5} {filters:>7} {activation:>10} {seed:>4}", end="")
-        for (name, figure), found in shares.items():
-            found.append(float(np.mean(probes.covered(name, figure))))
-            print(f"{found[-1]:>24.1%}", end="")
+        for (name, figure), covered in shares.items():
+            covered.append(float(np.mean(probes.covered(name, figure))))
+            print(f"{covered[-1]:>24.1%}", end="")
         print(flush=True)
     print(f"\n{len(found)} networks, {options.probes} probes of {SAMPLES} samples each")
-    for (name, figure), found in shares.items():
-        within = np.mean([LEAST <= share <= MOST for share in found])
-        enough = np.mean([share >= LEAST for share in found])
+    for (name, figure), covered in shares.items():
+        within = np.mean([LEAST <= share <= MOST for share in covered])
+        enough = np.mean([share >= LEAST for share in covered])
         print(
-            f"{figure}, {name}: {np.mean(found):.1%} on average, {min(found):.1%} at least; "
+            f"{figure}, {name}: {np.mean(covered):.1%} on average, {min(covered):.1%} at least; "
             f"{within:.0%} of networks from {LEAST:.0%} to {MOST:.0%}, "
             f"{enough:.0%} reach {LEAST:.0%}"
         )

@@ -74,11 +74,11 @@ def filled(folder: Path, number: int) -> StudyStore:
         (line,) = database.execute("SELECT * FROM results").fetchall()
         lines = []
         for seed in range(1, number):
-            one = replace(task, seed=seed)
-            file = store.file(one.key)
+            seeded = replace(task, seed=seed)
+            file = store.file(seeded.key)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-            lines.append((one.key, line[1], json.dumps(asdict(one), default=list), *line[3:]))
+            lines.append((seeded.key, line[1], json.dumps(asdict(seeded), default=list), *line[3:]))
         database.executemany("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?)", lines)
     return store
 

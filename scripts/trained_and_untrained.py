@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             erf.probe(model, layer, inputs=inputs, samples=options.samples, input_shape=shape)
             for model in (trained, twin)
         ]
-        sizes = [f"{one.size:.1f} ± {one.size_error:.1f} px" for one in both]
+        sizes = [f"{result.size:.1f} ± {result.size_error:.1f} px" for result in both]
         print(
             f"{both[0].layer:<32}{both[0].trf_size:>5.0f} px{sizes[0]:>18}{sizes[1]:>18}",
             flush=True,
