@@ -272,9 +272,9 @@ def judged(row: Row, make: Callable[..., Any], model: keras.Model, dtype: str) -
             error = distance(cone, truth)
             fits = error <= LIMITS["float64"]
             print(
-                f"{where}: error {gradient.error:.1e}; {error:.1e} in double precision, from which the "
-                f"cone is {distance(gradient.cone, truth):.1e} away, the whole network "
-                f"{distance(gradient.whole, truth):.1e}{'' if fits else ' FAILED'}",
+                f"{where}: error {gradient.error:.1e}; {error:.1e} in double precision, from "
+                f"which the cone is {distance(gradient.cone, truth):.1e} away, the whole "
+                f"network {distance(gradient.whole, truth):.1e}{'' if fits else ' FAILED'}",
                 flush=True,
             )
             passed &= fits

@@ -105,19 +105,19 @@ def main(arguments: list[str] | None = None) -> int:
     # TensorFlow's own start is not counted.
     erf.expected(ARCHITECTURES["plain"](8), "measured")
     for name in options.only or ARCHITECTURES:
-        comparison = compared(name, options.runs, options.width)
-        bad = comparison["correlation"] <= CORRELATION or abs(comparison["difference"]) > DIFFERENCE
-        faster, networks[name] = "-", comparison
+        row = compared(name, options.runs, options.width)
+        bad = row["correlation"] <= CORRELATION or abs(row["difference"]) > DIFFERENCE
+        faster, networks[name] = "-", row
         if options.speed and name in TIMED:
-            times = times_faster(name, comparison["seconds"], options.width)
+            times = times_faster(name, row["seconds"], options.width)
             faster, bad = f"{times:.0f}", bad or times < SPEED
-            comparison["times_faster"] = times
+            row["times_faster"] = times
         failed += bad
         print(
-            f"| {name}{' FAILED' if bad else ''} | {comparison['predicted']:.2f} px "
-            f"| {comparison['sampled']:.2f} ± {comparison['error']:.2f} px | {comparison['difference']:+.1%} "
-            f"| {comparison['sigma']:+.1%} | {comparison['strength']:+.1%} | {comparison['correlation']:.4f} "
-            f"| {comparison['seconds']:.2f} | {faster} |",
+            f"| {name}{' FAILED' if bad else ''} | {row['predicted']:.2f} px "
+            f"| {row['sampled']:.2f} ± {row['error']:.2f} px | {row['difference']:+.1%} "
+            f"| {row['sigma']:+.1%} | {row['strength']:+.1%} | {row['correlation']:.4f} "
+            f"| {row['seconds']:.2f} | {faster} |",
             flush=True,
         )
     return record(options, not failed, networks=networks)

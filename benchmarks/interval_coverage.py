@@ -44,7 +44,8 @@ def main() -> int:
             covered.append(float(np.mean(probes.covered(name, figure))))
             print(f"{covered[-1]:>24.1%}", end="")
         print(flush=True)
-    print(f"\n{len(found)} networks, {options.probes} probes of {SAMPLES} samples each")
+    networks = len(next(iter(shares.values())))
+    print(f"\n{networks} networks, {options.probes} probes of {SAMPLES} samples each")
     for (name, figure), covered in shares.items():
         within = np.mean([LEAST <= share <= MOST for share in covered])
         enough = np.mean([share >= LEAST for share in covered])
@@ -64,7 +65,7 @@ def main() -> int:
     return record(
         options,
         min(map(min, shares.values())) >= LEAST,
-        networks=len(found),
+        networks=networks,
         covered={
             f"{metric}, {name}": {"mean": np.mean(covered), "least": min(covered)}
             for (name, metric), covered in shares.items()
