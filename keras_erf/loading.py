@@ -88,7 +88,7 @@ def load_model(
         return _from_applications(keras, name, weights or ("imagenet" if need_weights else "none"))
     lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
-    hint = f" Nearest: {', '.join(lower[one] for one in near)}." if near else ""
+    hint = f" Nearest: {', '.join(lower[nearest] for nearest in near)}." if near else ""
     raise InvalidInputError(
         "`MODEL` must be a .keras or .h5 file, a network of keras.applications or one of the zoo "
         f"({', '.join(zoo.available())}).{hint} Received: {name!r}"
@@ -115,7 +115,7 @@ def load_quietly(
 def import_quietly() -> None:
     """Imports TensorFlow without its warning about missing GPUs, which no setting silences."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
@@ -125,8 +125,8 @@ def import_quietly() -> None:
         except ImportError:
             pass  # Loading the model says why, in one line.
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _keras() -> Any:
@@ -263,25 +263,25 @@ def _drawn_alike() -> Iterator[None]:
 
 def _from_applications(keras: Any, name: str, weights: str) -> LoadedModel:
     build = getattr(keras.applications, name)
-    chosen = None if weights == "none" else weights
+    source = None if weights == "none" else weights
     try:
-        if chosen is not None and Path(chosen).is_file():
-            vetted_weights(Path(chosen))
+        if source is not None and Path(source).is_file():
+            vetted_weights(Path(source))
         # Announced, a download that fails would take two lines of the user's.
         with redirect_stdout(_Downloads()), _drawn_alike():
-            model = build(weights=chosen)
+            model = build(weights=source)
     except Exception as error:
-        if chosen is None:
+        if source is None:
             raise
         text = _line(error)
         what = (
             "ImageNet weights cannot be downloaded; build it untrained with --weights none, or "
             "give a model or weights file"
-            if chosen == "imagenet"
+            if source == "imagenet"
             else "`weights` must be 'imagenet', 'none' or a weights file of this network"
         )
         raise ModelLoadError(
-            f"{name}: {what}. Received: weights={chosen!r}: {_first_sentence(text)}"
+            f"{name}: {what}. Received: weights={source!r}: {_first_sentence(text)}"
         ) from error
     return LoadedModel(
         name, model, getattr(sys.modules[build.__module__], "preprocess_input", None)

@@ -30,7 +30,7 @@ __all__ = ["expected", "growth"]
 
 DEFINITION = DEFINITIONS["luo2016-squared"]
 SETTINGS = Settings(definition=DEFINITION)
-# How much of a size may be left open.
+# The most that terms left out may change a size, as a share.
 TOLERANCE = 0.03
 # No sample was taken.
 RUN = {"inputs": "none", "seed": 0, "samples": 1, "stopped_by": "expected", "skipped": []}

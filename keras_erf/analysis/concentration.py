@@ -69,8 +69,8 @@ class Discs:
     def _held(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances of the rings that are not empty, and the share of the mass within each."""
         masses = np.bincount(self.ring.ravel(), weights=(values / values.max()).ravel())
-        there = masses > 0
-        radii, masses = self.radii[there], masses[there] / masses.sum()
+        filled = masses > 0
+        radii, masses = self.radii[filled], masses[filled] / masses.sum()
         return radii, np.cumsum(masses) - masses / 2
 
 

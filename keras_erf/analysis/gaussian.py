@@ -27,7 +27,7 @@ GOOD_FIT = 0.99
 # Starts are compared on block means, about this many a side, of blocks finer than the spread.
 COARSE_SIDE = 64
 TOLERANCE = 1e-8
-# A fit that shows a spread takes a tenth of these; one the grid does not resolve creeps on.
+# A fit that shows a spread takes a tenth of these; one the grid does not resolve converges slowly.
 MAX_EVALUATIONS = 100
 
 
@@ -170,8 +170,8 @@ def _best_fit(values: np.ndarray) -> GaussianFit:
     coarse, grid = _block_means(values, np.sqrt(narrower))
     best = _fit_from(coarse, grid, *first)
     if best.r_squared < GOOD_FIT:
-        again = _fit_from(coarse, grid, *second)
-        best = max(best, again, key=lambda fit: fit.r_squared)
+        second_fit = _fit_from(coarse, grid, *second)
+        best = max(best, second_fit, key=lambda fit: fit.r_squared)
     if coarse.shape != values.shape:
         best = _fit_from(values, open_grid(values.shape), best.center, best.covariance)
     return best
@@ -209,7 +209,7 @@ def _block_means(
 def _fit_from(
     values: np.ndarray, grid: Sequence[np.ndarray], center: np.ndarray, covariance: np.ndarray
 ) -> GaussianFit:
-    # A precision never quite 0 keeps flat directions finite; no spread the map shows feels it.
+    # A precision never quite 0 keeps flat directions finite; no spread a map can show changes.
     least = min((WIDEST * float(np.ptp(line) + 1)) ** -2 for line in grid)
     widths, directions = np.linalg.eigh(covariance)
     precision = (directions / np.maximum(widths, PIXEL_SIGMA**2)) @ directions.T

@@ -159,10 +159,10 @@ def bootstrap_power_law(
     divisor = np.broadcast_to(np.asarray(scale, np.float64), (len(held),))
     random = np.random.default_rng(seed)
 
-    def fitted(chosen: Callable[[int], Any]) -> PowerLaw:
+    def fitted(weights_of: Callable[[int], Any]) -> PowerLaw:
         metrics = []
         for (sums, counts), unit in zip(held, divisor, strict=True):
-            picked = chosen(len(counts))
+            picked = weights_of(len(counts))
             mean = np.tensordot(picked, sums, axes=1) / (picked @ counts)
             metrics.append(figure(mean) / unit)
         return fit_power_law(x, metrics, level=level)

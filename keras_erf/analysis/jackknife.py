@@ -135,8 +135,8 @@ def means_without_each(sums: np.ndarray, counts: np.ndarray) -> Iterator[np.ndar
     # Sums from both ends, not total minus block: a pixel seen by one block only must become 0.
     after = np.cumsum(sums[::-1], axis=0)[::-1]
     before = np.zeros_like(sums[0])
-    left = counts.sum() - counts
+    remaining = counts.sum() - counts
     for block in range(counts.size):
         rest = after[block + 1] if block + 1 < counts.size else 0
-        yield (before + rest) / left[block]
+        yield (before + rest) / remaining[block]
         before = before + sums[block]

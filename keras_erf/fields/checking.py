@@ -1,10 +1,10 @@
-"""Is the field right? Each layer's rule against the layer's own gradient, and against changes.
+"""Checks a field: compares each layer's rule with the layer's gradients, and with changes.
 
 A gradient through a deep network underflows, and its support cannot be
 distinguished from rounding. Layer by layer it does not: if every layer on the path sees of its
 input exactly what its rule says, for what is asked of it, so does the network.
-Each layer is run alone, with random weights standing in for its own. What no
-gradient shows (comparisons, rounding, stopped gradients) changes of the inputs do.
+Each layer is run alone, with random weights standing in for its own. Changes
+of the inputs show what no gradient does: comparisons, rounding, stopped gradients.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Check", "Difference", "check"]
 
 @dataclass(frozen=True)
 class Difference:
-    """A layer that does not see what its rule says.
+    """A layer whose rule does not agree with its gradients and changes.
 
     Args:
         layer: Name of the layer.
@@ -45,7 +45,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Check:
-    """What a comparison of a field with gradients and changes came to.
+    """The outcome of comparing a field with gradients and changes.
 
     Args:
         verdict: `"pass"`: all layers on the path agree; `"fail"`: some do not;
@@ -129,12 +129,12 @@ def check(
     differences, unmeasured = [], []
     checked = 0
     for node in reversed(tracing.ancestors(target.tensor)):
-        asked = {place: output for place, output in enumerate(node.outputs) if output in masks}
-        if not asked:
+        outputs = {place: output for place, output in enumerate(node.outputs) if output in masks}
+        if not outputs:
             continue
         ruled, measured = _Masks(), _Masks()
         try:
-            for place, output in asked.items():
+            for place, output in outputs.items():
                 by_rule = _ruled(tracing, node, place, masks[output])
                 full = np.broadcast_to(masks[output], tracing.shape(output))
                 # Of a call that is repeated over time, each step by itself.

@@ -1,4 +1,4 @@
-"""Fields path by path: the smallest and the largest, and layers that come too late."""
+"""Fields along single paths: the smallest and the largest, and layers that add no context."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
     interior = all(mask.any() for mask in inner)
     ranges = {}
     lines = [
-        (line, number, chosen)
-        for kind, number, chosen in zip(
+        (line, number, mask)
+        for kind, number, mask in zip(
             kinds,
             counts,
             inner if interior else [np.ones_like(mask) for mask in inner],
@@ -77,8 +77,8 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
         )
         for line in kind[0]
     ]
-    for place, (line, number, chosen) in zip(inputs, lines, strict=True):
-        (low, high), median = _summed_up(line[chosen], number[chosen])
+    for place, (line, number, mask) in zip(inputs, lines, strict=True):
+        (low, high), median = _summed_up(line[mask], number[mask])
         # Gathered boxes count padding on the sides that they do not end with.
         ranges[place] = (low, high if gathered else int(line.max())), median
     ordered = [ranges[place] for place in sorted(ranges)]
@@ -106,7 +106,7 @@ def _together(
 
 def _summed_up(sizes: np.ndarray, counts: np.ndarray) -> tuple[tuple[int, int], float]:
     order = np.argsort(sizes)
-    sizes, reached = sizes[order], np.cumsum(counts[order])
-    middle = [(reached[-1] - 1) // 2, reached[-1] // 2]
-    median = sizes[np.searchsorted(reached, middle, side="right")].mean()
+    sizes, totals = sizes[order], np.cumsum(counts[order])
+    middle = [(totals[-1] - 1) // 2, totals[-1] // 2]
+    median = sizes[np.searchsorted(totals, middle, side="right")].mean()
     return (int(sizes[0]), int(sizes[-1])), float(median)

@@ -78,7 +78,7 @@ def _last_map(tracing: Tracing) -> int:
 def default_layer(
     graph: Graph, tracing: Tracing, input_shape: int | Sequence[int] | None, rules: Rules | None
 ) -> int:
-    """The layer that is meant where none is named: the last one with a map.
+    """The layer that `None` stands for: the last one with a map.
 
     It is the same one at every size: a small input leaves the last ones a single
     position.
@@ -127,7 +127,7 @@ def sized(
             size = max(2 * size, FIRST_SIZE)
         else:
             if not (tracing.reaches(tensor) and tracing.spatial_axes(tensor)):
-                # It has no field; whoever asked for it says so.
+                # It has no field; the caller raises the error.
                 break
             tracer = UnitTracer(tracing, tensor, through_global)
             box = tracer.box(tracer.center_unit())
@@ -166,14 +166,14 @@ def _asked_sizes(
             f"`input_shape` must give {len(own)} positive spatial sizes, without batch and "
             f"channels. Received: input_shape={input_shape!r}"
         )
-    asked = tuple(int(n) for n in sizes_given)
-    chosen = {}
+    wanted = tuple(int(n) for n in sizes_given)
+    shapes = {}
     for number in graph.inputs:
         shape = _spatial_shape(graph, number)
         if len(shape) != len(own):
             continue
         sizes = []
-        for size, before, after in zip(shape, own, asked, strict=True):
+        for size, before, after in zip(shape, own, wanted, strict=True):
             scaled = Fraction(after) if None in (size, before) else Fraction(size * after, before)
             if scaled.denominator != 1:
                 raise InvalidInputError(
@@ -182,8 +182,8 @@ def _asked_sizes(
                     f"{before}. Received: input_shape={input_shape!r}"
                 )
             sizes.append(int(scaled))
-        chosen[number] = tuple(sizes)
-    return chosen
+        shapes[number] = tuple(sizes)
+    return shapes
 
 
 def _spatial_shape(graph: Graph, number: int) -> tuple[Any, ...]:

@@ -303,13 +303,15 @@ def _field(
         )
     tracer = _tracer(tracing, tensor, unit, through_global, grid)
     centered = isinstance(unit, str) and unit == "center"
-    chosen = tracer.center_unit() if centered else tracer.checked(unit)
-    trace = tracer.trace(chosen)
+    unit_index = tracer.center_unit() if centered else tracer.checked(unit)
+    trace = tracer.trace(unit_index)
     strides = tracer.strides()
     padding: list[int | None] = []
     for place, ((start, _), stride) in enumerate(zip(trace.box, strides, strict=True)):
-        index = tracer.index_along(place, chosen)
-        if stride is None or not (trace.gathered[place] or tracer.moves_so(place, chosen, start)):
+        index = tracer.index_along(place, unit_index)
+        if stride is None or not (
+            trace.gathered[place] or tracer.moves_so(place, unit_index, start)
+        ):
             padding.append(None)
             continue
         # Unit u starts at u * stride - padding; what is gathered starts there for every unit.
@@ -320,7 +322,7 @@ def _field(
     field = ReceptiveField(
         layer=name,
         input=input_name,
-        unit=chosen,
+        unit=unit_index,
         input_size=tracing.spatial_shape(tracing.input),
         output_size=tracer.sizes,
         size=size,

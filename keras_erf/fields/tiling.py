@@ -1,4 +1,4 @@
-"""Tiles without seams: how much input a tile needs around what it answers for."""
+"""Seamless tiles: how much input a tile needs around the part of the output it computes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["TileOverlap", "tile_overlap"]
 
 @dataclass(frozen=True)
 class TileOverlap:
-    """Input that a tile needs around the part of the output it answers for, in input pixels.
+    """Input that a tile needs around the part of the output it computes, in input pixels.
 
     Args:
         layer: Name of the layer whose output is assembled.

@@ -94,18 +94,18 @@ def found_grid(reaches: Sequence[Reach], axis: int, shape: Sequence[int]) -> Tok
     starts = [line[prefix:] for line in starts]
     # The last axis runs through its cells while the others stand still.
     sizes: list[int] = []
-    left = len(starts[0])
+    count = len(starts[0])
     period = 1
     for line in reversed(starts[1:]):
         changes = np.flatnonzero(line[::period] < np.roll(line[::period], 1))
         turns = changes[changes > 0]
-        size = int(turns[0]) if turns.size else left
-        if size < 1 or left % size:
+        size = int(turns[0]) if turns.size else count
+        if size < 1 or count % size:
             return None
         sizes.insert(0, size)
-        left //= size
+        count //= size
         period *= size
-    grid = TokenGrid((left, *sizes), prefix)
+    grid = TokenGrid((count, *sizes), prefix)
     for place, line in enumerate(starts):
         cells = line.reshape(grid.shape)
         others = tuple(axis for axis in range(cells.ndim) if axis != place)

@@ -4,7 +4,7 @@ Forwards, each tensor knows what its units see along each axis of the input (its
 reach): what several paths see is united, so skip connections, misaligned
 branches, padding at the real resolution and several inputs need no special
 case. Backwards, a mask of outputs becomes the exact mask of the inputs they see.
-The walker knows no layer: the rules do.
+This module knows no layers; the rules do.
 """
 
 from __future__ import annotations
@@ -285,11 +285,11 @@ class Tracing:
         views: list[AnyView] = []
         for view in relations:
             values = known[view.output]
-            nothing = None if values is None else (values == 0) | np.isinf(values)
-            if nothing is None or not nothing.any():
+            zeros = None if values is None else (values == 0) | np.isinf(values)
+            if zeros is None or not zeros.any():
                 views.append(view)
-            elif not nothing.all():
-                holes = Holes(~nothing, output=view.output)
+            elif not zeros.all():
+                holes = Holes(~zeros, output=view.output)
                 views += chained([view], call.outputs[view.output], [holes])
         return tuple(views)
 
@@ -387,13 +387,13 @@ class Tracing:
             for view in used:
                 source = node.inputs[view.input]
                 local, known = self._local[source], self._entire[source]
-                where = self.shape(source), self._channels[source], shape
-                step = ViewStep(view, local, *where)
+                places = self.shape(source), self._channels[source], shape
+                step = ViewStep(view, local, *places)
                 if is_global(step):
                     self._global.add((node, view))
                 else:
                     steps.append(step)
-                entire.append(step if local is known else ViewStep(view, known, *where))
+                entire.append(step if local is known else ViewStep(view, known, *places))
             self._local[output] = self._entire[output] = carried(steps, shape, channel, sizes)
             if entire != steps:
                 self._entire[output] = carried(entire, shape, channel, sizes)
@@ -417,14 +417,14 @@ class Tracing:
             source = node.inputs[view.input]
             before = self._channels[source]
             followed = view.follows[before]
-            kept = [axis for axis in view.follows if axis is not None]
-            if source in self._flat and len(kept) == len(view.follows):
+            axes = [axis for axis in view.follows if axis is not None]
+            if source in self._flat and len(axes) == len(view.follows):
                 # The axis that is added to a map without channels is theirs.
-                added = sorted(set(range(rank)) - set(kept))
+                added = sorted(set(range(rank)) - set(axes))
                 if added:
                     return added[-1]
                 self._flat.add(output)
-            elif followed is None and sorted(kept) == list(range(rank)):
+            elif followed is None and sorted(axes) == list(range(rank)):
                 self._flat.add(output)
                 return rank - 1
             if followed is not None:

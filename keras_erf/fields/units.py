@@ -282,12 +282,12 @@ class UnitTracer:
         if not math.isfinite(best):
             return {}
         nearest = np.argwhere(distance == best)
-        chosen = {}
+        indices = {}
         for place, axis in enumerate(axes):
             equals = sorted(set(nearest[:, place].tolist()))
-            chosen[axis] = equals[len(equals) // 2]
-            nearest = nearest[nearest[:, place] == chosen[axis]]
-        return chosen
+            indices[axis] = equals[len(equals) // 2]
+            nearest = nearest[nearest[:, place] == indices[axis]]
+        return indices
 
     def ends(
         self, reach: Reach, axes: Sequence[int], middle: Unit

@@ -35,8 +35,8 @@ def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
     """
     import h5py
 
-    how = file.id.get_create_plist()
-    if how.get_sizes() != (8, 8) or how.get_userblock():
+    properties = file.id.get_create_plist()
+    if properties.get_sizes() != (8, 8) or properties.get_userblock():
         raise ValueError("its places are not counted in eight bytes from its beginning")
     _check_texts(content)
     _check_names(content)
@@ -114,10 +114,10 @@ def _stored(dataset: h5py.Dataset) -> tuple[int, int]:
     """Bytes and numbers of an array that is wholly in the file."""
     import h5py
 
-    name, how = dataset.name[-80:], dataset.id.get_create_plist()
-    if how.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
+    name, properties = dataset.name[-80:], dataset.id.get_create_plist()
+    if properties.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
         raise ValueError(f"its array {name!r} is compressed, or put together of pieces")
-    if how.get_external_count():
+    if properties.get_external_count():
         raise ValueError(f"its array {name!r} is in another file")
     if dataset.dtype.hasobject:
         raise ValueError(f"its array {name!r} is none of plain numbers")

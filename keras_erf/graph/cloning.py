@@ -36,10 +36,10 @@ class _Refused(Exception):
 
 def computing_layers(model: keras.Layer) -> list[keras.Layer]:
     """The layers of a model or layer that compute something, those inside models included."""
-    every = model._flatten_layers()
+    layers = model._flatten_layers()
     return [
         layer
-        for layer in every
+        for layer in layers
         if functional(layer) is None and not isinstance(layer, keras.layers.InputLayer)
     ]
 
@@ -64,8 +64,8 @@ def cloned(model: Any, *, remedy: str, dtypes: Mapping[str, str] | None = None) 
         with _surroundings(computing_layers(model), copier.dtypes):
             copy = copier.copy(model)
             copier.finish()
-        again = build_graph(copy)
-        if _names(graph) != _names(again):
+        copied_graph = build_graph(copy)
+        if _names(graph) != _names(copied_graph):
             raise _Refused("its copy makes other calls")
     except Exception as error:  # Layers are the user's, and raise what they like.
         reason = str(error) if isinstance(error, _Refused) else reason_of(error)
@@ -91,7 +91,7 @@ def copied(graph: Graph, *tensors: int, dtypes: Mapping[str, str]) -> Graph:
     """
     nodes = graph.ancestors(*tensors)
     layers = [node.operation for node in nodes if isinstance(node.operation, keras.Layer)]
-    every = [inner for layer in layers for inner in layer._flatten_layers()]
+    inner_layers = [inner for layer in layers for inner in layer._flatten_layers()]
     copier, copies = _Copier(dtypes), list[Any]()
     known = {
         number: keras.KerasTensor(
@@ -108,9 +108,9 @@ def copied(graph: Graph, *tensors: int, dtypes: Mapping[str, str]) -> Graph:
             known.update(zip(node.outputs, node.call(known, copies[-1]), strict=True))
 
     try:
-        if any("call" in vars(layer) for layer in every):
+        if any("call" in vars(layer) for layer in inner_layers):
             raise _Refused("a layer has a `call` that is not its class's")
-        with _surroundings(every, dtypes):
+        with _surroundings(inner_layers, dtypes):
             enter(make)
             copier.finish()
     except Exception as error:  # Layers are the user's, and raise what they like.

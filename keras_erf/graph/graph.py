@@ -97,12 +97,12 @@ class Graph:
     def ancestors(self, *targets: int) -> tuple[Node, ...]:
         """The calls that any of some tensors depends on, in the order they run."""
         needed = set(targets)
-        chosen = []
+        nodes = []
         for node in reversed(self.nodes):
             if needed.intersection(node.outputs):
                 needed.update(node.inputs)
-                chosen.append(node)
-        return tuple(reversed(chosen))
+                nodes.append(node)
+        return tuple(reversed(nodes))
 
     def spatial_axes(self, number: int) -> tuple[int, ...]:
         """Spatial axes of an input tensor, the batch not counted."""
@@ -136,13 +136,13 @@ class Graph:
     def random_states(self) -> list[Any]:
         """The variables that layers' random draws start from (dropout and similar layers)."""
         layers = {id(node.operation): node.operation for node in self.nodes}.values()
-        every = [
+        inner_layers = [
             inner
             for layer in layers
             if isinstance(layer, keras.Layer)
             for inner in layer._flatten_layers()
         ]
-        return [generator.state for layer in every for generator in layer._seed_generators]
+        return [generator.state for layer in inner_layers for generator in layer._seed_generators]
 
     def opened(
         self,

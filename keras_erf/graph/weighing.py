@@ -1,4 +1,4 @@
-"""How many weights a model would have, before it has them."""
+"""Counts the weights of a model before they are made."""
 
 from __future__ import annotations
 

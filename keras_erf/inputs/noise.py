@@ -1,8 +1,8 @@
 """Noise whose every value depends on the seed and on its own place alone.
 
 The input is divided into tiles along its spatial axes, and each tile of each
-sample has random numbers of its own, out of a generator that can be entered
-anywhere: Philox 4x64-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random
+sample has random numbers of its own, from a generator that can start at any
+place: Philox 4x64-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random
 numbers: as easy as 1, 2, 3"), with the seed as its key and the numbers of
 sample, tile and input in its counter. So a part of an image is drawn without
 the rest, at the cost of the part, and is the same in a batch of any size.
@@ -23,7 +23,7 @@ __all__ = ["noise"]
 
 # Values of a tile: with fewer, calls cost more; with more, what is drawn around a small part.
 TILE = 768
-# Values worked on at a time: enough to forget the calls, few enough to stay in the cache.
+# Values per step: enough to hide the cost of calls, few enough for the cache.
 CHUNK = 2**15
 
 
@@ -185,9 +185,9 @@ class _Drawn:
         chunk = max(1, CHUNK // (across * tiles.values))
         pairs = np.empty((chunk * across, 2, -(-tiles.values // 2)), np.float32)
         for first in range(0, len(rows), chunk):
-            some = rows[first : first + chunk]
-            places = [(numbers[k], tile) for k, row in some for tile in tiles.numbers[row]]
+            group = rows[first : first + chunk]
+            places = [(numbers[k], tile) for k, row in group for tile in tiles.numbers[row]]
             filled = pairs[: len(places)]
             self.stream.fill(filled, places)
-            for (k, row), pixels in zip(some, tiles.rows(filled), strict=True):
+            for (k, row), pixels in zip(group, tiles.rows(filled), strict=True):
                 tiles.place(images[k], pixels, row)

@@ -197,12 +197,12 @@ class Accumulator:
         """
         state = [*zip(self.states, seeds, strict=True), *zip(self.variables, weights, strict=True)]
         first = self.targets[0]
-        every, gradients = channels_and_gradients(
+        unit_values, gradients = channels_and_gradients(
             self.targets, self.cone, batch, self.definition, training=self.training, state=state
         )
         whole = self.cone.parts.get(first.input)
         sound = []
-        units = zip(self.sums, self.beyond, every, gradients, strict=True)
+        units = zip(self.sums, self.beyond, unit_values, gradients, strict=True)
         for sums, beyond, channels, gradient in units:
             if gradient is None:
                 gradient = tf.zeros_like(batch[first.input])

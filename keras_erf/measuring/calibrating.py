@@ -1,8 +1,8 @@
 """Statistics for batch normalisations that were never trained.
 
-A fresh network at inference is not the network one means: its batch
-normalisations hold mean 0 and variance 1 and normalise nothing. Here they are
-given the statistics of some inputs, as training mode would see them.
+In a fresh network at inference, batch normalisations hold mean 0 and variance
+1 and normalise nothing. Here they get the statistics of given inputs, as in
+training mode.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def _batches(graph: Graph, source: Source, size: int, wanted: int) -> Iterator[l
 def _measured(
     graph: Graph, ends: Sequence[int], norms: Sequence[Any], batches: Iterator[list[np.ndarray]]
 ) -> list[tuple[Any, list[Moments]]]:
-    """The moments of what each batch normalisation is given, if it is called before the ends."""
+    """The moments of the inputs of each batch normalisation that is called before the ends."""
     moments_of: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
     # A momentum of 0 leaves nothing of what they hold, unless that is not finite.
     finite_state = [
@@ -268,7 +268,7 @@ def _by_the_batch(norm: Any, record: Callable[[tuple[Any, Any]], None]) -> Itera
     call = norm.call
     # Of momentum 0 the moving statistics are the batch's.
     options = {"momentum": 0.0, "renorm": False, "trainable": True}
-    kept = {name: getattr(norm, name, value) for name, value in options.items()}
+    before = {name: getattr(norm, name, value) for name, value in options.items()}
 
     def called(*args: Any, **kwargs: Any) -> Any:
         output = call(*args, **{**kwargs, "training": True})
@@ -281,7 +281,7 @@ def _by_the_batch(norm: Any, record: Callable[[tuple[Any, Any]], None]) -> Itera
         yield
     finally:
         del norm.call
-        for name, value in kept.items():
+        for name, value in before.items():
             setattr(norm, name, value)
 
 

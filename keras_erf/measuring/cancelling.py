@@ -1,11 +1,10 @@
-"""Gradients that cancel: a unit whose channels sum to a constant has nothing but rounding to show.
+"""Gradients that cancel: where a unit's channels sum to a constant, its gradient is rounding alone.
 
 The sum of a softmax's channels is 1 whatever the input; its gradient is zero, and what
-comes out of it in single precision is of size 1e-7. No list of layers says where that
-happens. It is measured, on a few samples, in three steps of which each is for the units
-that the one before leaves in doubt:
+comes out of it in single precision is of size 1e-7. Whether that happens is measured on a
+few samples, in three steps; each step is for the units that the one before leaves in doubt:
 
-1. The gradient explains next to nothing of how the unit's channels vary from sample to
+1. The gradient explains almost none of how the unit's channels vary from sample to
    sample. `accumulating` sees it in the first batch, at no cost.
 2. The gradient of the seeded unit next to that of its channels under random weights, and
    next to the gradients it came from, layer by layer: has it fallen to a small share?
@@ -166,8 +165,8 @@ def _cancelled(
                 findings[target].append(finding)
             if finding is None or len(findings[target]) == SAMPLES:
                 pending.remove(target)
-    for some in findings.values():
-        yield from some[:1]
+    for target_findings in findings.values():
+        yield from target_findings[:1]
 
 
 def _finding(
@@ -183,10 +182,10 @@ def _finding(
     doubtful = summed.peak <= CANCELLED * signed.peak or _has_fallen(target, cone, summed.peaks)
     if not doubtful:
         return None
-    again, tiny = other.row(target, cone, sample), ROUNDING * float(np.finfo(dtype).eps)
+    other_row, tiny = other.row(target, cone, sample), ROUNDING * float(np.finfo(dtype).eps)
     # Where all of the unit is constant, a gradient under random weights is rounding, too.
     genuine = signed.peak > tiny * max(summed.peaks.values())
-    if again is None or (dtype == "float64" and summed.peak == 0):
+    if other_row is None or (dtype == "float64" and summed.peak == 0):
         if summed.peak > tiny * signed.peak and not _has_fallen(
             target, cone, summed.peaks, share=tiny
         ):
@@ -197,7 +196,7 @@ def _finding(
             if peak <= tiny * max(signed.peaks.get(key, 0.0), summed.peaks[target.tensor])
         )
         return _Finding(target, cone, lost, True, genuine)
-    exact, rounded = (summed, again) if dtype == "float64" else (again, summed)
+    exact, rounded = (summed, other_row) if dtype == "float64" else (other_row, summed)
     lost = frozenset(
         key
         for key, peak in exact.peaks.items()
@@ -208,8 +207,8 @@ def _finding(
         return _Finding(target, cone, lost, True, genuine)
     if dtype == "float64" or other.is_random:
         return None
-    error = np.abs(summed.gradient - again.gradient).max()
-    return _Finding(target, cone, lost, False, genuine) if error > LOST * again.peak else None
+    error = np.abs(summed.gradient - other_row.gradient).max()
+    return _Finding(target, cone, lost, False, genuine) if error > LOST * other_row.peak else None
 
 
 def _has_fallen(
@@ -332,14 +331,14 @@ def _drawn(targets: Sequence[Target]) -> State:
     """Weights as the layers' initialisers draw them, where a weight is named like its own."""
     nodes = targets[0].graph.ancestors(*(target.tensor for target in targets))
     layers = {id(node.operation): node.operation for node in nodes}.values()
-    every = {
+    inner_layers = {
         id(inner): inner
         for layer in layers
         if isinstance(layer, keras.Layer)
         for inner in layer._flatten_layers()
     }
     state: list[tuple[Any, Any]] = []
-    for layer in every.values():
+    for layer in inner_layers.values():
         for weight in layer._trainable_variables:
             name = weight.name.removesuffix("_kernel")
             initializer = getattr(layer, f"{name}_initializer", None)

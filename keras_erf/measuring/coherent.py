@@ -1,4 +1,4 @@
-"""Mean squared gradients of a squared network's units, with what is along the signal."""
+"""Mean squared gradients of a squared network's units, including those along the signal."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Fresh weights for every run: the effective receptive field of an architecture.
 
 The paper averages over networks as well as inputs (Luo et al. 2016, section 3).
-The first network is compiled with its weights as arguments; those of the others
-are handed to it, so that nothing is compiled twice.
+The first network is compiled with its weights as arguments; the weights of
+the others are passed to it, so that nothing is compiled twice.
 """
 
 from __future__ import annotations
@@ -267,13 +267,13 @@ class _Batches:
 def _check_alike(model: Any, first: Graph) -> None:
     """Raises unless a model is the first one with other weights."""
     graph = build_graph(model)
-    mine, theirs = architecture(first), architecture(graph)
-    if mine == theirs:
+    expected, received = architecture(first), architecture(graph)
+    if expected == received:
         return
-    where = f"it had {len(mine)} calls of layers and has {len(theirs)}"
-    if len(mine) == len(theirs):
-        pairs = zip(first.nodes, mine, theirs, strict=True)
-        where = next(f"layer {node.name!r} differs" for node, one, two in pairs if one != two)
+    where = f"it had {len(expected)} calls of layers and has {len(received)}"
+    if len(expected) == len(received):
+        pairs = zip(first.nodes, expected, received, strict=True)
+        where = next(f"layer {node.name!r} differs" for node, call, other in pairs if call != other)
     raise InvalidInputError(
         f"`build` must make one architecture, of other weights for each seed: {where}. "
         f"Received: models {first.name!r} and {graph.name!r}"

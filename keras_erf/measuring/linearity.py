@@ -55,8 +55,8 @@ def _site(tracing: Tracing, node: Node, training: bool, inside: bool, masked: bo
     args, kwargs = call.arguments
     named = inspect.signature(node.operation.call).bind(*args, **kwargs).arguments
     # A call inside of a layer may ask for training mode by itself.
-    asked = bool(named.get("training"))
-    return AffineSite(call, named, training or asked, inside, masked, _is_affine)
+    asks_training = bool(named.get("training"))
+    return AffineSite(call, named, training or asks_training, inside, masked, _is_affine)
 
 
 def _is_affine(site: AffineSite) -> bool:

@@ -1,4 +1,4 @@
-"""Measuring some units of one graph together: samples in, results out, and when to stop."""
+"""Measures some units of one graph together: feeds samples, decides when to stop."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Measurement:
         run.clear()
         one_is_enough = all(self.linear)
         tolerance = None if one_is_enough else settings.tolerance
-        reached = _feed(
+        is_precise = _feed(
             run,
             source,
             self.specs,
@@ -107,7 +107,7 @@ class Measurement:
             before=self._check_mixing,
             after=self._check_sums,
         )
-        ends = "tolerance" if reached else "samples" if run.done >= self.asked else "inputs"
+        ends = "tolerance" if is_precise else "samples" if run.done >= self.asked else "inputs"
         facts = {
             "inputs": source.description,
             "seed": settings.seed,

@@ -1,7 +1,7 @@
 """Models that compute in half precision, made to compute in full precision.
 
 Gradients of float16 fall to zero, and those of either half precision are
-rounded to two or three digits: what a unit is seen to use is then rounding.
+rounded to two or three digits: their maps would show rounding.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from keras_erf.wording import counted, noted
 __all__ = ["Profile", "depths_of", "edges_of", "nothing_to_measure", "profile"]
 
 
-# Metrics of a profile's table that came after the others, with their errors.
+# Columns of a profile's table: metrics, each followed by its error.
 EXTRA = tuple(
     name + suffix
     for name in ("mass_size", "half_mass_radius", "effective_pixels", "gini")
@@ -261,10 +261,10 @@ def _measured(
 ) -> tuple[dict[int, EffectiveReceptiveField], dict[int, GradientError]]:
     """Results of units by their places in the list, and why others have none."""
     places = {target: place for place, target in enumerate(targets)}
-    kept = (
+    stored = (
         {place: read_kept(store, target) for place, target in enumerate(targets)} if store else {}
     )
-    results = {place: result for place, result in kept.items() if result is not None}
+    results = {place: result for place, result in stored.items() if result is not None}
     failed: dict[int, GradientError] = {}
     groups = grouped([target for target in targets if places[target] not in results], settings)
     report(len(results), len(targets))

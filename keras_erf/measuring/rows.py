@@ -72,9 +72,9 @@ def gradient_rows(
     size = wanted[0][0].graph.batch or min(len(wanted), ROWS)
     rows = []
     for start in range(0, len(wanted), size):
-        some = wanted[start : start + size]
+        group = wanted[start : start + size]
         values = {number: tf.repeat(value, size, axis=0) for number, value in sample.items()}
-        rows += _pass(some, cone, values, settings, state)
+        rows += _pass(group, cone, values, settings, state)
     return rows
 
 
@@ -148,10 +148,10 @@ class OtherPrecision:
         """The `state`, of the copy's variables."""
         assert self.graph is not None
         own = {id(variable): value for variable, value in self.state}
-        mine = {tuple(node.outputs): node.operation for node in self.targets[0].graph.nodes}
+        operations = {tuple(node.outputs): node.operation for node in self.targets[0].graph.nodes}
         pairs = {}
         for node in self.graph.nodes:
-            before = mine[tuple(node.outputs)]
+            before = operations[tuple(node.outputs)]
             if isinstance(before, keras.Layer):
                 for weight, copy in zip(before.weights, node.operation.weights, strict=True):
                     if id(weight) in own:
@@ -163,8 +163,8 @@ class OtherPrecision:
         if self.graph is None:
             return None
         tracing = target.tracing.over(self.graph)
-        again = replace(target, tracing=tracing)
-        plan = planned([again], self.settings, inside=False)
+        moved_target = replace(target, tracing=tracing)
+        plan = planned([moved_target], self.settings, inside=False)
         values = {}
         for number, value in sample.items():
             whole = entire(tracing.shape(number))
@@ -172,7 +172,9 @@ class OtherPrecision:
             dtype = self.graph.tensors[number].dtype
             values[number] = tf.cast(reframed(np.asarray(value), held, wanted), dtype)
         try:
-            (row,) = gradient_rows([(again, False)], plan, values, self.settings, self.values)
+            (row,) = gradient_rows(
+                [(moved_target, False)], plan, values, self.settings, self.values
+            )
         except Exception:  # Layers are the user's: one may know a single dtype.
             return None
         whole = entire(tracing.shape(target.input))

@@ -18,7 +18,7 @@ class Settings:
     """How units are measured; see `probe`.
 
     Raises:
-        InvalidInputError: One of them is none of the values it may have.
+        InvalidInputError: An option has a value that is not allowed.
     """
 
     inputs: Any = field(default="normal", repr=False)

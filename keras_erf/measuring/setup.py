@@ -1,4 +1,4 @@
-"""Finding what is measured: the units, in a model of full precision, calibrated if asked for."""
+"""Finds the units that are measured, in a model of full precision, calibrated if asked for."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def prepared(
         assigned: Whether zeros among the weights will stay.
     """
     graph = build_graph(model)
-    some = numbers_of(graph, layers) if several and layers is not None else None
+    numbers = numbers_of(graph, layers) if several and layers is not None else None
     each = [] if several else [None if layer is None else graph.find(layer) for layer in layers]
     ready = in_full_precision(model, graph)
     if ready is not model:
@@ -87,9 +87,9 @@ def prepared(
 
     def find(graph: Graph) -> tuple[list[Target], list[tuple[str, str]]]:
         if several:
-            return targets_of(tracing_of(graph, **options), some, unit, grid)
-        more: dict[str, Any] = {"unit": unit, "grid": grid, "assigned": assigned}
-        return [locate(graph, tensor=tensor, **options, **more) for tensor in each], []
+            return targets_of(tracing_of(graph, **options), numbers, unit, grid)
+        unit_options: dict[str, Any] = {"unit": unit, "grid": grid, "assigned": assigned}
+        return [locate(graph, tensor=tensor, **options, **unit_options) for tensor in each], []
 
     targets, skipped = find(graph)
     copy = calibrated_for(ready, targets, settings)

@@ -1,8 +1,7 @@
-"""What a network's weights show of a training that never was.
+"""Signs in a network's weights that it was never trained.
 
-Fresh layers hold constants: offsets 0, gains 1, statistics 0 and 1. Training leaves none of
-them exactly there, so that constants which are still exact are a sign, found by reading
-short vectors only.
+Fresh layers hold constants: offsets 0, gains 1, statistics 0 and 1. Training
+changes all of them, so exact constants are a sign; only short vectors are read for it.
 """
 
 from __future__ import annotations

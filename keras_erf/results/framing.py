@@ -1,4 +1,4 @@
-"""Arrays over a part of their input: where they stand, and moving them from frame to frame."""
+"""Arrays over parts of an input: their boxes, and moving values from one box to another."""
 
 from __future__ import annotations
 

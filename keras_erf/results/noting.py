@@ -1,4 +1,4 @@
-"""Notes of a result: in a few words, why its size says less than it seems to."""
+"""Notes of a result: in a few words, why its size may mislead."""
 
 from __future__ import annotations
 

@@ -57,11 +57,11 @@ def skip_map(
     """
     n, per = checked_count("blocks", blocks), checked_count("layers", layers)
     k, rank = checked_count("kernel_size", kernel_size), checked_count("ndim", ndim)
-    taken = _taken(energy, k, per)
+    probability = _taken(energy, k, per)
     side = n * per * (k - 1) + 1
     total = np.zeros((side,) * rank)
     branch = np.array([value / k**per for value in polynomial_coefficients(per, k)])
-    line, chance = np.ones(1), Fraction(taken)
+    line, chance = np.ones(1), Fraction(probability)
     for count in range(n + 1):
         around = (side - line.size) // 2
         share = float(math.comb(n, count) * chance**count * (1 - chance) ** (n - count))

@@ -139,9 +139,9 @@ def walk(moves: Sequence[Move], unit: int) -> np.ndarray:
         for place, mass in at.items():
             start = move.stride * (place // move.factor) - move.padding
             for tap, weight in enumerate(move.weights):
-                reached = start + move.dilation * tap
-                if 0 <= reached < move.size and weight:
-                    before[reached] = before.get(reached, 0.0) + mass * weight
+                source = start + move.dilation * tap
+                if 0 <= source < move.size and weight:
+                    before[source] = before.get(source, 0.0) + mass * weight
         at = before
     if not at:
         raise InvalidInputError(
