@@ -13,15 +13,15 @@ from keras_erf.definitions import DEFINITIONS
 from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules, Target
 from keras_erf.measuring.cancelling import check_expected
-from keras_erf.measuring.coherent import squared_gradients
+from keras_erf.measuring.containment import check_enclosed
 from keras_erf.measuring.diagnosing import padding_alone
-from keras_erf.measuring.enclosing import check_enclosed
 from keras_erf.measuring.gradients import within
 from keras_erf.measuring.measurement import noted, provenance
 from keras_erf.measuring.plans import input_specs, plan_of, planned
 from keras_erf.measuring.profiling import Profile, depths_of, edges_of, nothing_to_measure
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.setup import check_backend, prepared
+from keras_erf.measuring.squared_gradients import squared_gradients
 from keras_erf.measuring.untrained import notes_of
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.squaring import SquaredNetwork, Weights, squared

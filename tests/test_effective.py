@@ -30,7 +30,7 @@ from keras_erf.fields.theoretical import receptive_field
 from keras_erf.measuring.probing import probe
 from keras_erf.measuring.untrained import UNTRAINED
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField, load
-from keras_erf.results.estimating import METRICS
+from keras_erf.results.metrics import METRICS
 from tests import oracles
 
 SIZE = (14, 13)

@@ -54,7 +54,7 @@ ORDER = (
 DRAWN = ("results", "measuring", "experiments", "training")
 # What works on arrays alone.
 ARRAYS_ONLY = (
-    "algebra", "analysis", "errors", "theory", "results/estimating", "results/framing",
+    "algebra", "analysis", "errors", "theory", "results/metrics", "results/framing",
     "inputs/arrays", "inputs/noise", "inputs/sources",
 )  # fmt: skip
 # The lazy names and the zoo's models stand outside of the order.

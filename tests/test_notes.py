@@ -19,7 +19,7 @@ from keras_erf.commands import tables
 from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.profiling import Profile
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.results.noting import SIZE_RULES, UNSEEN, size_rules_disagree
+from keras_erf.results.notes import SIZE_RULES, UNSEEN, size_rules_disagree
 
 SIDE = 61
 AT = np.arange(SIDE) - SIDE // 2

@@ -19,8 +19,8 @@ from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
 from keras_erf.errors import GradientError, reason_of
 from keras_erf.fields.theoretical import Target
+from keras_erf.measuring.containment import SPILLED, beyond_field, spilled
 from keras_erf.measuring.diagnosing import explain_gradient, failing_layer
-from keras_erf.measuring.enclosing import SPILLED, beyond_field, spilled
 from keras_erf.measuring.gradients import channels_and_gradients, sample_maps, within
 from keras_erf.results.effective import BLOCKS
 

@@ -30,7 +30,7 @@ from keras_erf.inputs.sampling import make_source
 from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.gradients import sample_maps, unit_channels
 from keras_erf.measuring.plans import check, input_specs, planned
-from keras_erf.measuring.rows import OtherPrecision, Row, State, gradient_rows
+from keras_erf.measuring.sample_gradients import OtherPrecision, Row, State, gradient_rows
 from keras_erf.measuring.settings import Settings
 
 __all__ = ["check_expected", "check_sums"]

@@ -17,7 +17,7 @@ from keras_erf.fields.theoretical import Rules, Target
 from keras_erf.graph import Graph
 from keras_erf.measuring.grouping import grouped
 from keras_erf.measuring.measurement import measure
-from keras_erf.measuring.resuming import file_of, read_kept, store_of
+from keras_erf.measuring.profile_store import file_of, read_kept, store_of
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.setup import check_backend, prepared
 from keras_erf.progress import Progress, shown

@@ -15,10 +15,10 @@ from keras_erf import analysis
 from keras_erf.algebra.geometry import Box, ReceptiveField
 from keras_erf.definitions import Definition
 from keras_erf.errors import InvalidInputError
-from keras_erf.results.estimating import METRICS, Metrics
 from keras_erf.results.framing import clipped_box, hull, reframed, whole_box
 from keras_erf.results.merging import first_block, merged_provenance
-from keras_erf.results.noting import notes_of
+from keras_erf.results.metrics import METRICS, Metrics
+from keras_erf.results.notes import notes_of
 from keras_erf.results.storing import plain, read_result, write_result
 from keras_erf.wording import by, counted, size_with_error
 
