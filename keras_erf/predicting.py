@@ -24,7 +24,7 @@ from keras_erf.measuring.setup import check_backend, prepared
 from keras_erf.measuring.squared_gradients import squared_gradients
 from keras_erf.measuring.untrained import notes_of
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.squaring import SquaredNetwork, Weights, squared
+from keras_erf.second_moments import SquaredNetwork, Weights, squared
 
 __all__ = ["expected", "growth"]
 

@@ -20,8 +20,8 @@ from keras_erf import zoo
 from keras_erf.cone import whole_cone
 from keras_erf.errors import GradientError, InvalidInputError, UnknownLayerError
 from keras_erf.fields.theoretical import locate
-from keras_erf.squaring import squared
-from keras_erf.squaring.network import _built
+from keras_erf.second_moments import squared
+from keras_erf.second_moments.network import _built
 from tests import jacobian, oracles
 
 

@@ -37,7 +37,7 @@ ORDER = (
     "storage",
     "fields",
     "cone",
-    "squaring",
+    "second_moments",
     "measuring",
     "predicting",
     "zoo",

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import initializers, layers, ops
 
 import keras_erf as erf
+from keras_erf.errors import InvalidInputError
 from keras_erf.signals.initializers import second_moment
 from keras_erf.signals.signals import activated, averaged, drawn, largest_of, mixed, summed
 
@@ -128,7 +129,11 @@ def two_convolutions(first: float, second: float) -> tuple[Any, Any, Any]:
 
 
 def centre_and_edge(x: Any, y: Any) -> tuple[float, float]:
-    """The expected squares at the unit's own pixel and at its neighbour, of a channel of 8."""
+    """The expected squares at the unit's own pixel and at its neighbour, of a channel of 8.
+
+    Behind random weights, so that the gradient has nothing in common with the signal.
+    """
+    y = layers.Conv2D(8, 1, kernel_initializer=normal(1 / 8))(y)
     found = erf.expected(keras.Model(x, y)).map / 8
     return found[3, 3], found[3, 4]
 
@@ -386,3 +391,34 @@ def test_gradients_behind_an_activation_are_along_the_signal(form):
     # Without the part along the signal a fifth of the squares is missing, most of it near the unit.
     assert found.sum() == pytest.approx(wanted.sum(), rel=0.08)
     np.testing.assert_allclose(found / found.sum(), wanted / wanted.sum(), rtol=0.04, atol=0.002)
+
+
+@pytest.mark.parametrize(
+    ("stride", "wanted"),
+    [(1, [1 / 12, 7 / 24, 7 / 24, 1 / 12]), (2, [1 / 12, 1 / 12, 4 / 15, 1 / 12, 1 / 12])],
+)
+@pytest.mark.parametrize("rank", [1, 2])
+def test_windows_share_their_largest_entry(stride, wanted, rank):
+    # Of n alike entries each is the largest with probability 1/n: of two windows' union it gets
+    # both halves of the gradient, and else one of them.
+    names = f"MaxPooling{rank}D", f"AveragePooling{rank}D"
+    largest, mean = (getattr(layers, name) for name in names)
+    ones = (1,) * (rank - 1)
+    inputs = keras.Input((*(1,) * (rank - 1), 11, 1))
+    x = largest((*ones, 3), strides=(*ones, stride))(inputs)
+    x = mean((*ones, 2), strides=1)(x)
+    model = keras.Model(inputs, x)
+    result = erf.expected(model, unit=(*(0,) * (rank - 1), 1))
+    np.testing.assert_allclose(result.map.ravel()[stride : stride + len(wanted)], wanted, rtol=1e-9)
+    assert result.map.sum() == pytest.approx(sum(wanted))
+
+
+def test_a_gate_for_all_channels_is_refused():
+    # 40 networks had 10.4 px where squares alone give 7.0.
+    inputs = x = keras.Input((48, 48, 8))
+    for _ in range(3):
+        x = layers.ReLU()(layers.Conv2D(32, 3, padding="same")(x))
+        gate = layers.Conv2D(1, 7, padding="same", activation="sigmoid")(x)
+        x = layers.Multiply()([x, gate])
+    with pytest.raises(InvalidInputError, match="within 3%"):
+        erf.expected(keras.Model(inputs, x))

@@ -118,8 +118,21 @@ def multiplied_squares(site: SquareSite) -> Recipe | None:
     )
     # Of two channels, gates are independent.
     common = (float(other.values.mean()) ** 2, float(one.values.mean()) ** 2)
+    count = site.call.output[site.channels]
+    ones = [shape[site.channels : site.channels + 1] == (1,) for shape in site.call.inputs]
+    # A gate for all channels gets the sum over them, in step where the other factor has a mean.
+    stretched = tuple(
+        1 + (count - 1) * float(factor.values.mean()) ** 2 / factor.second if single else 1.0
+        for factor, single in zip((other, one), ones, strict=True)
+    )
     return Recipe(
-        None, (made,), before=before, common=1.0, common_before=common, certainty="approximate"
+        None,
+        (made,),
+        before=before,
+        common=1.0,
+        common_before=common,
+        stretched=stretched if count > 1 and any(ones) else (),
+        certainty="approximate",
     )
 
 

@@ -195,8 +195,7 @@ ENTRIES = (
     copies(operations="Pad Repeat", affine=in_first_operand),
     copies(operations="Append Dstack Hstack Stack", affine=in_all_tensors),
     # Their arguments state the size of the batch, which differs in the second-moment network.
-    copies(operations="BroadcastTo", squares=None, affine=in_one_tensor),
-    copies(operations="Slice", squares=None, affine=in_first_operand),
+    copies(operations="BroadcastTo Slice", squares=None),
     # Most of these move samples.
     copies(operations="Flipud Ravel SliceUpdate Vsplit Vstack"),
     joins(layers="Concatenate", dependence=concatenation, part=called_on_part),

@@ -124,8 +124,8 @@ def max_pooling_squares(site: SquareSite) -> Recipe:
     """Max pools: the gradient goes to one entry of a window, to each as often.
 
     So it is an average pool of squares. The largest entry behind a ReLU is one that
-    the ReLU lets pass, which more of its squares show. It leaves out that neighbours
-    are alike, and that neighbouring windows share their largest entry.
+    the ReLU lets pass, which more of its squares show. Windows that overlap may share their
+    largest entry. It leaves out that neighbours are alike.
     """
     size = math.prod(site.layer.pool_size)
     made, share = largest_of(site.signal, size)
@@ -142,6 +142,7 @@ def max_pooling_squares(site: SquareSite) -> Recipe:
         common=common,
         apart=common,
         steps=steps,
+        largest=(site.layer.pool_size, site.layer.strides),
         certainty="approximate",
     )
 

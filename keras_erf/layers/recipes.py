@@ -122,6 +122,9 @@ class Recipe:
             path through it: what stands for it where neighbours have something in common.
         steps: Of any other layer, by what an offset between positions of the output is
             multiplied before it, along each axis; `None` where offsets are lost.
+        largest: Of a maximum over windows, their size and strides.
+        stretched: Of each input how much more its squares may be if the channels that it is
+            stretched over have gradients in common; empty where none is stretched.
         weighted: Whether it takes sums of its inputs with random weights.
         entrywise: Whether the signal's examples are those of the inputs, entry by entry.
         as_called: Whether the layer takes the arguments of the call as they
@@ -139,6 +142,8 @@ class Recipe:
     apart: Any = None
     along: tuple[Matrices, ...] = ()
     steps: tuple[float, ...] | None = None
+    largest: tuple[Sequence[int], Sequence[int]] | None = None
+    stretched: tuple[float, ...] = ()
     weighted: bool = False
     entrywise: bool = False
     as_called: bool = False

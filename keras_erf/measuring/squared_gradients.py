@@ -14,7 +14,7 @@ from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone
 from keras_erf.fields.theoretical import Target
 from keras_erf.results.framing import reframed
-from keras_erf.squaring import Coherent
+from keras_erf.second_moments import Coherent
 
 __all__ = ["squared_gradients"]
 

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_erf.second_moments.correlation import SquareStep
 from keras_erf.signals.signals import Signal
-from keras_erf.squaring.mixing import SquareStep
 
 if TYPE_CHECKING:
-    from keras_erf.squaring.building import SquareBuilder
+    from keras_erf.second_moments.building import SquareBuilder
 
 __all__ = ["Coherence", "Coherent", "Source"]
 

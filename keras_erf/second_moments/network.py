@@ -14,21 +14,21 @@ from keras_erf.layers.copying import concatenated_squares, copied_squares
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.recipes import NotAlike, Recipe, Resampled, SquareSite
 from keras_erf.layers.table import described, is_patched
+from keras_erf.second_moments.building import SquareBuilder
+from keras_erf.second_moments.coherence import Coherence, Coherent
+from keras_erf.second_moments.composites import Composites
+from keras_erf.second_moments.correlation import SquareStep, mixing
+from keras_erf.second_moments.measured import MeasuredSquares, measured
+from keras_erf.second_moments.neighbours import Apart, Overlap, Spread, merged, radii
 from keras_erf.signals.initializers import Weights
 from keras_erf.signals.signals import Key, drawn
-from keras_erf.squaring.building import SquareBuilder
-from keras_erf.squaring.coherence import Coherence, Coherent
-from keras_erf.squaring.composites import Composites
-from keras_erf.squaring.measured import MeasuredSquares, measured
-from keras_erf.squaring.mixing import SquareStep, mixing
-from keras_erf.squaring.neighbours import Apart, Spread, merged, radii
 
 __all__ = ["SquaredNetwork", "squared"]
 
 # Layers of ours that stand for others run on whole tensors.
 # Mixed terms of this share, or less, are left out.
 LARGE = 1.25
-OWN = {MeasuredSquares: whole, Resampled: whole, Spread: whole, Apart: whole}
+OWN = {MeasuredSquares: whole, Resampled: whole, Spread: whole, Apart: whole, Overlap: whole}
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +198,9 @@ def _built(
 def _enlarged(step: SquareStep, bound: float) -> SquareStep:
     """A call with the largest squares that mixed terms can make."""
     before = step.recipe.before or (1.0,) * len(step.node.inputs)
-    return replace(step, recipe=replace(step.recipe, before=tuple(bound * f for f in before)))
+    bounds = step.recipe.stretched or (bound,) * len(before)
+    enlarged = tuple(one * factor for one, factor in zip(bounds, before, strict=True))
+    return replace(step, recipe=replace(step.recipe, before=enlarged))
 
 
 def _recipe(site: SquareSite) -> Recipe:

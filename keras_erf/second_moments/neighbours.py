@@ -24,9 +24,9 @@ import tensorflow as tf
 
 from keras_erf.graph import Node
 from keras_erf.layers.recipes import DTYPE, Matrices
-from keras_erf.squaring.mixing import SquareStep
+from keras_erf.second_moments.correlation import SquareStep
 
-__all__ = ["MOST", "Apart", "Spread", "merged", "radii"]
+__all__ = ["MOST", "Apart", "Overlap", "Spread", "merged", "radii"]
 
 # More offsets than these are not carried.
 MOST = 700
@@ -139,6 +139,8 @@ def radii(
         for place in step.places:
             found = _after(step, wanted.get(step.node.inputs[place], ()))
             wanted[number] = _largest(wanted[number], found or ())
+        if step.recipe.largest:
+            wanted[number] = _largest(wanted[number], overlap(*step.recipe.largest))
     made = {}
     for number, far in behind.items():
         near = wanted.get(number, ())
@@ -208,6 +210,11 @@ def _reach(matrices: Sequence[np.ndarray], radius: int) -> int:
         found += [int(np.abs(last[one + offset] - first[one]).max(initial=0))]
         found += [int(np.abs(last[one] - first[one + offset]).max(initial=0))]
     return max(found)
+
+
+def overlap(size: Sequence[int], strides: Sequence[int]) -> Radius:
+    """How far apart, along each axis, windows are that have an entry in common."""
+    return tuple((one - 1) // step for one, step in zip(size, strides, strict=True))
 
 
 def _largest(one: Radius, other: Radius) -> Radius:
@@ -363,6 +370,69 @@ class Apart(keras.Layer):
             batch, *space, channels = self.layer.compute_output_shape((batch, *space, channels))
         count = channels * math.prod(2 * one + 1 for one in self.after)
         return keras.KerasTensor((batch, *space, count), dtype=DTYPE)
+
+
+class Overlap(keras.Layer):
+    """What windows of a maximum have in common as their largest entry may be the same.
+
+    Of two windows `A` and `B` an entry of both is the largest of all with probability
+    `1 / |A | B|` if all are alike; it then gets the gradients of both, and the square of their
+    sum has twice their product in addition to their squares.
+
+    Args:
+        size: Of the windows.
+        strides: Between them.
+        padding: Of the pool, `"same"` or `"valid"`.
+        radius: Of what the output has in common.
+        first: Whether the channels of the squares are their first axis; a companion's never are.
+    """
+
+    def __init__(
+        self,
+        size: Sequence[int],
+        strides: Sequence[int],
+        padding: str,
+        radius: Radius,
+        *,
+        first: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.strides, self.padding, self.first = list(strides), padding.upper(), first
+        grid = np.meshgrid(*(np.arange(-one, one + 1) for one in radius), indexing="ij")
+        shifts = np.stack([one.ravel() for one in grid], axis=-1) * strides
+        taps = np.indices(size)[(..., None)] - shifts.T.reshape(-1, *[1] * len(size), len(shifts))
+        both = ((taps >= 0) & (taps < np.reshape(size, (-1, *[1] * (len(size) + 1))))).all(axis=0)
+        common = both.sum(axis=tuple(range(len(size))))
+        # A window and itself are in the squares.
+        kernel = both * (shifts.any(axis=1) / (2 * math.prod(size) - common))
+        self.taps = kernel[..., None, :]
+
+    def call(self, squares: Any) -> Any:
+        """The part of the output's companion that comes from the squares."""
+        if self.first:
+            squares = keras.ops.moveaxis(squares, 1, -1)
+        alone = keras.ops.moveaxis(squares, -1, 1)
+        shape = tf.shape(alone)
+        alone = tf.reshape(alone, tf.concat([[-1], shape[2:], [1]], 0))
+        made = tf.nn.convolution(
+            alone, tf.constant(self.taps, alone.dtype), self.strides, self.padding
+        )
+        made = tf.reshape(made, tf.concat([shape[:2], tf.shape(made)[1:]], 0))
+        made = keras.ops.moveaxis(made, 1, -2)
+        return tf.reshape(made, tf.concat([tf.shape(made)[:-2], [-1]], 0))
+
+    def compute_output_spec(self, squares: Any) -> Any:
+        """The shape of the output's companion."""
+        batch, *rest = squares.shape
+        channels, space = (rest[0], rest[1:]) if self.first else (rest[-1], rest[:-1])
+        size = self.taps.shape[: len(space)]
+        lost = size if self.padding == "VALID" else [1] * len(space)
+        space = [
+            -(-(one - less + 1) // step)
+            for one, less, step in zip(space, lost, self.strides, strict=True)
+        ]
+        return keras.KerasTensor((batch, *space, channels * self.taps.shape[-1]), dtype=DTYPE)
 
 
 def _places(step: float, before: int, after: int) -> np.ndarray:

@@ -20,8 +20,8 @@ import numpy as np
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Tensor, plain_call
 from keras_erf.layers.recipes import DTYPE, FIRST, LAST
-from keras_erf.squaring.mixing import SquareStep
-from keras_erf.squaring.neighbours import Apart, Spread
+from keras_erf.second_moments.correlation import SquareStep
+from keras_erf.second_moments.neighbours import Apart, Overlap, Spread
 
 __all__ = ["SquareBuilder"]
 
@@ -240,7 +240,7 @@ class SquareBuilder:
         node, recipe = step.node, step.recipe
         radius = self.radii.get(node.outputs[0])
         places = [place for place in step.places if node.inputs[place] in self.apart]
-        if radius is None or not places:
+        if radius is None or not (places or recipe.largest):
             return
         steps = recipe.steps or (1.0,) * len(radius)
         made = []
@@ -256,11 +256,29 @@ class SquareBuilder:
                 source, taken = self._new(node.name), source
                 self.nodes.append(plain_call(node.name, layer, (taken,), source))
             made.append(source)
+        if recipe.largest:
+            made.append(self._shared(step, radius))
         total = made[0] if len(made) == 1 else self._sum(node.name, made, self._new(node.name))
         factor = recipe.after if recipe.apart is None else recipe.apart
         self.apart[node.outputs[0]] = self._scaled(
             node.name, total, _repeated(factor, radius, step.first)
         )
+
+    def _shared(self, step: SquareStep, radius: Sequence[int]) -> int:
+        """What the windows of a maximum have in common; `_add_apart` scales it as all else."""
+        node, recipe = step.node, step.recipe
+        layer = Overlap(
+            *recipe.largest,
+            node.operation.padding,
+            radius,
+            first=step.first,
+            dtype=DTYPE,
+            name="squared",
+        )
+        made = self._new(node.name)
+        self.nodes.append(plain_call(node.name, layer, (node.inputs[step.places[0]],), made))
+        factor = recipe.after if recipe.apart is None else recipe.apart
+        return self._scaled(node.name, made, recipe.after / factor)
 
     def _run(
         self, step: SquareStep, inputs: Sequence[int], after: Any, outputs: Sequence[int]

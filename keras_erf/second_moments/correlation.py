@@ -77,7 +77,7 @@ def mixing(steps: Sequence[SquareStep], lost: frozenset[int]) -> list[float]:
         if global_behind and _overlap(step) > 1:
             # Of what comes from all of space each position has a small share.
             bound *= 1 + 1 / math.prod(step.shape)
-        found.append(bound)
+        found.append(max((bound, *step.recipe.stretched)))
         # What a layer without weights makes comes from where its inputs come from.
         own = frozenset(node.outputs[:1]) if _has_weights(node) else frozenset().union(*ways)
         sources.update(dict.fromkeys(node.outputs, own))
