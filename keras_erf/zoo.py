@@ -327,12 +327,12 @@ def _copy_weights(source: keras.Model, target: keras.Model) -> None:
     stored = {layer.name: list(map(np.asarray, layer.weights)) for layer in source.layers}
     for layer in target.layers:
         wanted = [tuple(value.shape) for value in layer.weights]
-        shipped = [value.shape for value in stored.get(layer.name, [])]
-        if wanted != shipped:
+        given = [value.shape for value in stored.get(layer.name, [])]
+        if wanted != given:
             raise InvalidInputError(
                 "`options` must leave the shapes of the shipped weights as they are. "
-                f"Received: shapes {wanted} in layer {layer.name!r}, shipped are {shipped}. "
-                "Use `build` for fresh weights."
+                "Use `build` for fresh weights. "
+                f"Received: shapes {wanted} in layer {layer.name!r}, shipped are {given}"
             )
         layer.set_weights(stored.get(layer.name, []))
 
