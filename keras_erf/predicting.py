@@ -62,7 +62,7 @@ def expected(
       ReLU), and the mean that they give the gradient along the signal, which is right
       for wide networks;
     - batch normalisation: its own scale, `gamma^2 / (variance + epsilon)`, of given
-      weights; of random ones the scale that makes up for the signal's strength, as
+      weights; of random ones the scale that compensates for the signal's strength, as
       after `calibrate_batch_norm` on noise;
     - layer normalisation: its slope for a signal that is independent of the gradient, without
       what all channels have in common; group normalisation: by the signal's strength;

@@ -126,7 +126,7 @@ class Store:
     def save(self, results: Mapping[str, EffectiveReceptiveField]) -> None:
         """Keeps results by the names of their files."""
         with contextlib.ExitStack() as stack:
-            # A file system without locks keeps a result all the same.
+            # Results are kept even on a file system without locks.
             with contextlib.suppress(InvalidInputError):
                 stack.enter_context(locked(self.folder / LOCK, PATIENCE))
             sums = {name: old for name, old in self._check_sums().items() if name not in results}

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from keras_erf.errors import InvalidInputError
 
 MAX_AXES = 3
-# Sums over a map are good to about this; shares are met up to it, so that ties do not flip.
+# Relative accuracy of sums over a map; shares are met up to it, so that ties are stable.
 ROUNDING = 1e-12
 
 

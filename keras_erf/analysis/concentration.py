@@ -63,7 +63,7 @@ class Discs:
     def shares_of(self, values: np.ndarray, radii: ArrayLike) -> np.ndarray:
         """Shares of `values` within `radii`."""
         at, held = self._held(values)
-        # Beyond the outermost pixel lies nothing.
+        # Beyond the outermost pixel the map is zero.
         return np.asarray(np.interp(np.asarray(radii), at, held, left=0.0, right=1.0))
 
     def _held(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -217,7 +217,7 @@ def entropy(map: ArrayLike) -> float:
     """
     values = checked_map(map)
     shares = values / values.max()
-    # What underflows is nothing of the peak.
+    # Shares that underflow do not count.
     shares = shares[shares > 0]
     total = shares.sum()
     # ln(total) - mean of ln(share): no logarithm of a share that underflows. Never below 0.
@@ -309,7 +309,7 @@ def _discs(values: np.ndarray, center: ArrayLike | None) -> Discs:
 def _half_width(line: np.ndarray) -> float:
     """Distance between the outermost crossings of half of the largest value."""
     half = line.max() / 2
-    # Beyond the ends there is nothing.
+    # Beyond the ends the line is zero.
     padded = np.concatenate([[0.0], line, [0.0]])
     above = np.flatnonzero(padded >= half)
     first, last = above[0], above[-1]

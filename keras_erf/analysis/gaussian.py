@@ -134,7 +134,7 @@ def fit_gaussian(map: ArrayLike, *, box: Sequence[tuple[int, int]] | None = None
     values = checked_map(map)
     cut = box_slices(box, values.shape)
     values = values[cut]
-    # Along an axis of one pixel nothing is to be found: the fit is one of the others.
+    # An axis of one pixel takes no part in the fit.
     wide = np.array([size > 1 for size in values.shape])
     ndim = int(wide.sum())
     unknowns = 1 + ndim + ndim * (ndim + 1) // 2

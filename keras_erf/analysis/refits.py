@@ -38,7 +38,7 @@ def refit_gaussian(
         A `GaussianFit` for each of `others`.
 
     Raises:
-        InvalidInputError: The fit is no strict minimum, so that nothing follows for others;
+        InvalidInputError: The fit is no strict minimum, so other maps cannot be refitted;
             or one of the others does not vary.
 
     Reference:

@@ -223,7 +223,7 @@ def _open(call: Call, place: int) -> Any:
 
 
 def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict[int, np.ndarray]:
-    """What an output's mask sees by the rule, of each input on the path; steps stand in front."""
+    """What an output's mask sees by the rule, of each input on the path; steps come first."""
     masks = {
         place: np.zeros(tracing.shape(source), dtype=bool)
         for place, source in enumerate(node.inputs)

@@ -1,7 +1,7 @@
 """What is known of a call's outputs beforehand, given what is known of its inputs.
 
 Scores with -1e9 added to them, products with a mask of zeros, and the zeros that a softmax makes
-of such scores: a few operations hand on what is known. They run on random numbers, with the known
+of such scores: a few operations preserve what is known. They run on random numbers, with the known
 ones in their places.
 """
 

@@ -64,7 +64,7 @@ def tile_overlap(
 ) -> TileOverlap:
     """The overlap of tiles that a large image is cut into.
 
-    A unit answers for the pixels of its own stride; its field reaches over them
+    A unit stands for the pixels of its own stride; its field extends beyond them
     by `before` and `after`. Cut with that halo, from multiples of `step`, tiles
     give the same output as the whole image. Where padding follows the size of the
     whole image (SAME with strides), that holds for multiples of `step` only, and

@@ -65,7 +65,7 @@ class Tracing:
         self._values: dict[int, np.ndarray] = {}
         self._failed: dict[int, UnsupportedLayerError | InvalidInputError] = {}
         self._channels: dict[int, int] = dict(graph.channel_axes)
-        # Tensors whose channels were summed away; their last axis stands in.
+        # Tensors whose channels were summed away; their last axis is used in their place.
         self._flat: set[int] = set()
         self._spatial: dict[int, tuple[int, ...]] = {}
         # Views that take in all of space where it is still spread out: the global paths.
@@ -294,11 +294,11 @@ class Tracing:
         return tuple(views)
 
     def is_unknown(self, node: Node) -> bool:
-        """Whether no rule of ours says what a call sees: the user's does, or it was measured."""
+        """Whether keras-erf has no rule for a call: the user's applies, or it was measured."""
         return node.kind in self.rules or find_rule(node.kind) in (None, measured)
 
     def is_layer_of_keras(self, node: Node) -> bool:
-        """Whether a call is of one of Keras's own layers, with a rule of ours."""
+        """Whether a call is of one of Keras's own layers, with a rule of keras-erf."""
         return not isinstance(node.kind, str) and not self.is_unknown(node)
 
     def maker(self, tensor: int) -> Node | None:

@@ -238,7 +238,7 @@ class _Copier:
 def _made_again(part: keras.Layer) -> keras.Layer:
     """A new layer of the same configuration."""
     if type(part) is keras.layers.Lambda:
-        # A function goes over as it is: written to a config it loses what it refers to.
+        # The function itself is passed on: in a config it would lose what it refers to.
         return keras.layers.Lambda(
             part.function,
             output_shape=part._output_shape,

@@ -71,7 +71,7 @@ def followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
 
     outputs: list[Any] = []
     for tensor in node.call(specs, run):
-        # What is handed on as it came, or twice, gets a call of its own that makes it.
+        # A tensor that is passed on unchanged, or twice, gets a call of its own.
         known = any(tensor is symbol for symbol in (*specs.values(), *outputs))
         outputs.append(keras.layers.Identity()(tensor) if known else tensor)
     return outputs

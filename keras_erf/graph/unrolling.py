@@ -73,7 +73,7 @@ class Builder:
             argument = node.arguments.args[0] if node.arguments.args else None
             model = isinstance(nested, keras.Model)
             if isinstance(argument, dict) and model and not isinstance(nested.input, dict):
-                # Keras goes by name here, and not by place.
+                # Keras matches by name here, not by position.
                 used = [numbers[id(argument[tensor.name])] for tensor in nested.inputs]
             # Behind the inputs Keras notes their masks, which go along with the tensors.
             return self.unroll(nested, used[: len(nested.inputs)], prefix=f"{name}/")

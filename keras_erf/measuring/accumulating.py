@@ -95,7 +95,7 @@ class Accumulator:
         ]
         # Dropout and similar layers draw from states that stay the user's: others replace them.
         self.states = targets[0].graph.random_states() if training else []
-        # A stream apart from those of noise.
+        # Another stream than those of noise.
         self.seed = seed
         self.random = np.random.default_rng((seed, 1))
         # TensorFlow warns of retracing by code object; a partial makes each one of its own.

@@ -298,7 +298,7 @@ def depths_of(graph: Graph) -> dict[int, int]:
 def edges_of(graph: Graph, tensors: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """Pairs of places in `tensors`, from each to those that depend on it past no other of them."""
     places = {tensor: place for place, tensor in enumerate(tensors)}
-    # Of each tensor the nearest of ours: itself, or those of the calls it comes from.
+    # For each tensor the nearest of `tensors`: itself, or those its call depends on.
     nearest: dict[int, set[int]] = {}
     edges = set()
     for node in graph.nodes:

@@ -89,7 +89,7 @@ class EffectiveReceptiveField:
 
     @property
     def constant(self) -> bool:
-        """Whether all samples gave one map, but for rounding: then there is no error to speak of.
+        """Whether all samples gave the same map, except for rounding; the errors are then 0.
 
         For example, the gradient of a network without activations does not depend on the input.
         """

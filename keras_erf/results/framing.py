@@ -55,7 +55,7 @@ def reframed(values: np.ndarray, box: Box, frame: Box) -> np.ndarray:
 
 
 def _slices(shared: Sequence[Interval], around: Box) -> tuple[Any, ...]:
-    """Where `shared` stands in an array whose last axes run over `around`."""
+    """Slices of `shared` in an array whose last axes run over `around`."""
     lines = (
         slice(start - first, stop - first)
         for (start, stop), (first, _) in zip(shared, around, strict=True)

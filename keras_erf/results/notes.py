@@ -9,7 +9,7 @@ __all__ = ["SIZE_RULES", "UNSEEN", "notes_of", "size_rules_disagree"]
 
 SIZE_RULES = "size rules disagree"
 UNSEEN = "gradient-free paths"
-# Sizes by threshold and by mass further apart than this factor are two answers, not one.
+# Sizes by threshold and by mass that differ by more than this factor disagree.
 MOST_APART = 1.5
 # Small sizes jump by this with one ring of pixels, whatever the shape of the map.
 RING = 2.0
