@@ -62,7 +62,7 @@ def about(parts: dict[str, bytes], **changes) -> dict[str, bytes]:
     """A result with other values; names of the field begin with `field_`."""
     content = json.loads(str(np.load(io.BytesIO(parts["about.npy"]))))
     for name, value in changes.items():
-        holder = about["receptive_field"] if name.startswith("field_") else content
+        holder = content["receptive_field"] if name.startswith("field_") else content
         holder[name.removeprefix("field_")] = value
     made = io.BytesIO()
     np.save(made, np.array(json.dumps(content)))
@@ -118,7 +118,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_result_is_refused_before_room_is_made(kind, good, tmp_path):
+def test_a_hostile_result_is_refused_before_memory_is_allocated(kind, good, tmp_path):
     file = tmp_path / "hostile.npz"
     file.write_bytes(packed(HOSTILE[kind](members(good))))
     tracemalloc.start()
