@@ -3,12 +3,12 @@
     python benchmarks/cone_exactness.py [--only NAME ...] [--float64]
 
 The networks are those of `keras.applications` at their own sizes. Kernels are random as Keras makes
-them; biases and gains are drawn anew, and batch normalisations hold the statistics of the one
+them; biases and gains are drawn again, and batch normalisations hold the statistics of the one
 image, so that activations keep their size. Of each network the last layer of every map size is
 taken, and of it the centre, a corner and an edge unit. An error is the largest difference of the
 two gradients by the image, relative to the largest gradient. A ReLU whose input is within rounding
 of zero may open in one and stay shut in the other: such a unit, above the limit in single
-precision, is computed anew with the same weights in double precision, where cone and whole network
+precision, is computed again with the same weights in double precision, where cone and whole network
 have to agree up to the limit of that. Otherwise the exit status is 1.
 """
 
@@ -87,13 +87,13 @@ class Row:
     @property
     def worst(self) -> Gradients:
         """The unit of the largest error; one that is not a number comes first."""
-        return max(self.found, key=lambda one: (math.isnan(one.error), one.error))
+        return max(self.found, key=lambda unit: (math.isnan(unit.error), unit.error))
 
 
-def distance(one: np.ndarray, other: np.ndarray) -> float:
+def distance(gradient: np.ndarray, other: np.ndarray) -> float:
     """Largest difference relative to the largest entry of `other`; not a number where that is 0."""
     scale = float(np.abs(other).max())
-    return float(np.abs(one - other).max()) / scale if scale > 0 else math.nan
+    return float(np.abs(gradient - other).max()) / scale if scale > 0 else math.nan
 
 
 def applications() -> dict[str, Callable[..., Any]]:
@@ -130,7 +130,7 @@ def image_for(model: keras.Model) -> np.ndarray:
 def weigh(model: keras.Model, image: np.ndarray) -> None:
     """Draws biases and gains; batch normalisations learn the statistics of the image."""
     rng = np.random.default_rng(2)
-    norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for weight in model.trainable_variables:
         name = weight.path.rpartition("/")[2]
         if name == "gamma":
@@ -163,8 +163,8 @@ def layers_of(model: keras.Model, tracing: Tracing) -> dict[int, Any]:
 
 def units_of(size: Sequence[int]) -> list[Unit]:
     """The centre of a map, its last corner, and the middle of its first edge."""
-    centre = tuple(one // 2 for one in size)
-    return [centre, tuple(one - 1 for one in size), (0, *centre[1:])]
+    centre = tuple(side // 2 for side in size)
+    return [centre, tuple(side - 1 for side in size), (0, *centre[1:])]
 
 
 def part_of(tracing: Tracing, tensor: int, unit: Unit) -> Box:
@@ -177,7 +177,7 @@ def part_of(tracing: Tracing, tensor: int, unit: Unit) -> Box:
 
 def slices(part: Box) -> tuple[slice, ...]:
     """A part as an index, the batch counted."""
-    return (slice(None), *(slice(*one) for one in part))
+    return (slice(None), *(slice(*interval) for interval in part))
 
 
 def whole_gradients(
@@ -189,12 +189,12 @@ def whole_gradients(
     value = tf.constant(image, model.dtype)
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
         tape.watch(value)
-        made = network(value, training=False)
+        outputs = network(value, training=False)
         scores = [
-            tf.reduce_sum(made[name][slices(part_of(tracing, tensor, unit))])
+            tf.reduce_sum(outputs[name][slices(part_of(tracing, tensor, unit))])
             for name, (tensor, unit) in zip(names, units, strict=True)
         ]
-    del made
+    del outputs
     return [tape.gradient(score, value).numpy()[0] for score in scores]
 
 
@@ -207,15 +207,15 @@ def cone_gradient(
     value = tf.constant(image[held], dtype)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(value)
-        made = cone.run({tracing.input: value})[tensor]
+        output = cone.run({tracing.input: value})[tensor]
         inside = [
             (start - first, stop - first)
             for (start, stop), (first, _) in zip(
                 part_of(tracing, tensor, unit), cone.parts[tensor], strict=True
             )
         ]
-        score = tf.reduce_sum(made[slices(tuple(inside))])
-        del made
+        score = tf.reduce_sum(output[slices(tuple(inside))])
+        del output
     gradient = np.zeros(image.shape, dtype)
     gradient[held] = tape.gradient(score, value).numpy()
     whole = multiply_adds(whole_cone(tracing.graph, [tensor]), tracing)
@@ -230,14 +230,16 @@ def measure(name: str, make: Callable[..., Any], dtype: str) -> tuple[Row, keras
     weigh(model, image)
     tracing = tracing_of(model, input_shape=image.shape[1:-1])
     tensors = layers_of(model, tracing)
-    units = [(one, unit) for one in tensors for unit in units_of(tracing.spatial_shape(one))]
+    units = [
+        (tensor, unit) for tensor in tensors for unit in units_of(tracing.spatial_shape(tensor))
+    ]
     wholes = whole_gradients(model, tracing, units, image)
-    found = []
+    gradients = []
     for (tensor, unit), whole in zip(units, wholes, strict=True):
         gradient, share = cone_gradient(tracing, tensor, unit, image, dtype)
         layer = tracing.graph.tensors[tensor].name
-        found.append(Gradients(layer, unit, share, whole, gradient))
-    return Row(name, len(tensors), tuple(found), time.perf_counter() - begin), model
+        gradients.append(Gradients(layer, unit, share, whole, gradient))
+    return Row(name, len(tensors), tuple(gradients), time.perf_counter() - begin), model
 
 
 def in_double(
@@ -257,22 +259,22 @@ def in_double(
 def judged(row: Row, make: Callable[..., Any], model: keras.Model, dtype: str) -> bool:
     """Whether a network passes; says why where that is not plain."""
     passed = True
-    for one in sorted(row.found, key=lambda one: -one.error):
-        where = f"    {one.layer}{list(one.unit)}"
-        if not (math.isfinite(one.scale) and one.scale > 0):
-            print(f"{where}: the largest gradient is {one.scale}", flush=True)
+    for gradient in sorted(row.found, key=lambda gradient: -gradient.error):
+        where = f"    {gradient.layer}{list(gradient.unit)}"
+        if not (math.isfinite(gradient.scale) and gradient.scale > 0):
+            print(f"{where}: the largest gradient is {gradient.scale}", flush=True)
             passed = False
-        elif not one.error <= LIMITS[dtype]:
+        elif not gradient.error <= LIMITS[dtype]:
             if dtype == "float64":
                 passed = False
                 continue
-            truth, cone = in_double(make, model, one)
+            truth, cone = in_double(make, model, gradient)
             error = distance(cone, truth)
             fits = error <= LIMITS["float64"]
             print(
-                f"{where}: error {one.error:.1e}; {error:.1e} in double precision, from which the "
-                f"cone is {distance(one.cone, truth):.1e} away, the whole network "
-                f"{distance(one.whole, truth):.1e}{'' if fits else ' FAILED'}",
+                f"{where}: error {gradient.error:.1e}; {error:.1e} in double precision, from "
+                f"which the cone is {distance(gradient.cone, truth):.1e} away, the whole "
+                f"network {distance(gradient.whole, truth):.1e}{'' if fits else ' FAILED'}",
                 flush=True,
             )
             passed &= fits
@@ -298,8 +300,8 @@ def main(arguments: list[str] | None = None) -> int:
     failed, worst, units = [], 0.0, 0
     for name in options.only or models:
         row, model = measure(name, models[name], dtype)
-        shares = [one.share for one in row.found]
-        scales = [one.scale for one in row.found]
+        shares = [gradient.share for gradient in row.found]
+        scales = [gradient.scale for gradient in row.found]
         print(
             f"{name:<22}{row.layers:>7}{len(row.found):>6}{row.worst.error:>13.1e}"
             f"{min(shares):>12.2%}{max(shares):>9.2%}{min(scales):>12.0e}{max(scales):>9.0e}"

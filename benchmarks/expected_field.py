@@ -60,10 +60,10 @@ def compared(name: str, runs: int, width: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     maps = mean_square(build, "measured", predicted.unit, runs)
     mean, random = maps.mean(axis=0), np.random.default_rng(0)
-    seen = (predicted.map > 0) | (mean > 0)
+    visible = (predicted.map > 0) | (mean > 0)
     sizes = [size_of(maps[random.integers(runs, size=runs)].mean(axis=0)) for _ in range(RESAMPLES)]
     return {
-        "correlation": float(np.corrcoef(predicted.map[seen], mean[seen])[0, 1]),
+        "correlation": float(np.corrcoef(predicted.map[visible], mean[visible])[0, 1]),
         "predicted": size_of(predicted.map),
         "sampled": size_of(mean),
         "error": float(np.std(sizes)),
@@ -80,7 +80,7 @@ def times_faster(name: str, seconds: float, width: int) -> float:
     def build(seed: int) -> keras.Model:
         keras.utils.set_random_seed(seed)
         model = ARCHITECTURES[name](width)
-        if any(isinstance(one, keras.layers.BatchNormalization) for one in model.layers):
+        if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
             return erf.calibrate_batch_norm(model, samples=16, seed=seed)
         return model
 
@@ -105,19 +105,19 @@ def main(arguments: list[str] | None = None) -> int:
     # TensorFlow's own start is not counted.
     erf.expected(ARCHITECTURES["plain"](8), "measured")
     for name in options.only or ARCHITECTURES:
-        found = compared(name, options.runs, options.width)
-        bad = found["correlation"] <= CORRELATION or abs(found["difference"]) > DIFFERENCE
-        faster, networks[name] = "-", found
+        row = compared(name, options.runs, options.width)
+        bad = row["correlation"] <= CORRELATION or abs(row["difference"]) > DIFFERENCE
+        faster, networks[name] = "-", row
         if options.speed and name in TIMED:
-            times = times_faster(name, found["seconds"], options.width)
+            times = times_faster(name, row["seconds"], options.width)
             faster, bad = f"{times:.0f}", bad or times < SPEED
-            found["times_faster"] = times
+            row["times_faster"] = times
         failed += bad
         print(
-            f"| {name}{' FAILED' if bad else ''} | {found['predicted']:.2f} px "
-            f"| {found['sampled']:.2f} ± {found['error']:.2f} px | {found['difference']:+.1%} "
-            f"| {found['sigma']:+.1%} | {found['strength']:+.1%} | {found['correlation']:.4f} "
-            f"| {found['seconds']:.2f} | {faster} |",
+            f"| {name}{' FAILED' if bad else ''} | {row['predicted']:.2f} px "
+            f"| {row['sampled']:.2f} ± {row['error']:.2f} px | {row['difference']:+.1%} "
+            f"| {row['sigma']:+.1%} | {row['strength']:+.1%} | {row['correlation']:.4f} "
+            f"| {row['seconds']:.2f} | {faster} |",
             flush=True,
         )
     return record(options, not failed, networks=networks)

@@ -56,19 +56,19 @@ def main() -> int:
     options = parse(parser)
     harm, files = False, {}
     with tempfile.TemporaryDirectory() as folder:
-        made = {"results": _results, "models": _models, "images": _images}
-        for number, (kind, make) in enumerate(made.items()):
+        makers = {"results": _results, "models": _models, "images": _images}
+        for number, (kind, make) in enumerate(makers.items()):
             (home := Path(folder) / kind).mkdir()
             count = getattr(options, kind)
             goods = make(home) if count else []
             random = np.random.default_rng([options.seed, number])
             begin = time.perf_counter()
-            found = _tried(kind, count, goods, random, home, options.keep)
+            outcomes = _tried(kind, count, goods, random, home, options.keep)
             seconds = time.perf_counter() - begin
-            told = ", ".join(f"{times} {outcome}" for outcome, times in found.most_common())
-            print(f"{count} {kind}: {told}; {seconds:.0f} s", flush=True)
-            harm |= bool(set(found) - {*GOOD})
-            files[kind] = {**found, "seconds": seconds}
+            counts = ", ".join(f"{times} {outcome}" for outcome, times in outcomes.most_common())
+            print(f"{count} {kind}: {counts}; {seconds:.0f} s", flush=True)
+            harm |= bool(set(outcomes) - {*GOOD})
+            files[kind] = {**outcomes, "seconds": seconds}
     return record(options, not harm, files=files)
 
 
@@ -76,8 +76,8 @@ def _tried(
     kind: str, count: int, goods: list[Path], random: Any, home: Path, keep: Path | None
 ) -> Counter[str]:
     """What became of mutants of good files, by outcome."""
-    contents = [one.read_bytes() for one in goods]
-    code, found, worker = _code(), Counter[str](), None
+    contents = [file.read_bytes() for file in goods]
+    code, outcomes, worker = _code(), Counter[str](), None
     inside = home / "inside"
     inside.mkdir()
     (home / "work").mkdir()
@@ -97,13 +97,13 @@ def _tried(
         if not worker.alive:
             worker = None
         places = (inside, home, home / "work")
-        new = [one for place in places for one in place.iterdir() if one not in known]
-        for one in new:
-            one.unlink()
+        new = [file for place in places for file in place.iterdir() if file not in known]
+        for file in new:
+            file.unlink()
         if new:
-            code_ran = any(one.name == MARKER for one in new)
+            code_ran = any(file.name == MARKER for file in new)
             outcome, detail = "ran code" if code_ran else "wrote a file", str(new)
-        found[outcome] += 1
+        outcomes[outcome] += 1
         if outcome not in GOOD:
             print(f"{kind} {number}, of {goods[which].name}: {outcome}: {detail}", flush=True)
             if keep is not None:
@@ -112,7 +112,7 @@ def _tried(
         file.unlink()
     if worker is not None:
         worker.end()
-    return found
+    return outcomes
 
 
 class _Worker:
@@ -160,7 +160,7 @@ def _serve(kind: str, home: Path, pipe: Any) -> None:
     os.dup2(log, 2)
     read = {"results": _read_result, "models": _read_model, "images": _read_image}[kind]
     with contextlib.suppress(Exception):
-        read(next(one for one in home.iterdir() if one.name.startswith("good")))
+        read(next(file for file in home.iterdir() if file.name.startswith("good")))
     limit = _memory("VmSize") + MOST_SPACE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     pipe.send("ready")
@@ -169,7 +169,7 @@ def _serve(kind: str, home: Path, pipe: Any) -> None:
             file = Path(pipe.recv())
         except EOFError:
             return
-        # The peak is counted anew.
+        # The peak is counted from here on.
         Path("/proc/self/clear_refs").write_text("5")
         before = _memory("VmRSS")
         outcome = _outcome(read, file)
@@ -218,15 +218,15 @@ def _results(home: Path) -> list[Path]:
     relu = erf.zoo.build("plain", depth=2, activation="relu")
     line = keras.Input((30, 2))
     sound = keras.Model(line, keras.layers.Conv1D(3, 5, strides=2)(line))
-    made = {
+    files = {
         "relu": erf.probe(relu, samples=6, input_shape=(9, 9)),
         "part": erf.probe(relu, samples=2, input_shape=(40, 40), unit=(3, 3)),
         "line": erf.probe(sound, samples=4),
         "expected": erf.expected(erf.zoo.build("plain", depth=3)),
     }
-    for name, result in made.items():
+    for name, result in files.items():
         result.save(home / f"good-{name}.npz")
-    return [home / f"good-{name}.npz" for name in made]
+    return [home / f"good-{name}.npz" for name in files]
 
 
 def _read_result(file: Path) -> None:
@@ -245,8 +245,8 @@ def _read_result(file: Path) -> None:
     assert json.dumps(result.provenance) == json.dumps(about["provenance"])
     assert result.dead_count == about["dead_count"]
     assert result.linear == about["linear"]
-    for told, stored in zip(result.receptive_field.stride, field["stride"], strict=True):
-        assert str(told) == stored or told == eval_fraction(stored), stored
+    for stride, stored in zip(result.receptive_field.stride, field["stride"], strict=True):
+        assert str(stride) == stored or stride == eval_fraction(stored), stored
     result.summary()
     repr(result)
 
@@ -299,11 +299,11 @@ def _models(home: Path) -> list[Path]:
     code = keras.Sequential([keras.Input((4,)), layers.Lambda(_marking()), layers.Dense(2)])
     lookup = layers.IntegerLookup(vocabulary=[1, 2, 3])
     words = keras.Sequential([keras.Input((3,), dtype="int64"), lookup, layers.Embedding(9, 2)])
-    made = {
+    files = {
         "images": images, "times": times, "nested": nested, "tokens": tokens, "scaled": scaled,
         "code": code,
     }  # fmt: skip
-    for name, model in made.items():
+    for name, model in files.items():
         model.save(home / f"good-{name}.keras")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -322,11 +322,11 @@ def _read_model(file: Path) -> None:
     try:
         model = load_model(str(file)).model
         _check_weights(model, _held(file))
-        shapes = [tuple(1 if n is None else n for n in one.shape) for one in model.inputs]
-        large = [one.output.shape for one in model.layers if hasattr(one.output, "shape")]
-        if max(np.prod([n or 1 for n in one], dtype=float) for one in [*shapes, *large]) < 1e6:
+        shapes = [tuple(1 if n is None else n for n in tensor.shape) for tensor in model.inputs]
+        large = [layer.output.shape for layer in model.layers if hasattr(layer.output, "shape")]
+        if max(np.prod([n or 1 for n in shape], dtype=float) for shape in [*shapes, *large]) < 1e6:
             try:
-                model([np.ones(one, "float32") for one in shapes])
+                model([np.ones(shape, "float32") for shape in shapes])
             except Exception as error:
                 raise _NotCallable from error
     finally:
@@ -345,24 +345,24 @@ def _held(file: Path) -> list[np.ndarray]:
 
 
 def _arrays(group: h5py.Group) -> Iterator[np.ndarray]:
-    # Not `visititems`, which also fails of what nobody reads.
-    for one in group.values():
-        if isinstance(one, h5py.Group):
-            yield from _arrays(one)
-        elif isinstance(one, h5py.Dataset):
-            yield one[()]
+    # Not `visititems`, which also fails at what is never read.
+    for item in group.values():
+        if isinstance(item, h5py.Group):
+            yield from _arrays(item)
+        elif isinstance(item, h5py.Dataset):
+            yield item[()]
 
 
 def _check_weights(model: Any, held: list[np.ndarray]) -> None:
-    for one in model.weights:
-        value = np.asarray(one)
+    for weight in model.weights:
+        value = np.asarray(weight)
         fits = (
             np.array_equal(value, other.astype(value.dtype), equal_nan=value.dtype.kind == "f")
             for other in held
             if other.shape == value.shape and other.dtype.kind in "biuf"
         )
         # HDF5 models come without the states of random generators.
-        assert "seed_generator" in one.path or any(fits), f"{one.path} is nowhere in the file"
+        assert "seed_generator" in weight.path or any(fits), f"{weight.path} is nowhere in the file"
 
 
 # --- Images --------------------------------------------------------------------------------------
@@ -391,22 +391,26 @@ def _read_image(file: Path) -> None:
     """Reads a folder of the file and a good one, which is read whatever the other is."""
     from PIL import Image
 
-    from keras_erf.samples.images import ImageFolder, images
-    from keras_erf.samples.sources import InputSpec
+    from keras_erf.inputs.images import ImageFolder, images
+    from keras_erf.inputs.sources import InputSpec
 
     calm = file.parent / "calm.png"
     Image.fromarray(np.full((8, 8, 3), 77, np.uint8)).save(calm)
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             source = images(ImageFolder(file.parent), [InputSpec("x", (8, 8, 3), "float32", 2)], 0)
-            (batch,) = (np.concatenate(one) for one in zip(*source.batches(4), strict=True))
-        assert any(np.array_equal(one, np.full((8, 8, 3), 77)) for one in batch), "the good one"
+            (batch,) = (np.concatenate(parts) for parts in zip(*source.batches(4), strict=True))
+        assert any(np.array_equal(image, np.full((8, 8, 3), 77)) for image in batch), "the good one"
         assert np.isfinite(batch).all()
         assert batch.min() >= 0
         assert batch.max() <= 255
         # Pillow has warnings of its own, of margins it can do without.
-        own = [text for text in (str(one.message) for one in told) if text.startswith("Left out")]
+        own = [
+            text
+            for text in (str(message.message) for message in caught)
+            if text.startswith("Left out")
+        ]
         if len(batch) == 1:
             assert source.skipped == [file.name]
             (message,) = own

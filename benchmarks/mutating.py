@@ -73,7 +73,7 @@ def _bytes(random: Random, content: bytes, others: list[bytes]) -> bytes:
     data = bytearray(content)
     if not data:
         return bytes(random.integers(0, 256, 100, dtype=np.uint8))
-    start, stop = sorted(int(one) for one in random.integers(0, len(data) + 1, 2))
+    start, stop = sorted(int(place) for place in random.integers(0, len(data) + 1, 2))
     near = min(stop, start + int(random.integers(1, 65)))
     match random.integers(0, 8):
         case 0:
@@ -123,15 +123,15 @@ def _archive(random: Random, kind: str, content: bytes, others: list[bytes], cod
         members[place] = (name, members[int(random.integers(0, len(members)))][1])
     methods = [zipfile.ZIP_STORED] * 3 + [zipfile.ZIP_DEFLATED] * 5
     methods += [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
-    made = io.BytesIO()
+    file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of names that are there twice.
-        with zipfile.ZipFile(made, "w") as archive:
-            for one, data in members:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, data in members:
                 large = len(data) > 1 << 20
                 method = zipfile.ZIP_DEFLATED if large else methods[int(random.integers(0, 10))]
-                archive.writestr(one, data, compress_type=method)
-    return made.getvalue()
+                archive.writestr(name, data, compress_type=method)
+    return file.getvalue()
 
 
 def _member(random: Random, name: str, part: bytes, others: list[bytes], code: Any) -> bytes:
@@ -150,9 +150,9 @@ def _member(random: Random, name: str, part: bytes, others: list[bytes], code: A
 
 
 def _npy(array: np.ndarray) -> bytes:
-    made = io.BytesIO()
-    np.save(made, array, allow_pickle=True)
-    return made.getvalue()
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
 
 
 class _Marks:
@@ -188,8 +188,8 @@ def _array(random: Random, array: np.ndarray) -> bytes:
             shapes = [(2**40, 2**40), (10**9,), (-1,), (0,), (), (2**63,), (*array.shape, 1)]
             shape = shapes[int(random.integers(0, len(shapes)))]
             kinds = ["<f8", "|O", "<i8", "|V1000000000", "<U100000000"]
-            told = {"descr": random.choice(kinds), "fortran_order": False, "shape": shape}
-            head = repr(told).ljust(117) + "\n"
+            header = {"descr": random.choice(kinds), "fortran_order": False, "shape": shape}
+            head = repr(header).ljust(117) + "\n"
             length = len(head).to_bytes(2, "little")
             return b"\x93NUMPY\x01\x00" + length + head.encode() + array.tobytes()
     return _npy(array)
@@ -226,10 +226,10 @@ def _json(random: Random, text: str, code: Any) -> str:
                 holder[key] = _special(random)
         if not whole:
             return ""
-    made = json.dumps(whole[0])
+    text = json.dumps(whole[0])
     for name, depth in DEEP.items():
-        made = made.replace(f'"{name}"', "[" * depth + "]" * depth)
-    return made
+        text = text.replace(f'"{name}"', "[" * depth + "]" * depth)
+    return text
 
 
 def _special(random: Random) -> Any:
@@ -238,20 +238,20 @@ def _special(random: Random) -> Any:
 
 
 def _places(whole: Any) -> list[tuple[Any, Any]]:
-    found, waiting = [], [whole]
+    places, waiting = [], [whole]
     while waiting:
         holder = waiting.pop()
         for key in holder if isinstance(holder, dict) else range(len(holder)):
-            found.append((holder, key))
+            places.append((holder, key))
             if isinstance(holder[key], dict | list) and holder[key]:
                 waiting.append(holder[key])
-    return found
+    return places
 
 
 def _hdf5(random: Random, content: bytes, code: Any) -> bytes:
     """An HDF5 file with an attribute, an array or a link changed by HDF5 itself."""
-    made = io.BytesIO(content)
-    with h5py.File(made, "r+") as file:
+    buffer = io.BytesIO(content)
+    with h5py.File(buffer, "r+") as file:
         names: list[str] = []
         file.visit(names.append)
         groups = [file, *(file[name] for name in names if isinstance(file[name], h5py.Group))]
@@ -265,7 +265,7 @@ def _hdf5(random: Random, content: bytes, code: Any) -> bytes:
         elif draw < 0.7:
             _relink(random, file, group)
         elif draw < 0.85:
-            holders = [one for one in [*groups, *arrays] if len(one.attrs)]
+            holders = [item for item in [*groups, *arrays] if len(item.attrs)]
             if holders:
                 attrs = holders[int(random.integers(0, len(holders)))].attrs
                 key = sorted(attrs)[int(random.integers(0, len(attrs)))]
@@ -276,7 +276,7 @@ def _hdf5(random: Random, content: bytes, code: Any) -> bytes:
             array = arrays[int(random.integers(0, len(arrays)))]
             values = array[()] + np.array(1).astype(array.dtype)
             array[...] = values
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def _replace(random: Random, file: h5py.File, array: h5py.Dataset) -> None:
@@ -359,8 +359,8 @@ def _png(random: Random, content: bytes, others: list[bytes]) -> bytes:
             chunks.insert(1, (b"zTXt", text))
         case 4:
             chunks[which] = (kind, _bytes(random, data, others))
-    made = content[:8]
+    picture = content[:8]
     for kind, data in chunks:
-        made += struct.pack(">I", len(data)) + kind + data
-        made += struct.pack(">I", zlib.crc32(kind + data))
-    return made
+        picture += struct.pack(">I", len(data)) + kind + data
+        picture += struct.pack(">I", zlib.crc32(kind + data))
+    return picture

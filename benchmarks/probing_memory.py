@@ -49,10 +49,10 @@ def main() -> int:
         for count in COUNTS:
             command = [sys.executable, __file__, layer, str(pixels), str(count)]
             environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-            made = subprocess.run(
+            process = subprocess.run(
                 command, check=True, capture_output=True, text=True, env=environment
             )
-            peaks.append(float(made.stdout.split()[-1]))
+            peaks.append(float(process.stdout.split()[-1]))
         ratio = max(peaks) / min(peaks)
         passed &= ratio <= LIMIT
         peak = dict(zip(map(str, COUNTS), peaks, strict=True))

@@ -51,13 +51,13 @@ Contender = Callable[[], Any]
 
 def medians(contenders: Sequence[Contender], rounds: int) -> list[float]:
     """Seconds of each contender: medians over rounds that take them in turn."""
-    for one in contenders:
-        one()
+    for contender in contenders:
+        contender()
     times: list[list[float]] = [[] for _ in contenders]
     for _ in range(rounds):
-        for one, taken in zip(contenders, times, strict=True):
+        for contender, taken in zip(contenders, times, strict=True):
             start = time.perf_counter()
-            one()
+            contender()
             taken.append(time.perf_counter() - start)
     return [statistics.median(taken) for taken in times]
 
@@ -100,7 +100,7 @@ class Cone:
     def part_of(self, images: np.ndarray) -> Any:
         """The part of the images that is needed."""
         part = self.cone.parts[self.target.input]
-        return tf.constant(images[(slice(None), *(slice(*one) for one in part))])
+        return tf.constant(images[(slice(None), *(slice(*interval) for interval in part))])
 
     def feed(self, images: Any) -> None:
         """Adds a batch."""
@@ -109,11 +109,11 @@ class Cone:
 
 def best(make: Callable[[int], Contender], batches: Sequence[int], rounds: int) -> tuple[int, Any]:
     """The batch size that costs least per sample, and its contender."""
-    made = {size: make(size) for size in batches}
-    taken = medians(list(made.values()), rounds)
-    cost = {size: seconds / size for size, seconds in zip(made, taken, strict=True)}
+    functions = {size: make(size) for size in batches}
+    taken = medians(list(functions.values()), rounds)
+    cost = {size: seconds / size for size, seconds in zip(functions, taken, strict=True)}
     size = min(cost, key=cost.__getitem__)
-    return size, made[size]
+    return size, functions[size]
 
 
 def tried(jitted: Callable[[], Contender], rounds: int, size: int) -> str:
@@ -159,8 +159,8 @@ def against_whole(model: keras.Model, pixels: int, rounds: int, metrics: dict[st
         slow, fast = medians([wide, thin], rounds)
         slow, fast = slow / wide_size, fast / narrow_size
         counts = [
-            multiply_adds(one, target.tracing)
-            for one in (whole_cone(target.graph, [target.tensor]), cone.cone)
+            multiply_adds(cone_run, target.tracing)
+            for cone_run in (whole_cone(target.graph, [target.tensor]), cone.cone)
         ]
         reached = [2 * n / t / rate for n, t in zip(counts, (slow, fast), strict=True)]
         xla = "-"
@@ -190,7 +190,7 @@ def against_whole(model: keras.Model, pixels: int, rounds: int, metrics: dict[st
 
 def against_eager(model: keras.Model, timed: int, metrics: dict[str, Any]) -> bool:
     """The profile of all block outputs, tracing included; whether the goal is met."""
-    layers = [one.name for one in model.layers if one.name.endswith("_out")]
+    layers = [layer.name for layer in model.layers if layer.name.endswith("_out")]
     images = np.random.default_rng(0).standard_normal((64, 224, 224, 3), np.float32)
     start = time.perf_counter()
     profile = keras_erf.profile(model, layers, inputs=images)
@@ -241,14 +241,14 @@ def over_sizes(model: keras.Model, rounds: int, metrics: dict[str, Any]) -> bool
             # Without the first quarter, in which it is compiled.
             (first, start), (last, end) = marks[len(marks) // 4], marks[-1]
             cost.append((end - start) / (last - first))
-    found = {size: statistics.median(cost) for size, cost in costs.items()}
-    ratio = max(found.values()) / min(found.values())
+    typical = {size: statistics.median(cost) for size, cost in costs.items()}
+    ratio = max(typical.values()) / min(typical.values())
     metrics["sizes"] = {
-        "ms": {str(size): 1e3 * cost for size, cost in found.items()},
+        "ms": {str(size): 1e3 * cost for size, cost in typical.items()},
         "ratio": ratio,
     }
     print(f"\n{LAYERS[0]}, noise drawn and taken back, by the size of the image")
-    print(", ".join(f"{size} px: {1e3 * cost:.3f} ms" for size, cost in found.items()))
+    print(", ".join(f"{size} px: {1e3 * cost:.3f} ms" for size, cost in typical.items()))
     print(f"largest over smallest: {ratio:.2f}, goal {SIZES_GOAL}")
     return ratio <= SIZES_GOAL
 

@@ -50,35 +50,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", choices=("blocks", "all"), default="blocks")
     parser.add_argument("--samples", type=int, default=16)
-    given = parse(parser)
+    options = parse(parser)
     keras.utils.set_random_seed(0)
     model = keras.applications.ResNet50(weights=None)
-    blocks = [one.name for one in model.layers if one.name.endswith("_out")]
-    layers = None if given.layers == "all" else blocks
-    profile = keras_erf.profile(model, layers, samples=given.samples, progress=True)
-    for one in profile.results:
-        one.summary()  # Figures and their errors are the measurement's, not the page's.
+    blocks = [layer.name for layer in model.layers if layer.name.endswith("_out")]
+    layers = None if options.layers == "all" else blocks
+    profile = keras_erf.profile(model, layers, samples=options.samples, progress=True)
+    for result in profile.results:
+        result.summary()  # Metrics and their errors belong to the measurement, not to the page.
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as browsers:
         start = time.perf_counter()
         path = keras_erf.report(profile, Path(folder) / "report.html")
-        made, size = time.perf_counter() - start, path.stat().st_size
+        making, size = time.perf_counter() - start, path.stat().st_size
         browser = browsers.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         times = [opened(page, path.as_uri()) for _ in range(RUNS)]
         browser.close()
-    shown, step = (statistics.median(one) for one in zip(*times, strict=True))
+    shown, step = (statistics.median(seconds) for seconds in zip(*times, strict=True))
     print(
-        f"| {given.layers} ({len(profile.results)}) | {size / 1e6:.2f} MB | {made:.1f} s "
+        f"| {options.layers} ({len(profile.results)}) | {size / 1e6:.2f} MB | {making:.1f} s "
         f"| {shown:.2f} s | {1000 * step:.0f} ms |"
     )
     return record(
-        given,
+        options,
         size <= LARGEST and shown <= SLOWEST,
         layers=len(profile.results),
         bytes=size,
-        made_seconds=made,
+        made_seconds=making,
         shown_seconds=shown,
         step_seconds=step,
     )

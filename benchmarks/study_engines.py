@@ -103,13 +103,13 @@ def _cluster(engine: str) -> Iterator[None]:
         yield
 
 
-def _difference(wanted: StudyStore, found: StudyStore, study: Study) -> float:
+def _difference(wanted: StudyStore, store: StudyStore, study: Study) -> float:
     """The largest difference of two maps, as a share of the peak; infinite if one is missing."""
     keys = [task.key for task in study.tasks()]
-    if set(found.states()) != set(keys) or found.counts() != {"done": len(keys)}:
+    if set(store.states()) != set(keys) or store.counts() != {"done": len(keys)}:
         return np.inf
-    pairs = ((wanted.load(key).map, found.load(key).map) for key in keys)
-    return max(float(np.abs(one - other).max() / one.max()) for one, other in pairs)
+    pairs = ((wanted.load(key).map, store.load(key).map) for key in keys)
+    return max(float(np.abs(map - other).max() / map.max()) for map, other in pairs)
 
 
 if __name__ == "__main__":

@@ -45,22 +45,20 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         calm, _ = _run(Path(folder) / "calm")
         shaken, kills = _run(Path(folder) / "shaken", options.kills, random.Random(options.seed))
-        wanted, found = calm.states(), shaken.states()
-        lost = [key for key in wanted if found.get(key) != "done"]
-        more = [key for key in found if key not in wanted]
+        wanted, kept = calm.states(), shaken.states()
+        lost = [key for key in wanted if kept.get(key) != "done"]
+        more = [key for key in kept if key not in wanted]
         differ = [
             key
             for key in wanted
-            if key in found and not np.array_equal(calm.load(key).map, shaken.load(key).map)
+            if key in kept and not np.array_equal(calm.load(key).map, shaken.load(key).map)
         ]
         files = len(list((Path(folder) / "shaken" / "results").rglob("*.npz")))
-    print(
-        f"{len(found)} results in {files} files: {len(lost)} lost, {len(more)} too many, ", end=""
-    )
+    print(f"{len(kept)} results in {files} files: {len(lost)} lost, {len(more)} too many, ", end="")
     print(f"{len(differ)} different")
     wrong = lost or more or differ or files != len(wanted) or kills < options.kills
     counts = {"lost": len(lost), "more": len(more), "different": len(differ), "files": files}
-    return record(options, not wrong, results=len(found), kills=kills, **counts)
+    return record(options, not wrong, results=len(kept), kills=kills, **counts)
 
 
 def _run(
@@ -92,10 +90,10 @@ def _workers(parent: int | None) -> list[int]:
     """Processes that measure for another one."""
     try:
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        calls = {int(one): Path(f"/proc/{one}/cmdline").read_bytes() for one in children}
+        calls = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
     except OSError:
         return []
-    return [one for one, call in calls.items() if b"loky" in call and b"tracker" not in call]
+    return [child for child, call in calls.items() if b"loky" in call and b"tracker" not in call]
 
 
 if __name__ == "__main__":

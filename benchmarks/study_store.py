@@ -54,17 +54,17 @@ def main() -> int:
         for name, call in calls.items():
             command = [sys.executable, "-c", COMMAND, "study", *call, "--out", str(store.folder)]
             begin = time.perf_counter()
-            told = subprocess.run(command, capture_output=True, text=True, check=True)
+            run = subprocess.run(command, capture_output=True, text=True, check=True)
             seconds = time.perf_counter() - begin
-            memory = 1024 * int(told.stderr.split()[-1])
-            print(f"{name}: {seconds:.2f} s, {memory / 1e6:.0f} MB: {told.stdout.splitlines()[0]}")
+            memory = 1024 * int(run.stderr.split()[-1])
+            print(f"{name}: {seconds:.2f} s, {memory / 1e6:.0f} MB: {run.stdout.splitlines()[0]}")
             missed |= seconds > GOALS[name] or memory > MOST
             metrics[name] = {"seconds": seconds, "bytes": memory}
     return record(options, not missed, **metrics)
 
 
 def filled(folder: Path, number: int) -> StudyStore:
-    """A store of so many lines, each with its file."""
+    """A store of `number` lines, each with its file."""
     store = StudyStore(folder)
     (task,) = Study({"m": ModelEntry("plain", options={"depth": 2}, input_shape=(9, 9))}).tasks()
     content = measure(task).content
@@ -74,11 +74,11 @@ def filled(folder: Path, number: int) -> StudyStore:
         (line,) = database.execute("SELECT * FROM results").fetchall()
         lines = []
         for seed in range(1, number):
-            one = replace(task, seed=seed)
-            file = store.file(one.key)
+            seeded = replace(task, seed=seed)
+            file = store.file(seeded.key)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-            lines.append((one.key, line[1], json.dumps(asdict(one), default=list), *line[3:]))
+            lines.append((seeded.key, line[1], json.dumps(asdict(seeded), default=list), *line[3:]))
         database.executemany("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?)", lines)
     return store
 

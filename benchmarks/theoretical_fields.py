@@ -54,8 +54,8 @@ class Row:
 
 def applications() -> dict[str, Callable[[], Any]]:
     """The networks of `keras.applications`, at their own sizes."""
-    found = inspect.getmembers(keras.applications, inspect.isfunction)
-    return {name: lambda make=make: make(weights=None) for name, make in found}
+    functions = inspect.getmembers(keras.applications, inspect.isfunction)
+    return {name: lambda make=make: make(weights=None) for name, make in functions}
 
 
 def backbones() -> dict[str, Callable[[], Any]]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from keras_erf.fields.projecting import ProjectiveField, projective_field
     from keras_erf.fields.theoretical import FieldTable, receptive_field, receptive_fields
     from keras_erf.fields.tiling import TileOverlap, tile_overlap
+    from keras_erf.inputs.images import ImageFolder
     from keras_erf.measuring.calibrating import calibrate_batch_norm
     from keras_erf.measuring.ensembles import ensemble
     from keras_erf.measuring.probing import probe
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from keras_erf.predicting import expected, growth
     from keras_erf.reporting import report
     from keras_erf.results.effective import EffectiveReceptiveField, load
-    from keras_erf.samples.images import ImageFolder
     from keras_erf.training.callbacks import ERFLogger
 
 __all__ = [
@@ -87,7 +87,7 @@ _HOMES = {
     "ERFLogger": "training.callbacks",
     "EffectiveReceptiveField": "results.effective",
     "FieldTable": "fields.theoretical",
-    "ImageFolder": "samples.images",
+    "ImageFolder": "inputs.images",
     "Profile": "measuring.profiling",
     "PathSizes": "fields.paths",
     "ProjectiveField": "fields.projecting",

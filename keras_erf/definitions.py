@@ -2,7 +2,7 @@
 
 A definition fixes what is seeded at the unit, how the gradient of one sample
 becomes a map, and how maps are averaged. The choice matters: for wide random
-nets the map of |g| is a Gaussian sqrt(2) wider than the map of g^2.
+networks the map of |g| is a Gaussian sqrt(2) wider than the map of g^2.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Definition:
     and the result is the mean of the maps over all samples.
 
     Args:
-        name: Its name, stated in every result and figure.
+        name: Its name, stated in every result and picture.
         seed: What is differentiated: the `"sum"` or `"mean"` of the channels, or
             the sum of their `"relu"`.
         measure: Of each gradient entry: `"abs"`, `"square"`, `"relu"` or `"signed"`.
-        channels: How input channels are put together: `"mean"` or `"sum"`.
+        channels: How input channels are combined: `"mean"` or `"sum"`.
         after: `"relu"` clamps the sample's map at zero afterwards; `"none"` does not.
         normalized: Whether the final map is divided by its sum.
-        display: Scale of the published figures: `"linear"` or `"log10(x + 1)"`.
+        display: Scale of the published pictures: `"linear"` or `"log10(x + 1)"`.
         source: Where it is from.
 
     Raises:
@@ -64,8 +64,8 @@ class Definition:
 LUO = "Luo, Li, Urtasun and Zemel 2016, arXiv 1701.04128"
 
 DEFINITIONS: dict[str, Definition] = {
-    one.name: one
-    for one in (
+    definition.name: definition
+    for definition in (
         Definition("luo2016", source=LUO),
         Definition("luo2016-squared", measure="square", source=LUO),
         Definition("luo2016-signed", measure="signed", source=LUO),

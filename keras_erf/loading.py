@@ -71,7 +71,7 @@ def load_model(
     """
     keras = _keras()
     path = Path(name)
-    applications = [one for one in dir(keras.applications) if one[:1].isupper()]
+    applications = [name for name in dir(keras.applications) if name[:1].isupper()]
     known = [*zoo.available(), *applications]
     # A folder may be called like a model: the one an earlier call left its pictures in.
     if (
@@ -86,9 +86,9 @@ def load_model(
     if name in applications:
         _refuse(f"a keras.applications network ({name})", options=options)
         return _from_applications(keras, name, weights or ("imagenet" if need_weights else "none"))
-    lower = {one.lower(): one for one in known}
+    lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
-    hint = f" Nearest: {', '.join(lower[one] for one in near)}." if near else ""
+    hint = f" Nearest: {', '.join(lower[nearest] for nearest in near)}." if near else ""
     raise InvalidInputError(
         "`MODEL` must be a .keras or .h5 file, a network of keras.applications or one of the zoo "
         f"({', '.join(zoo.available())}).{hint} Received: {name!r}"
@@ -105,7 +105,7 @@ def load_quietly(
 ) -> LoadedModel:
     """As `load_model`, for commands: standard output is the result's alone."""
     import_quietly()
-    # Keras tells of downloads on standard output.
+    # Keras reports downloads on standard output.
     with redirect_stdout(sys.stderr):
         return load_model(
             name, weights=weights, options=options, unsafe=unsafe, need_weights=need_weights
@@ -113,9 +113,9 @@ def load_quietly(
 
 
 def import_quietly() -> None:
-    """Imports TensorFlow without its word on missing GPUs, which no setting silences."""
+    """Imports TensorFlow without its warning about missing GPUs, which no setting silences."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
@@ -125,12 +125,12 @@ def import_quietly() -> None:
         except ImportError:
             pass  # Loading the model says why, in one line.
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _keras() -> Any:
-    """Keras, or a clear word on why it cannot be had."""
+    """Keras; raises a clear error where it cannot be imported."""
     try:
         import keras
     except ImportError as error:
@@ -141,8 +141,8 @@ def _keras() -> Any:
     return keras
 
 
-def _refuse(what: str, **given: Any) -> None:
-    for option, value in given.items():
+def _refuse(what: str, **arguments: Any) -> None:
+    for option, value in arguments.items():
         if value:
             raise InvalidInputError(
                 f"`{option}` is not for {what}; leave it out. Received: {option}={value!r}"
@@ -222,7 +222,7 @@ def _first_sentence(text: str) -> str:
 
 
 class _Downloads(io.TextIOBase):
-    """What Keras tells of downloads, less the line that announces them, on standard error."""
+    """Keras's report of downloads, without the line that announces them, on standard error."""
 
     def write(self, text: str) -> int:
         if not text.startswith("Downloading data from"):
@@ -251,7 +251,7 @@ def _from_zoo(name: str, weights: str | None, options: dict[str, Any]) -> Loaded
 def _drawn_alike() -> Iterator[None]:
     """Weights that Keras draws inside are the same each time: it seeds them by Python's `random`.
 
-    So what was measured of an untrained network can be gone on with, and repeated.
+    So measurements of an untrained network can be resumed and repeated.
     """
     before = random.getstate()
     random.seed(0)
@@ -263,25 +263,25 @@ def _drawn_alike() -> Iterator[None]:
 
 def _from_applications(keras: Any, name: str, weights: str) -> LoadedModel:
     build = getattr(keras.applications, name)
-    chosen = None if weights == "none" else weights
+    source = None if weights == "none" else weights
     try:
-        if chosen is not None and Path(chosen).is_file():
-            vetted_weights(Path(chosen))
+        if source is not None and Path(source).is_file():
+            vetted_weights(Path(source))
         # Announced, a download that fails would take two lines of the user's.
         with redirect_stdout(_Downloads()), _drawn_alike():
-            model = build(weights=chosen)
+            model = build(weights=source)
     except Exception as error:
-        if chosen is None:
+        if source is None:
             raise
         text = _line(error)
         what = (
             "ImageNet weights cannot be downloaded; build it untrained with --weights none, or "
             "give a model or weights file"
-            if chosen == "imagenet"
+            if source == "imagenet"
             else "`weights` must be 'imagenet', 'none' or a weights file of this network"
         )
         raise ModelLoadError(
-            f"{name}: {what}. Received: weights={chosen!r}: {_first_sentence(text)}"
+            f"{name}: {what}. Received: weights={source!r}: {_first_sentence(text)}"
         ) from error
     return LoadedModel(
         name, model, getattr(sys.modules[build.__module__], "preprocess_input", None)

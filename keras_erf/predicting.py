@@ -13,20 +13,15 @@ from keras_erf.definitions import DEFINITIONS
 from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules, Target
 from keras_erf.measuring.cancelling import check_expected
-from keras_erf.measuring.coherent import squared_gradients
+from keras_erf.measuring.containment import check_enclosed
 from keras_erf.measuring.diagnosing import padding_alone
-from keras_erf.measuring.enclosing import check_enclosed
 from keras_erf.measuring.gradients import within
-from keras_erf.measuring.loop import noted, provenance
+from keras_erf.measuring.measurement import noted, provenance
 from keras_erf.measuring.plans import input_specs, plan_of, planned
-from keras_erf.measuring.preparing import check_backend, prepared
-from keras_erf.measuring.profiling import (
-    Profile,
-    depths_of,
-    edges_of,
-    nothing_to_measure,
-)
+from keras_erf.measuring.profiling import Profile, depths_of, edges_of, nothing_to_measure
 from keras_erf.measuring.settings import Settings
+from keras_erf.measuring.setup import check_backend, prepared
+from keras_erf.measuring.squared_gradients import squared_gradients
 from keras_erf.measuring.untrained import notes_of
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.second_moments import SquaredNetwork, Weights, squared
@@ -35,7 +30,7 @@ __all__ = ["expected", "growth"]
 
 DEFINITION = DEFINITIONS["luo2016-squared"]
 SETTINGS = Settings(definition=DEFINITION)
-# How much of a size may be left open.
+# The most that terms left out may change a size, as a share.
 TOLERANCE = 0.03
 # No sample was taken.
 RUN = {"inputs": "none", "seed": 0, "samples": 1, "stopped_by": "expected", "skipped": []}
@@ -67,7 +62,7 @@ def expected(
       ReLU), and the mean that they give the gradient along the signal, which is right
       for wide networks;
     - batch normalisation: its own scale, `gamma^2 / (variance + epsilon)`, of given
-      weights; of random ones the scale that makes up for the signal's strength, as
+      weights; of random ones the scale that compensates for the signal's strength, as
       after `calibrate_batch_norm` on noise;
     - layer normalisation: its slope for a signal that is independent of the gradient, without
       what all channels have in common; group normalisation: by the signal's strength;
@@ -87,7 +82,7 @@ def expected(
     Args:
         model: A Functional or Sequential Keras model, on the TensorFlow backend.
         layer: As in `probe`.
-        weights: `"random"`: drawn anew from each layer's initialiser, so that the
+        weights: `"random"`: drawn from each layer's initialiser, so that the
             result is of the architecture. `"given"`: those of the model, each with
             a random sign.
         unit: As in `probe`.
@@ -98,7 +93,7 @@ def expected(
         rules: As in `probe`.
 
     Returns:
-        An `EffectiveReceptiveField` whose errors are NaN: there are none to tell. Its
+        An `EffectiveReceptiveField` whose errors are NaN: there is no spread. Its
         `provenance["expected"]` lists the layers that are `"approximate"` or `"measured"`.
 
     Raises:
@@ -106,7 +101,7 @@ def expected(
             some layer have a mean other than zero, or mixed terms that are left out
             may change the size by more than 3 %.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule tells the field of a layer on the way.
+        UnsupportedLayerError: No rule states the field of a layer on the path.
         GradientError: No gradient leads from the input to the unit.
         BackendError: Keras does not run on TensorFlow.
 
@@ -117,7 +112,7 @@ def expected(
         arXiv:1606.05340, for signals through activations.
     """
     _check(weights, training)
-    found = prepared(
+    ready = prepared(
         model,
         [layer],
         SETTINGS,
@@ -127,7 +122,7 @@ def expected(
         grid=grid,
         rules=rules,
     )
-    (result,) = _predicted(found.targets, weights, training, found.weights)
+    (result,) = _predicted(ready.targets, weights, training, ready.weights)
     return result
 
 
@@ -188,27 +183,27 @@ def growth(
     )
     targets, skipped, mark = ready.targets, list(ready.skipped), ready.weights
     try:
-        found = dict(enumerate(_predicted(targets, weights, training, mark) if targets else []))
+        results = dict(enumerate(_predicted(targets, weights, training, mark) if targets else []))
     except (GradientError, InvalidInputError):
         if layers is not None or len(targets) < 2:
             raise
-        # One of them fails, and the others may not.
-        found, failed = {}, dict[int, GradientError | InvalidInputError]()
-        for place, one in enumerate(targets):
+        # One of them fails; the others may succeed.
+        results, failed = {}, dict[int, GradientError | InvalidInputError]()
+        for place, target in enumerate(targets):
             try:
-                found[place] = _predicted([one], weights, training, mark)[0]
+                results[place] = _predicted([target], weights, training, mark)[0]
             except (GradientError, InvalidInputError) as error:
                 failed[place] = error
-                skipped.append((one.receptive_field.layer, str(error)))
-        if not found:
+                skipped.append((target.receptive_field.layer, str(error)))
+        if not results:
             raise failed[0] from None
-    if not found:
+    if not results:
         raise nothing_to_measure(skipped)
     graph = targets[0].graph
     depths = depths_of(graph)
-    tensors = [targets[place].tensor for place in found]
+    tensors = [targets[place].tensor for place in results]
     return Profile(
-        results=tuple(found.values()),
+        results=tuple(results.values()),
         depths=tuple(depths[tensor] for tensor in tensors),
         skipped=tuple(skipped),
         edges=edges_of(graph, tensors),
@@ -230,7 +225,7 @@ def _predicted(
 ) -> list[EffectiveReceptiveField]:
     """The expected fields of some units of one graph, from one pass forwards."""
     check_expected(targets, replace(SETTINGS, training=training), random=weights == "random")
-    tensors = [one.tensor for one in targets]
+    tensors = [target.tensor for target in targets]
     network = squared(targets[0].tracing, tensors, weights=weights, training=training)
     results = _results(targets, network, weights, training, mark)
     if network.bounds:
@@ -249,9 +244,10 @@ def _results(
 ) -> list[EffectiveReceptiveField]:
     """The maps that one network gives of all units."""
     units = [
-        replace(one, tracing=network.tracing, tensor=network.seeded[one.tensor]) for one in targets
+        replace(target, tracing=network.tracing, tensor=network.seeded[target.tensor])
+        for target in targets
     ]
-    modes = [network.modes.get(one.tensor) for one in targets]
+    modes = [network.modes.get(target.tensor) for target in targets]
     lines = [
         replace(unit, tensor=mode.line)
         for unit, mode in zip(units, modes, strict=True)
@@ -266,8 +262,8 @@ def _results(
     # The network is linear: its gradients are the same everywhere.
     values = {source: tf.zeros((1, *shape), tf.float64)}
     gradients = squared_gradients(units, modes, cone, values)
-    made = provenance(targets[0], mark, replace(SETTINGS, training=training), [RUN])
-    made["expected"] = {
+    facts = provenance(targets[0], mark, replace(SETTINGS, training=training), [RUN])
+    facts["expected"] = {
         "weights": weights,
         "approximate": list(network.approximate),
         "measured": list(network.measured),
@@ -275,25 +271,25 @@ def _results(
     axis = network.tracing.graph.channel_axes[source] + 1
     results = []
     # Random weights stand for any, with batch normalisations calibrated.
-    given = weights == "given"
-    notes = notes_of(targets, None) if given else [[] for _ in targets]
+    own_weights = weights == "given"
+    notes = notes_of(targets, None) if own_weights else [[] for _ in targets]
     for target, unit, gradient, own, note in zip(
         targets, units, gradients, plan.parts, notes, strict=True
     ):
         if gradient is not None:
             check_enclosed(gradient, target, part)
-        found = tf.zeros(()) if gradient is None else within(gradient, unit, own, part)
-        _check_gradient(np.asarray(found), target)
-        mean = np.asarray(tf.reduce_mean(found, axis=axis))[0]
+        cut = tf.zeros(()) if gradient is None else within(gradient, unit, own, part)
+        _check_gradient(np.asarray(cut), target)
+        mean = np.asarray(tf.reduce_mean(cut, axis=axis))[0]
         results.append(
             EffectiveReceptiveField(
-                # One block of one sample: there is nothing to tell errors by.
+                # One block of one sample: errors are NaN.
                 block_sums=np.concatenate([mean[None], np.zeros((BLOCKS - 1, *mean.shape))]),
                 block_counts=np.eye(1, BLOCKS, dtype=np.int64)[0],
                 dead_count=0,
                 receptive_field=target.receptive_field,
                 definition=DEFINITION,
-                provenance=noted(made, note),
+                provenance=noted(facts, note),
                 part=own,
             )
         )

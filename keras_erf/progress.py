@@ -10,13 +10,13 @@ from typing import Any
 
 __all__ = ["Progress", "shown"]
 
-# Told how many are done, and how many there will be.
+# Called with the number of items done and their total number.
 Progress = Callable[[int, int], None]
 
 
 @contextmanager
 def shown(progress: bool | Progress | None, what: str) -> Iterator[Progress]:
-    """The function to tell; `True` shows a bar with `what` beside it, which goes in the end.
+    """The function to call; `True` shows a bar next to `what`, which is removed in the end.
 
     In a terminal it is on standard error, in a notebook under the cell.
     """
@@ -25,8 +25,8 @@ def shown(progress: bool | Progress | None, what: str) -> Iterator[Progress]:
     elif not progress:
         yield lambda done, total: None
     elif _in_notebook():
-        with _notebook_bar(what) as tell:
-            yield tell
+        with _notebook_bar(what) as report:
+            yield report
     else:
         from rich.console import Console
         from rich.markup import escape as plain
@@ -52,11 +52,11 @@ def _notebook_bar(what: str) -> Iterator[Progress]:
 
     handle = display(HTML(""), display_id=True)
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         bar = f'<progress value="{done}" max="{total}"></progress>'
         handle.update(HTML(f"{escape(what)} {bar} {done} of {total}"))
 
     try:
-        yield tell
+        yield report
     finally:
         handle.update(HTML(""))

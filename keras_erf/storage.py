@@ -30,7 +30,7 @@ PATIENCE = 60.0
 
 
 def check_sum(content: Any, size: int = 16) -> str:
-    """A digest of bytes, of that many bytes."""
+    """A digest of bytes, `size` bytes long."""
     return hashlib.blake2b(content, digest_size=size).hexdigest()
 
 
@@ -41,7 +41,7 @@ def intact(file: Path, expected: str | None) -> bool:
 
 @contextlib.contextmanager
 def reading(file: Path, kind: str) -> Iterator[None]:
-    """Errors inside are of a damaged file; `kind` is what its folder is of, `"a profile"`, say."""
+    """Errors inside are of a damaged file; `kind` describes its folder, such as `"a profile"`."""
     try:
         yield
     except (OSError, LookupError, ValueError, TypeError, csv.Error) as error:
@@ -126,7 +126,7 @@ class Store:
     def save(self, results: Mapping[str, EffectiveReceptiveField]) -> None:
         """Keeps results by the names of their files."""
         with contextlib.ExitStack() as stack:
-            # A file system without locks keeps a result all the same.
+            # Results are kept even on a file system without locks.
             with contextlib.suppress(InvalidInputError):
                 stack.enter_context(locked(self.folder / LOCK, PATIENCE))
             sums = {name: old for name, old in self._check_sums().items() if name not in results}
@@ -148,7 +148,9 @@ class Store:
             if stored.get(name) != value and (value or name in stored)
         ]
         if differ:
-            new, old = (shorten(repr(one.get(differ[0])), 60) for one in (self.about, stored))
+            new, old = (
+                shorten(repr(content.get(differ[0])), 60) for content in (self.about, stored)
+            )
             raise InvalidInputError(
                 f"`path` holds {self.kind} with other {', '.join(differ)}: give another folder, or "
                 f"empty it. Received: path={str(self.folder)!r}, {differ[0]}={new} instead of {old}"

@@ -34,8 +34,8 @@ def counted(number: int, what: str) -> str:
 def counted_samples(counts: Iterable[int]) -> str:
     """`16 samples` of several results that all have as many, or `1 to 64 samples`."""
     different = sorted({*counts})
-    told = counted(different[-1], "sample")
-    return told if len(different) == 1 else f"{different[0]} to {told}"
+    most = counted(different[-1], "sample")
+    return most if len(different) == 1 else f"{different[0]} to {most}"
 
 
 def with_error(value: float | None, error: float | None, digits: int = 1, sign: str = "±") -> str:
@@ -49,13 +49,13 @@ def with_error(value: float | None, error: float | None, digits: int = 1, sign: 
 
 
 def size_with_error(result: Any, sign: str = "±") -> str:
-    """The size of a measured field; equal samples and single ones tell no error."""
+    """The size of a measured field; equal samples and single ones have no error."""
     return with_error(result.size, None if result.constant else result.size_error, sign=sign)
 
 
 def noted(results: Sequence[Any]) -> list[str]:
     """The notes of results: each once, of several results with the number of layers it is of."""
-    counts = Counter(note for one in results for note in one.notes)
+    counts = Counter(note for result in results for note in result.notes)
     if len(results) == 1:
         return list(counts)
     return [f"{note} ({number} of {len(results)} layers)" for note, number in counts.items()]

@@ -84,45 +84,19 @@ LUO = "Luo et al. 2016"
 
 _FAMILIES: Mapping[str, _Family] = {
     "plain": _square(
-        "plain:plain",
-        "20 convolutions of stride 1, uniform or random",
-        41,
-        1,
-        11016,
-        LUO,
+        "plain:plain", "20 convolutions of stride 1, uniform or random", 41, 1, 11016, LUO
     ),
     "conv_only": _square(
-        "plain:plain",
-        "15 dense convolutions",
-        31,
-        1,
-        8136,
-        LUO,
-        options={"depth": 15},
+        "plain:plain", "15 dense convolutions", 31, 1, 8136, LUO, options={"depth": 15}
     ),
     "subsample": _square(
-        "structures:subsample",
-        "15 convolutions, three of stride 2",
-        71,
-        8,
-        8136,
-        LUO,
+        "structures:subsample", "15 convolutions, three of stride 2", 71, 8, 8136, LUO
     ),
     "dilation": _square(
-        "structures:dilation",
-        "15 convolutions, three of dilation 2, 4, 8",
-        53,
-        1,
-        8136,
-        LUO,
+        "structures:dilation", "15 convolutions, three of dilation 2, 4, 8", 53, 1, 8136, LUO
     ),
     "skip": _square(
-        "skip:skip",
-        "10 linear blocks with shortcuts",
-        43,
-        1,
-        12096,
-        f"{LUO}; He et al. 2016",
+        "skip:skip", "10 linear blocks with shortcuts", 43, 1, 12096, f"{LUO}; He et al. 2016"
     ),
     "no_skip": _square(
         "skip:skip",
@@ -134,20 +108,10 @@ _FAMILIES: Mapping[str, _Family] = {
         options={"shortcuts": False},
     ),
     "dropout": _square(
-        "dropout:dropout",
-        "20 convolutions with dropout between",
-        41,
-        1,
-        11016,
-        LUO,
+        "dropout:dropout", "20 convolutions with dropout between", 41, 1, 11016, LUO
     ),
     "weak_centre": _square(
-        "weak_centre:weak_centre",
-        "Kernels that start with a weaker centre",
-        41,
-        1,
-        11016,
-        LUO,
+        "weak_centre:weak_centre", "Kernels that start with a weaker centre", 41, 1, 11016, LUO
     ),
     "cifar_resnet14": _square(
         "cifar_resnet:cifar_resnet14",
@@ -350,7 +314,7 @@ def load(name: str, weights: str = "trained", **options: Any) -> keras.Model:
         )
     model = build(name, **options)
     source = build(name)
-    # A namespace package: found beside the models in a checkout and in an installation.
+    # A namespace package: found next to the models in a checkout and in an installation.
     folder = importlib.resources.files("keras_erf.models.weights")
     with importlib.resources.as_file(folder / shipped[weights]) as path:
         source.load_weights(path)

@@ -125,11 +125,11 @@ class Convolutions:
         """`conv1`, `act1`, `conv2` and so on; behind the last convolution there is nothing.
 
         Args:
-            x: What goes in.
+            x: The input tensor.
             depth: Number of convolutions.
             padding: Of each.
             strides: Strides other than 1, by the layers' numbers from 1 on.
-            dilations: Dilations other than 1, likewise.
+            dilations: Dilations other than 1, in the same form.
             behind: What comes behind each activation, given the layer's number.
         """
         require_counts(depth=depth)
@@ -181,7 +181,7 @@ def convolutions(
         kernel=kernel,
         filters=filters,
         activation=None if activation is None else function,
-        # Gain 2 makes up for the half of the energy that a ReLU takes away.
+        # Gain 2 compensates for the half of the energy that a ReLU removes.
         gain=2.0 if function is keras.activations.relu else 1.0,
         start=_ones if weights == "uniform" else start or gaussian,
         use_bias=use_bias,

@@ -38,7 +38,7 @@ class Residual:
     ) -> Any:
         """Convolution without bias; a strided 3x3 one is padded by 1 on every side.
 
-        With `before` it is padded by so much before each axis, and the rest after it.
+        With `before` it is padded by that number before each axis, and by the rest after it.
 
         Keras's own "same" padding of a strided layer depends on the parity of the input
         size and would set the two paths of a block half a stride apart.
@@ -47,7 +47,7 @@ class Residual:
         if stride > 1 and size > 1:
             first = size // 2 if before is None else before
             around = ((first, 2 * (size // 2) - first),) * 2
-            # On either side alike, it is one number in the layer's settings, as ever.
+            # Equal padding is one number in the layer's settings, as in files of older versions.
             pad = size // 2 if around[0][0] == around[0][1] else around
             x = keras.layers.ZeroPadding2D(pad, name=f"{name}_pad", dtype=self.dtype)(x)
         return keras.layers.Conv2D(

@@ -41,7 +41,7 @@ def camvid_resnet(
 
     A 3x3 stem, stages of (2, 2, 4, 4, 4) basic blocks, a 3x3 convolution of stride 2 between
     stages, and logits by a 1x1 convolution: the field is 505 pixels and the stride 16. The
-    paper tells the number of blocks and the field; the stages are one choice that has them.
+    paper states the number of blocks and the field; the stages are one choice that has them.
     Unit `u` is centred on pixel `16 u + 7`, the middle of its 16 pixels but for half of one,
     at any input size. Layers are called `stem_conv`, `stem_out`, `stage1_block1_conv1`,
     `stage1_block1_out`, `stage2_down_conv`, `stage2_down_out` and so on, then `logits`.

@@ -127,7 +127,7 @@ def cifar_resnet36(
 
     A 3x3 stem and basic blocks of one width and stride 1; global average pooling and logits
     end it. The field of the last block is `4 blocks + 3`, 71 pixels. (Stacks of 3x3 kernels
-    have odd fields, whatever is told of the paper's.) Input is what
+    have odd fields, whatever is reported for the paper's.) Input is what
     `preprocess_input` returns. Layers are called `stem_conv`, `stem_out`, `block1_conv1`,
     `block1_out` and so on.
 

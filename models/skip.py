@@ -67,7 +67,7 @@ def skip(
         He, Zhang, Ren and Sun, "Identity mappings in deep residual networks", 2016,
         arXiv:1603.05027 (activations before the convolutions).
     """
-    made = convolutions(
+    body = convolutions(
         kernel_size=kernel_size,
         filters=filters,
         weights="random",
@@ -82,16 +82,16 @@ def skip(
     real = isinstance(energy, int | float) and not isinstance(energy, bool)
     require(real and 0 < energy < math.inf, "energy", "a positive number", energy)
     # Each of the branch's layers has its share; a ReLU's half is made up for by the gain of 2.
-    share = made.gain * energy ** (1 / layers)
-    inputs = made.input(input_shape, channels)
-    x = made.convolution(inputs, "stem", gain=1.0)
+    share = body.gain * energy ** (1 / layers)
+    inputs = body.input(input_shape, channels)
+    x = body.convolution(inputs, "stem", gain=1.0)
     for block in range(1, blocks + 1):
         branch = x
         for layer in range(1, layers + 1):
-            branch = made.activated(branch, f"block{block}_act{layer}")
-            branch = made.convolution(branch, f"block{block}_conv{layer}", gain=share)
+            branch = body.activated(branch, f"block{block}_act{layer}")
+            branch = body.convolution(branch, f"block{block}_conv{layer}", gain=share)
         if shortcuts:
-            x = keras.layers.Add(dtype=made.policy, name=f"block{block}_out")([x, branch])
+            x = keras.layers.Add(dtype=body.policy, name=f"block{block}_out")([x, branch])
         else:
-            x = keras.layers.Identity(dtype=made.policy, name=f"block{block}_out")(branch)
+            x = keras.layers.Identity(dtype=body.policy, name=f"block{block}_out")(branch)
     return keras.Model(inputs, x, name=name)

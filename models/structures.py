@@ -1,4 +1,4 @@
-"""The poster's structures beside the plain stack: sub-sampled and dilated ones."""
+"""The poster's structures besides the plain stack: sub-sampled and dilated ones."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _checked_positions(positions: Any, depth: Any) -> tuple[int, ...]:
     require(
         isinstance(positions, tuple | list)
         and len(set(positions)) == len(positions)
-        and all(is_count(one) and one <= depth for one in positions),
+        and all(is_count(position) and position <= depth for position in positions),
         "positions",
         f"different numbers of layers from 1 to {depth}",
         positions,

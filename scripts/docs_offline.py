@@ -24,6 +24,6 @@ def on_post_build(config: Any, **_: object) -> None:
 
     site = Path(config.site_dir)
     for path in sorted((*site.rglob("*.html"), *site.rglob("*.css"))):
-        if found := loaded(path.read_text(encoding="utf-8")):
+        if links := loaded(path.read_text(encoding="utf-8")):
             name = path.relative_to(site)
-            raise PluginError(f"{name} must load nothing from other hosts. Received: {found[0]}")
+            raise PluginError(f"{name} must load nothing from other hosts. Received: {links[0]}")

@@ -63,10 +63,10 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def answer(ask: Callable[..., Any], *given: Any) -> Any:
+def answer(ask: Callable[..., Any], *arguments: Any) -> Any:
     """What is answered, or the error, without addresses in memory."""
     try:
-        return plain(ask(*given))
+        return plain(ask(*arguments))
     except (Exception, pytest.skip.Exception) as error:
         return re.sub(r"0x[0-9a-f]+", "0x", f"{type(error).__name__}: {error}")
 
@@ -89,20 +89,20 @@ def fields(model: keras.Model) -> Iterator[tuple[str, Any]]:
         )
         yield f"{start} skipped", plain(table.skipped)
         for place, field in enumerate(table.fields):
-            found = {name: getattr(field, name) for name in names}
-            found |= {"center": field.center(), "box": field.box()}
+            facts = {name: getattr(field, name) for name in names}
+            facts |= {"center": field.center(), "box": field.box()}
             if through_global and place in some(len(table.fields)):
                 corner = (0,) * len(field.unit)
-                found["visible"] = answer(field.visible)
-                found["support"] = [answer(field.support, unit) for unit in (None, corner)]
-            yield f"{start} {place:03} {field.layer}", plain(found)
+                facts["visible"] = answer(field.visible)
+                facts["support"] = [answer(field.support, unit) for unit in (None, corner)]
+            yield f"{start} {place:03} {field.layer}", plain(facts)
 
 
 def located(model: keras.Model) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Functions that find the centre units of layers."""
     for number, tensor in enumerate(model.inputs):
         tracing = tracing_of(model, input=tensor.name)
-        nodes = [one for one in tracing.graph.nodes if tracing.reaches(one.outputs[0])]
+        nodes = [node for node in tracing.graph.nodes if tracing.reaches(node.outputs[0])]
         for place in some(len(nodes)):
             find = partial(target_of, tracing, nodes[place].outputs[0])
             yield f"input {number} {place:03} {nodes[place].name}", find
@@ -116,10 +116,10 @@ def cones(model: keras.Model) -> Iterator[tuple[str, Any]]:
         part = [(0, size) for size in target.tracing.shape(target.tensor)]
         for axis, index in zip(target.spatial_axes, target.position, strict=True):
             part[axis] = (index, index + 1)
-        found = cone_of(target.tracing, {target.tensor: tuple(part)})
-        parts = [[found.parts.get(one) for one in step.node.outputs] for step in found.steps]
-        steps = [(step.node.name, step.inputs) for step in found.steps]
-        return [multiply_adds(found, target.tracing), *zip(steps, parts, strict=True)]
+        plan = cone_of(target.tracing, {target.tensor: tuple(part)})
+        parts = [[plan.parts.get(tensor) for tensor in step.node.outputs] for step in plan.steps]
+        steps = [(step.node.name, step.inputs) for step in plan.steps]
+        return [multiply_adds(plan, target.tracing), *zip(steps, parts, strict=True)]
 
     yield from ((name, answer(cone, find)) for name, find in located(model))
 
@@ -150,24 +150,26 @@ def probes(model: keras.Model) -> Iterator[tuple[str, Any]]:
     yield "normal", answer(summary, partial(keras_erf.probe, model, samples=4, seed=0))
 
 
-KINDS = {one.__name__: one for one in (fields, cones, affine, expected, probes)}
+KINDS = {kind.__name__: kind for kind in (fields, cones, affine, expected, probes)}
 
 
 def about_models(kinds: list[str], pattern: str) -> Iterator[Answers]:
     """Answers about the models whose names fit a pattern, of one model and kind at a time."""
     for name, precision, build, measured in subjects():
-        wanted = kinds if measured else [one for one in kinds if one not in ("expected", "probes")]
+        wanted = (
+            kinds if measured else [kind for kind in kinds if kind not in ("expected", "probes")]
+        )
         if not wanted or not fnmatch(name, pattern):
             continue
         models: list[keras.Model] = []
         failed = answer(lambda b=build, p=precision, m=models: m.append(prepared(b, p)))
         for kind in wanted:
-            found: list[tuple[str, Any]] = [("built", failed)]
+            answers: list[tuple[str, Any]] = [("built", failed)]
             if models:
-                error = answer(lambda k=kind, m=models, f=found: f.extend(KINDS[k](m[0])))
-                found.append(("asked", error))
+                error = answer(lambda k=kind, m=models, f=answers: f.extend(KINDS[k](m[0])))
+                answers.append(("asked", error))
             # No error is no answer.
-            yield {f"{kind} | {name} | {one}": value for one, value in found if value is not None}
+            yield {f"{kind} | {name} | {key}": value for key, value in answers if value is not None}
 
 
 def about_suites() -> Answers:
@@ -175,10 +177,10 @@ def about_suites() -> Answers:
     answers: Answers = {}
     asked = keras_erf.expected
 
-    def record(*given: Any, **options: Any) -> Any:
+    def record(*arguments: Any, **options: Any) -> Any:
         start = f"suites | {os.environ['PYTEST_CURRENT_TEST']} | "
         call = sum(key.startswith(start) for key in answers)
-        ask = cache(partial(asked, *given, **options))
+        ask = cache(partial(asked, *arguments, **options))
         answers[f"{start}{call}"] = answer(summary, ask)
         # The same result, or the error once more.
         return ask()
@@ -212,27 +214,27 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(kinds), help=f"some of {','.join(kinds)}")
     parser.add_argument("--subjects", default="*", help='pattern of models, such as "zoo/*"')
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("BEFORE", "AFTER"))
-    given = parser.parse_args()
-    if given.compare:
-        return compare(*given.compare)
-    chosen = given.only.split(",")
-    if given.out is None or not set(chosen) <= set(kinds):
+    options = parser.parse_args()
+    if options.compare:
+        return compare(*options.compare)
+    chosen = options.only.split(",")
+    if options.out is None or not set(chosen) <= set(kinds):
         parser.error(f"give a file, and kinds among {', '.join(kinds)}")
-    answers: Answers = json.loads(given.out.read_text()) if given.out.exists() else {}
+    answers: Answers = json.loads(options.out.read_text()) if options.out.exists() else {}
     for key in list(answers):
         kind, subject = key.split(" | ")[:2]
-        if kind in chosen and (kind == "suites" or fnmatch(subject, given.subjects)):
+        if kind in chosen and (kind == "suites" or fnmatch(subject, options.subjects)):
             del answers[key]
     warnings.simplefilter("ignore")
     modelled = [kind for kind in KINDS if kind in chosen]
-    for number, found in enumerate(about_models(modelled, given.subjects)):
-        answers |= found
+    for number, new in enumerate(about_models(modelled, options.subjects)):
+        answers |= new
         if number % 100 == 99:
-            save(answers, given.out)
-            print(f"{time.process_time():.0f} s: {list(found)[-1:]}", file=sys.stderr)
+            save(answers, options.out)
+            print(f"{time.process_time():.0f} s: {list(new)[-1:]}", file=sys.stderr)
     if "suites" in chosen:
         answers |= about_suites()
-    save(answers, given.out)
+    save(answers, options.out)
     return 0
 
 

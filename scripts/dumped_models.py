@@ -82,12 +82,12 @@ def model_of(case: Any, shape: tuple[int, ...] | None) -> keras.Model:
     first, *shapes = case if isinstance(case, tuple) else (case,)
     build = first if callable(first) else getattr(first, "build", None) or first.layer
     shapes += getattr(first, "shapes", None) or [getattr(first, "shape", None)]
-    shapes = [one for one in shapes if one is not None] if shape is None else []
+    shapes = [size for size in shapes if size is not None] if shape is None else []
     if shapes and shapes[0] and isinstance(shapes[0][0], tuple):
         shapes = list(shapes[0])
     count = 1
     if not isinstance(build, keras.Layer):
-        kinds = [one.kind for one in inspect.signature(build).parameters.values()]
+        kinds = [parameter.kind for parameter in inspect.signature(build).parameters.values()]
         count = sum(kind is not inspect.Parameter.VAR_KEYWORD for kind in kinds)
         build = build if count else build()
     if isinstance(build, keras.Model):
@@ -96,7 +96,7 @@ def model_of(case: Any, shape: tuple[int, ...] | None) -> keras.Model:
     dtypes = getattr(first, "dtypes", None)
     dtypes = dtypes if isinstance(dtypes, tuple) else (dtypes,) * len(shapes)
     batch = getattr(first, "batch", None)
-    inputs = [keras.Input(one, batch, kind) for one, kind in zip(shapes, dtypes, strict=True)]
+    inputs = [keras.Input(sizes, batch, kind) for sizes, kind in zip(shapes, dtypes, strict=True)]
     return keras.Model(inputs, build(*inputs))
 
 

@@ -122,12 +122,14 @@ def mutants_of(part: str) -> tuple[list[Mutant], int]:
     for path in paths:
         tells = _telling(path.read_text())
         for item in _all_work_items([path], {}):
-            (one,) = item.mutations
-            if ALIKE.search(one.operator_name) or not tells(one.start_pos):
+            (mutation,) = item.mutations
+            if ALIKE.search(mutation.operator_name) or not tells(mutation.start_pos):
                 left_out += 1
                 continue
             name = str(path.relative_to(ROOT))
-            kept.append(Mutant(part, name, one.operator_name, one.occurrence, one.start_pos))
+            kept.append(
+                Mutant(part, name, mutation.operator_name, mutation.occurrence, mutation.start_pos)
+            )
     return kept, left_out
 
 
@@ -145,14 +147,18 @@ def _telling(text: str) -> Callable[[Place], bool]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             marks = node.decorator_list
-            if any("dataclass" in ast.unparse(one) for one in marks):
+            if any("dataclass" in ast.unparse(mark) for mark in marks):
                 # From the @ on.
                 mute.append(((marks[0].lineno, 0), (node.lineno, 0)))
             if "Protocol" in map(ast.unparse, node.bases):
                 mute.append(span(node))
         elif isinstance(node, ast.FunctionDef):
             mute.append((span(node)[0], span(node.body[0])[0]))
-            telling += [span(one) for one in (*node.args.defaults, *node.args.kw_defaults) if one]
+            telling += [
+                span(default)
+                for default in (*node.args.defaults, *node.args.kw_defaults)
+                if default
+            ]
         elif isinstance(node, ast.AnnAssign):
             mute.append(span(node.annotation))
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
@@ -173,7 +179,7 @@ def _telling(text: str) -> Callable[[Place], bool]:
 
 
 def sample_of(mutants: list[Mutant], size: int, rng: random.Random) -> list[Mutant]:
-    """Every so many-th mutant in the order of files and operators, from a random first on."""
+    """Every n-th mutant in the order of files and operators, from a random first on."""
     size = min(size, len(mutants))
     first = rng.random()
     return [mutants[int((first + place) * len(mutants) / size)] for place in range(size)]
@@ -196,7 +202,7 @@ class Tests:
         found = {one.partition("|")[0] for line in _lines(mutant) for one in by_line.get(line, [])}
         if "" in found:
             return list(self.seconds)
-        return [one for one in self.seconds if one in found]
+        return [test for test in self.seconds if test in found]
 
 
 def _lines(mutant: Mutant) -> range:
@@ -207,7 +213,7 @@ def _lines(mutant: Mutant) -> range:
         if isinstance(node, ast.stmt):
             block = getattr(node, "body", None)
             decorators = getattr(node, "decorator_list", [])
-            first = min(one.lineno for one in (node, *decorators))
+            first = min(part.lineno for part in (node, *decorators))
             stop = block[0].lineno if isinstance(block, list) and block else node.end_lineno + 1
             if first <= line < max(stop, first + 1):
                 heads.append(range(first, max(stop, first + 1)))
@@ -223,16 +229,16 @@ def tests_of(part: str) -> Tests:
         os.environ["COVERAGE_FILE"] = str(data)
         options = ["--cov=keras_erf", "--cov-context=test", "--cov-report="]
         process, answer = _start(None, [*options, *files], None)
-        told = _told(process, answer)
-        if told["code"] != 0:
-            raise SystemExit(f"The tests of {part} do not pass by themselves: {told}")
+        report = _report(process, answer)
+        if report["code"] != 0:
+            raise SystemExit(f"The tests of {part} do not pass by themselves: {report}")
         read = coverage.CoverageData(str(data))
         read.read()
         reached = {
-            str(Path(one).relative_to(ROOT)): read.contexts_by_lineno(one)
-            for one in read.measured_files()
+            str(Path(file).relative_to(ROOT)): read.contexts_by_lineno(file)
+            for file in read.measured_files()
         }
-    return Tests(files, told["seconds"], reached)
+    return Tests(files, report["seconds"], reached)
 
 
 # --- One mutant against the tests ----------------------------------------------------------------
@@ -295,14 +301,14 @@ def _start(
     return process, receive
 
 
-def _told(process: Any, answer: Connection) -> dict[str, Any]:
+def _report(process: Any, answer: Connection) -> dict[str, Any]:
     """What a process has to say, once it has ended."""
     try:
-        told = answer.recv()
+        report = answer.recv()
     except EOFError:
-        told = None
+        report = None
     process.join()
-    return told or {"code": process.exitcode, "by": f"fell over, exit code {process.exitcode}"}
+    return report or {"code": process.exitcode, "by": f"fell over, exit code {process.exitcode}"}
 
 
 def _run(
@@ -341,18 +347,18 @@ def verdicts(
             if not chosen:
                 yield mutant, {"end": "survived", "by": "no test reaches it", "seconds": 0.0}
                 continue
-            limit = 30 + 4 * sum(part.seconds[one] for one in chosen)
-            files = [one for one in part.files if any(name.startswith(one) for name in chosen)]
+            limit = 30 + 4 * sum(part.seconds[test] for test in chosen)
+            files = [file for file in part.files if any(name.startswith(file) for name in chosen)]
             process, answer = _start(mutant, files, chosen)
             running[answer] = mutant, process, time.monotonic(), limit
         ended = set(wait(list(running), timeout=0.2))
         for answer, (mutant, process, began, limit) in list(running.items()):
             seconds = time.monotonic() - began
             if answer in ended:
-                told = _told(process, answer)
-                by = told["by"]
-                if told["code"] != 0 and not by:
-                    raise SystemExit(f"pytest itself failed on {mutant}: {told}")
+                report = _report(process, answer)
+                by = report["by"]
+                if report["code"] != 0 and not by:
+                    raise SystemExit(f"pytest itself failed on {mutant}: {report}")
                 end = "killed" if by else "survived"
             elif seconds > limit:
                 process.kill()
@@ -376,8 +382,8 @@ def share(killed: int, count: int, total: int) -> tuple[float, float]:
 def table(results: list[dict[str, Any]], totals: dict[str, int]) -> str:
     """Killed and survived by part, and over all mutants there are."""
     ends = defaultdict(Counter)
-    for one in results:
-        ends[one["part"]][one["end"]] += 1
+    for result in results:
+        ends[result["part"]][result["end"]] += 1
     lines, every, variance = [], 0.0, 0.0
     everything = sum(totals[part] for part in ends)
     for part, count in ends.items():
@@ -407,7 +413,8 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     lines = options.out.read_text().splitlines() if options.out.exists() else []
     known = {
-        (one["path"], one["operator"], one["occurrence"]): one for one in map(json.loads, lines)
+        (result["path"], result["operator"], result["occurrence"]): result
+        for result in map(json.loads, lines)
     }
     totals, drawn = {}, []
     for part in options.parts:
@@ -422,8 +429,11 @@ def main() -> None:
     todo = [mutant for mutant in drawn if ends[mutant.key] in wanted]
 
     tests = {part: tests_of(part) for part in {mutant.part for mutant in todo}}
-    for part, one in tests.items():
-        print(f"{part}: {len(one.seconds)} tests, {sum(one.seconds.values()):.0f} s", flush=True)
+    for part, part_tests in tests.items():
+        print(
+            f"{part}: {len(part_tests.seconds)} tests, {sum(part_tests.seconds.values()):.0f} s",
+            flush=True,
+        )
     with options.out.open("a") as file:
         for mutant, verdict in verdicts(todo, tests, options.jobs):
             known[mutant.key] = {**asdict(mutant), **verdict, "change": mutant.change()}

@@ -47,12 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{'layer':<32}{'TRF':>8}{'trained':>18}{'untrained':>18}")
     for layer in options.layer:
         both = [
-            erf.probe(net, layer, inputs=inputs, samples=options.samples, input_shape=shape)
-            for net in (trained, twin)
+            erf.probe(model, layer, inputs=inputs, samples=options.samples, input_shape=shape)
+            for model in (trained, twin)
         ]
-        told = [f"{one.size:.1f} ± {one.size_error:.1f} px" for one in both]
+        sizes = [f"{result.size:.1f} ± {result.size_error:.1f} px" for result in both]
         print(
-            f"{both[0].layer:<32}{both[0].trf_size:>5.0f} px{told[0]:>18}{told[1]:>18}", flush=True
+            f"{both[0].layer:<32}{both[0].trf_size:>5.0f} px{sizes[0]:>18}{sizes[1]:>18}",
+            flush=True,
         )
     return 0
 

@@ -112,7 +112,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def _shared(folder: str) -> Path:
-    """Returns a folder of real models, images or tables kept beside the repository, or skips."""
+    """Returns a folder of real models, images or tables kept next to the repository, or skips."""
     shared = Path(os.environ.get("KERAS_ERF_SHARED", ROOT.parent / "shared"))
     if not (shared / folder).is_dir():
         pytest.skip(f"no folder {folder!r} in {shared}; set KERAS_ERF_SHARED to where it is")
@@ -138,7 +138,7 @@ def shared_reference() -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Says how much the random graphs covered; workers cannot print."""
+    """Reports what the random graphs covered; workers cannot print."""
     counts: Counter[str] = Counter()
     for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
         if report.when == "call":

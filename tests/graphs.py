@@ -178,7 +178,7 @@ def cut(x: Any, sizes: Sequence[int], *, before: bool) -> Any:
 
 
 def off_zero(x: Any) -> Any:
-    """`x` and a little more: beside a factor of zero, nothing of the other has a gradient."""
+    """`x` and a little more: a factor that is zero leaves the other one without a gradient."""
     return layers.Rescaling(1.0, offset=0.5)(x)
 
 
@@ -733,7 +733,7 @@ class _Pen:
             options = {"num_heads": self.integer(1, 2), "key_dim": units}
             return [(("attention", {**options, "causal": kind != "attention"}), shape)]
         options = {"units": units, "return_sequences": True}
-        # Shapes are told here: Keras draws random numbers when it makes these layers.
+        # Shapes are given here: Keras draws random numbers when it makes these layers.
         if kind == "Bidirectional":
             inner = (self.one("SimpleRNN", "LSTM"), options)
             return [((kind, {"layer": inner}), (shape[0], 2 * units))]
@@ -746,14 +746,14 @@ class _Pen:
         if len(first) != len(second):
             return None
         sizes = [min(pair) for pair in zip(first[:-1], second[:-1], strict=True)]
-        how = self.one("Add", "Maximum", "Concatenate", "beside", "Average")
+        how = self.one("Add", "Maximum", "Concatenate", "side by side", "Average")
         if not self.resized and how == "Average":
             how = "Multiply"
         axis = -1
         channels = first[-1]
         if how == "Concatenate":
             channels += second[-1]
-        elif how == "beside":
+        elif how == "side by side":
             # Side by side: what slides over it later crosses the seam.
             how, axis = "Concatenate", self.integer(1, len(first) - 1)
             sizes[axis - 1] = first[axis - 1] + second[axis - 1]

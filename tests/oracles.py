@@ -17,7 +17,7 @@ import numpy as np
 CENTRAL_TRINOMIALS = {5: 51, 10: 8953, 20: 377379369, 40: 934837217271732457}
 
 # Pixels above 4.55 % of the peak in the map of n stacked 3x3 all-ones convolutions, and in its
-# square root (the map of |g| of wide random nets, where the former is the map of g^2).
+# square root (the map of |g| of wide random networks, where the former is the map of g^2).
 PIXELS_OF_UNIFORM = {5: 69, 10: 137, 15: 193, 20: 261, 30: 385, 40: 517, 80: 1041}
 PIXELS_OF_ROOT = {5: 109, 10: 241, 15: 373, 20: 517, 30: 769, 40: 1021}
 

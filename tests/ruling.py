@@ -33,7 +33,7 @@ class Solved:
     """A call, by the library and by brute force.
 
     Args:
-        call: What the rule is told.
+        call: What the rule takes.
         sources: Number of each input tensor of the call; one may stand there twice.
         views: What the rule says.
         changed: Boolean array `(*output shape, *input shape)` by source and output.
@@ -50,7 +50,7 @@ class Solved:
 
 
 def call_of(graph: Graph, node: Node) -> Call:
-    """What a rule is told about a call."""
+    """What a rule takes: what is known about a call."""
     tensors = graph.tensors
     return Call(
         node.name,

@@ -120,7 +120,7 @@ def test_the_order_of_blocks_does_not_matter():
 
 
 @pytest.mark.parametrize("counts", [[3], [0, 3, 0]])
-def test_one_block_tells_nothing_of_the_spread(counts):
+def test_one_block_says_nothing_about_the_spread(counts):
     sums = np.outer(counts, [1.0, 2.0])
     value, error = jackknife(sums, counts, mean)
     np.testing.assert_array_equal(value, [1, 2])

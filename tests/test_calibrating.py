@@ -102,7 +102,7 @@ def test_outputs_have_mean_beta_and_deviation_gamma():
         made = keras.Model(copy.input, norm.output)(data).numpy()
         mean, variance = moments(made)
         np.testing.assert_allclose(mean, norm.beta.numpy(), rtol=1e-4, atol=1e-4)
-        # But for epsilon beside the variance.
+        # But for the epsilon that is added to the variance.
         np.testing.assert_allclose(np.sqrt(variance), np.abs(norm.gamma.numpy()), rtol=1e-3)
 
 
@@ -110,7 +110,7 @@ def test_outputs_have_mean_beta_and_deviation_gamma():
 
 
 class Block(layers.Layer):
-    """Calls a batch normalisation of its own, at inference if it is told so."""
+    """Calls a batch normalisation of its own, at inference if `training` is False."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -238,7 +238,7 @@ def test_renormalisation_gets_the_statistics_of_the_batches():
     np.testing.assert_allclose(copy(data, training=True), copy(data), rtol=1e-3, atol=1e-4)
 
 
-def test_spoilt_statistics_are_mended():
+def test_spoilt_statistics_are_replaced():
     model, data = two_norms(), images()
     expected = calibrate_batch_norm(model, data)(data)
     model.get_layer("first").moving_variance.assign(np.full(3, np.nan))
@@ -273,7 +273,7 @@ def test_noise_is_the_default():
     assert (seen(one) != seen(calibrate_batch_norm(model, samples=63))).all()
     assert (seen(one) != seen(calibrate_batch_norm(model, seed=1))).all()
     kernel, bias = model.get_layer("one").get_weights()
-    # Within five standard errors of the variance of so many normal values, and of their mean.
+    # Within five standard errors of the variance and the mean of `count` normal values.
     count = 64 * math.prod(IMAGE[:-1])
     variance = (kernel**2).sum(axis=0)
     np.testing.assert_allclose(seen(one)[1], variance, rtol=5 * math.sqrt(2 / count))
@@ -395,7 +395,7 @@ WRONG: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "a layer that fails": (
         failing,
         {},
-        "`model` cannot be run on `inputs`: it is broken. Mend it, or set `batch_size` lower if "
+        "`model` cannot be run on `inputs`: it is broken. Fix it, or set `batch_size` lower if "
         "memory is short. Received: batches of 64",
     ),
     "compiled": (
@@ -413,7 +413,7 @@ WRONG: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_mistakes_are_told_in_one_line(name: str):
+def test_mistakes_are_reported_in_one_line(name: str):
     make, options, text = WRONG[name]
     with pytest.raises(InvalidInputError) as caught:
         calibrate_batch_norm(make(), **options)

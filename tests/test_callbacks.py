@@ -145,7 +145,7 @@ class Killer(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("first", ["log", "backup"])
 @pytest.mark.parametrize("step", [1, 3, 4, 8])
-def test_a_run_that_goes_on_has_the_points_of_one_that_was_not_interrupted(tmp_path, step, first):
+def test_a_resumed_run_has_the_points_of_one_that_was_not_interrupted(tmp_path, step, first):
     def callbacks(folder):
         log = logger(path=folder / "erf", samples=16)
         backup = keras.callbacks.BackupAndRestore(folder / "backup")
@@ -153,7 +153,7 @@ def test_a_run_that_goes_on_has_the_points_of_one_that_was_not_interrupted(tmp_p
 
     def model() -> keras.Model:
         made = build()
-        # Dropout draws anew after an interruption: without it both runs are the same.
+        # Dropout draws other numbers after an interruption: without it both runs are the same.
         made.layers[4].rate = 0.0
         return made
 
@@ -418,10 +418,12 @@ def test_points_of_another_network_are_refused_and_kept(tmp_path):
         (build(), logger("first", path=tmp_path), "of last in place of first"),
         (build(), logger("first", "last", path=tmp_path), "of last in place of first, last"),
     ):
-        told = f"`path` holds another run's points, {text}: give another folder, or empty it. Rec"
+        message = (
+            f"`path` holds another run's points, {text}: give another folder, or empty it. Rec"
+        )
         # The second call is refused like the first.
         for _ in range(2):
-            with pytest.raises(InvalidInputError, match=told):
+            with pytest.raises(InvalidInputError, match=message):
                 fit(model, log)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -439,7 +441,7 @@ def test_points_of_other_weights_at_the_step_a_run_starts_from_are_refused(tmp_p
     assert log.logbook.steps == [0, 3, 6, 9, 12]
 
 
-def test_a_logger_begins_anew_with_another_model(tmp_path):
+def test_a_logger_starts_again_with_another_model(tmp_path):
     log = logger(samples=16)
     for model in (build(), other()):
         wanted = sigma_of(model)
@@ -482,7 +484,7 @@ def test_the_last_point_is_of_the_weights_that_are_left():
     assert sigmas[1] != pytest.approx(wanted, rel=1e-6)
 
 
-def test_rows_tell_the_weights_they_are_of():
+def test_rows_name_their_weights():
     log = logger("first", "last", samples=16)
     fit(build(), log, epochs=1)
     for _, row in log.frame.iterrows():
@@ -581,7 +583,7 @@ def test_a_later_run_reads_what_is_there(tmp_path):
     np.testing.assert_array_equal(again.results[9, "last"].map, log.results[9, "last"].map)
 
 
-def test_no_gradient_is_told_and_no_end():
+def test_no_gradient_is_reported_and_training_continues():
     x = keras.Input((9, 9, 2))
     y = layers.Conv2D(2, 3, bias_initializer=keras.initializers.Constant(-50.0))(x)
     y = layers.ReLU(name="dead")(y)
@@ -595,7 +597,7 @@ def test_no_gradient_is_told_and_no_end():
     assert not log.results
 
 
-def test_the_cost_is_told(capsys):
+def test_the_cost_is_reported(capsys):
     log = logger(verbose=True)
     fit(build(), log)
     assert "ERFLogger: 4 points" in capsys.readouterr().out
@@ -625,7 +627,7 @@ def test_it_draws_its_history():
         ({"definition": "luo"}, "`definition`"),
     ],
 )
-def test_mistakes_are_told_before_training(options, text):
+def test_mistakes_are_reported_before_training(options, text):
     with pytest.raises(InvalidInputError, match=text):
         erf.ERFLogger(**options)
 
@@ -665,7 +667,7 @@ def test_tensorboard_has_every_point_and_picture(tmp_path):
     np.testing.assert_allclose(shown, 255 * values / values.max(), atol=1)
 
 
-def test_tensorboard_that_is_not_there_is_told(monkeypatch, tmp_path):
+def test_tensorboard_that_is_not_there_is_reported(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InvalidInputError, match="pip install tensorboard"):
         logger(tensorboard=tmp_path)

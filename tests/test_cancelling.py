@@ -22,7 +22,7 @@ IMAGES = np.random.default_rng(0).normal(size=(6, 16, 16, 2)).astype("float32")
 End = Callable[[Any], Any]
 
 
-def net(*ends: End, seed: int = 0, dtype: str = "float32") -> keras.Model:
+def network(*ends: End, seed: int = 0, dtype: str = "float32") -> keras.Model:
     keras.utils.set_random_seed(seed)
     with jacobian.precision(dtype):
         x = keras.Input((16, 16, 2))
@@ -120,7 +120,7 @@ CONSTANT: dict[str, tuple[list[End], str]] = {
 @pytest.mark.parametrize("name", CONSTANT)
 def test_a_sum_that_is_constant_is_no_unit_to_probe(name):
     ends, instead = CONSTANT[name]
-    model = net(*ends)
+    model = network(*ends)
     # The sum really is the same whatever the input.
     with jacobian.precision("float32"):
         sums = np.asarray(ops.sum(model(IMAGES), axis=-1)).reshape(len(IMAGES), -1)
@@ -139,7 +139,7 @@ def test_a_sum_that_is_constant_is_no_unit_to_probe(name):
 
 def test_what_is_expected_is_refused_as_well():
     for name in ("resizing", "by hand", "two normalised", "sum of a softmax"):
-        model = net(*CONSTANT[name][0])
+        model = network(*CONSTANT[name][0])
         for weights in ("random", "given"):
             with pytest.raises(GradientError, match="sum to a constant"):
                 expected(model, model.output, weights=weights)
@@ -147,7 +147,7 @@ def test_what_is_expected_is_refused_as_well():
 
 def test_random_weights_are_those_a_layer_starts_with():
     # Its factors are ones again, as those of no trained layer are.
-    model = net(lambda y: normalised(y, name="end"))
+    model = network(lambda y: normalised(y, name="end"))
     factors = model.get_layer("end").gamma
     factors.assign(np.linspace(0.5, 2, 5))
     with pytest.raises(GradientError, match="sum to a constant"):
@@ -194,7 +194,7 @@ SOUND: dict[str, list[End]] = {
 
 @pytest.mark.parametrize("name", SOUND)
 def test_other_ends_are_measured(name):
-    model = net(*SOUND[name])
+    model = network(*SOUND[name])
     result = probe(model, model.output, inputs=IMAGES)
     with tf.GradientTape() as tape:
         inputs = tf.constant(IMAGES)
@@ -207,30 +207,30 @@ def test_other_ends_are_measured(name):
 def test_a_sound_sum_is_cleared_by_the_first_batch_alone(monkeypatch):
     # Neither a pass more nor a copy: the check costs what a batch computes anyway.
     monkeypatch.setattr(cancelling, "gradient_rows", None)
-    probe(net(), "logits", inputs=IMAGES)
+    probe(network(), "logits", inputs=IMAGES)
 
 
 def test_what_is_lost_in_rounding_is_refused():
     # A sum that is there, of terms a million times as large: single precision holds none of it.
-    single = net(lambda y: layers.Concatenate()([y * 3e7, y * 0.3 - y * 3e7]))
+    single = network(lambda y: layers.Concatenate()([y * 3e7, y * 0.3 - y * 3e7]))
     with pytest.raises(GradientError, match=r"lost in rounding.*float64"):
         probe(single, single.output, samples=2)
 
 
 def test_double_precision_has_constants_too_and_holds_more():
-    nearly = net(lambda y: normalised(y, gamma_initializer=Grown(1e-9)), dtype="float64")
+    nearly = network(lambda y: normalised(y, gamma_initializer=Grown(1e-9)), dtype="float64")
     assert probe(nearly, nearly.output, samples=2).map.max() > 1e-12
-    model = net(softmax, dtype="float64")
+    model = network(softmax, dtype="float64")
     with pytest.raises(GradientError, match=r"sum to a constant.*'logits'"):
         probe(model, samples=2)
 
 
 def test_one_sample_and_equal_samples_show_it():
-    model = net(softmax)
+    model = network(softmax)
     for options in ({"samples": 1}, {"inputs": "zeros", "samples": 3}):
         with pytest.raises(GradientError, match="sum to a constant"):
             probe(model, **options)
-    linear = net(lambda y: y - ops.mean(y, axis=-1, keepdims=True))
+    linear = network(lambda y: y - ops.mean(y, axis=-1, keepdims=True))
     with pytest.raises(GradientError, match="sum to a constant"):
         probe(keras.Model(linear.get_layer("logits").input, linear.output))
 
@@ -256,22 +256,22 @@ def test_where_nothing_else_is_left_one_channel_is():
 
 def test_the_layer_to_take_is_named():
     with pytest.raises(GradientError, match=r"Choose the layer before it, 'logits'$"):
-        probe(net(softmax), samples=2)
+        probe(network(softmax), samples=2)
     with pytest.raises(GradientError, match="or give the softmax a layer of its own"):
-        probe(net(layers.Conv2D(4, 3, activation="softmax")), samples=2)
+        probe(network(layers.Conv2D(4, 3, activation="softmax")), samples=2)
 
 
 def test_a_softmax_is_positive_and_a_normalisation_is_not():
     # `replknet` seeds the ReLU of the channels.
     with pytest.raises(GradientError, match="sum to a constant"):
-        probe(net(softmax, layers.Resizing(20, 20)), samples=2, definition="replknet")
-    probe(net(normalised), samples=2, definition="replknet")
+        probe(network(softmax, layers.Resizing(20, 20)), samples=2, definition="replknet")
+    probe(network(normalised), samples=2, definition="replknet")
 
 
 def test_half_precision_is_measured_in_single():
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = net(softmax, layers.UpSampling2D())
+        model = network(softmax, layers.UpSampling2D())
     finally:
         keras.config.set_dtype_policy("float32")
     with pytest.raises(GradientError, match="sum to a constant"):
@@ -279,14 +279,14 @@ def test_half_precision_is_measured_in_single():
 
 
 def test_dropout_in_training_keeps_no_sum():
-    model = net(softmax, layers.Dropout(0.5))
+    model = network(softmax, layers.Dropout(0.5))
     with pytest.raises(GradientError, match="sum to a constant"):
         probe(model, model.output, samples=4)
     assert probe(model, model.output, samples=4, training=True).map.max() > 1e-4
 
 
 def test_the_model_stays_as_it_was():
-    model = net(softmax)
+    model = network(softmax)
     before = [layer.get_config() for layer in model.layers]
     nodes = [len(layer._inbound_nodes) for layer in model.layers]
     with pytest.raises(GradientError):
@@ -297,13 +297,13 @@ def test_the_model_stays_as_it_was():
 
 
 def test_profiles_leave_them_out_and_ensembles_refuse_them():
-    model = net(softmax, layers.Resizing(20, 20, name="end"))
+    model = network(softmax, layers.Resizing(20, 20, name="end"))
     for found in (profile(model, samples=2), growth(model)):
         assert [one.layer for one in found] == ["body", "logits"]
         assert [name for name, _ in found.skipped] == ["softmax", "end"]
         assert all("sum to a constant" in reason for _, reason in found.skipped)
     with pytest.raises(GradientError, match="sum to a constant"):
-        ensemble(lambda seed: net(softmax, seed=seed), "softmax", runs=2)
+        ensemble(lambda seed: network(softmax, seed=seed), "softmax", runs=2)
 
 
 def test_more_axes_than_a_map_may_have_are_refused_before_anything_runs(monkeypatch):

@@ -110,7 +110,7 @@ def test_a_layer_without_a_gradient_is_seen_by_changes():
     found = check(model, unit=(4,), rules={layers.Lambda: windowed_line(1, 0)})
     assert (found.verdict, found.checked, found.unmeasured) == ("pass", 3, ())
     found = check(model, unit=(4,), rules={layers.Lambda: windowed_line(3, 1)})
-    # Of 3 steps and the two beside them, each of 2 channels.
+    # Of 3 steps and the two next to them, each of 2 channels.
     assert [(one.layer, one.missing, one.surplus) for one in found.differences] == [("odd", 0, 4)]
 
 

@@ -58,9 +58,9 @@ def test_analyze_json_is_the_only_output(tmp_path):
         tmp_path,
         "--json",
     )
-    told = json.loads(result.stdout)
-    assert (told["model"], told["skipped"]) == ("plain", [])
-    rows = told["layers"]
+    document = json.loads(result.stdout)
+    assert (document["model"], document["skipped"]) == ("plain", [])
+    rows = document["layers"]
     assert [row["layer"] for row in rows] == ["conv2", "conv3"]
     assert [row["trf_size"] for row in rows] == [[5, 5], [7, 7]]
     assert rows[0]["samples"] == 2
@@ -326,7 +326,7 @@ def advice(*options: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told", "followed"),
+    ("asked", "remedy", "followed"),
     [
         # A corner stays a corner, whatever the size.
         (["--size", 32, "--unit", "1,1"], "--unit center, or", ["--size", 32]),
@@ -339,16 +339,16 @@ def advice(*options: object) -> str:
         (["--size", 32], "", ["--size", 64]),
     ],
 )
-def test_advice_about_the_edge_helps(asked, told, followed, tmp_path, monkeypatch):
+def test_advice_about_the_edge_helps(asked, remedy, followed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = advice(*asked)
-    assert told in said
-    assert bool(said) == bool(told)
-    assert ("--size" in said) == ("--size" in told)
+    assert remedy in said
+    assert bool(said) == bool(remedy)
+    assert ("--size" in said) == ("--size" in remedy)
     assert advice(*followed) == ""
 
 
-def test_an_untrained_network_is_told_with_the_remedy(tmp_path):
+def test_an_untrained_network_is_reported_with_the_remedy(tmp_path):
     asked = ["cifar_resnet14", "--weights", "none", "-l", "stage1_block2_out", "--samples", 4]
     result = run("analyze", *asked, "--out", tmp_path)
     assert "Note: Batch normalisations hold their initial statistics" in result.stdout
@@ -435,7 +435,7 @@ def test_numbers_are_whole_at_any_width(command, width, tmp_path, monkeypatch):
     assert max(map(len, table)) <= width
     assert len([line for line in table if re.search(NUMBERS[command], line)]) == 2
     assert all(any(layer in line for line in table) for layer in layers)
-    # What is left out for want of room is there where there is.
+    # A column that a narrow terminal leaves out is in the wide table.
     assert any("centre (px)" in line for line in table) == (
         width >= {"trf": 80, "analyze": 120}[command]
     )
@@ -483,7 +483,7 @@ def test_no_error_is_shown_where_there_is_none(case, tmp_path):
     assert ("All samples" in result.output) == (case == "zeros")
 
 
-def test_a_field_that_is_not_exact_is_told_in_words(tmp_path):
+def test_a_field_that_is_not_exact_is_described_in_words(tmp_path):
     x = keras.Input((12, 12, 1))
     y = keras.layers.Conv2D(1, 3)(x)
     gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(y)
@@ -637,14 +637,14 @@ def test_analyze_an_application_without_weights(tmp_path):
         ("keras-erf an", ["analyze"]),
         ("keras-erf train c", ["cifar10", "camvid"]),
         ("keras-erf analyze cifar_resnet", ["cifar_resnet14", "cifar_resnet36"]),
-        ("keras-erf trf nets/", ["nets/a.keras", "nets/b.h5", "nets/deep/"]),
+        ("keras-erf trf networks/", ["networks/a.keras", "networks/b.h5", "networks/deep/"]),
         ("keras-erf reproduce s", ["structures", "skip"]),
     ],
 )
 def test_the_shell_completes(words, wanted, tmp_path, monkeypatch):
-    (tmp_path / "nets" / "deep").mkdir(parents=True)
+    (tmp_path / "networks" / "deep").mkdir(parents=True)
     for name in ("a.keras", "b.h5", "c.txt"):
-        (tmp_path / "nets" / name).touch()
+        (tmp_path / "networks" / name).touch()
     monkeypatch.chdir(tmp_path)
     asked = {"_KERAS_ERF_COMPLETE": "complete_bash", "COMP_WORDS": words}
     asked["COMP_CWORD"] = str(len(words.split()) - 1)
@@ -655,7 +655,7 @@ def test_the_shell_completes(words, wanted, tmp_path, monkeypatch):
 def test_choices_are_those_of_the_library():
     """The command line spells them out, so that its help loads no TensorFlow."""
     from keras_erf.commands import option_types, study, train
-    from keras_erf.samples.sources import NOISE
+    from keras_erf.inputs.sources import NOISE
     from keras_erf.studies.engines import ENGINES
     from keras_erf.training import TASKS
 
@@ -668,12 +668,12 @@ def test_every_remedy_of_the_command_line_is_for_a_text_of_the_library():
     from keras_erf.commands.parsing import REMEDIES
 
     package = Path(keras_erf.__file__).parent
-    told = "".join(
+    texts = "".join(
         re.sub(r'"\s*\n\s*f?"', "", path.read_text(encoding="utf-8"))
         for path in package.rglob("*.py")
         if path.name != "parsing.py"
     )
-    assert [one for one in REMEDIES if one not in told] == []
+    assert [one for one in REMEDIES if one not in texts] == []
 
 
 def test_signs_that_a_terminal_lacks_lose_nothing(tmp_path):
@@ -696,9 +696,9 @@ def test_what_cannot_be_measured_costs_the_others_nothing(tmp_path):
     keras.Model(x, keras.layers.Conv2D(2, 3, name="end")(y)).save(tmp_path / "m.keras")
     call = ["analyze", tmp_path / "m.keras", "--samples", 2, "--out", tmp_path]
     layers = ["-l", "logits", "-l", "shares", "-l", "end"]
-    told = json.loads(run(*call, *layers, "--json").stdout)
-    assert [row["layer"] for row in told["layers"]] == ["logits", "end"]
-    ((skipped),) = told["skipped"]
+    document = json.loads(run(*call, *layers, "--json").stdout)
+    assert [row["layer"] for row in document["layers"]] == ["logits", "end"]
+    ((skipped),) = document["skipped"]
     assert skipped["layer"] == "shares"
     assert "sum to a constant" in skipped["reason"]
     shown = run(*call, *layers).stdout
@@ -719,7 +719,7 @@ def test_images_that_are_not_there_are_not_taken_for_noise(tmp_path, images):
 
 
 def test_json_is_alone_on_standard_output(tmp_path, monkeypatch):
-    """Whatever prints meanwhile: Keras tells of downloads on standard output."""
+    """Whatever prints meanwhile: Keras reports downloads on standard output."""
     real = keras_erf.zoo.build
 
     def noisy(name, **options):

@@ -46,13 +46,13 @@ def test_json_is_the_only_output(tmp_path):
     result = run(
         "profile", *SMALL, "-l", "conv3", "-l", "conv2", "--samples", 3, "--out", tmp_path, "--json"
     )
-    told = json.loads(result.stdout)
-    assert [(row["layer"], row["depth"], row["trf_size"]) for row in told["layers"]] == [
+    document = json.loads(result.stdout)
+    assert [(row["layer"], row["depth"], row["trf_size"]) for row in document["layers"]] == [
         ("conv2", 3, [5, 5]), ("conv3", 5, [7, 7]),
     ]  # fmt: skip
-    assert {row["stopped_by"] for row in told["layers"]} == {"samples"}
-    assert (told["model"], told["skipped"]) == ("plain", [])
-    assert told["results"] == str(tmp_path)
+    assert {row["stopped_by"] for row in document["layers"]} == {"samples"}
+    assert (document["model"], document["skipped"]) == ("plain", [])
+    assert document["results"] == str(tmp_path)
 
 
 def test_an_interrupted_profile_goes_on(tmp_path, monkeypatch):
@@ -201,7 +201,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize("case", STOPS)
-def test_it_is_told_what_stopped_a_measurement(case, tmp_path):
+def test_the_reason_why_a_measurement_stopped_is_shown(case, tmp_path):
     options, stopped_by, says = STOPS[case]
     wide = ["plain", "-o", "depth=6", "-o", "activation=relu", "-l", "conv6"]
     result = run("analyze", *wide, *options, "--out", tmp_path)
@@ -209,8 +209,8 @@ def test_it_is_told_what_stopped_a_measurement(case, tmp_path):
     words = " ".join(result.output.split())
     assert (says is None) == ("Its size is" not in words)
     assert says is None or says in words
-    told = json.loads(run("analyze", *wide, *options, "--out", tmp_path, "--json").stdout)
-    assert told["layers"][0]["stopped_by"] == stopped_by
+    document = json.loads(run("analyze", *wide, *options, "--out", tmp_path, "--json").stdout)
+    assert document["layers"][0]["stopped_by"] == stopped_by
     both = run("profile", *wide, "-l", "conv5", *options, "--out", tmp_path / "out")
     assert both.exit_code == 0, both.output
     assert ("did not reach the tolerance" in both.output) == (case == "not reached")
@@ -222,7 +222,7 @@ def test_samples_have_a_column_where_they_differ(tmp_path):
     # Measured by itself the first layer took one sample: it is linear.
     mixed = run(*call, "-l", "conv1", "-l", "conv4").output
     assert "1 to 5 samples of normal noise" in mixed
-    # A narrow terminal has no room for the sigmas behind.
+    # A narrow terminal leaves out the sigmas.
     assert re.search(r"conv1 .* 1 +(\d+\.\d, \d+\.\d +)?exact", mixed), mixed
     assert re.search(r"conv4 .* 5 +(\d+\.\d, \d+\.\d +)?exact", mixed), mixed
     assert "The gradient of 1 layer does not depend on the input" in mixed
@@ -232,9 +232,9 @@ def test_samples_have_a_column_where_they_differ(tmp_path):
     assert " layer " in header
     assert "samples" not in header
     linear = ["profile", "plain", "-o", "depth=2", "-o", "input_shape=(16,16)", "--samples", 5]
-    told = run(*linear, "--out", tmp_path / "linear").output
-    assert "1 sample of normal noise" in told
-    assert "The gradients of 2 layers do not depend on the input" in told
+    output = run(*linear, "--out", tmp_path / "linear").output
+    assert "1 sample of normal noise" in output
+    assert "The gradients of 2 layers do not depend on the input" in output
 
 
 @pytest.mark.parametrize("command", ["analyze", "profile"])
@@ -264,10 +264,10 @@ def test_the_options_reach_the_measurement(monkeypatch, tmp_path):
     ]  # fmt: skip
     for command in ("analyze", "profile"):
         assert run(command, *SMALL, *options, "--out", tmp_path).exit_code == 130
-    for told in seen:
+    for passed in seen:
         expected = {
             "unit": (5, 5), "samples": 7, "tolerance": 0.1, "seed": 3, "batch_size": 2,
             "cone": False, "definition": DEFINITIONS["openerf"], "inputs": "uniform", "input": None,
         }  # fmt: skip
-        assert expected.items() <= told.items()
+        assert expected.items() <= passed.items()
     assert len(seen) == 2

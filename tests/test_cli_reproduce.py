@@ -69,7 +69,7 @@ def test_what_is_there_is_kept(small, tmp_path):
     assert small == ["dropout"] * 5
 
 
-def test_all_goes_on_where_it_was_interrupted(small, tmp_path, monkeypatch):
+def test_all_resumes_where_it_was_interrupted(small, tmp_path, monkeypatch):
     quick = experiments.run
 
     def interrupted(name, **options):
@@ -102,7 +102,7 @@ def test_all_goes_on_where_it_was_interrupted(small, tmp_path, monkeypatch):
         ([], "Missing argument 'PANEL'"),
     ],
 )
-def test_mistakes_are_told_in_one_line(arguments, text, tmp_path):
+def test_mistakes_are_reported_in_one_line(arguments, text, tmp_path):
     result = run(*arguments, *(["--out", tmp_path] if arguments else []))
     assert result.exit_code == 2
     assert text in result.stderr

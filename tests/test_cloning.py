@@ -44,7 +44,7 @@ class Plain(layers.Layer):
 
 
 class Holder(layers.Layer):
-    """Holds a layer that no config tells of."""
+    """Holds a layer that is in no config."""
 
     def __init__(self, inner):
         super().__init__()

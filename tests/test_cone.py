@@ -138,7 +138,7 @@ add(
     compiled=True,
 )
 
-# Activations behind a convolution: mixing the last axis, layers, functions nobody knows.
+# Activations behind a convolution: mixing the last axis, layers, unknown functions.
 add("Conv2D-softmax", of("Conv2D", 3, 3, activation="softmax"), PLANE)
 add(
     "Conv2D-softmax-first",
@@ -168,7 +168,7 @@ add("Conv2D-unknown", lambda x: layers.Conv2D(3, 3, activation=cubed)(x), PLANE,
 
 
 def cubed(x: Any) -> Any:
-    """A function of TensorFlow's, which Keras cannot look into."""
+    """A function of TensorFlow's, which Keras cannot trace."""
     return tf.pow(x, 3)
 
 

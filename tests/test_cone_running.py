@@ -1,4 +1,4 @@
-"""What is asked of a cone beside one unit's gradient: other parts, other modes, other rules."""
+"""What a cone provides besides one unit's gradient: other parts, other modes, other rules."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ def test_one_tensor_in_two_parts_holds_a_layer_back(monkeypatch):
             assert (step.inputs == (entire(SHAPE),) * 2) == whole
 
 
-# --- What is told --------------------------------------------------------------------------------
+# --- What it reports -----------------------------------------------------------------------------
 
 
 def identity_rule(call: Any) -> tuple[View, ...]:
@@ -366,7 +366,7 @@ def test_whole_numbers_stay_what_they_are(make):
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_is_that_of_the_model(policy):
     def build(x: Any) -> Any:
-        # Two of single precision, of which the one that is looked into runs whole.
+        # Two of single precision, of which the one that is traced runs whole.
         x = layers.AveragePooling2D(3, 1, padding="same")(x) * Scale(3, name="scaled")(x)
         x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
         x = layers.MaxPooling2D(2, 1)(x)

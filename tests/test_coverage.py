@@ -1,4 +1,4 @@
-"""Do intervals cover? Many small probes of real nets, against the mean of all their samples."""
+"""Do intervals cover? Many small probes of real networks, against the mean of all their samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_erf import zoo
 from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.definitions import get_definition
 from keras_erf.fields.theoretical import receptive_field
-from keras_erf.measuring.loop import BETWEEN_LOOKS, FEWEST_SAMPLES
+from keras_erf.measuring.measurement import BETWEEN_CHECKS, FEWEST_SAMPLES
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 
 PROBES, SAMPLES, BATCH = 400, 64, 256
@@ -21,7 +21,7 @@ MAPS = {"luo2016": tf.abs, "luo2016-squared": tf.square}
 
 
 def draw(model: keras.Model, unit: tuple[int, ...], number: int) -> dict[str, np.ndarray]:
-    """Maps of so many samples of normal noise, by definition: plain gradients, none of ours."""
+    """Maps of `number` samples of normal noise, by definition: plain gradients, none of ours."""
     shape = (BATCH, *model.inputs[0].shape[1:])
     noise = tf.random.Generator.from_seed(5)
 
@@ -41,7 +41,7 @@ def draw(model: keras.Model, unit: tuple[int, ...], number: int) -> dict[str, np
 def dealt(
     maps: np.ndarray, field: ReceptiveField, definition: str, samples: int
 ) -> list[EffectiveReceptiveField]:
-    """Probes of so many samples each, dealt to the blocks in turn."""
+    """Probes of `samples` samples each, dealt to the blocks in turn."""
     blocks = maps.reshape(-1, samples // BLOCKS, BLOCKS, *maps.shape[1:])
     counts = np.full(BLOCKS, samples // BLOCKS)
     return [
@@ -57,7 +57,7 @@ class Probes:
         self, depth: int, seed: int, number: int, filters: int = 8, activation: str = "relu"
     ) -> None:
         # Random layers with activations between them; all of the input is seen.
-        net = zoo.build(
+        network = zoo.build(
             "plain",
             depth=depth,
             filters=filters,
@@ -65,8 +65,8 @@ class Probes:
             input_shape=(2 * depth + 1,) * 2,
             seed=seed,
         )
-        field = receptive_field(net, unit=(depth, depth))
-        maps = draw(net, (depth, depth), number * SAMPLES)
+        field = receptive_field(network, unit=(depth, depth))
+        maps = draw(network, (depth, depth), number * SAMPLES)
         self.maps, self.field = maps, field
         self.single = {name: dealt(maps[name], field, name, SAMPLES) for name in MAPS}
         self.whole = {name: dealt(maps[name], field, name, len(maps[name]))[0] for name in MAPS}
@@ -126,18 +126,18 @@ def test_intervals_allow_for_the_bias_of_noise(probes):
     assert probes.covered("luo2016", "r_squared") > 0.92
 
 
-def test_sizes_of_small_nets_are_covered_on_average():
-    # A small field's count of pixels lies, in the long run, anywhere between its steps: in one net
-    # it is covered more often than it should be, in another less.
-    nets = [Probes(depth=5, seed=seed, number=120) for seed in range(5)]
-    shares = [net.covered(definition, "size") for net in nets for definition in MAPS]
+def test_sizes_of_small_networks_are_covered_on_average():
+    # A small field's count of pixels lies, in the long run, anywhere between its steps: in one
+    # network it is covered more often than it should be, in another less.
+    networks = [Probes(depth=5, seed=seed, number=120) for seed in range(5)]
+    shares = [network.covered(definition, "size") for network in networks for definition in MAPS]
     assert 0.92 <= np.mean(shares) <= 0.98, shares
 
 
 def stopped(
     probes: Probes, tolerance: float, most: int
 ) -> tuple[list[int], list[bool], list[bool]]:
-    """Of runs that stop at a tolerance, of so many samples at most.
+    """Of runs that stop at a tolerance, of at most `most` samples.
 
     Returns:
         How many samples each had, whether its interval held the long run's size, and whether its
@@ -151,7 +151,7 @@ def stopped(
             done += BLOCKS
             if done < look:
                 continue
-            look = math.ceil(done * (1 + BETWEEN_LOOKS))
+            look = math.ceil(done * (1 + BETWEEN_CHECKS))
             size = dealt(maps[:done], probes.field, "luo2016", done)[0].estimate("size")
             if (size.high - size.low) / 2 <= tolerance * size.value:
                 break

@@ -64,9 +64,9 @@ def test_a_part_of_scenes_keeps_their_labels(street):
 def test_data_are_known_by_their_content():
     images, labels = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3), np.array([0, 1])
     train, test = Examples(images, labels), Examples(images[:1], labels[:1])
-    told = content(train, test)
-    assert told.startswith("3 images, ")
-    assert told == content(Examples(images.copy(), labels.copy()), test)
+    description = content(train, test)
+    assert description.startswith("3 images, ")
+    assert description == content(Examples(images.copy(), labels.copy()), test)
     changed = images.copy()
     changed[1, 1, 1, 2] += 1
     others = [
@@ -74,7 +74,7 @@ def test_data_are_known_by_their_content():
         content(Examples(images, labels[::-1]), test),
         content(train, Examples(images[1:], labels[:1])),
     ]
-    assert len({told, *others}) == 4
+    assert len({description, *others}) == 4
 
 
 def test_keras_own_data_set(monkeypatch):

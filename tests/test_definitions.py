@@ -20,7 +20,7 @@ SAMPLES = 5
 
 
 @pytest.fixture(scope="module")
-def net() -> keras.Model:
+def network() -> keras.Model:
     """Two input channels, three channels at the unit, of mixed signs; float64."""
     options = {"padding": "same", "dtype": "float64", "bias_initializer": "random_normal"}
     x = keras.Input((9, 8, 2), dtype="float64")
@@ -37,14 +37,14 @@ def samples() -> np.ndarray:
     return np.random.default_rng(6).normal(size=(SAMPLES, 9, 8, 2))
 
 
-def gradients(net, samples, seeded) -> np.ndarray:
+def gradients(network, samples, seeded) -> np.ndarray:
     """Gradient of `seeded(channels of the unit)`, one eager pass per sample."""
     found = []
     for sample in samples:
         x = tf.constant(sample[None])
         with tf.GradientTape() as tape:
             tape.watch(x)
-            value = seeded(net(x)[(0, *UNIT)])
+            value = seeded(network(x)[(0, *UNIT)])
         found.append(tape.gradient(value, x).numpy()[0])
     return np.array(found)
 
@@ -75,21 +75,23 @@ def test_every_preset_is_computed_by_hand_here():
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
-def test_the_map_by_hand(net, samples, name):
+def test_the_map_by_hand(network, samples, name):
     seeded, collect = BY_HAND[name]
-    expected = collect(gradients(net, samples, seeded))
-    result = probe(net, "second", unit=UNIT, inputs=samples, definition=name)
+    expected = collect(gradients(network, samples, seeded))
+    result = probe(network, "second", unit=UNIT, inputs=samples, definition=name)
     np.testing.assert_allclose(result.map, expected, rtol=1e-12, atol=1e-13 * expected.max())
     assert result.definition == DEFINITIONS[name]
     assert name in repr(result)
 
 
-def test_the_presets_differ_on_this_net(net, samples):
-    # Else the net would be too simple to tell them apart; raghu2021 and luo2016 are one measure.
-    signs = np.sign([net(samples)[(number, *UNIT)] for number in range(SAMPLES)])
+def test_the_presets_differ_on_this_network(network, samples):
+    # Else the network would be too simple to distinguish them; raghu2021 and luo2016 are the same.
+    signs = np.sign([network(samples)[(number, *UNIT)] for number in range(SAMPLES)])
     assert (signs > 0).any(axis=0).all()
     assert (signs < 0).any()
-    maps = {name: hand(gradients(net, samples, seeded)) for name, (seeded, hand) in BY_HAND.items()}
+    maps = {
+        name: hand(gradients(network, samples, seeded)) for name, (seeded, hand) in BY_HAND.items()
+    }
     del maps["raghu2021"]
     shapes = [one / np.abs(one).max() for one in maps.values()]
     for number, first in enumerate(shapes):
@@ -97,10 +99,10 @@ def test_the_presets_differ_on_this_net(net, samples):
             assert np.abs(first - second).max() > 0.01
 
 
-def test_a_definition_of_ones_own(net, samples):
+def test_a_definition_of_ones_own(network, samples):
     own = Definition("own", seed="mean", measure="square", channels="sum", after="relu")
-    expected = (gradients(net, samples, tf.reduce_mean) ** 2).sum(axis=-1).mean(axis=0)
-    result = probe(net, "second", unit=UNIT, inputs=samples, definition=own)
+    expected = (gradients(network, samples, tf.reduce_mean) ** 2).sum(axis=-1).mean(axis=0)
+    result = probe(network, "second", unit=UNIT, inputs=samples, definition=own)
     np.testing.assert_allclose(result.map, expected, rtol=1e-12, atol=1e-16)
 
 
@@ -122,9 +124,9 @@ def test_names_are_their_own():
         (None, None),
     ],
 )
-def test_an_unknown_definition_lists_the_known_ones(net, given, hint):
+def test_an_unknown_definition_lists_the_known_ones(network, given, hint):
     with pytest.raises(InvalidInputError, match="`definition` must be") as caught:
-        probe(net, definition=given)
+        probe(network, definition=given)
     message = str(caught.value)
     assert f"Received: definition={given!r}" in message
     assert all(name in message for name in DEFINITIONS)
@@ -146,9 +148,11 @@ def test_a_definition_is_frozen():
         DEFINITIONS["luo2016"].measure = "square"
 
 
-def test_no_definition_takes_the_name_of_another(net):
+def test_no_definition_takes_the_name_of_another(network):
     assert get_definition(dataclasses.replace(DEFINITIONS["openerf"])) == DEFINITIONS["openerf"]
     own = dataclasses.replace(DEFINITIONS["luo2016"], measure="square")
     with pytest.raises(InvalidInputError, match="a name of its own: 'luo2016' is that of other"):
-        probe(net, definition=own)
-    assert probe(net, definition=dataclasses.replace(own, name="own"), samples=1).definition.name
+        probe(network, definition=own)
+    assert probe(
+        network, definition=dataclasses.replace(own, name="own"), samples=1
+    ).definition.name

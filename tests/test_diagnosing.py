@@ -104,16 +104,16 @@ def test_a_gradient_lost_otherwise_is_not_blamed_on_a_dead_relu(steps):
 
 
 def test_underflow_is_named_and_the_remedy_works():
-    def net(dtype: str) -> keras.Model:
+    def network(dtype: str) -> keras.Model:
         # 1e-25 squared is below the smallest float32, 1.4e-45.
         steps = [conv(name, weight=1e-25, dtype=dtype) for name in ("first", "second", "third")]
         return chain(*steps, dtype=dtype)
 
-    message = refusal(net("float32"))
+    message = refusal(network("float32"))
     assert "ends in layer 'second'" in message
     assert "underflow" in message
     assert "float64" in message
-    assert probe(net("float64"), unit=(3, 3), samples=1).map[3, 3] > 0
+    assert probe(network("float64"), unit=(3, 3), samples=1).map[3, 3] > 0
 
 
 def test_a_layer_that_cannot_be_differentiated_is_named():
@@ -128,7 +128,7 @@ def test_a_layer_that_cannot_be_differentiated_is_named():
 
 
 def test_the_layer_that_kills_every_path_is_named_rather_than_one_branch():
-    # The branch starts at zero, as many residual nets do; that alone would not matter.
+    # The branch starts at zero, as many residual networks do; that alone would not matter.
     x = keras.Input((*SIZE, 1))
     y = layers.ReLU(name="guilty")(conv("first", bias=-100)(x))
     branch = conv("branch", weight=0.0)(conv("before")(y))

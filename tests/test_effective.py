@@ -30,14 +30,14 @@ from keras_erf.fields.theoretical import receptive_field
 from keras_erf.measuring.probing import probe
 from keras_erf.measuring.untrained import UNTRAINED
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField, load
-from keras_erf.results.estimating import FIGURES
+from keras_erf.results.metrics import METRICS
 from tests import oracles
 
 SIZE = (14, 13)
 IMAGES = np.random.default_rng(12).normal(size=(48, *SIZE, 2)).astype("float32")
 
 
-def net(seed: int = 0, *, name: str = "net", size: tuple[int, int] = SIZE) -> keras.Model:
+def network(seed: int = 0, *, name: str = "network", size: tuple[int, int] = SIZE) -> keras.Model:
     """Strides, an up-sampling and a curved function: nothing in the result is trivial."""
     keras.utils.set_random_seed(seed)
     x = keras.Input((*size, 2), name="image")
@@ -49,7 +49,7 @@ def net(seed: int = 0, *, name: str = "net", size: tuple[int, int] = SIZE) -> ke
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    return net()
+    return network()
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_figures_of_a_known_map(uniform):
     assert uniform.size == pytest.approx(math.sqrt(oracles.PIXELS_OF_UNIFORM[5]))
     assert uniform.trf_size == pytest.approx(11)
     assert uniform.ratio == pytest.approx(math.sqrt(69) / 11)
-    # Both samples are alike: the net is linear.
+    # Both samples are alike: the network is linear.
     assert uniform.size_error == 0
     assert uniform.ratio_error == 0
     np.testing.assert_allclose(uniform.standard_error, 0, atol=1e-9)
@@ -150,7 +150,7 @@ def test_regions(uniform):
 
 
 def test_the_centre_of_a_region_is_the_fields_and_not_the_images():
-    field = receptive_field(net(), "second", unit=(3, 4))
+    field = receptive_field(network(), "second", unit=(3, 4))
     maps = np.full((1, *SIZE), 0.5)
     row, column = map(int, field.center())
     assert field.center() == (row, column) != tuple((n - 1) / 2 for n in SIZE)
@@ -220,15 +220,15 @@ def test_summary_and_frame(measured):
     assert frame.iloc[0].to_dict() == summary
 
 
-def test_a_gaussian_that_says_nothing_is_not_told_of():
+def test_a_gaussian_that_says_nothing_is_left_out():
     stack = zoo.build("plain", depth=3, activation="relu", input_shape=(16, 16))
-    told = {layer: probe(stack, layer, samples=8) for layer in ("conv1", "conv3")}
+    results = {layer: probe(stack, layer, samples=8) for layer in ("conv1", "conv3")}
     # A field of 3 pixels has none; the fit itself may be looked at.
-    assert np.isnan(told["conv1"].summary()["sigma"]).all()
-    assert np.isnan(told["conv1"].summary()["sigma_error"]).all()
-    assert np.isfinite(told["conv1"].sigma).all()
-    assert not told["conv1"].compare().is_bell
-    assert np.isfinite(told["conv3"].summary()["sigma"]).all()
+    assert np.isnan(results["conv1"].summary()["sigma"]).all()
+    assert np.isnan(results["conv1"].summary()["sigma_error"]).all()
+    assert np.isfinite(results["conv1"].sigma).all()
+    assert not results["conv1"].compare().is_bell
+    assert np.isfinite(results["conv3"].summary()["sigma"]).all()
 
 
 def test_a_map_too_flat_for_a_gaussian_has_all_other_figures():
@@ -247,7 +247,7 @@ def test_a_stride_between_pixels_is_a_plain_number(model):
     assert result.summary()["trf_stride"] == [0.5, 0.5]
 
 
-def test_repr_tells_the_main_figures_on_one_line(measured):
+def test_repr_shows_the_main_metrics_on_one_line(measured):
     shown = repr(measured)
     assert "\n" not in shown
     for word in ("second", "(3, 4)", "9x9", "luo2016", "20 samples", f"{measured.size:.2f} +- 0.0"):
@@ -287,9 +287,9 @@ def test_a_result_is_frozen(measured):
 # -- errors of the figures --
 
 
-def test_the_error_of_the_size_tells_its_distance_from_the_truth():
+def test_the_error_of_the_size_is_its_distance_from_the_truth():
     # Noisy maps: the error of one run against many.
-    field = receptive_field(net(size=(64, 64)), "second", unit=(16, 16))
+    field = receptive_field(network(size=(64, 64)), "second", unit=(16, 16))
     bell = oracles.gaussian_map((64, 64), field.center(), np.eye(2) * 36)
     rng = np.random.default_rng(1)
     results = [
@@ -299,7 +299,7 @@ def test_the_error_of_the_size_tells_its_distance_from_the_truth():
     sizes = np.array([result.size for result in results])
     errors = np.sqrt(np.mean([result.size_error**2 for result in results]))
     truth = analysis.erf_size(bell)
-    # The noisy peak makes sizes too small: a bias beside the scatter.
+    # The noisy peak makes sizes too small: a bias on top of the scatter.
     assert 0 < sizes.std(ddof=1) < errors
     assert errors == pytest.approx(np.sqrt(np.mean((sizes - truth) ** 2)), rel=0.4)
 
@@ -317,7 +317,7 @@ def test_normalized_maps_sum_to_one_and_so_do_their_errors(model):
 
 
 def test_a_single_block_that_sees_something_leaves_no_error():
-    field = receptive_field(net(), "second", unit=(3, 4))
+    field = receptive_field(network(), "second", unit=(3, 4))
     maps = np.zeros((3, *SIZE))
     maps[1, 4:9, 5:10] = 1
     for definition in ("luo2016", "openerf"):
@@ -349,7 +349,7 @@ def assert_same_figures(one: EffectiveReceptiveField, other: EffectiveReceptiveF
     if one.map[tuple(map(int, one.receptive_field.center()))]:
         mine, theirs = (result.region(reference="center") for result in (one, other))
         np.testing.assert_array_equal(mine.mask, theirs.mask)
-    for figure in FIGURES:
+    for figure in METRICS:
         mine, theirs = one.estimate(figure), other.estimate(figure)
         for name in ("value", "error", "low", "high"):
             # The least noise of least squares is about 1e-8.
@@ -400,7 +400,7 @@ def test_the_centre_may_lie_outside_of_the_part(measured):
 
 
 def test_figures_cost_what_the_field_does_whatever_the_image():
-    field = receptive_field(net(size=(4096, 4096)), "second", unit=(700, 1500))
+    field = receptive_field(network(size=(4096, 4096)), "second", unit=(700, 1500))
     seen = field.visible()
     assert seen == field.box() == ((1397, 1406), (2997, 3006))
     bell = oracles.gaussian_map((9, 9), (4, 4), np.eye(2) * 3)
@@ -413,7 +413,7 @@ def test_figures_cost_what_the_field_does_whatever_the_image():
             keras_erf.DEFINITIONS["luo2016"], {}, part=seen,
         )  # fmt: skip
         summary, shown = result.summary(), repr(result)
-        found = [result.estimate(figure) for figure in FIGURES]
+        found = [result.estimate(figure) for figure in METRICS]
         areas = result.area_ratio(0.5), result.area_ratio(0.5, scale_free=False)
         used = tracemalloc.get_traced_memory()[1]
     finally:
@@ -444,7 +444,7 @@ def test_an_estimate_is_the_figure_with_error_and_students_interval(measured):
     np.testing.assert_allclose(wider.high - wider.low, 2 * 2.9467 * error, rtol=1e-4)
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", METRICS)
 def test_every_figure_lies_in_its_interval(measured, figure):
     found = measured.estimate(figure)
     assert np.all(found.low <= found.value)
@@ -452,7 +452,7 @@ def test_every_figure_lies_in_its_interval(measured, figure):
     assert np.all(np.asarray(found.error) > 0)
     assert np.shape(found.value) == np.shape(found.error) == np.shape(found.low)
     # Nothing is computed twice.
-    assert measured._figures.spread(figure) is measured._figures.spread(figure)
+    assert measured._metrics.spread(figure) is measured._metrics.spread(figure)
 
 
 def test_figures_and_errors_are_those_of_the_estimates(measured):
@@ -534,21 +534,21 @@ def test_normalized_maps_have_the_errors_of_normalized_maps(model):
     assert result.estimate("mass").value == pytest.approx(1)
     assert result.estimate("mass").error == pytest.approx(0, abs=1e-9)
     assert plain.estimate("mass").error > 0
-    for figure in set(FIGURES) - {"mass"}:
+    for figure in set(METRICS) - {"mass"}:
         one, other = result.estimate(figure), plain.estimate(figure)
         np.testing.assert_allclose(one.value, other.value, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(one.error, other.error, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("figure", ["erf_size", "", "map", None])
-def test_an_unknown_figure_is_told_which_there_are(measured, figure):
+def test_an_unknown_metric_lists_the_known_ones(measured, figure):
     with pytest.raises(InvalidInputError, match=r"`figure` must be one of size, ratio, mass_size"):
         measured.estimate(figure)
 
 
 def test_a_single_sample_has_figures_and_no_errors(model):
     one = probe(model, "second", unit=(3, 4), inputs=IMAGES[:1])
-    for figure in FIGURES:
+    for figure in METRICS:
         found = one.estimate(figure)
         assert np.isfinite(found.value).all()
         assert np.isnan([found.error, found.low, found.high]).all()
@@ -567,7 +567,7 @@ def test_a_linear_unit_has_no_error_whatever_the_samples(model, samples):
     assert result.standard_error.shape == SIZE
     assert not result.standard_error.any()
     assert (result.size_error, result.ratio_error) == (0, 0)
-    for figure in FIGURES:
+    for figure in METRICS:
         found = result.estimate(figure)
         assert not np.any(found.error)
         np.testing.assert_array_equal(found.low, found.value)
@@ -888,7 +888,7 @@ def test_two_half_runs_merged_equal_the_whole(model, definition):
     close = {"rtol": 1e-12, "atol": 1e-12 * whole.map.max()}
     np.testing.assert_allclose(merged.map, whole.map, **close)
     np.testing.assert_allclose(merged.standard_error, whole.standard_error, **close)
-    for figure in set(FIGURES) - {"sigma", "r_squared"}:
+    for figure in set(METRICS) - {"sigma", "r_squared"}:
         one, other = merged.estimate(figure), whole.estimate(figure)
         for name in ("value", "error", "low", "high"):
             np.testing.assert_allclose(
@@ -1043,8 +1043,8 @@ def test_a_loaded_result_is_merged_as_any(model, tmp_path):
 def test_results_of_different_things_are_not_merged(model, measured):
     noise = {"seed": 5, "samples": 2}
     unlike = {
-        "model": probe(net(name="twin"), "second", unit=(3, 4), **noise),
-        "weights": probe(net(1), "second", unit=(3, 4), **noise),
+        "model": probe(network(name="twin"), "second", unit=(3, 4), **noise),
+        "weights": probe(network(1), "second", unit=(3, 4), **noise),
         "training": probe(model, "second", unit=(3, 4), training=True, **noise),
         "definition": probe(model, "second", unit=(3, 4), definition="raghu2021", **noise),
         "number of blocks": dataclasses.replace(

@@ -35,7 +35,7 @@ def alone(call):
     return (View((Link(0), Link(1), Link(2))),)
 
 
-def net(*ends) -> keras.Model:
+def network(*ends) -> keras.Model:
     keras.utils.set_random_seed(0)
     x = keras.Input((12, 12, 2))
     y = layers.Conv2D(3, 3, name="first")(x)
@@ -46,7 +46,7 @@ def net(*ends) -> keras.Model:
 
 @pytest.fixture(scope="module")
 def shifted() -> keras.Model:
-    return net(Shifted(), layers.Conv2D(3, 3, name="last"))
+    return network(Shifted(), layers.Conv2D(3, 3, name="last"))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def shifted() -> keras.Model:
         lambda model, rules: profile(model, ["first", "last"], samples=2, rules=rules),
         lambda model, rules: expected(model, "last", rules=rules),
         lambda model, rules: ensemble(
-            lambda seed: net(Shifted(), layers.Conv2D(3, 3, name="last")), "last", runs=1,
+            lambda seed: network(Shifted(), layers.Conv2D(3, 3, name="last")), "last", runs=1,
             rules=rules,
         ),
     ],
@@ -79,7 +79,7 @@ def test_a_field_that_is_too_small_by_our_fault_is_one(shifted, monkeypatch):
 
 
 def test_a_layer_that_sees_more_in_training_is_refused_there():
-    model = net(Centred(name="end"))
+    model = network(Centred(name="end"))
     assert probe(model, "end", samples=2).trf_size == 3
     with pytest.raises(InvalidInputError, match=r"`training` must be False.*beyond.*training=True"):
         probe(model, "end", samples=2, training=True)
@@ -152,7 +152,7 @@ MIXING = {
 def test_batch_normalisation_is_found_wherever_it_is(name):
     make, named = MIXING[name]
     layer = make()
-    model = net(layer, layers.Dropout(0.1, name="dropped"))
+    model = network(layer, layers.Dropout(0.1, name="dropped"))
     # The second source: another sample changes what comes of the first one.
     images = np.random.default_rng(0).normal(size=(2, 12, 12, 2)).astype("float32")
     both, other = (model(images * [[[[1]]], [[[one]]]], training=True)[0] for one in (1, 9))
@@ -165,7 +165,7 @@ def test_batch_normalisation_is_found_wherever_it_is(name):
 
 
 def test_statistics_by_hand_are_found_too():
-    model = net(layers.Conv2D(3, 1), ByHand(name="mixer"), layers.Conv2D(3, 1, name="end"))
+    model = network(layers.Conv2D(3, 1), ByHand(name="mixer"), layers.Conv2D(3, 1, name="end"))
     for measure in (probe, profile):
         with pytest.raises(InvalidInputError, match="layer 'mixer' mixes the samples"):
             measure(model, "end", samples=2, training=True)
@@ -175,10 +175,10 @@ def test_statistics_by_hand_are_found_too():
 
 
 def test_what_does_not_mix_is_measured():
-    model = net(AtInference(name="end"), layers.GaussianNoise(0.1, name="noisy"))
+    model = network(AtInference(name="end"), layers.GaussianNoise(0.1, name="noisy"))
     assert probe(model, "noisy", samples=2, training=True).map.any()
     # Behind the unit nothing matters.
-    late = net(layers.Conv2D(2, 1, name="before"), layers.BatchNormalization())
+    late = network(layers.Conv2D(2, 1, name="before"), layers.BatchNormalization())
     assert probe(late, "before", samples=2, training=True).map.any()
 
 
@@ -194,7 +194,7 @@ def test_a_batch_of_one_is_normalised_by_its_own_pixels():
 # --- Padding alone -------------------------------------------------------------------------------
 
 
-def test_a_unit_that_sees_padding_alone_is_told_from_weights():
+def test_a_unit_that_sees_padding_alone_is_recognised_by_its_weights():
     x = keras.Input((8, 8, 2))
     wide = keras.Model(x, layers.Conv2D(3, 3)(layers.ZeroPadding2D(4)(x)))
     inner = layers.ZeroPadding2D(3)(layers.Conv2D(3, 3, padding="same")(x))
@@ -215,7 +215,7 @@ def test_a_unit_that_sees_padding_alone_is_told_from_weights():
 
 def test_no_gradient_is_lost_to_the_check():
     # The oracle of all: the plain tape's map holds nothing that the probe's does not.
-    model = net(Shifted(), layers.Conv2D(3, 3, strides=2, name="last"))
+    model = network(Shifted(), layers.Conv2D(3, 3, strides=2, name="last"))
     result = probe(model, "last", samples=1)
     inputs = tf.Variable(np.zeros((1, 12, 12, 2), "float32"))
     with tf.GradientTape() as tape:

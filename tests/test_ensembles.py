@@ -19,7 +19,7 @@ def build(seed: int, *, activation: str = "relu", depth: int = 2, batch: int | N
     y = x
     for _ in range(depth):
         y = layers.Conv2D(8, 3, activation=activation)(y)
-    return keras.Model(x, layers.Conv2D(8, 3, name="end")(y), name="net")
+    return keras.Model(x, layers.Conv2D(8, 3, name="end")(y), name="network")
 
 
 def test_an_ensemble_is_its_networks_probed_one_by_one():
@@ -163,9 +163,9 @@ def test_images_that_cannot_be_read_are_not_counted(tmp_path):
     folder = folder_of(tmp_path, whole=4, broken=2)
     together = ensemble(grey, runs=4, inputs=folder)
     assert together.count == 4
-    told = [name for run in together.provenance["runs"] for name in run["skipped"]]
+    skipped = [name for run in together.provenance["runs"] for name in run["skipped"]]
     # Those behind the last image that was needed were not looked at.
-    assert set(told) <= {"broken0.png", "broken1.png"}
+    assert set(skipped) <= {"broken0.png", "broken1.png"}
     with pytest.raises(
         InvalidInputError, match=r"must hold 5 samples.*Received: 4.*'broken\d.png'"
     ):
@@ -174,7 +174,7 @@ def test_images_that_cannot_be_read_are_not_counted(tmp_path):
         ensemble(grey, runs=7, inputs=folder)
 
 
-def test_a_dataset_that_ends_too_early_is_told():
+def test_a_dataset_that_ends_too_early_is_reported():
     images = np.random.default_rng(0).standard_normal((5, 16, 16, 1)).astype("float32")
     data = tf.data.Dataset.from_tensor_slices(images)
     assert ensemble(grey, runs=2, samples=2, inputs=data).count == 4

@@ -148,7 +148,7 @@ class Rolled(layers.Layer):
     """Three times the pixel one to the left: each pixel is seen by one unit."""
 
     def call(self, x):
-        # Not by `keras.ops`, so that there is nothing to look into.
+        # Not by `keras.ops`, so that there is nothing to trace.
         return 3.0 * tf.roll(tf.convert_to_tensor(x), 1, axis=1)
 
     def compute_output_shape(self, shape):
@@ -177,7 +177,7 @@ class Mixed(layers.Layer):
 
 
 @pytest.mark.parametrize("weights", ["given", "random"])
-def test_a_layer_of_ones_own_is_looked_into(weights):
+def test_a_layer_of_ones_own_is_traced(weights):
     model = built(lambda x: layers.Conv1D(2, 3)(Mixed()(x)), (8, 2))
     found = erf.expected(model, weights=weights)
     assert found.provenance["expected"]["measured"] == []
@@ -503,7 +503,7 @@ def test_several_inputs():
         ({"unit": (99, 99)}, InvalidInputError, "`unit`"),
     ],
 )
-def test_bad_arguments_are_told(options, error, text):
+def test_bad_arguments_are_reported(options, error, text):
     model = zoo.build("plain", depth=2, input_shape=(9, 9))
     with pytest.raises(error, match=text):
         erf.expected(model, **options)
@@ -516,7 +516,7 @@ def test_weights_about_another_mean_have_no_random_signs():
     assert erf.expected(model, weights="given").size > 0
 
 
-def test_no_gradient_is_told():
+def test_no_gradient_is_reported():
     x = keras.Input((9, 9, 2))
     y = layers.Conv2D(2, 3, kernel_initializer="zeros")(x)
     with pytest.raises(GradientError, match="is zero everywhere"):

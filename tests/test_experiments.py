@@ -185,6 +185,6 @@ def test_verdicts_follow_the_metrics():
         ("growth", {"depth": 3}, "`options` of 'growth' must be among: depths. Received: depth=3"),
     ],
 )
-def test_bad_arguments_are_told(panel, options, text):
+def test_bad_arguments_are_reported(panel, options, text):
     with pytest.raises(InvalidInputError, match=text):
         experiments.run(panel, **options)

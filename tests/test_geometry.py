@@ -169,7 +169,7 @@ def test_the_bounding_box_ends_at_the_outermost_marks(shape, seed, density):
         (2, (3,), (2,)),
         (np.int64(2), (3,), (2,)),
         ((), (), ()),
-        # As many as there are axes.
+        # One for each axis.
         ((0,), (3, 5), None),
         ((0, 0, 0), (3, 5), None),
         # Inside of each, and whole numbers.

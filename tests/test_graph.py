@@ -352,7 +352,7 @@ def test_what_has_no_graph_is_refused(make, remedy):
 def test_the_remedy_for_a_subclassed_model_works():
     model = Subclassed()
     x = keras.Input((6, 5, 2))
-    # It is looked into, and a wrapped call has the same field.
+    # It is traced, and a wrapped call has the same field.
     fields = [receptive_field(keras.Model(x, made)) for made in (model(x), model.call(x))]
     assert [(field.size, field.status) for field in fields] == [((3, 3), "exact")] * 2
 

@@ -62,7 +62,7 @@ def test_resampled_runs_cover_the_true_exponent():
     assert 0.88 <= covered / 200 <= 0.98
 
 
-def test_an_interval_is_no_narrower_than_the_errors_told():
+def test_an_interval_is_no_narrower_than_the_errors_stated():
     # Runs that are all alike: resampling sees nothing, and only what `spread` tells is left.
     blocks = [(np.full((4, 1), value), np.ones(4, int)) for value in (1.0, 2.0)]
     law = analysis.bootstrap_power_law(
@@ -117,7 +117,7 @@ def test_blocks_of_several_runs_weigh_as_many():
         (lambda: analysis.fit_power_law([1, 2], [1, 2], level=95), "`level` must lie between"),
     ],
 )
-def test_bad_arguments_are_told(call, text):
+def test_bad_arguments_are_reported(call, text):
     with pytest.raises(InvalidInputError, match=text):
         call()
 

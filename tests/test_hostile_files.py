@@ -20,10 +20,10 @@ from keras_erf.errors import InvalidInputError, ModelLoadError
 from keras_erf.files import archives, vetting
 from keras_erf.files.hdf5 import count_stored
 from keras_erf.graph import count_weights
+from keras_erf.inputs.images import images
+from keras_erf.inputs.sources import InputSpec
 from keras_erf.loading import load_model
 from keras_erf.results import storing
-from keras_erf.samples.images import images
-from keras_erf.samples.sources import InputSpec
 from keras_erf.studies import StudyStore
 from keras_erf.training.loop import _read_checkpoint
 
@@ -33,8 +33,8 @@ MUTANTS = 300
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> bytes:
     file = tmp_path_factory.mktemp("results") / "good.npz"
-    net = erf.zoo.build("plain", depth=2, activation="relu")
-    erf.probe(net, samples=4, input_shape=(9, 9)).save(file)
+    network = erf.zoo.build("plain", depth=2, activation="relu")
+    erf.probe(network, samples=4, input_shape=(9, 9)).save(file)
     return file.read_bytes()
 
 
@@ -53,19 +53,19 @@ def packed(parts: dict[str, bytes]) -> bytes:
 
 def header(shape: tuple[int, ...], dtype: str = "<f8") -> bytes:
     made = io.BytesIO()
-    told = {"descr": dtype, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(made, told)
+    fields = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(made, fields)
     return made.getvalue()
 
 
 def about(parts: dict[str, bytes], **changes) -> dict[str, bytes]:
-    """A result that tells something else of itself; names of the field begin with `field_`."""
-    told = json.loads(str(np.load(io.BytesIO(parts["about.npy"]))))
+    """A result with other values; names of the field begin with `field_`."""
+    content = json.loads(str(np.load(io.BytesIO(parts["about.npy"]))))
     for name, value in changes.items():
-        holder = told["receptive_field"] if name.startswith("field_") else told
+        holder = content["receptive_field"] if name.startswith("field_") else content
         holder[name.removeprefix("field_")] = value
     made = io.BytesIO()
-    np.save(made, np.array(json.dumps(told)))
+    np.save(made, np.array(json.dumps(content)))
     return {**parts, "about.npy": made.getvalue()}
 
 
@@ -118,7 +118,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_result_is_refused_before_room_is_made(kind, good, tmp_path):
+def test_a_hostile_result_is_refused_before_memory_is_allocated(kind, good, tmp_path):
     file = tmp_path / "hostile.npz"
     file.write_bytes(packed(HOSTILE[kind](members(good))))
     tracemalloc.start()
@@ -210,7 +210,7 @@ def edited(models: dict[str, bytes], suffix: str, change) -> bytes:
 
 
 def configured(models: dict[str, bytes], suffix: str, change) -> bytes:
-    """A model file of another configuration, changed in place or given anew by `change`."""
+    """A model file of another configuration, changed in place or replaced by `change`."""
     if suffix == ".keras":
         parts = members(models[".keras"])
         config = json.loads(parts["config.json"])
@@ -451,7 +451,7 @@ def test_counting_weights_makes_none_and_leaves_no_trace(models):
     simple = keras.Model(x, keras.layers.Dropout(0.5)(keras.layers.Dense(4)(x)))
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(simple)))
     kept, state = copy.deepcopy(config), random.getstate()
-    # Beside kernel and biases, the two numbers of the dropout's generator.
+    # Besides kernel and biases, the two numbers of the dropout's generator.
     assert count_weights(config, legacy=False) == 3 * 4 + 4 + 2
     assert config == kept
     assert random.getstate() == state
@@ -526,7 +526,7 @@ def test_a_folder_is_no_model(name, unsafe, models, tmp_path, monkeypatch):
         load_model(str(tmp_path / name), unsafe=unsafe)
 
 
-def test_running_out_of_memory_is_told_in_a_line(models, tmp_path, monkeypatch):
+def test_running_out_of_memory_is_reported_in_a_line(models, tmp_path, monkeypatch):
     def exhausted(*args, **how):
         raise MemoryError
 
@@ -594,13 +594,15 @@ def test_images_that_are_none_are_named_and_left_out(tmp_path):
     image.new("1", (10_000, 9_000)).save(tmp_path / "large.png")
     spec = InputSpec("x", (5, 5, 3), "float32", 2)
     source = images(erf.ImageFolder(tmp_path), [spec], 0)
-    with pytest.warns((UserWarning, image.DecompressionBombWarning), match="Left out|bomb") as told:
+    with pytest.warns(
+        (UserWarning, image.DecompressionBombWarning), match="Left out|bomb"
+    ) as caught:
         batches = list(source.batches(8))
     np.testing.assert_array_equal(batches[0][0], np.full((1, 5, 5, 3), 50.0))
     hostile = {"bomb.png", "cut.png", "empty.jpg", "large.png"}
     assert set(source.skipped) == hostile
     # Pillow warns of the large one by itself.
-    messages = [str(one.message) for one in told if one.category is UserWarning]
+    messages = [str(one.message) for one in caught if one.category is UserWarning]
     assert all(one.startswith("Left out") for one in messages)
     assert all(any(name in one for one in messages) for name in hostile)
     assert len(messages) == len(hostile)
@@ -609,7 +611,7 @@ def test_images_that_are_none_are_named_and_left_out(tmp_path):
 # --- Studies -------------------------------------------------------------------------------------
 
 
-def test_an_index_that_is_broken_later_is_told_in_a_line(tmp_path):
+def test_an_index_that_is_broken_later_is_reported_in_a_line(tmp_path):
     store = StudyStore(tmp_path)
     index = tmp_path / "index.sqlite"
     content = index.read_bytes()

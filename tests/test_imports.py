@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, TESTS = ROOT / "keras_erf", ROOT / "tests"
 
-# Rooms from the ground up, modules and packages alike: each imports only from those before it.
+# Modules and packages, from the lowest up: each imports only from those before it.
 ORDER = (
     "errors",
     "_version",
@@ -32,7 +32,7 @@ ORDER = (
     "signals",
     "layers",
     "rules",
-    "samples",
+    "inputs",
     "results",
     "storage",
     "fields",
@@ -54,8 +54,8 @@ ORDER = (
 DRAWN = ("results", "measuring", "experiments", "training")
 # What works on arrays alone.
 ARRAYS_ONLY = (
-    "algebra", "analysis", "errors", "theory", "results/estimating", "results/framing",
-    "samples/arrays", "samples/noise", "samples/sources",
+    "algebra", "analysis", "errors", "theory", "results/metrics", "results/framing",
+    "inputs/arrays", "inputs/noise", "inputs/sources",
 )  # fmt: skip
 # The lazy names and the zoo's models stand outside of the order.
 OUTSIDE = ("__init__", "models")
@@ -106,7 +106,7 @@ def verdict(source: str, target: str | None, inside_function: bool) -> str | Non
     if target == "models" or target == source:
         return None
     if target not in ORDER:
-        return "no room of the order; the package itself would reach all of them"
+        return "not in the order; the package itself would reach all modules"
     if ORDER.index(target) < ORDER.index(source):
         return None
     if inside_function and source in DRAWN and target == "plotting":
@@ -134,11 +134,11 @@ def complaints(path: Path, text: str) -> list[str]:
     return wrong
 
 
-def test_every_room_has_its_place_in_the_order():
+def test_every_package_has_its_place_in_the_order():
     assert {entry(path) for path in files().values()} == set(ORDER)
 
 
-def test_no_room_goes_round_in_circles():
+def test_no_imports_are_circular():
     """Modules of one package have an order too; imports for types alone do not count."""
     known = {name_of(path).replace("/", "."): path for path in files().values()}
     below = {}
@@ -184,18 +184,18 @@ def test_tests_import_helpers_and_no_tests():
         ("analysis/fit.py", "from keras_erf.errors import InvalidInputError", True),
         ("analysis/fit.py", "from keras_erf.theory import coefficients", False),
         ("analysis/fit.py", "import tensorflow as tf", False),
-        ("samples/noise.py", "import tensorflow as tf", False),
-        ("samples/images.py", "import tensorflow as tf", True),
+        ("inputs/noise.py", "import tensorflow as tf", False),
+        ("inputs/images.py", "import tensorflow as tf", True),
         ("algebra/geometry.py", "from keras_erf.errors import InvalidInputError", True),
         ("errors.py", "from keras_erf.algebra.geometry import Box", False),
-        ("samples/sampling.py", "from keras_erf.results.effective import load", False),
+        ("inputs/sampling.py", "from keras_erf.results.effective import load", False),
         ("results/effective.py", "from keras_erf import plotting", False),
         (
             "results/effective.py",
             "class A:\n  def plot(self):\n    from keras_erf import plotting",
             True,
         ),
-        ("samples/sampling.py", "def plot():\n  from keras_erf import plotting", False),
+        ("inputs/sampling.py", "def plot():\n  from keras_erf import plotting", False),
         ("zoo.py", "from keras_erf.models import plain", True),
         ("zoo.py", "import models.plain", False),
     ],

@@ -96,14 +96,14 @@ class Gate(layers.Layer):
 
 
 class Jittered(layers.Layer):
-    """Draws its factor anew in each call."""
+    """Draws another factor in each call."""
 
     def call(self, x):
         return x * keras.random.normal((1, 1, 1))
 
 
 class Shaken(layers.Layer):
-    """Draws what it adds anew in each call, which changes no gradient."""
+    """Adds another random number in each call, which changes no gradient."""
 
     def call(self, x):
         return x + keras.random.normal((1, 1, 1))
@@ -425,7 +425,7 @@ def test_only_what_leads_to_the_layer_counts():
     assert not has_constant_gradient(locate(model, "end", input="other"), training=False)
 
 
-def test_a_rule_of_one_s_own_tells_nothing_of_gradients():
+def test_a_rule_of_one_s_own_says_nothing_about_gradients():
     from keras_erf.rules import whole
 
     model = model_of(lambda x: Doubled()(x), IMAGE)

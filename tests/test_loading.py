@@ -30,9 +30,9 @@ class Registered(keras.layers.Layer):
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_file_gives_the_saved_model(tmp_path, suffix):
     model = small_model()
-    model.save(tmp_path / f"net{suffix}")
-    loaded = load_model(str(tmp_path / f"net{suffix}"))
-    assert loaded.name == "net"
+    model.save(tmp_path / f"network{suffix}")
+    loaded = load_model(str(tmp_path / f"network{suffix}"))
+    assert loaded.name == "network"
     assert loaded.preprocess is None
     for mine, theirs in zip(loaded.model.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -131,7 +131,7 @@ def test_weights_that_cannot_be_downloaded(monkeypatch):
         load_model("MobileNet")
 
 
-def test_a_download_that_fails_is_told_in_one_line(monkeypatch, tmp_path, capfd):
+def test_a_download_that_fails_is_reported_in_one_line(monkeypatch, tmp_path, capfd):
     def unreachable(*args, **kwargs):
         raise urllib.error.URLError(socket.gaierror(-2, "Name or service not known"))
 
@@ -158,7 +158,7 @@ def test_a_download_shows_its_progress_on_standard_error(monkeypatch, capfd):
     assert (out, err) == ("", "17 MB\n")
 
 
-def test_weights_that_nobody_needs_are_not_downloaded(monkeypatch):
+def test_unneeded_weights_are_not_downloaded(monkeypatch):
     def unreachable(*args, **kwargs):
         raise AssertionError("tried to download")
 

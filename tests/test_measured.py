@@ -1,4 +1,4 @@
-"""Layers nobody knows, whose fields are known by hand: looked into, and measured."""
+"""Unknown layers, whose fields are known by hand: traced, and measured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Unit = tuple[int, ...]
 
 
 class Filter(layers.Layer):
-    """A convolution of 3 with stride 2 and a ReLU, written anew; its kernel starts at zero."""
+    """A convolution of 3 with stride 2 and a ReLU, written by hand; its kernel starts at zero."""
 
     def __init__(self, initializer: str = "glorot_uniform", **options: Any) -> None:
         super().__init__(**options)
@@ -40,7 +40,7 @@ class Filter(layers.Layer):
 
 
 class Halved(layers.Layer):
-    """Two outputs: what is beside on the left, and every second step."""
+    """Two outputs: the neighbour on the left, and every second step."""
 
     def call(self, x):
         return ops.pad(x, [[0, 0], [1, 0], [0, 0]])[:, :-1] * 2, ops.tanh(x[:, ::2])
@@ -68,8 +68,8 @@ class Signs(layers.Layer):
 
 
 MEASURED = dict.fromkeys((layers.Lambda, Filter, Halved, Mixed, Chosen, Signs), rules.measured)
-# Without a rule of one's own a layer is looked into first.
-WAYS = {"measured": MEASURED, "looked into": None}
+# Without a rule of one's own a layer is traced first.
+WAYS = {"measured": MEASURED, "traced": None}
 
 
 def cross(x):
@@ -494,7 +494,7 @@ def test_the_least_sure_layer_on_the_way_counts():
     own = {**MEASURED, layers.ReLU: loose}
     assert receptive_field(model, "sum", rules=own).status == "bound"
     assert receptive_field(model, "behind", rules=own).status == "measured"
-    # Beside the path it does not count.
+    # Off the path it does not count.
     side = layers.Conv2D(2, 3, padding="same", name="side")(first)
     assert receptive_field(keras.Model(x, [side, last]), "side").status == "exact"
 
@@ -591,7 +591,7 @@ def test_channels_first_stay_behind_the_steps():
 
 
 @pytest.mark.parametrize("make", [backbone, Block])
-def test_a_model_over_time_is_looked_into_step_by_step(make):
+def test_a_model_over_time_is_traced_step_by_step(make):
     x = keras.Input((4, 10, 2))
     model = keras.Model(x, layers.TimeDistributed(make(), name="steps")(x))
     field = receptive_field(model, unit=(2, 1))

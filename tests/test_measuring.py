@@ -14,7 +14,7 @@ from keras_erf import Definition, probe, zoo
 from keras_erf.errors import GradientError, InvalidInputError
 
 
-def net(*, size: int | None = 40, depth: int = 3, seed: int = 0, **options) -> keras.Model:
+def network(*, size: int | None = 40, depth: int = 3, seed: int = 0, **options) -> keras.Model:
     """A small network of 3x3 convolutions with a skip connection, behind ReLUs."""
     keras.utils.set_random_seed(seed)
     x = keras.Input((size, size, 2))
@@ -28,7 +28,7 @@ def net(*, size: int | None = 40, depth: int = 3, seed: int = 0, **options) -> k
 
 @pytest.fixture(scope="module")
 def small() -> keras.Model:
-    return net()
+    return network()
 
 
 # -- The cone --
@@ -45,7 +45,7 @@ def test_the_cone_gives_what_the_whole_model_gives(small, unit, definition):
 
 def test_what_is_kept_is_as_large_as_the_field():
     # Five 3x3 convolutions of which the last strides: 11 px, whatever the size of the image.
-    sums = [probe(net(size=size), "last", samples=2).block_sums for size in (40, 4000)]
+    sums = [probe(network(size=size), "last", samples=2).block_sums for size in (40, 4000)]
     assert [one.shape for one in sums] == [(16, 11, 11)] * 2
 
 
@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_result_on_any_batch_size(small):
     assert np.abs(probe(small, samples=24, seed=4).map - results[0].map).max() > 1e-3
 
 
-def test_the_last_batch_is_filled_up_not_compiled_anew(small, monkeypatch):
+def test_the_last_batch_is_filled_up_not_compiled_again(small, monkeypatch):
     from keras_erf.measuring import accumulating
 
     traced = []
@@ -122,7 +122,7 @@ def test_dropout_runs_on_the_cone(small):
 # -- When to stop --
 
 
-def test_a_tolerance_is_reached_and_told(small):
+def test_a_tolerance_is_reached_and_reported(small):
     result = probe(small, "out2", tolerance=0.1, samples=2000)
     size = result.estimate("size")
     assert result.stopped_by == "tolerance"
@@ -195,7 +195,7 @@ def test_overflow_is_refused_not_averaged_in():
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
 def test_half_precision_is_measured_in_float32(policy):
-    half, full = net(dtype=policy), net()
+    half, full = network(dtype=policy), network()
     for one, other in zip(half.weights, full.weights, strict=True):
         # What a model of half weights holds is what is measured.
         other.assign(tf.cast(one.value, tf.float32))
@@ -215,7 +215,7 @@ def test_a_quantized_layer_is_refused():
         probe(model)
 
 
-# -- What is told of settings --
+# -- What settings accept --
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from keras_erf.samples import noise as noise_module
-from keras_erf.samples.noise import noise
-from keras_erf.samples.sources import InputSpec
+from keras_erf.inputs import noise as noise_module
+from keras_erf.inputs.noise import noise
+from keras_erf.inputs.sources import InputSpec
 
 RNG = np.random.default_rng(11)
 # Sizes that span several tiles, by the number of spatial axes.

@@ -19,7 +19,7 @@ from keras_erf.commands import tables
 from keras_erf.errors import InvalidInputError
 from keras_erf.measuring.profiling import Profile
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.results.noting import SIZE_RULES, UNSEEN, size_rules_disagree
+from keras_erf.results.notes import SIZE_RULES, UNSEEN, size_rules_disagree
 
 SIDE = 61
 AT = np.arange(SIDE) - SIDE // 2
@@ -52,13 +52,13 @@ SURFACES = {
 def field():
     x = keras.Input((SIDE, SIDE, 1))
     y = layers.Conv2D(1, SIDE, padding="same", name="wide")(x)
-    return keras_erf.receptive_field(keras.Model(x, y, name="net"))
+    return keras_erf.receptive_field(keras.Model(x, y, name="network"))
 
 
 def result_of(values: np.ndarray, field, **provenance) -> EffectiveReceptiveField:
     """A result of two samples that both have this map."""
     about = {
-        "model": "net",
+        "model": "network",
         "weights": "w",
         "training": False,
         "runs": [{"inputs": "normal noise", "seed": 0, "samples": 2, "skipped": []}],
@@ -154,16 +154,22 @@ def test_tables_of_the_commands_mark_the_size_and_print_the_notes(field, capsys,
     file = tmp_path / "file"
     one = printed(
         capsys,
-        lambda: tables.print_results("net", [(noted, file, file)], guessed=False, centered=True),
+        lambda: tables.print_results(
+            "network", [(noted, file, file)], guessed=False, centered=True
+        ),
     )
     assert f"{noted.size:.1f} *" in one
     assert f"* {SIZE_RULES} * {OWN}" in one
-    every = printed(capsys, lambda: tables.print_profile("net", profile_of(noted), (file, file)))
+    every = printed(
+        capsys, lambda: tables.print_profile("network", profile_of(noted), (file, file))
+    )
     assert f"* {SIZE_RULES} (2 of 2 layers)" in every
     plain = result_of(MAPS["bell"], field)
     bare = printed(
         capsys,
-        lambda: tables.print_results("net", [(plain, file, file)], guessed=False, centered=True),
+        lambda: tables.print_results(
+            "network", [(plain, file, file)], guessed=False, centered=True
+        ),
     )
     assert "*" not in bare
 

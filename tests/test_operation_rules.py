@@ -207,7 +207,7 @@ for name, (build, shape) in {
     "written attention": (written_attention, (5, 2)),
     "halves swapped": (lambda x: layers.Conv1D(2, 3)(ops.roll(conv(x), 3, axis=1)), (7, 2)),
     "backwards": (lambda x: ops.concatenate([conv(x), x[:, ::-1]], axis=-1), (7, 2)),
-    "beside": (lambda x: conv(ops.concatenate([conv(x), x[:, 2:5]], axis=1)), (6, 2)),
+    "side_by_side": (lambda x: conv(ops.concatenate([conv(x), x[:, 2:5]], axis=1)), (6, 2)),
     "padded": (lambda x: layers.Conv1D(2, 3, 2)(ops.pad(x, ((0, 0), (3, 1), (0, 0)))), (8, 2)),
     "mirrored": (
         lambda x: layers.Conv1D(2, 5)(ops.pad(x, ((0, 0), (2, 2), (0, 0)), mode="reflect")),

@@ -38,7 +38,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def build(kind: str, source: Path, out: Path) -> Path:
-    """Builds `source` into `out` with the setuptools at hand: quick, and without a network."""
+    """Builds `source` into `out` with the installed setuptools: quick, and without a network."""
     run(sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "-o", out, cwd=source)
     (built,) = out.iterdir()
     return built

@@ -14,7 +14,7 @@ from keras_erf.errors import InvalidInputError, UnknownLayerError, UnsupportedLa
 
 
 def residual(blocks: int = 3, *, size: int = 32, stride: int = 1) -> keras.Model:
-    """A stem of 5 pixels and blocks of two convolutions of 3 beside an identity."""
+    """A stem of 5 pixels and blocks of two convolutions of 3 with an identity."""
     x = keras.Input((size, size, 3))
     y = layers.Conv2D(4, 5, padding="same", name="stem")(x)
     for block in range(blocks):
@@ -60,7 +60,7 @@ def test_sizes_of_a_published_network():
     assert (found.smallest, found.largest) == ((11, 11), (483, 483))
 
 
-def test_axes_are_told_apart():
+def test_axes_are_distinguished():
     x = keras.Input((20, 20, 1))
     wide = layers.Conv2D(1, (1, 7), padding="same")(x)
     tall = layers.Conv2D(1, (5, 3), padding="same")(x)
@@ -197,7 +197,7 @@ def test_a_layer_that_cannot_be_measured_hides_only_what_is_behind():
     assert unproductive_layers(keras.Model(x, z)) == ("late", "behind")
 
 
-def test_a_model_of_open_size_has_to_be_told_one():
+def test_a_model_of_open_size_needs_one():
     x = keras.Input((None, None, 1))
     model = keras.Model(x, layers.Conv2D(1, 3)(layers.Conv2D(1, 3)(x)))
     with pytest.raises(InvalidInputError, match="`input_shape` must be given"):

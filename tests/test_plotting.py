@@ -282,7 +282,7 @@ def test_a_gaussian_is_drawn_where_it_says_something(case):
     ax = plot_map(result)
     assert any("Gaussian" in label for label in labels(ax)) == drawn
     assert all((len(one.lines) == 3) == drawn for one in profiles(ax))
-    # How good it is is told in any case.
+    # How good the fit is is always written.
     assert "Gaussian fit R²" in caption(ax)
 
 

@@ -42,13 +42,13 @@ def test_a_result_is_a_picture_and_its_figures(result):
     (picture,) = pictures(text)
     # Not a blank one.
     assert len(np.unique(np.asarray(picture.convert("L")))) > 20
-    told = cells(text)
+    shown = cells(text)
     assert "<script>" not in text
-    assert told["layer, unit"].startswith("&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;, (")
-    assert told["ERF size"].startswith(f"{result.size:.1f} ")
-    assert told["ERF size"].endswith(f" px ({100 * result.ratio:.0f} %)")
-    assert told["theoretical field"].endswith(" px, exact")
-    assert ("without gradient" in told) == (result.dead > 0)
+    assert shown["layer, unit"].startswith("&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;, (")
+    assert shown["ERF size"].startswith(f"{result.size:.1f} ")
+    assert shown["ERF size"].endswith(f" px ({100 * result.ratio:.0f} %)")
+    assert shown["theoretical field"].endswith(" px, exact")
+    assert ("without gradient" in shown) == (result.dead > 0)
     assert not plt.get_fignums()
 
 
@@ -69,9 +69,9 @@ def test_a_profile_is_a_picture_and_a_table():
 
 def test_fields_are_tables():
     field = bell(1.0, 5, layer=HOSTILE).receptive_field
-    told = cells(field._repr_html_())
-    assert told["layer, unit"] == "&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;, (15, 18)"
-    assert told["sees"] == "5 × 5 px of input, 33 × 37 px"
+    shown = cells(field._repr_html_())
+    assert shown["layer, unit"] == "&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;, (15, 18)"
+    assert shown["sees"] == "5 × 5 px of input, 33 × 37 px"
     table = FieldTable((field, field), (("flat", "no axes"),))
     assert repr(table) == "<FieldTable of 2 layers, 1 skipped>"
     assert table._repr_html_().count("&lt;script&gt;") == 2

@@ -263,7 +263,7 @@ def test_axes_that_are_given_are_drawn_on(draw, results, profile):
         (lambda one: plot_growth(Profile((one, one), (3, 3))), "of at least two depths"),
     ],
 )
-def test_mistakes_are_told(call, text):
+def test_mistakes_are_reported(call, text):
     with pytest.raises(InvalidInputError, match=text):
         call(bell(1.0, 5))
 
@@ -299,7 +299,7 @@ PICTURES = {
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("definition", ["luo2016", "replknet"])
 def test_a_picture_names_its_definition(name, definition, results):
-    about = {"model": "net"}
+    about = {"model": "network"}
     definition_ = DEFINITIONS[definition]
     own = [replace(one, definition=definition_, provenance=about) for one in results]
     drawn = PICTURES[name](own)

@@ -1,7 +1,7 @@
 """How the main pictures look, compared with pictures that were looked at.
 
 `make test` compares; `pytest --mpl-generate-path=tests/baseline tests/test_plotting_looks.py` makes
-them anew, to be looked at again.
+them again, to be checked by eye.
 """
 
 from __future__ import annotations

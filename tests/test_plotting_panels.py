@@ -150,7 +150,7 @@ def test_a_panel_draws_itself():
     assert isinstance(laws().plot(), Figure)
 
 
-def test_an_empty_panel_is_told():
+def test_an_empty_panel_is_reported():
     empty = Panel("toy", "A toy", pd.DataFrame(), pd.DataFrame(), "")
     with pytest.raises(InvalidInputError, match="`panel` must hold measurements"):
         plot_panel(empty)

@@ -22,7 +22,7 @@ ERRORS, BOUNDED = "effective size ± standard error", "whole input in sight"
 
 
 def square(side: int, noise: float, samples: int) -> np.ndarray:
-    """Maps of a square of that side; a row beside it is dimly seen, by half of the samples."""
+    """Maps of a square of that side; a row next to it is dimly seen, by half of the samples."""
     maps = np.zeros((samples, SIDE, SIDE))
     start = SIDE // 2 - side // 2
     maps[:, start : start + side, start : start + side] = 1
@@ -52,7 +52,7 @@ def make_profile(
     results = []
     for name, side, size in zip(names, sides, used, strict=True):
         result = make_result(square(size, noise, samples), field_of(side), layer=name, **options)
-        results.append(dataclasses.replace(result, provenance={"model": "net", "runs": [{}]}))
+        results.append(dataclasses.replace(result, provenance={"model": "network", "runs": [{}]}))
     return Profile(tuple(results), tuple(depths), tuple(skipped))
 
 
@@ -194,7 +194,7 @@ def test_depths_are_written_in_place_of_names():
 
 def test_title_and_caption():
     ax = plot_profile(make_profile(definition="raghu2021"))
-    assert ax.get_title() == "net"
+    assert ax.get_title() == "network"
     assert caption(ax) == "definition raghu2021, 4 layers, 8 samples"
     few = make_profile((3,), (3,), (1,), samples=1, status="bound", skipped=[("a", "b")])
     assert (

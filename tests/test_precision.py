@@ -22,7 +22,7 @@ IMAGE = (6, 5, 2)
 
 
 class Block(layers.Layer):
-    """Makes one layer at once and one when it is built, of the policy in force."""
+    """Makes one layer at once and one when it is built, of the current policy."""
 
     def __init__(self, units, **options):
         super().__init__(**options)
@@ -126,7 +126,7 @@ def test_gradients_are_those_of_the_model_in_float32(name: str, policy: str):
 def test_tensors_keep_their_numbers(name: str, policy: str):
     model = made(name, policy)
     with jacobian.precision("float32"):
-        # In force still when the model is probed, as it often is.
+        # Still the policy when the model is probed, as it often is.
         keras.config.set_dtype_policy(policy)
         full = in_full_precision(model)
         assert keras.config.dtype_policy().name == policy

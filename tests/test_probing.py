@@ -26,10 +26,10 @@ from keras_erf.errors import (
     UnknownLayerError,
 )
 from keras_erf.graph.unrolling import Builder
+from keras_erf.inputs.images import ImageFolder
 from keras_erf.measuring import plans as plans_module
 from keras_erf.measuring.probing import probe
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.samples.images import ImageFolder
 from tests import oracles
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,7 +82,7 @@ def inside(result: EffectiveReceptiveField) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def residual() -> keras.Model:
-    """A residual net with batch norm and strides on an uneven input; all weights random."""
+    """A residual network with batch norm and strides on an uneven input; all weights random."""
     options = {"blocks": (1, 1), "width": 4, "input_shape": (20, 23), "include_top": False}
     return randomize(zoo.build("cifar_resnet14", **options))
 
@@ -173,7 +173,7 @@ def test_the_map_of_a_wide_random_stack_is_sqrt_2_wider_than_that_of_squares():
 
 
 def positive_residual(dims: int) -> keras.Model:
-    """A residual net of positive weights, padded as Keras's own ResNets: 19 pixels, stride 4."""
+    """A residual network of positive weights, padded like Keras's ResNets: 19 pixels, stride 4."""
     conv = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}[dims]
     pad = {1: layers.ZeroPadding1D, 2: layers.ZeroPadding2D, 3: layers.ZeroPadding3D}[dims]
     options = {"dtype": "float64", "use_bias": False}
@@ -277,7 +277,7 @@ def test_relu_stacks_kill_half_of_their_relu_units():
         except GradientError:  # every sample
             return 1.0
 
-    # Over nets: where the last layer's weights leave a unit alive, their opposites kill it.
+    # Over networks: where the last layer's weights leave a unit alive, their opposites kill it.
     shares = []
     for seed in range(3):
         stack = zoo.build(
@@ -397,10 +397,10 @@ def test_batches_keep_the_bytes_of_activations_within_the_memory(monkeypatch, dt
     monkeypatch.setattr("keras_erf.measuring.plans.SMALL_MEMORY", 0)
     x = keras.Input((10, 10, 1), dtype=dtype)
     y = layers.Activation("tanh", dtype=dtype)(layers.AveragePooling2D(1, dtype=dtype)(x))
-    told = []
+    counts = []
     model = keras.Model(x, y)
-    probe(model, samples=16, cone=False, progress=lambda done, _: told.append(done))
-    assert told[0] == size
+    probe(model, samples=16, cone=False, progress=lambda done, _: counts.append(done))
+    assert counts[0] == size
 
 
 def test_dead_samples_that_fill_a_batch_up_do_not_count():
@@ -698,10 +698,10 @@ def test_a_real_other_backend_has_theoretical_fields_only(backend, needs):
 # -- progress and provenance --
 
 
-def test_progress_is_told_after_every_batch(residual):
-    told = []
-    probe(residual, samples=10, batch_size=4, progress=lambda *numbers: told.append(numbers))
-    assert told == [(4, 10), (8, 10), (10, 10)]
+def test_progress_is_reported_after_every_batch(residual):
+    counts = []
+    probe(residual, samples=10, batch_size=4, progress=lambda *numbers: counts.append(numbers))
+    assert counts == [(4, 10), (8, 10), (10, 10)]
 
 
 def test_a_bar_is_shown_on_request(residual, capsys, monkeypatch):

@@ -14,7 +14,7 @@ from keras_erf import ImageFolder, growth, load, probe, profile, receptive_field
 from keras_erf.errors import GradientError, InvalidInputError, UnknownLayerError
 
 
-def net(seed: int = 0) -> keras.Model:
+def network(seed: int = 0) -> keras.Model:
     keras.utils.set_random_seed(seed)
     x = keras.Input((32, 32, 3))
     y = layers.Conv2D(8, 3, padding="same", activation="relu", name="stem")(x)
@@ -32,7 +32,7 @@ def reversed_batch(x):
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    return net()
+    return network()
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_a_linear_layer_is_linear_beside_others():
     np.testing.assert_allclose(affine.map, alone.map, rtol=1e-6)
 
 
-def test_layers_behind_an_unknown_one_are_told():
+def test_layers_behind_an_unknown_one_are_reported():
     x = keras.Input((12, 12, 1))
     y = layers.Conv2D(2, 3, name="before")(x)
     z = layers.Lambda(reversed_batch, name="unruly")(y)
@@ -100,12 +100,12 @@ def test_the_frame_is_tidy(found):
 
 def test_the_edges_are_those_of_the_graph(model, found):
     names = [one.layer for one in found.results]
-    # As `net` is written: the sum takes the stem and the branch.
+    # As `network` is written: the sum takes the stem and the branch.
     assert [(names[a], names[b]) for a, b in found.edges] == [
         ("stem", "branch"), ("stem", "add"), ("branch", "add"), ("add", "merged"),
         ("merged", "pool"), ("pool", "end"),
     ]  # fmt: skip
-    # Past a layer that is left out an edge goes on, and never past one that is not.
+    # An edge passes a layer that is left out, and never one that is measured.
     assert profile(model, ["stem", "add", "end"], samples=2).edges == ((0, 1), (1, 2))
     assert profile(model, ["branch", "merged"], samples=2).edges == ((0, 1),)
     assert profile(model, ["end"], samples=2).edges == ()
@@ -177,7 +177,7 @@ def test_a_folder_of_other_results_is_not_mixed_in(model, tmp_path, changed, say
 def test_a_folder_of_another_model_is_not_mixed_in(model, tmp_path):
     profile(model, ["stem"], samples=4, path=tmp_path)
     with pytest.raises(InvalidInputError, match="`path` holds a profile with other weights"):
-        profile(net(seed=1), ["stem"], samples=4, path=tmp_path)
+        profile(network(seed=1), ["stem"], samples=4, path=tmp_path)
 
 
 def test_a_folder_of_another_architecture_is_not_mixed_in(tmp_path):
@@ -255,7 +255,7 @@ def test_nothing_is_kept_of_what_fails(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_broken_folder_is_told_in_one_line(model, tmp_path):
+def test_a_broken_folder_is_reported_in_one_line(model, tmp_path):
     (tmp_path / "profile.json").write_text("{")
     with pytest.raises(InvalidInputError, match=r"profile\.json cannot be read"):
         profile(model, ["stem"], path=tmp_path)
@@ -264,10 +264,10 @@ def test_a_broken_folder_is_told_in_one_line(model, tmp_path):
         profile(model, ["stem"], path=tmp_path / "file")
 
 
-def test_what_is_kept_tells_what_it_is(model, tmp_path):
+def test_kept_results_name_their_settings(model, tmp_path):
     profile(model, ["stem"], samples=4, path=tmp_path)
-    told = json.loads((tmp_path / "profile.json").read_text())
-    assert (told["samples"], told["definition"]["name"]) == (4, "luo2016")
+    about = json.loads((tmp_path / "profile.json").read_text())
+    assert (about["samples"], about["definition"]["name"]) == (4, "luo2016")
 
 
 def test_layers_without_a_gradient_are_skipped_and_named():
@@ -287,11 +287,11 @@ def test_layers_without_a_gradient_are_skipped_and_named():
 
 
 def test_the_progress_counts_layers(model):
-    told = []
-    profile(model, samples=2, progress=lambda done, wanted: told.append((done, wanted)))
-    assert told[0] == (0, 6)
-    assert told[-1] == (6, 6)
-    assert sorted(told) == told
+    counts = []
+    profile(model, samples=2, progress=lambda done, wanted: counts.append((done, wanted)))
+    assert counts[0] == (0, 6)
+    assert counts[-1] == (6, 6)
+    assert sorted(counts) == counts
 
 
 @pytest.mark.parametrize(

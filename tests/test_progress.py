@@ -1,4 +1,4 @@
-"""Progress: told to a function, shown in a terminal, shown in a notebook, or not at all."""
+"""Progress: reported to a function, shown in a terminal, shown in a notebook, or not at all."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def kernel(monkeypatch):
     return made
 
 
-def test_a_function_is_told():
-    told = []
-    with shown(lambda done, total: told.append((done, total)), "Probing") as tell:
-        tell(1, 2)
-        tell(2, 2)
-    assert told == [(1, 2), (2, 2)]
+def test_a_function_is_called():
+    counts = []
+    with shown(lambda done, total: counts.append((done, total)), "Probing") as report:
+        report(1, 2)
+        report(2, 2)
+    assert counts == [(1, 2), (2, 2)]
 
 
 @pytest.mark.parametrize("quiet", [None, False])
 def test_nothing_is_shown_unasked(quiet, capfd, kernel):
-    with shown(quiet, "Probing") as tell:
-        tell(1, 2)
+    with shown(quiet, "Probing") as report:
+        report(1, 2)
     assert capfd.readouterr() == ("", "")
     assert not kernel.shown
 
@@ -56,9 +56,9 @@ def test_nothing_is_shown_unasked(quiet, capfd, kernel):
 def test_a_terminal_shows_a_bar_on_standard_error(capfd, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    with shown(True, "Probing [b]conv[/b]") as tell:
-        tell(1, 4)
-        tell(4, 4)
+    with shown(True, "Probing [b]conv[/b]") as report:
+        report(1, 4)
+        report(4, 4)
     out, err = capfd.readouterr()
     assert not out
     # Names are no markup.
@@ -66,8 +66,8 @@ def test_a_terminal_shows_a_bar_on_standard_error(capfd, monkeypatch):
 
 
 def test_a_notebook_shows_a_bar_and_takes_it_away(kernel):
-    with shown(True, "Probing <conv>") as tell:
-        tell(1, 4)
+    with shown(True, "Probing <conv>") as report:
+        report(1, 4)
     assert kernel.shown == [
         "",
         'Probing &lt;conv&gt; <progress value="1" max="4"></progress> 1 of 4',
@@ -77,8 +77,8 @@ def test_a_notebook_shows_a_bar_and_takes_it_away(kernel):
 
 def test_a_bar_goes_when_work_is_interrupted(kernel):
     def interrupted() -> None:
-        with shown(True, "Probing") as tell:
-            tell(1, 4)
+        with shown(True, "Probing") as report:
+            report(1, 4)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -88,6 +88,6 @@ def test_a_bar_goes_when_work_is_interrupted(kernel):
 
 def test_ipython_in_a_terminal_is_no_notebook(kernel, capfd):
     del kernel.kernel
-    with shown(True, "Probing") as tell:
-        tell(1, 4)
+    with shown(True, "Probing") as report:
+        report(1, 4)
     assert not kernel.shown

@@ -82,9 +82,9 @@ def test_a_field_by_hand():
     assert np.flatnonzero(found.mask).tolist() == [1, 2]
     assert projective_field(model, pixel=[4]).box == ((0, 4),)
     # The last pixel is seen by no one.
-    nobody = projective_field(model, pixel=(11,))
-    assert not nobody.mask.any()
-    assert nobody.box == ((0, 0),)
+    unseen = projective_field(model, pixel=(11,))
+    assert not unseen.mask.any()
+    assert unseen.box == ((0, 0),)
 
 
 def test_one_of_several_inputs():

@@ -232,7 +232,7 @@ def test_fields_that_move_evenly_are_simplified_to_a_line(line, axis):
 def test_fields_that_do_not_move_evenly_stay_a_table():
     starts = np.array([[0, 1, 2, 4, 5]])
     assert isinstance(simplified(Table(starts, starts + 1, Fraction(1))), Table)
-    # Nor do the columns of a map in a row of tokens: beside it there are no more of them.
+    # Nor do the columns of a map in a row of tokens: next to it there are no more of them.
     starts = np.tile([0, 4, 8], 4)
     assert isinstance(simplified(Table(starts, starts + 4, Fraction(1))), Table)
     # Rows go on.
@@ -323,7 +323,7 @@ def test_a_path_that_is_empty_along_one_axis_adds_nothing_along_the_others():
     assert_united([(holes, far)], (4, 4), (2, 4))
 
 
-def test_beside_the_whole_input_padding_does_not_count():
+def test_next_to_the_whole_input_padding_does_not_count():
     whole, wide = moved().whole(8), moved(Window(5, padding=2))
     (found,) = united([(whole,), (wide,)], (8,), (8,))
     assert found == Line(None, (0,), (8,), 0, True)

@@ -42,8 +42,8 @@ def test_figures_are_the_results_own(found, page):
     assert model["model"] == "flat"
     for shown, result, depth in zip(model["layers"], found.results, found.depths, strict=True):
         # Of what is not a number JSON has none.
-        told = json.loads(json.dumps(result.summary()), parse_constant=lambda _: None)
-        assert {name: shown[name] for name in told} == told
+        summary = json.loads(json.dumps(result.summary()), parse_constant=lambda _: None)
+        assert {name: shown[name] for name in summary} == summary
         assert shown["depth"] == depth
         assert shown["box"] == [list(pair) for pair in result.receptive_field.box()]
         assert shown["output_size"] == list(result.receptive_field.output_size)
@@ -120,7 +120,7 @@ def test_an_expected_profile_has_its_page(tmp_path):
     assert [one["expected"] for one in made.data["models"][0]["layers"]] == ["random"] * 3
 
 
-def test_layers_that_were_left_out_are_told(found, tmp_path):
+def test_layers_that_were_left_out_are_reported(found, tmp_path):
     less = replace(found, skipped=(("gone", "no <i>gradient</i>"),))
     made = Page(report(less, tmp_path / "page.html"))
     assert "1 layer left out" in made.texts["summary"]
@@ -186,10 +186,10 @@ def test_large_maps_become_coarser_small_ones_do_not(monkeypatch):
 
 def test_cells_are_means_over_blocks():
     one = panel(7, 4)
-    told = packed(one, 3)
-    assert told["shape"] == (3, 2)
-    assert told["pixels"] == (7, 4)
-    values, _ = unpacked(told, LEVELS)
+    cells = packed(one, 3)
+    assert cells["shape"] == (3, 2)
+    assert cells["pixels"] == (7, 4)
+    values, _ = unpacked(cells, LEVELS)
     expected = [
         [one.values[a : a + 3, b : b + 3].mean() for b in (0, 3)] for a in (0, 3, 6)
     ]  # by hand
@@ -264,14 +264,14 @@ def test_without_a_common_name_order_goes_as_far_as_it_can(found, tmp_path):
         (lambda one, at: report(one, at.parent / "no" / "a.html"), "a folder that exists: make"),
     ],
 )
-def test_mistakes_are_told_in_one_line(call, says, found, tmp_path):
-    with pytest.raises(InvalidInputError, match=re.escape(says)) as told:
+def test_mistakes_are_reported_in_one_line(call, says, found, tmp_path):
+    with pytest.raises(InvalidInputError, match=re.escape(says)) as error:
         call(found, tmp_path / "page.html")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
     def closed(**_):
         raise PermissionError(13, "Permission denied")
 
@@ -317,26 +317,26 @@ def test_the_command_compares(tmp_path):
         *asked, "--out", out, "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["report"] == str(out)
+    document = json.loads(result.stdout)
+    assert document["report"] == str(out)
     data = Page(out).data
     before, after = ({one["weights"] for one in m["provenances"]} for m in data["models"])
     assert before
     assert not before & after
     assert data["pairs"] == [0, 1]
-    assert [one["erf_size"] for one in told["layers"]] == [
+    assert [one["erf_size"] for one in document["layers"]] == [
         one["erf_size"] for one in data["models"][0]["layers"]
     ]
 
 
-def test_a_title_tells_which_model_is_which(tmp_path):
+def test_a_title_names_the_two_models(tmp_path):
     out = tmp_path / "page.html"
     asked = ["--weights", "initial", "--compare", "cifar_resnet14", "-l", "stem_conv"]
     result = run("report", "cifar_resnet14", *asked, "--samples", 1, "--out", out, "--json")
     assert Page(out).texts["title"] == ["A: cifar_resnet14 (initial) and B: cifar_resnet14"]
-    told = json.loads(result.stdout)
-    assert (told["skipped"], told["compare"]["skipped"]) == ([], [])
-    assert [one["layer"] for one in told["compare"]["layers"]] == ["stem_conv"]
+    document = json.loads(result.stdout)
+    assert (document["skipped"], document["compare"]["skipped"]) == ([], [])
+    assert [one["layer"] for one in document["compare"]["layers"]] == ["stem_conv"]
 
 
 def test_a_mistake_about_the_second_model_costs_no_measurement(tmp_path, monkeypatch):

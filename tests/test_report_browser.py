@@ -122,8 +122,8 @@ def test_every_layer_is_shown_and_nothing_is_wider_than_the_screen(name, size, v
         assert rows.nth(place).get_attribute("aria-selected") == "true"
         assert page.input_value("#depth") == str(place)
         assert page.locator("#table tr.chosen th").text_content() == result.layer
-        told = page.locator("#figures tr:has-text('Effective size') td").first.text_content()
-        assert told == with_error(result.size, None if result.constant else result.size_error)
+        size = page.locator("#figures tr:has-text('Effective size') td").first.text_content()
+        assert size == with_error(result.size, None if result.constant else result.size_error)
         seen.add(picture(page))
         wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1] == WIDTHS[size][0]
@@ -215,16 +215,16 @@ def test_the_keyboard_reaches_every_control_and_shows_where_it_is(visit):
     page, reached = visit("flat"), []
     for _ in range(60):
         page.keyboard.press("Tab")
-        told = page.evaluate(
+        focus = page.evaluate(
             "(() => { const one = document.activeElement, style = getComputedStyle(one);"
             " const name = one.id || one.name || one.dataset.kind || one.textContent;"
             " return one === document.body ? null : [name,"
             " style.outlineStyle, parseFloat(style.outlineWidth)] })()"
         )
-        if told is None or told[0] in reached:
+        if focus is None or focus[0] in reached:
             break
-        assert (told[1], told[2] >= 2) == ("solid", True), told
-        reached.append(told[0])
+        assert (focus[1], focus[2] >= 2) == ("solid", True), focus
+        reached.append(focus[0])
     wanted = [
         "row4",
         "previous",
@@ -271,8 +271,8 @@ def test_a_pixel_is_read_where_it_is(name, visit, profiles):
     read = set()
     for down, across in ((0.45, 0.5), (0.5, 0.55), (0.4, 0.45)):
         canvas.hover(position={"x": across * box["width"], "y": down * box["height"]})
-        told = page.text_content("#pixel")
-        shown, value = told.split(": ")
+        label = page.text_content("#pixel")
+        shown, value = label.split(": ")
         at = tuple(map(int, re.findall(r"(\d+)(?=,|$)", shown)))
         whole = result.map.sum(axis=2) if name == "volume" else result.map
         assert len(at) == whole.ndim
@@ -280,18 +280,18 @@ def test_a_pixel_is_read_where_it_is(name, visit, profiles):
             assert whole[at] == 0
             continue
         given, share = value.split(", ")
-        # Told in three digits.
+        # Shown with three digits.
         assert float(given) == pytest.approx(whole[at], rel=6e-3)
         assert float(share.split(" %")[0]) == pytest.approx(100 * whole[at] / whole.max(), rel=6e-2)
         read.add(at)
     assert len(read) >= 2
 
 
-def test_the_pixel_under_the_pointer_has_the_place_that_is_told(visit):
+def test_the_pixel_under_the_pointer_has_the_place_that_is_shown(visit):
     # The map's plot is as wide as its canvas less the margins; its first pixel lies in its corner.
     page = visit("flat")
     page.check("input[value=input]")
-    told = page.evaluate(
+    labels = page.evaluate(
         """() => {
           const canvas = document.querySelector("#maps canvas");
           const box = canvas.getBoundingClientRect();
@@ -303,7 +303,7 @@ def test_the_pixel_under_the_pointer_has_the_place_that_is_told(visit):
         }"""
     )
     corners = {}
-    for step, text in told:
+    for step, text in labels:
         at = re.match(r"row (\d+), column (\d+)", text)
         if at:
             corners.setdefault(int(at[2]), []).append(step)
@@ -386,8 +386,10 @@ def test_both_as_csv(visit, profiles, tmp_path):
 def test_all_figures_as_json(visit, profiles, tmp_path):
     file, data = saved(visit("compared"), "json", tmp_path)
     assert file.endswith(".json")
-    told = json.loads(data)
-    for model, found in zip(told["models"], (profiles["flat"], profiles["second"]), strict=True):
+    document = json.loads(data)
+    for model, found in zip(
+        document["models"], (profiles["flat"], profiles["second"]), strict=True
+    ):
         for row, one in zip(model["layers"], found.results, strict=True):
             assert row["erf_size"] == one.size
             bell = one.compare().is_bell
@@ -395,7 +397,7 @@ def test_all_figures_as_json(visit, profiles, tmp_path):
             assert row["sigma"] == wanted
             assert row["box"] == [list(pair) for pair in one.receptive_field.box()]
             assert "panels" not in row
-    assert told["pairs"] == [0, 1, 2, 3, 4]
+    assert document["pairs"] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("name", ["flat", "compared", "volume", "line", "hostile"])

@@ -15,9 +15,9 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.samples.images import ImageFolder
-from keras_erf.samples.sampling import make_source
-from keras_erf.samples.sources import InputSpec
+from keras_erf.inputs.images import ImageFolder
+from keras_erf.inputs.sampling import make_source
+from keras_erf.inputs.sources import InputSpec
 
 IMAGE = InputSpec("image", (6, 8, 3), "float32", 2)
 GREY = InputSpec("grey", (4, 4, 1), "float64", 2)
@@ -355,7 +355,7 @@ def colour(*rgb: int, size: tuple[int, int] = (6, 8)) -> np.ndarray:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Six files in nested folders, told apart by their red, between files of other kinds."""
+    """Six files in nested folders, each with a red of its own, between files of other kinds."""
     root = tmp_path / "photos"
     names = ["a.png", "deep/er/b.png", "deep/c.JPG", "d.bmp", "deep/E.PNG", "f.gif"]
     for number, name in enumerate(names):

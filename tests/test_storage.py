@@ -424,7 +424,7 @@ def test_a_file_that_changed_is_refused_and_the_remedy_works(tmp_path, place):
     [b"{", b"[1]", b'{"check_sums": 3}', b"\xff", b"[" * 100_000],
     ids=["cut", "list", "number", "bytes", "deep"],
 )
-def test_a_manifest_that_is_damaged_is_told_in_one_line(tmp_path, content):
+def test_a_manifest_that_is_damaged_is_reported_in_one_line(tmp_path, content):
     (tmp_path / "about.json").write_bytes(content)
     message = refusal(lambda: Store(tmp_path, "about.json", "a profile"))
     assert message.startswith("`path` must be the folder of a profile: about.json cannot be read (")
@@ -435,7 +435,7 @@ def test_a_manifest_that_is_damaged_is_told_in_one_line(tmp_path, content):
     ("empty", "content", "reason"),
     [([], "{}", "it is no list"), ({}, "[1]", "it is no dict"), ([], "[1", "Expecting")],
 )
-def test_files_of_another_type_are_told_in_one_line(tmp_path, empty, content, reason):
+def test_files_of_another_type_are_reported_in_one_line(tmp_path, empty, content, reason):
     file = tmp_path / "history.json"
     assert read_json(file, "a training", empty) == empty
     file.write_text(content)

@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.samples.sampling import make_source
-from keras_erf.samples.sources import InputSpec, Source
-from keras_erf.samples.streaming import AHEAD, streamed
+from keras_erf.inputs.sampling import make_source
+from keras_erf.inputs.sources import InputSpec, Source
+from keras_erf.inputs.streaming import AHEAD, streamed
 from tests.hanging import HANGING
 
 IMAGE = InputSpec("image", (6, 8, 3), "float32", 2, ((1, 4), (0, 8), (0, 3)))

@@ -74,9 +74,9 @@ def test_a_task_is_known_by_what_its_result_depends_on(tmp_path):
     for change in ({"seed": 1}, {"samples": 3}, {"layer": "conv1"}, {"definition": "replknet"}):
         assert replace(task, **change).key != task.key
     # A file is what it holds.
-    net = zoo.build("plain", depth=1)
+    network = zoo.build("plain", depth=1)
     for name in ("one.keras", "two.keras"):
-        net.save(tmp_path / name)
+        network.save(tmp_path / name)
     (tmp_path / "two.keras").write_bytes((tmp_path / "one.keras").read_bytes())
     one, two = (
         Study({"m": ModelEntry(str(tmp_path / name))}).tasks()[0].key
@@ -103,7 +103,7 @@ def study_with_files(folder):
     ("name", "content", "same"),
     [
         ("w.weights.h5", b"WEIGHTS", False),
-        ("photos/cats/a.png", b"another", True),  # Of the same size: told by names and sizes.
+        ("photos/cats/a.png", b"another", True),  # Of the same size: recognised by names and sizes.
         ("photos/cats/a.png", b"larger picture", False),
         ("photos/b.JPG", b"picture", False),
         ("photos/notes.txt", b"no picture", True),
@@ -170,10 +170,10 @@ def test_numbers_of_numpy_are_plain_ones(tmp_path):
         (lambda: ModelEntry("plain", options={"depth": {2}}), "`options` of a model must be"),
     ],
 )
-def test_values_that_cannot_be_sent_are_told(made, message):
-    with pytest.raises(InvalidInputError, match=message) as told:
+def test_values_that_cannot_be_sent_are_refused(made, message):
+    with pytest.raises(InvalidInputError, match=message) as error:
         made()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_study_of_a_file(tmp_path):
@@ -267,7 +267,7 @@ def test_a_study_calibrates(tmp_path):
         ("inputs = 5\n[models.a]\nsource = 'plain'", "`inputs` must be one of normal"),
     ],
 )
-def test_mistakes_in_a_file_are_told(text, message, tmp_path):
+def test_mistakes_in_a_file_are_reported(text, message, tmp_path):
     if text is not None:
         (tmp_path / "study.toml").write_text(text)
     with pytest.raises(InvalidInputError, match=message):
@@ -383,8 +383,8 @@ def test_seeds_are_shards_of_one_probe(tmp_path):
     keys = [task.key for task in study.tasks()]
     store = run_study(study, tmp_path)
     whole = store.merged(keys)
-    net = zoo.build("plain", depth=2, activation="relu")
-    parts = [erf.probe(net, samples=4, seed=seed, input_shape=(9, 9)) for seed in range(3)]
+    network = zoo.build("plain", depth=2, activation="relu")
+    parts = [erf.probe(network, samples=4, seed=seed, input_shape=(9, 9)) for seed in range(3)]
     # Means over equal numbers of samples.
     np.testing.assert_allclose(whole.map, np.mean([part.map for part in parts], 0), rtol=1e-6)
     assert whole.count == 12
@@ -396,9 +396,9 @@ def test_seeds_are_shards_of_one_probe(tmp_path):
 
 
 def test_a_model_that_changed_since_is_not_measured(tmp_path):
-    file = tmp_path / "net.keras"
+    file = tmp_path / "network.keras"
     zoo.build("plain", depth=1).save(file)
-    (task,) = Study({"net": ModelEntry(str(file))}).tasks()
+    (task,) = Study({"network": ModelEntry(str(file))}).tasks()
     file.write_bytes(file.read_bytes() + b"more")
     outcome = measure(task)
     assert outcome.content is None
@@ -406,18 +406,18 @@ def test_a_model_that_changed_since_is_not_measured(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("w.weights.h5", "`weights` must be the file that the study was planned with"),
         ("photos/b.png", "`inputs` must be the folder that the study was planned with"),
     ],
 )
-def test_weights_and_images_that_changed_since_are_not_measured(name, told, tmp_path):
+def test_weights_and_images_that_changed_since_are_not_measured(name, message, tmp_path):
     (task,) = read_study(study_with_files(tmp_path)).tasks()
     (tmp_path / name).write_bytes(b"something else")
     outcome = measure(task)
     assert outcome.content is None
-    assert told in str(outcome.reason)
+    assert message in str(outcome.reason)
 
 
 def test_an_image_that_cannot_be_read_fails_alone(tmp_path):
@@ -440,14 +440,14 @@ def test_results_are_those_of_a_probe_and_failures_do_not_stop_it(tmp_path):
         "small": replace(SMALL, layers=("conv1", "conv11")),
         "unknown": ModelEntry("Resnet5000"),
     }
-    told = []
+    counts = []
     study = Study(models, samples=4, seeds=(3,))
-    store = run_study(study, tmp_path / "out", progress=lambda *counts: told.append(counts))
+    store = run_study(study, tmp_path / "out", progress=lambda *pair: counts.append(pair))
     assert store.counts() == {"done": 1, "failed": 3}
-    assert told[0] == (0, 4)
-    assert told[-1] == (4, 4)
-    net = zoo.build("plain", depth=2)
-    wanted = erf.probe(net, "conv1", samples=4, seed=3, input_shape=(9, 9))
+    assert counts[0] == (0, 4)
+    assert counts[-1] == (4, 4)
+    network = zoo.build("plain", depth=2)
+    wanted = erf.probe(network, "conv1", samples=4, seed=3, input_shape=(9, 9))
     (done,) = (key for key, state in store.states().items() if state == "done")
     np.testing.assert_allclose(store.load(done).map, wanted.map, rtol=1e-6)
     reasons = {task["name"]: reason for task, reason in store.failures()}
@@ -579,17 +579,17 @@ def test_claims_leave_files_to_open(tmp_path):
         ({"workers": 0}, "`workers` must be a whole number of at least 1"),
     ],
 )
-def test_mistakes_are_told(options, text, tmp_path):
+def test_mistakes_are_reported(options, text, tmp_path):
     with pytest.raises(InvalidInputError, match=text):
         run_study(STUDY, tmp_path, **options)
 
 
 @pytest.mark.parametrize(
-    "error", [tf.errors.ResourceExhaustedError(None, None, "OOM"), MemoryError("no room")]
+    "error", [tf.errors.ResourceExhaustedError(None, None, "OOM"), MemoryError("out of memory")]
 )
-@pytest.mark.parametrize("room", [2, 0])
-def test_memory_that_runs_out_is_tried_again_with_less(room, error, monkeypatch, tmp_path):
-    """A step of a probe finds no room for more than so many samples."""
+@pytest.mark.parametrize("most", [2, 0])
+def test_memory_that_runs_out_is_tried_again_with_less(most, error, monkeypatch, tmp_path):
+    """A step of a probe runs out of memory with more than `most` samples."""
     begin, sizes = Accumulator.__init__, []
 
     def hungry(self, *arguments, **options):
@@ -598,7 +598,7 @@ def test_memory_that_runs_out_is_tried_again_with_less(room, error, monkeypatch,
 
         def limited(batch, *others):
             sizes.append(len(next(iter(batch.values()))))
-            if sizes[-1] > room:
+            if sizes[-1] > most:
                 raise error
             return add(batch, *others)
 
@@ -609,11 +609,11 @@ def test_memory_that_runs_out_is_tried_again_with_less(room, error, monkeypatch,
     with monkeypatch.context() as patched:
         patched.setattr(Accumulator, "__init__", hungry)
         outcome = measure(task)
-    if room:
+    if most:
         assert sizes == [4, 2, 2]
         (tmp_path / "result.npz").write_bytes(outcome.content)
-        net = zoo.build("plain", depth=2, activation="relu")
-        wanted = erf.probe(net, samples=4, input_shape=(9, 9))
+        network = zoo.build("plain", depth=2, activation="relu")
+        wanted = erf.probe(network, samples=4, input_shape=(9, 9))
         np.testing.assert_allclose(erf.load(tmp_path / "result.npz").map, wanted.map, rtol=1e-6)
     else:
         assert sizes == [4, 2]
@@ -621,7 +621,7 @@ def test_memory_that_runs_out_is_tried_again_with_less(room, error, monkeypatch,
 
 
 def test_a_task_is_marked_before_tensorflow_starts(monkeypatch, tmp_path):
-    """Where a worker dies with TensorFlow's first import, the mark tells of what it did."""
+    """Where a worker dies with TensorFlow's first import, the mark shows what it did."""
     marked = []
 
     def broken(cores):
@@ -682,20 +682,20 @@ print(dict(run_study(study, sys.argv[1], retry_failed=True).counts()))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are Unix's")
 @pytest.mark.parametrize(
-    ("most", "told"),
+    ("most", "message"),
     [
-        # Room for the index and a small result, and then for nothing.
+        # Enough for the index and a small result, and then for nothing.
         (28_000, r"{'done': 1, 'failed': 1} \[.*`path` cannot be written: File too large"),
         (0, r"`path` must be a folder for a study's results that can be read and written: .*/out'"),
     ],
     ids=["some", "none"],
 )
-def test_a_full_disk_loses_nothing(most, told, tmp_path):
+def test_a_full_disk_loses_nothing(most, message, tmp_path):
     call = [sys.executable, "-c", FULL, tmp_path / "out", str(most)]
     ran = subprocess.run(call, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     sizes, found, again = ran.stdout.strip().split("\n")
-    assert re.search(told, found), (sizes, found)
+    assert re.search(message, found), (sizes, found)
     assert again == "{'done': 2}"
     # Nothing half written is left.
     assert len([one for one in (tmp_path / "out").rglob("*") if one.suffix == ".npz"]) == 2
@@ -734,8 +734,8 @@ def test_a_killed_worker_costs_nothing(tmp_path):
                 os.kill(working(process.pid)[0], signal.SIGKILL)
                 killed = True
             time.sleep(0.02)
-        told = process.communicate()[1]
-    assert process.returncode == 0, told[-2000:]
+        stderr = process.communicate()[1]
+    assert process.returncode == 0, stderr[-2000:]
     assert killed
     found = StudyStore(tmp_path / "out")
     assert found.counts() == {"done": 12}
@@ -744,15 +744,15 @@ def test_a_killed_worker_costs_nothing(tmp_path):
         np.testing.assert_allclose(found.load(key).map, whole.load(key).map, rtol=1e-6)
 
 
-BESIDE = """
+SHARING = """
 import sys
 from keras_erf.studies import read_study, run_study, running
 
-def told(task, plain=running.measure):
+def announced(task, plain=running.measure):
     print(task.key, flush=True)
     return plain(task)
 
-running.measure = told
+running.measure = announced
 run_study(read_study(sys.argv[1]), sys.argv[2])
 """
 
@@ -768,11 +768,11 @@ def small_study(folder, seeds):
 
 def test_two_processes_share_a_folder(tmp_path):
     """Each task is measured by one of them, and both end when all is done."""
-    command = [sys.executable, "-c", BESIDE, str(small_study(tmp_path, 20)), str(tmp_path / "out")]
+    command = [sys.executable, "-c", SHARING, str(small_study(tmp_path, 20)), str(tmp_path / "out")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=HANGING)[0].split() for process in both]
+    keys = [process.communicate(timeout=HANGING)[0].split() for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert len({*told[0], *told[1]}) == len(told[0]) + len(told[1]) == 20
+    assert len({*keys[0], *keys[1]}) == len(keys[0]) + len(keys[1]) == 20
     store = StudyStore(tmp_path / "out")
     assert store.counts() == {"done": 20}
     assert store.check() == []
@@ -788,7 +788,7 @@ def alive(group):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are Unix's")
-def test_an_interrupted_command_ends_with_its_workers_and_goes_on(tmp_path):
+def test_an_interrupted_command_ends_with_its_workers_and_resumes(tmp_path):
     study, out = small_study(tmp_path, 200), tmp_path / "out"
     script = "import sys; from keras_erf.cli import main; main()"
     command = [sys.executable, "-c", script, "study", "run", str(study), "--out", str(out)]
@@ -852,8 +852,8 @@ def test_a_task_that_kills_its_process_is_given_up_alone(tmp_path):
     (tmp_path / "script.py").write_text(DEADLY)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, tmp_path / "script.py", tmp_path / "study.toml", tmp_path / "out"]
-    told = subprocess.run(command, env=environment, capture_output=True, timeout=HANGING)
-    assert told.returncode == 0, told.stderr[-3000:]
+    run = subprocess.run(command, env=environment, capture_output=True, timeout=HANGING)
+    assert run.returncode == 0, run.stderr[-3000:]
     store = StudyStore(tmp_path / "out")
     assert store.counts() == {"done": 5, "failed": 1}
     ((task, reason),) = store.failures()
@@ -876,13 +876,13 @@ def test_the_commands(tmp_path, counted):
         assert "1 done, 1 failed" in result.stdout
         assert result.stderr == ""
     assert "1 task of small: asked to" in result.stdout
-    told = json.loads(invoke("status", "--out", out, "--json").stdout)
-    assert (told["done"], told["failed"]) == (1, 1)
-    assert told["failures"][0]["reason"] == "asked to"
+    status = json.loads(invoke("status", "--out", out, "--json").stdout)
+    assert (status["done"], status["failed"]) == (1, 1)
+    assert status["failures"][0]["reason"] == "asked to"
     exported = invoke("export", tmp_path / "table.csv", "--out", out)
     assert exported.stdout.startswith("1 row written to ")
-    told = invoke("export", tmp_path / "table.csv", "--out", out, "--json")
-    assert json.loads(told.stdout) == {"rows": 1, "file": str(tmp_path / "table.csv")}
+    exported = invoke("export", tmp_path / "table.csv", "--out", out, "--json")
+    assert json.loads(exported.stdout) == {"rows": 1, "file": str(tmp_path / "table.csv")}
     assert len(pd.read_csv(tmp_path / "table.csv")) == 1
     counted.failing = set()
     again = invoke("run", tmp_path / "study.toml", "--out", out, "--retry-failed")
@@ -903,7 +903,7 @@ def test_the_commands(tmp_path, counted):
         ),
     ],
 )
-def test_mistakes_of_the_commands_are_told_in_one_line(arguments, text, tmp_path, monkeypatch):
+def test_mistakes_of_the_commands_are_reported_in_one_line(arguments, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study.toml").write_text("[models.small]\nsource = 'plain'\n")
     result = invoke(*arguments, "--out", tmp_path / "out")
@@ -913,7 +913,7 @@ def test_mistakes_of_the_commands_are_told_in_one_line(arguments, text, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("inputs = 'photos'", "Error: `inputs` must be one of normal, uniform, zeros, or a folder"),
         ("seeds = [-1]", "Error: `seed` must be a whole number of at least 0. Received: seed=-1"),
@@ -922,22 +922,22 @@ def test_mistakes_of_the_commands_are_told_in_one_line(arguments, text, tmp_path
         ("seeds = [", "Error: `FILE` must be a study in TOML"),
     ],
 )
-def test_keys_of_a_study_are_not_told_as_options(text, told, tmp_path):
+def test_errors_name_keys_of_a_study_and_no_options(text, message, tmp_path):
     study = tmp_path / "study.toml"
     study.write_text(f"models.a.source = 'plain'\n{text}\n")
     result = invoke("run", study, "--out", tmp_path / "out")
-    assert result.stderr.startswith(told)
+    assert result.stderr.startswith(message)
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_commands_tell_which_file_cannot_be_written(tmp_path, counted):
+def test_commands_name_the_file_that_cannot_be_written(tmp_path, counted):
     study = small_study(tmp_path, 1)
     assert invoke("run", study, "--out", tmp_path / "out").exit_code == 0
     # A file stands where the table's folder should.
-    told = invoke("export", study / "t.csv", "--out", tmp_path / "out").stderr
-    assert told.startswith("Error: `FILE` must lie in a folder that can be written: ")
-    told = invoke("run", study, "--out", study).stderr
-    assert told.startswith("Error: `--out` must be a folder")
+    error = invoke("export", study / "t.csv", "--out", tmp_path / "out").stderr
+    assert error.startswith("Error: `FILE` must lie in a folder that can be written: ")
+    error = invoke("run", study, "--out", study).stderr
+    assert error.startswith("Error: `--out` must be a folder")
 
 
 # --- Machines of several accelerators ------------------------------------------------------------
@@ -1080,8 +1080,8 @@ def test_a_cluster_gives_the_same_results(cluster, package, tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, script, tmp_path / "study.toml", tmp_path / "out"]
-    told = subprocess.run(command, env=environment, capture_output=True, timeout=HANGING)
-    assert told.returncode == 0, told.stderr[-3000:]
+    run = subprocess.run(command, env=environment, capture_output=True, timeout=HANGING)
+    assert run.returncode == 0, run.stderr[-3000:]
     found = StudyStore(tmp_path / "out")
     wanted = run_study(read_study(tmp_path / "study.toml"), tmp_path / "here")
     assert found.counts() == wanted.counts() == {"done": 3}
@@ -1101,7 +1101,7 @@ def test_workers_of_ray_ask_for_an_accelerator_where_there_are_any(there, asked,
 
 
 @pytest.mark.parametrize("engine", ["dask", "ray"])
-def test_a_cluster_that_is_not_there_is_told(engine, tmp_path, monkeypatch):
+def test_a_cluster_that_is_not_there_is_reported(engine, tmp_path, monkeypatch):
     # As if the package were missing.
     for name in ("distributed", "dask", "ray", "ray.util.joblib"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -95,7 +95,7 @@ def test_every_row_of_the_table_is_tested(table):
     prefix = "keras.applications."
     rows = {(row["network"].removeprefix(prefix), row["layer"]) for row in table}
     ours = {*APPLICATIONS, *((name, "last step") for name in TCNS)}
-    # The audio nets of the last row are no Keras models.
+    # The audio networks of the last row are no Keras models.
     assert {row for row in rows if not row[0].startswith("CP-ResNet")} == ours
 
 
@@ -352,7 +352,7 @@ def single_steps(x: Any) -> Any:
 
 
 def tangled(x: Any) -> Any:
-    """Steps in an order of no rule; what stands beside them is padding."""
+    """Steps in an order of no rule; what surrounds them is padding."""
     chosen = layers.Lambda(lambda x: ops.take(x, np.array([0, 9, 1, 2, 4]), axis=1))(x)
     return layers.Conv1D(2, 3, padding="same")(chosen)
 
@@ -461,7 +461,7 @@ def test_of_channels_that_see_more_than_others_only_the_chosen_ones_count(chosen
     reach = size // 2
     assert field.box() == field.visible() == ((8 - reach, 8 + reach + 1),)
     assert (field.size, field.status) == ((size,), "exact")
-    # At the edge, how far it goes on into the padding is not known.
+    # At the edge, how far it continues into the padding is not known.
     edge = receptive_field(model, unit=(0,))
     assert edge.visible() == ((0, reach + 1),)
     assert edge.status == ("exact" if size == 7 else "bound")

@@ -434,6 +434,6 @@ def test_a_weak_centre(factor):
         (lambda: theory.walk([theory.Step()], 0), "`moves` must hold `theory.Move`s"),
     ],
 )
-def test_bad_arguments_are_told(call, text):
+def test_bad_arguments_are_reported(call, text):
     with pytest.raises(InvalidInputError, match=text):
         call()

@@ -1,6 +1,6 @@
 """Random weights, one by one: every sign of small networks, every gate, every mask.
 
-The mean over all signs of given magnitudes is what theory tells of E[g^2], with no error left.
+The mean over all signs of given magnitudes is what theory states about E[g^2], with no error left.
 """
 
 from __future__ import annotations

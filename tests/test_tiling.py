@@ -49,7 +49,7 @@ def bilinear(x: Any) -> Any:
 
 # With the size of the image and of the part of the output each tile answers for, odd enough for
 # parts to begin and end at units of every phase.
-NETS: dict[str, tuple[Callable[[Any], Any], tuple[int, int], int]] = {
+NETWORKS: dict[str, tuple[Callable[[Any], Any], tuple[int, int], int]] = {
     "unet": (unet, (56, 48), 7),
     "strided": (strided, (32, 24), 2),
     "dilated": (dilated, (21, 17), 5),
@@ -60,7 +60,7 @@ NETS: dict[str, tuple[Callable[[Any], Any], tuple[int, int], int]] = {
 def made(name: str) -> keras.Model:
     """The network for images of any size, with positive weights: nothing cancels or saturates."""
     x = keras.Input((None, None, 2))
-    return jacobian.make_positive(keras.Model(x, NETS[name][0](x)))
+    return jacobian.make_positive(keras.Model(x, NETWORKS[name][0](x)))
 
 
 def run(model: keras.Model, image: np.ndarray) -> np.ndarray:
@@ -96,9 +96,9 @@ def stitched(
     return result
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_tiles_are_seamless(name):
-    _, sizes, part = NETS[name]
+    _, sizes, part = NETWORKS[name]
     model = made(name)
     image = np.random.default_rng(0).uniform(0.5, 1.5, (*sizes, 2)).astype("float32")
     overlap = tile_overlap(model, input_shape=sizes)
@@ -112,7 +112,7 @@ def test_tiles_are_seamless(name):
 
 @pytest.mark.parametrize("name", ["unet", "strided", "dilated", "bilinear"])
 def test_one_step_less_leaves_seams(name):
-    _, sizes, part = NETS[name]
+    _, sizes, part = NETWORKS[name]
     model = made(name)
     image = np.random.default_rng(0).uniform(0.5, 1.5, (*sizes, 2)).astype("float32")
     overlap = tile_overlap(model, input_shape=sizes)
@@ -129,9 +129,9 @@ def test_one_step_less_leaves_seams(name):
         assert np.abs(together / whole - 1).max() > 1e-4, (side, axis)
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_overlap_is_the_least_to_the_pixel(name):
-    _, sizes, _ = NETS[name]
+    _, sizes, _ = NETWORKS[name]
     model = made(name)
     rng = np.random.default_rng(0)
     image = rng.uniform(0.5, 1.5, (*sizes, 2)).astype("float32")
@@ -398,6 +398,6 @@ def test_the_step_is_that_of_the_strides_on_the_way():
     coarse = layers.UpSampling1D(2)(layers.AveragePooling1D(2)(x))
     y = layers.Add()([coarse, layers.Conv1D(2, 3, padding="same")(x)])
     assert tile_overlap(keras.Model(x, y)).step == (2,)
-    # There and back: behind it no two units tell of a stride any more.
+    # There and back: behind it no two units show a stride any more.
     back = ops.flip(ops.flip(y, axis=1), axis=1)
     assert tile_overlap(keras.Model(x, back)).step == (2,)

@@ -95,7 +95,7 @@ def test_figures_of_a_grid_found(prefix):
 
 def test_a_plain_token_goes_by_its_index():
     model = transformer(3, 4, prefix=1)
-    # Token 0 is nobody's patch, token 1 the first one's.
+    # Token 0 belongs to no patch, token 1 to the first.
     field = receptive_field(model, "prefixed", unit=(1,), through_global=False)
     assert field.output_size == (13,)
     assert field.box() == patch_of(0, 0)

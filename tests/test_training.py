@@ -46,7 +46,7 @@ def test_batches_are_those_of_their_seed_and_epoch():
     np.testing.assert_array_equal(labels, np.sort(EXAMPLES.labels))
 
 
-def test_an_image_is_moved_anew_in_each_epoch():
+def test_an_image_is_moved_again_in_each_epoch():
     alike = Examples(np.repeat(EXAMPLES.images[:1], 8, axis=0), np.zeros(8, int))
     first, second = (
         ExampleBatches(alike, 8, seed=0, epoch=epoch, preprocess=plainly)[0][0] for epoch in (0, 1)
@@ -157,13 +157,13 @@ print(len(outcome.history), outcome.model.get_layer("last").kernel_initializer.s
 
 def test_another_process_reads_the_checkpoint_of_a_weaker_centre(tmp_path):
     trained(tmp_path, epochs=1, build=soft)
-    told = subprocess.run(
+    run = subprocess.run(
         [sys.executable, "-c", RESUMED, str(tmp_path)],
         capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
-    assert told.stdout.split() == ["1", "0.25"], told.stderr
+    assert run.stdout.split() == ["1", "0.25"], run.stderr
 
 
 KILLABLE = """
@@ -178,7 +178,7 @@ print("done")
 """
 
 
-def test_a_killed_process_goes_on(tmp_path):
+def test_a_killed_process_resumes(tmp_path):
     def start(*folders):
         return subprocess.Popen(
             [sys.executable, "-c", KILLABLE, *map(str, folders)],
@@ -247,7 +247,7 @@ def test_the_cifar10_task_from_end_to_end(images, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_erf.training.tasks.zoo.build", build)
     monkeypatch.setattr("keras_erf.training.tasks.EXAMPLE_LAYER", "block2_add")
     out = tmp_path / "out"
-    told = []
+    epochs = []
     outcome = train(
         "cifar10",
         data=images,
@@ -256,9 +256,9 @@ def test_the_cifar10_task_from_end_to_end(images, tmp_path, monkeypatch):
         batch_size=16,
         width=4,
         learning_rate=0.01,
-        report=lambda epoch, figures: told.append(epoch),
+        report=lambda epoch, figures: epochs.append(epoch),
     )
-    assert told == [1, 2]
+    assert epochs == [1, 2]
     figures = json.loads((out / "result.json").read_text())
     assert 0 <= figures["test_accuracy"] <= 1
     assert figures["trf_size"] == 11
@@ -334,23 +334,23 @@ def test_the_camvid_task_from_end_to_end(tmp_path, monkeypatch):
         (("cifar10", {"learning_rate": -1}), "`learning_rate` must be a number"),
     ],
 )
-def test_mistakes_are_told(arguments, text, tmp_path):
+def test_mistakes_are_reported(arguments, text, tmp_path):
     task, options = arguments
     with pytest.raises(InvalidInputError, match=text):
         train(task, path=tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
-def test_help_tells_the_tasks_own_options():
+def test_help_shows_the_tasks_own_options():
     assert list(TASKS) == ["cifar10", "camvid"]
     first, second = (task.options for task in TASKS.values())
-    told = {
+    defaults = {
         name: f"{getattr(first, name)}; camvid {getattr(second, name)}"
         for name in ("epochs", "width", "batch_size", "learning_rate", "weight_decay")
     }
     parameters = typer.main.get_command(cli.app).commands["train"].params
-    shown = {one.name: one.show_default for one in parameters if one.name in told}
-    assert shown == told
+    shown = {one.name: one.show_default for one in parameters if one.name in defaults}
+    assert shown == defaults
     seed, tolerance = (next(p.default for p in parameters if p.name == n) for n in OWN)
     for task in TASKS.values():
         assert (task.options.seed, task.options.tolerance) == (seed, tolerance)
@@ -378,7 +378,7 @@ def test_the_command(images, tmp_path):
         (["cifar10", "--epochs", "0"], "`--epochs` must be a whole number"),
     ],
 )
-def test_mistakes_of_the_command_are_told_in_one_line(arguments, text, tmp_path):
+def test_mistakes_of_the_command_are_reported_in_one_line(arguments, text, tmp_path):
     result = CliRunner().invoke(cli.app, ["train", *arguments, "--out", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert text in result.stderr
@@ -389,11 +389,11 @@ def test_mistakes_of_the_command_are_told_in_one_line(arguments, text, tmp_path)
 
 
 def finished(folder, depths) -> None:
-    """A finished training's folder: fields of stacks of so many layers, and a table of points."""
+    """A finished training's folder: fields of stacks of these depths, and a table of points."""
     folder.mkdir()
     for name, depth in depths.items():
-        net = erf.zoo.build("plain", depth=depth, activation="relu", input_shape=(24, 24))
-        erf.probe(net, samples=16).save(folder / f"{name}.npz")
+        network = erf.zoo.build("plain", depth=depth, activation="relu", input_shape=(24, 24))
+        erf.probe(network, samples=16).save(folder / f"{name}.npz")
     (folder / "erf").mkdir()
     sizes = (5, 4, 6) if depths["before"] < depths["after"] else (6, 5, 4)
     # One run takes as many steps in an epoch as its field is deep before training.
@@ -431,7 +431,7 @@ def test_trainings_side_by_side(tmp_path):
     assert [ax.get_yscale() for ax in far.subfigs[1].axes] == ["log", "linear"]
 
 
-def test_a_training_that_is_not_finished_is_told(tmp_path):
+def test_a_training_that_is_not_finished_is_reported(tmp_path):
     with pytest.raises(InvalidInputError, match=r"`folders` must hold finished trainings"):
         summarise({"one": tmp_path})
     finished(tmp_path / "partly", {"before": 2, "after": 3})

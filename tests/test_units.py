@@ -18,7 +18,7 @@ def build(seed: int = 0) -> keras.Model:
     keras.utils.set_random_seed(seed)
     x = keras.Input((9, 9, 2))
     y = layers.Conv2D(3, 3, padding="same", activation="tanh", name="first")(x)
-    return keras.Model(x, layers.Conv2D(3, 3, padding="same", name="last")(y), name="net")
+    return keras.Model(x, layers.Conv2D(3, 3, padding="same", name="last")(y), name="network")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_logger_and_studies_take_arrays():
     network.fit(images, np.zeros((2, 9, 9, 3)), epochs=1, verbose=0, callbacks=[logger])
     assert {result.unit for result in logger.results.values()} == {(3, 4)}
     entry = studies.ModelEntry("plain")
-    plans = [studies.Study({"net": entry}, units=[unit]) for unit in ((3, 4), np.array([3, 4]))]
+    plans = [studies.Study({"network": entry}, units=[unit]) for unit in ((3, 4), np.array([3, 4]))]
     assert plans[0].units == plans[1].units == ((3, 4),)
 
 

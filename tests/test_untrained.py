@@ -18,7 +18,7 @@ X = RANDOM.normal(2, 3, (20, *IMAGE)).astype("float32")
 
 
 class Inside(layers.Layer):
-    """A convolution, and a normalisation whose layer nobody sees."""
+    """A convolution, and a normalisation whose layer is hidden."""
 
     def __init__(self, **options):
         super().__init__(**options)

@@ -149,7 +149,7 @@ def test_an_axis_of_a_mask_is_left_short_where_all_is_seen():
     # Channels that follow themselves stay short as well.
     same = View((Link(0), Link(1)))
     assert same.mask(mask, (6, 1000), (6, 1000)).shape == (6, 1)
-    # But not where some channels are seen by nobody.
+    # But not where some channels are unseen.
     part = View((Link(0), Link(1, Window(padding=2), clip=True)))
     found = part.mask(mask, (6, 4), (6, 5))
     assert found.shape == (6, 5)
@@ -182,7 +182,7 @@ def reaches(draw: Any, shape: Shape) -> Reach:
 
 
 def seen_by(reach: Reach, index: Sequence[int]) -> set[int]:
-    """Pixels of an element inside the tensor or, for lines, beside it."""
+    """Pixels of an element inside the tensor or, for lines, outside of it."""
     if isinstance(reach, Line):
         at = 0 if reach.axis is None else index[reach.axis]
         starts, stops = reach.at(np.array([at]))
@@ -204,7 +204,7 @@ def assert_fields(found: Reach, expected: dict[Shape, set[int]], output: Shape) 
 def test_a_view_takes_the_hull_of_what_is_seen_along_its_axes(case, data):
     view, output, shape = case
     reach = data.draw(reaches(shape))
-    # Only the axes that make a difference to the field count, and only a line goes on outside.
+    # Only the axes that make a difference to the field count, and only a line continues outside.
     if isinstance(reach, Line):
         axes = () if reach.axis is None else (reach.axis,)
     else:
@@ -336,7 +336,7 @@ def test_a_rearrangement_sees_the_sources(name, alone):
     np.testing.assert_array_equal(
         dense(view, indices.shape, shape), dense(gather, indices.shape, shape)
     )
-    # Units away from the padding have the same field, and all have it beside other inputs.
+    # Units away from the padding have the same field, and all have it next to other inputs.
     for axis in range(len(shape)):
         here, there = (
             table(one.follow(moving(axis), indices.shape, shape), indices.shape)
@@ -382,12 +382,12 @@ def test_the_relation_of_a_rearrangement(name, axis, relation):
         assert found == relation
 
 
-def test_padding_around_an_input_alone_goes_on_beside_others_it_does_not():
+def test_padding_around_an_input_extends_a_line_only_without_other_inputs():
     indices = padded(numbered(3, 2), (2, 1), (0, 0))
-    alone, beside = (rearranged(indices, (3, 2), alone=one) for one in (True, False))
+    alone, joined = (rearranged(indices, (3, 2), alone=one) for one in (True, False))
     line = Line(0, (0,), (1,), 1)
     assert alone.follow(line, (6, 2), (3, 2)) == Line(0, (-2,), (-1,), 1)
-    starts = table(beside.follow(line, (6, 2), (3, 2)), (6, 2)).starts.ravel()
+    starts = table(joined.follow(line, (6, 2), (3, 2)), (6, 2)).starts.ravel()
     assert starts.tolist() == [NOTHING[0]] * 2 + [0, 1, 2] + [NOTHING[0]]
 
 

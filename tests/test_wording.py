@@ -10,7 +10,7 @@ from keras_erf import wording
 
 
 @pytest.mark.parametrize(
-    ("value", "error", "told"),
+    ("value", "error", "text"),
     [
         (12.34, 0.21, "12.3 ± 0.2"),
         (12.34, 0.04, "12.34 ± 0.04"),
@@ -23,8 +23,8 @@ from keras_erf import wording
         (None, None, "–"),
     ],
 )
-def test_a_value_with_its_error(value, error, told):
-    assert wording.with_error(value, error) == told
+def test_a_value_with_its_error(value, error, text):
+    assert wording.with_error(value, error) == text
 
 
 def test_samples_and_sizes():

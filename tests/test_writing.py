@@ -144,7 +144,7 @@ def test_a_device_is_not_replaced(tmp_path):
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_a_full_disk_is_told_with_the_path(tmp_path):
+def test_a_full_disk_is_reported_with_the_path(tmp_path):
     target = tmp_path / "map.npz"
 
     def write() -> None:

@@ -143,7 +143,7 @@ def test_weights_are_found_in_the_installed_layout(tmp_path):
         ),
     ],
 )
-def test_a_mistake_is_told_in_one_line(call, parts):
+def test_a_mistake_is_reported_in_one_line(call, parts):
     with pytest.raises(InvalidInputError) as caught:
         call()
     message = str(caught.value)

@@ -142,15 +142,15 @@ def test_all_weight_at_the_corners_is_the_optimum():
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 40, 50), (5, 40, 50), (4, 4, 30, 40)])
-def test_draws_have_the_variance_that_is_told(shape):
+def test_draws_have_the_variance_that_is_stated(shape):
     start = WeakCentre(0.2, True, 2.0)
     drawn = np.stack([np.asarray(start(shape)) for _ in range(8)])
     axes = (0, drawn.ndim - 2, drawn.ndim - 1)
-    told = start.second_moment(shape)
-    np.testing.assert_allclose(np.square(drawn).mean(axis=axes), told[..., 0, 0], rtol=0.1)
-    assert told.sum() / shape[-1] == pytest.approx(2.0, rel=1e-12)
-    corners = told[0, ..., 0, 0] if len(shape) == 3 else told[0, 0, 0, 0]
-    assert np.max(told) == pytest.approx(np.max(corners))
+    stated = start.second_moment(shape)
+    np.testing.assert_allclose(np.square(drawn).mean(axis=axes), stated[..., 0, 0], rtol=0.1)
+    assert stated.sum() / shape[-1] == pytest.approx(2.0, rel=1e-12)
+    corners = stated[0, ..., 0, 0] if len(shape) == 3 else stated[0, 0, 0, 0]
+    assert np.max(stated) == pytest.approx(np.max(corners))
 
 
 def test_the_initialiser_is_saved_with_its_model(tmp_path):
@@ -185,7 +185,7 @@ def test_the_initialiser_is_saved_with_its_model(tmp_path):
         ("large_kernel", {"dims": 3}, "`dims` must be 1 or 2"),
     ],
 )
-def test_bad_options_are_told(name, options, text):
+def test_bad_options_are_reported(name, options, text):
     with pytest.raises(InvalidInputError, match=text):
         zoo.build(name, **options)
 

@@ -61,7 +61,7 @@ def trained(folder, *, kill=None, epochs=4, data="noise", build=tiny, **options)
 
 
 def soft() -> keras.Model:
-    # Not above: the process that goes on must not have it from here.
+    # Not above: the process that resumes must not have it from here.
     from keras_erf.models.weak_centre import WeakCentre
 
     model = tiny()

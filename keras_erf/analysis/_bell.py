@@ -25,7 +25,7 @@ def open_grid(shape: Sequence[int]) -> tuple[np.ndarray, ...]:
 
 
 def pack(amplitude: float, center: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Parameters of the Gaussian with these figures (`least` not taken off)."""
+    """Parameters of the Gaussian with these values (`least` not taken off)."""
     factor = np.linalg.cholesky(precision)
     diagonal = np.diag_indices_from(factor)
     factor[diagonal] = np.log(factor[diagonal])

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from keras_erf.errors import InvalidInputError
 
 MAX_AXES = 3
-# Sums over a map are good to about this; shares are met up to it, so that ties do not flip.
+# Relative accuracy of sums over a map; shares are met up to it, so that ties are stable.
 ROUNDING = 1e-12
 
 
@@ -29,18 +29,18 @@ def checked_map(map: ArrayLike) -> np.ndarray:
             is empty, holds NaN or infinity, or is zero everywhere.
     """
     refuse_masked(map, "map")
-    given = np.asarray(map)
-    if given.dtype.kind not in "biuf":
+    values = np.asarray(map)
+    if values.dtype.kind not in "biuf":
         raise InvalidInputError(
             "`map` must be an array of real numbers; take the real part or the absolute value "
-            f"first. Received: map of dtype {given.dtype}"
+            f"first. Received: map of dtype {values.dtype}"
         )
-    if not 1 <= given.ndim <= MAX_AXES or given.size == 0:
+    if not 1 <= values.ndim <= MAX_AXES or values.size == 0:
         raise InvalidInputError(
             f"`map` must have one to {MAX_AXES} spatial axes of at least one pixel; reduce "
-            f"samples and channels first. Received: map of shape {given.shape}"
+            f"samples and channels first. Received: map of shape {values.shape}"
         )
-    values = np.abs(given.astype(np.float64))
+    values = np.abs(values.astype(np.float64))
     if not np.isfinite(values).all():
         count = int(np.count_nonzero(~np.isfinite(values)))
         raise InvalidInputError(
@@ -51,7 +51,7 @@ def checked_map(map: ArrayLike) -> np.ndarray:
         raise InvalidInputError(
             "`map` must have at least one value other than zero; a unit without gradient has no "
             f"effective field, choose another unit or input. Received: map of shape "
-            f"{given.shape}, all zero"
+            f"{values.shape}, all zero"
         )
     return values
 
@@ -76,7 +76,7 @@ def refuse_masked(values: Any, name: str) -> None:
 
 def _masked(values: Any) -> int:
     if isinstance(values, (list, tuple)):
-        return sum(_masked(one) for one in values)
+        return sum(_masked(value) for value in values)
     return int(np.ma.count_masked(values)) if isinstance(values, np.ma.MaskedArray) else 0
 
 

@@ -46,7 +46,7 @@ def high_contribution_area(
     around the centre pixel grow until one holds more than `share` of their sum;
     the answer is its side, and side squared over the map's area.
 
-    Made to compare with published figures, and with two traits of them. It is
+    Made to compare with published values, and with two of their traits. It is
     not scale-free: the logarithm flattens a map of large amplitude, so twice
     the gradient is another ratio. And the squares tried stop at side `h - 1`
     (even height `h`) or `h - 2` (odd): a larger share than they hold has no
@@ -118,7 +118,7 @@ def mass_area(
     start: Sequence[int] | None = None,
     shape: Sequence[int] | None = None,
 ) -> AreaRatio:
-    """Computes the scale-free twin of RepLKNet's ratio, defined for every map.
+    """Computes the scale-free form of RepLKNet's ratio, defined for every map.
 
     The smallest box around the field's own centre that holds at least `share`
     of the map itself, with no logarithm. It is a ball of the largest-coordinate

@@ -1,4 +1,4 @@
-"""An effective receptive field beside the theoretical one it belongs to."""
+"""An effective receptive field compared with its theoretical one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def is_bell(sigma: Sequence[float], r_squared: float, sides: Sequence[int]) -> b
         sides: Theoretical field, one size per axis, in pixels.
     """
     # Comparisons with NaN, for no fit at all, are false.
-    narrow = all(one <= side for one, side in zip(sigma, sides, strict=True))
+    narrow = all(spread <= side for spread, side in zip(sigma, sides, strict=True))
     return bool(narrow and r_squared >= LEAST_R_SQUARED)
 
 

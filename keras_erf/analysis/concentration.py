@@ -1,6 +1,6 @@
 """How concentrated a map is: radii of given mass, half width, entropy, inequality.
 
-None of these looks at a threshold or at one pixel alone, so they stay comparable on
+None of these depends on a threshold or on one pixel alone, so they stay comparable on
 heavy-tailed maps, where sizes by threshold and by mass differ several times.
 """
 
@@ -63,14 +63,14 @@ class Discs:
     def shares_of(self, values: np.ndarray, radii: ArrayLike) -> np.ndarray:
         """Shares of `values` within `radii`."""
         at, held = self._held(values)
-        # Beyond the outermost pixel lies nothing.
+        # Beyond the outermost pixel the map is zero.
         return np.asarray(np.interp(np.asarray(radii), at, held, left=0.0, right=1.0))
 
     def _held(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances of the rings that are not empty, and the share of the mass within each."""
         masses = np.bincount(self.ring.ravel(), weights=(values / values.max()).ravel())
-        there = masses > 0
-        radii, masses = self.radii[there], masses[there] / masses.sum()
+        filled = masses > 0
+        radii, masses = self.radii[filled], masses[filled] / masses.sum()
         return radii, np.cumsum(masses) - masses / 2
 
 
@@ -93,7 +93,7 @@ def mass_radius(
         map: Array of one to three spatial axes; its absolute value is used.
         share: Share of the map's sum, or several, above 0 and at most 1.
         center: Centre of the disc, one coordinate per axis, in pixels: of the unit's
-            own field, say. The map's centroid if `None`.
+            own field, for example. The map's centroid if `None`.
 
     Returns:
         A radius in pixels, or an array of them; 0 for a map of one pixel at `center`.
@@ -104,8 +104,8 @@ def mass_radius(
     """
     values = checked_map(map)
     shares = np.asarray(share, dtype=np.float64)
-    for one in shares.ravel().tolist():
-        checked_share(one, "share")
+    for share in shares.ravel().tolist():
+        checked_share(share, "share")
     return plain(_discs(values, center).radii_of(values, shares))
 
 
@@ -217,7 +217,7 @@ def entropy(map: ArrayLike) -> float:
     """
     values = checked_map(map)
     shares = values / values.max()
-    # What underflows is nothing of the peak.
+    # Shares that underflow do not count.
     shares = shares[shares > 0]
     total = shares.sum()
     # ln(total) - mean of ln(share): no logarithm of a share that underflows. Never below 0.
@@ -309,7 +309,7 @@ def _discs(values: np.ndarray, center: ArrayLike | None) -> Discs:
 def _half_width(line: np.ndarray) -> float:
     """Distance between the outermost crossings of half of the largest value."""
     half = line.max() / 2
-    # Beyond the ends there is nothing.
+    # Beyond the ends the line is zero.
     padded = np.concatenate([[0.0], line, [0.0]])
     above = np.flatnonzero(padded >= half)
     first, last = above[0], above[-1]

@@ -4,13 +4,13 @@ The jackknife compares means that differ by a block: their differences are about
 four times finer than the noise of the mean, and there a count of pixels has its
 steps. Its error is then too wide on average and often zero, and does not settle
 with more samples. Balanced replicates move the mean by as much as its own noise
-does, and are right for steps as for smooth figures:
+does, and are right for steps as for smooth metrics:
 
     mean + sum_j  z_j (mean of block j - mean) / sqrt(B (n / m_j - 1)),
 
 with the signs `z` from the rows of a Hadamard matrix, each row also negated.
 Columns are orthogonal, so the replicates' covariance is exactly the jackknife's
-of the mean map; each row's negative cancels the odd orders of a figure's bias.
+of the mean map; each row's negative cancels the odd orders of a metric's bias.
 
 References:
     McCarthy, "Pseudo-replication: half samples", Review of the International
@@ -35,7 +35,6 @@ from keras_erf.analysis.regions import erf_size, mass_pixels, mass_region
 __all__ = [
     "balanced_means",
     "mass_size_rounded",
-    "mass_size_spread",
     "mass_size_spreads",
     "replicate_spreads",
     "size_spread",
@@ -94,44 +93,33 @@ def size_spread(sums: np.ndarray, counts: np.ndarray) -> Spread:
     size = erf_size(mean)
     if _blocks_with_impact(sums) < 2:
         return Spread(size, np.nan, np.nan)
-    peaks = np.array([one.max() for one in balanced_means(sums, counts)])
+    peaks = np.array([mean.max() for mean in balanced_means(sums, counts)])
     lowered = peaks * (mean.max() / peaks.mean()) ** 2
     pixels = [
-        [np.count_nonzero(one > THRESHOLD * level) for level in (low, peak)]
-        for one, low, peak in zip(balanced_means(sums, counts), lowered, peaks, strict=True)
+        [np.count_nonzero(mean > THRESHOLD * level) for level in (low, peak)]
+        for mean, low, peak in zip(balanced_means(sums, counts), lowered, peaks, strict=True)
     ]
     sizes, untreated = np.array(pixels).T ** (1 / mean.ndim)
     centre = sizes.mean()
     return Spread(size, centre, np.hypot(sizes.std(), centre - untreated.mean()))
 
 
-def mass_size_spread(sums: np.ndarray, counts: np.ndarray) -> Spread:
-    """Size of the mean map's `mass_region`, which is its interval's centre, and its error.
+def mass_size_spreads(sums: np.ndarray, counts: np.ndarray) -> tuple[Spread, Spread]:
+    """Spreads of the size of the mean map's `mass_region`, and of the smooth size behind it.
 
-    The error is the replicates' root mean square about the size itself, as is
-    usual with balanced replicates.
+    The error of the size is the replicates' root mean square about the size itself, which
+    is the centre of its interval, as is usual with balanced replicates. The region's last
+    pixel is needed in part. Counted in part, the number of pixels is a smooth function of
+    the map, of which replicates show the bias, and the whole count is the next whole
+    number (`mass_size_rounded`). So an interval of the smooth size whose ends are rounded
+    covers the whole one at least as often, however few steps the count has.
 
     Args:
         sums: Sum of the samples of each block, shape `(B, ...)`.
         counts: Number of samples in each block, shape `(B,)`, none 0.
 
     Returns:
-        A `Spread` in pixels; the error is NaN unless two blocks have impact.
-    """
-    return mass_size_spreads(sums, counts)[0]
-
-
-def mass_size_spreads(sums: np.ndarray, counts: np.ndarray) -> tuple[Spread, Spread]:
-    """`mass_size_spread`, and the spread of the smooth size behind it.
-
-    The region's last pixel is needed in part. Counted in part, the number of pixels is a
-    smooth function of the map, of which replicates show the bias, and the whole count is
-    the next whole number (`mass_size_rounded`). So an interval of the smooth size whose ends
-    are rounded covers the whole one at least as often, however few steps the count has.
-
-    Args:
-        sums: As in `mass_size_spread`.
-        counts: As in `mass_size_spread`.
+        Two `Spread`s in pixels; errors are NaN unless two blocks have impact.
     """
     mean = np.abs(sums.sum(axis=0)) / counts.sum()
     size, ndim = mass_region(mean).size, mean.ndim
@@ -139,7 +127,9 @@ def mass_size_spreads(sums: np.ndarray, counts: np.ndarray) -> tuple[Spread, Spr
     if _blocks_with_impact(sums) < 2:
         return Spread(size, np.nan, np.nan), Spread(smooth, np.nan, np.nan)
     # Few and unlike blocks may leave nothing above zero, and nothing has no region.
-    partial = [mass_pixels(one, MASS) if one.any() else 0.0 for one in balanced_means(sums, counts)]
+    partial = [
+        mass_pixels(mean, MASS) if mean.any() else 0.0 for mean in balanced_means(sums, counts)
+    ]
     sizes = np.array(partial) ** (1 / ndim)
     error = np.sqrt(np.mean((mass_size_rounded(sizes, ndim) - size) ** 2))
     # Replicates have twice the noise, and show its bias once more.
@@ -166,11 +156,11 @@ def replicate_spreads(
     values = metrics(np.abs(sums.sum(axis=0)) / counts.sum())
     if _blocks_with_impact(sums) < 2:
         return values, np.full(values.shape, np.nan)
-    found = [
-        metrics(one) if one.any() else np.zeros(values.shape)
-        for one in balanced_means(sums, counts)
+    replicates = [
+        metrics(mean) if mean.any() else np.zeros(values.shape)
+        for mean in balanced_means(sums, counts)
     ]
-    return values, np.sqrt(np.mean((np.array(found) - values) ** 2, axis=0))
+    return values, np.sqrt(np.mean((np.array(replicates) - values) ** 2, axis=0))
 
 
 def mass_size_rounded(sizes: np.ndarray, ndim: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A figure with its standard error and its confidence interval."""
+"""A metric with its standard error and its confidence interval."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Estimate", "Spread", "estimate"]
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A figure of a measured map, and how sure it is; floats, or arrays of one shape.
+    """A metric of a measured map, and how sure it is; floats, or arrays of one shape.
 
     Args:
-        value: The figure of the mean map.
-        error: Its standard error; NaN if nothing tells, as with a single sample.
+        value: The metric of the mean map.
+        error: Its standard error; NaN if it is unknown, as with a single sample.
         low: Lower end of the confidence interval of the long-run value, the
-            figure of the mean map of infinitely many samples.
+            metric of the mean map of infinitely many samples.
         high: Its upper end. `low <= value <= high` always.
     """
 
@@ -54,14 +54,14 @@ def estimate(
 ) -> Estimate:
     """The interval `centre -+ t error`, with Student's quantile `t`.
 
-    It is cut to the values the figure can have, and widened to its own value
+    It is cut to the values the metric can have, and widened to its own value
     where the bias taken off is larger than the interval.
 
     Args:
-        spread: The figure with its centre and error.
+        spread: The metric with its centre and error.
         degrees: Degrees of freedom: the number of blocks that hold samples, less one.
         level: Probability to cover the long-run value, between 0 and 1.
-        least: Least value the figure can have.
+        least: Least value the metric can have.
         most: Largest one.
         smooth: Spread of a smooth number behind a metric that moves in steps, which
             the interval is made of.
@@ -71,8 +71,8 @@ def estimate(
         InvalidInputError: `level` does not lie between 0 and 1.
     """
     checked_level(level)
-    value, _, error = (np.asarray(one, dtype=np.float64) for one in spread)
-    _, centre, scatter = (np.asarray(one, dtype=np.float64) for one in smooth or spread)
+    value, _, error = (np.asarray(number, dtype=np.float64) for number in spread)
+    _, centre, scatter = (np.asarray(number, dtype=np.float64) for number in smooth or spread)
     reach = np.zeros(value.shape)
     # Where there is no error there is nothing to multiply, whatever the degrees.
     wide = scatter != 0

@@ -27,7 +27,7 @@ GOOD_FIT = 0.99
 # Starts are compared on block means, about this many a side, of blocks finer than the spread.
 COARSE_SIDE = 64
 TOLERANCE = 1e-8
-# A fit that shows a spread takes a tenth of these; one the grid does not resolve creeps on.
+# A fit that shows a spread takes a tenth of these; one the grid does not resolve converges slowly.
 MAX_EVALUATIONS = 100
 
 
@@ -134,7 +134,7 @@ def fit_gaussian(map: ArrayLike, *, box: Sequence[tuple[int, int]] | None = None
     values = checked_map(map)
     cut = box_slices(box, values.shape)
     values = values[cut]
-    # Along an axis of one pixel nothing is to be found: the fit is one of the others.
+    # An axis of one pixel takes no part in the fit.
     wide = np.array([size > 1 for size in values.shape])
     ndim = int(wide.sum())
     unknowns = 1 + ndim + ndim * (ndim + 1) // 2
@@ -170,16 +170,16 @@ def _best_fit(values: np.ndarray) -> GaussianFit:
     coarse, grid = _block_means(values, np.sqrt(narrower))
     best = _fit_from(coarse, grid, *first)
     if best.r_squared < GOOD_FIT:
-        again = _fit_from(coarse, grid, *second)
-        best = max(best, again, key=lambda fit: fit.r_squared)
+        second_fit = _fit_from(coarse, grid, *second)
+        best = max(best, second_fit, key=lambda fit: fit.r_squared)
     if coarse.shape != values.shape:
         best = _fit_from(values, open_grid(values.shape), best.center, best.covariance)
     return best
 
 
 def _start_from_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    found = moments(values)
-    return found.centroid, found.covariance
+    start = moments(values)
+    return start.centroid, start.covariance
 
 
 def _start_from_half_height(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -209,11 +209,11 @@ def _block_means(
 def _fit_from(
     values: np.ndarray, grid: Sequence[np.ndarray], center: np.ndarray, covariance: np.ndarray
 ) -> GaussianFit:
-    # A precision never quite 0 keeps flat directions finite; no spread the map shows feels it.
+    # A precision never quite 0 keeps flat directions finite; no spread a map can show changes.
     least = min((WIDEST * float(np.ptp(line) + 1)) ** -2 for line in grid)
     widths, directions = np.linalg.eigh(covariance)
     precision = (directions / np.maximum(widths, PIXEL_SIGMA**2)) @ directions.T
-    found = least_squares(
+    solution = least_squares(
         residuals,
         pack(1.0, center, precision),
         jac=jacobian,
@@ -224,12 +224,12 @@ def _fit_from(
         max_nfev=MAX_EVALUATIONS,
         args=(values, grid, least),
     )
-    amplitude, mean, factor = unpack(found.x, values.ndim)
+    amplitude, mean, factor = unpack(solution.x, values.ndim)
     total = np.sum((values - values.mean()) ** 2)
     return GaussianFit(
         amplitude=amplitude,
         center=mean,
         covariance=np.linalg.inv(factor @ factor.T + least * np.eye(values.ndim)),
-        r_squared=float(1 - np.sum(found.fun[:-1] ** 2) / total),
-        converged=bool(found.status > 0),
+        r_squared=float(1 - np.sum(solution.fun[:-1] ** 2) / total),
+        converged=bool(solution.status > 0),
     )

@@ -1,4 +1,4 @@
-"""Power laws: how a figure grows with depth, as a straight line on logarithmic axes."""
+"""Power laws: how a metric grows with depth, as a straight line on logarithmic axes."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class PowerLaw:
 def fit_power_law(x: ArrayLike, y: ArrayLike, *, level: float = 0.95) -> PowerLaw:
     """Fits a power law by least squares of logarithms.
 
-    Error and interval are those of the residuals, by Student's quantile: they tell how
-    straight the points lie. `bootstrap_power_law` tells how much the points themselves scatter.
+    Error and interval are those of the residuals, by Student's quantile: they show how
+    straight the points lie. `bootstrap_power_law` shows how much the points themselves scatter.
 
     Examples:
         >>> law = keras_erf.analysis.fit_power_law([5, 10, 20, 40], [8.3, 11.7, 16.2, 22.7])
@@ -101,9 +101,9 @@ def bootstrap_power_law(
     level: float = 0.95,
     seed: int = 0,
 ) -> PowerLaw:
-    """Fits a power law to a figure of mean maps, with errors by resampling their runs.
+    """Fits a power law to a metric of mean maps, with errors by resampling their runs.
 
-    At each depth blocks of runs are drawn anew, with replacement, the figure is computed
+    At each depth blocks of runs are drawn again, with replacement, the metric is computed
     on their mean, and the law is fitted again. The interval has the draws' quantiles about
     their mean, and for centre the exponent less its bias. It reaches to the exponent itself
     where that lies outside.
@@ -128,10 +128,10 @@ def bootstrap_power_law(
         x: Depths, shape `(m,)`.
         blocks: For each depth `(block_sums, block_counts)` as results keep them; with at
             most 16 runs each block is a run of its own.
-        figure: Of a mean map.
-        spread: Of `(block_sums, block_counts)` the figure, the figure less its bias, and its
+        figure: Function from a mean map to the metric.
+        spread: Of `(block_sums, block_counts)` the metric, the metric less its bias, and its
             standard error; `None` for one that has none. `erf_size` has its own.
-        scale: What the figures are divided by, one number or one for each depth.
+        scale: What the metrics are divided by, one number or one for each depth.
         resamples: How often to draw.
         level: Probability of the interval to cover.
         seed: Of the draws.
@@ -159,13 +159,13 @@ def bootstrap_power_law(
     divisor = np.broadcast_to(np.asarray(scale, np.float64), (len(held),))
     random = np.random.default_rng(seed)
 
-    def fitted(chosen: Callable[[int], Any]) -> PowerLaw:
-        figures = []
+    def fitted(weights_of: Callable[[int], Any]) -> PowerLaw:
+        metrics = []
         for (sums, counts), unit in zip(held, divisor, strict=True):
-            picked = chosen(len(counts))
+            picked = weights_of(len(counts))
             mean = np.tensordot(picked, sums, axes=1) / (picked @ counts)
-            figures.append(figure(mean) / unit)
-        return fit_power_law(x, figures, level=level)
+            metrics.append(figure(mean) / unit)
+        return fit_power_law(x, metrics, level=level)
 
     law = fitted(np.ones)
     draws = np.array(
@@ -182,8 +182,8 @@ def bootstrap_power_law(
     low, high = np.quantile(draws - draws.mean(), [(1 - level) / 2, (1 + level) / 2]) * short
     centre, reach = 2 * law.exponent - float(draws.mean()), 0.0
     if spread is not None:
-        told = [[float(np.asarray(part)) for part in spread(*one)] for one in held]
-        _, centres, errors = np.array(told).T
+        spreads = [[float(np.asarray(part)) for part in spread(*group)] for group in held]
+        _, centres, errors = np.array(spreads).T
         centre = fit_power_law(x, centres / divisor, level=level).exponent
         at = np.log(np.asarray(x, np.float64))
         levers = (at - at.mean()) / np.square(at - at.mean()).sum()

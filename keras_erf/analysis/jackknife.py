@@ -1,4 +1,4 @@
-"""Standard errors of smooth figures of a mean map, from a fixed number of block sums."""
+"""Standard errors of smooth metrics of a mean map, from a fixed number of block sums."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ __all__ = ["checked_blocks", "combined", "jackknife", "means_without_each"]
 
 
 def jackknife(
-    block_sums: ArrayLike,
-    block_counts: ArrayLike,
-    statistic: Callable[[np.ndarray], ArrayLike],
+    block_sums: ArrayLike, block_counts: ArrayLike, statistic: Callable[[np.ndarray], ArrayLike]
 ) -> tuple[np.ndarray | float, np.ndarray | float]:
-    """Computes a figure of the mean map and its jackknife standard error.
+    """Computes a metric of the mean map and its jackknife standard error.
 
     Samples are kept as sums over `B` blocks, so memory does not grow with
-    their number. The figure is computed on the mean of all samples and, for
+    their number. The metric is computed on the mean of all samples and, for
     each block, on the mean of all samples but that block's. With `n` samples,
-    `m_j` of them in block `j`, `h_j = n / m_j`, the figure `f` of all and
+    `m_j` of them in block `j`, `h_j = n / m_j`, the metric `f` of all and
     `f_j` of all but block `j`, the squared error is the delete-m_j jackknife
 
         1/B  sum_j (p_j - q)^2 / (h_j - 1),
@@ -32,7 +30,7 @@ def jackknife(
 
     For equal blocks this is the textbook `(B - 1) / B sum_j (f_j - mean f)^2`,
     and for the mean of samples alone it is unbiased whatever the blocks' sizes.
-    Samples of different blocks are taken as independent. The figure should be
+    Samples of different blocks are taken as independent. The metric should be
     smooth: for one that moves in steps (a count of pixels) the jackknife is not
     consistent, as it looks at differences far finer than the noise (Efron, "The
     Jackknife, the Bootstrap and Other Resampling Plans", 1982, section 3.4);
@@ -52,10 +50,10 @@ def jackknife(
             number or an array of numbers.
 
     Returns:
-        `(value, standard_error)`, floats for a scalar figure, else arrays of
-        its shape. The value is the figure of the mean map itself, without
+        `(value, standard_error)`, floats for a scalar metric, else arrays of
+        its shape. The value is the metric of the mean map itself, without
         correction for bias. The error is NaN with fewer than two blocks that
-        hold samples, and where leaving out a block leaves a map the figure is
+        hold samples, and where leaving out a block leaves a map the metric is
         not defined for (the samples of that block alone carried it).
 
     Raises:
@@ -81,15 +79,15 @@ def jackknife(
 def combined(
     value: np.ndarray, without: Sequence[ArrayLike] | None, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Figures without each block, put together.
+    """Combines the metrics without each block.
 
     Args:
-        value: The figure of all samples.
-        without: The figure without each block, in turn; `None` where it is not defined.
+        value: The metric of all samples.
+        without: The metric without each block, in turn; `None` where it is not defined.
         counts: Number of samples in each block, none 0.
 
     Returns:
-        `(centre, error)`, of the figure's shape: the figure less its bias (`q` of
+        `(centre, error)`, of the metric's shape: the metric less its bias (`q` of
         `jackknife`, Quenouille's estimate) and its standard error; NaN for both
         without `without`.
 
@@ -137,8 +135,8 @@ def means_without_each(sums: np.ndarray, counts: np.ndarray) -> Iterator[np.ndar
     # Sums from both ends, not total minus block: a pixel seen by one block only must become 0.
     after = np.cumsum(sums[::-1], axis=0)[::-1]
     before = np.zeros_like(sums[0])
-    left = counts.sum() - counts
+    remaining = counts.sum() - counts
     for block in range(counts.size):
         rest = after[block + 1] if block + 1 < counts.size else 0
-        yield (before + rest) / left[block]
+        yield (before + rest) / remaining[block]
         before = before + sums[block]

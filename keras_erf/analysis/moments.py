@@ -75,7 +75,7 @@ def moments(map: ArrayLike, *, about: ArrayLike | None = None) -> Moments:
     Args:
         map: Array of one to three spatial axes; its absolute value is used.
         about: Point the covariance is taken about, one coordinate per axis, in
-            pixels: the centre of the unit's own field, say. The centroid if `None`.
+            pixels: such as the centre of the unit's own field. The centroid if `None`.
 
     Returns:
         A `Moments`.

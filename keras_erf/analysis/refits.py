@@ -38,7 +38,7 @@ def refit_gaussian(
         A `GaussianFit` for each of `others`.
 
     Raises:
-        InvalidInputError: The fit is no strict minimum, so that nothing follows for others;
+        InvalidInputError: The fit is no strict minimum, so other maps cannot be refitted;
             or one of the others does not vary.
 
     Reference:
@@ -63,16 +63,16 @@ def refit_gaussian(
         ) from error
     for other in others:
         moved = np.abs(other).squeeze() / scale
-        found = point + cho_solve(curvature, slopes.T @ (moved - values).ravel())
+        refit = point + cho_solve(curvature, slopes.T @ (moved - values).ravel())
         before, after = (
-            float(np.sum(residuals(at, moved, grid, 0.0)[:-1] ** 2)) for at in (point, found)
+            float(np.sum(residuals(at, moved, grid, 0.0)[:-1] ** 2)) for at in (point, refit)
         )
         total = float(np.sum((moved - moved.mean()) ** 2))
         # Maps that do not vary, as without the only block that sees anything, are refused there.
         if not after <= before or not total:
             yield fit_gaussian(other)
             continue
-        amplitude, center, factor = unpack(found, ndim)
+        amplitude, center, factor = unpack(refit, ndim)
         covariance = fit.covariance.copy()
         covariance[np.ix_(wide, wide)] = np.linalg.inv(factor @ factor.T)
         whole_center = fit.center.copy()
@@ -96,5 +96,5 @@ def _curvature(point: np.ndarray, values: np.ndarray, grid: tuple[np.ndarray, ..
         (slopes(point + step) - slopes(point - step)) / (2 * STEP)
         for step in STEP * np.eye(point.size)
     ]
-    found = np.array(columns)
-    return (found + found.T) / 2
+    curvature = np.array(columns)
+    return (curvature + curvature.T) / 2

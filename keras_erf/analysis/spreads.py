@@ -27,12 +27,12 @@ def moment_spreads(
     Args:
         sums: Sum of the samples of each block, shape `(B, ...)`.
         counts: Number of samples in each block, shape `(B,)`, none 0.
-        scaled: What makes a map of a mean: a function that divides it by its sum, say.
+        scaled: Function from a mean to a map; it may divide it by its sum.
     """
     ndim = sums.ndim - 1
     shapes = {"mass": (), "centroid": (ndim,), "covariance": (ndim, ndim), "kurtosis": (ndim,)}
-    value = _moment_figures(moments(scaled(sums.sum(axis=0) / counts.sum())))
-    without = (_moment_figures(moments(scaled(mean))) for mean in means_without_each(sums, counts))
+    value = _moment_metrics(moments(scaled(sums.sum(axis=0) / counts.sum())))
+    without = (_moment_metrics(moments(scaled(mean))) for mean in means_without_each(sums, counts))
     return _spreads(value, without, counts, shapes=shapes)
 
 
@@ -49,7 +49,7 @@ def bell_spreads(fit: GaussianFit, sums: np.ndarray, counts: np.ndarray) -> dict
     if fit.converged:
         fits = refit_gaussian(fit, mean, means_without_each(sums, counts))
     shapes = {"sigma": (mean.ndim,), "r_squared": ()}
-    return _spreads(_bell_figures(fit), map(_bell_figures, fits), counts, shapes=shapes)
+    return _spreads(_bell_metrics(fit), map(_bell_metrics, fits), counts, shapes=shapes)
 
 
 def concentration_spreads(sums: np.ndarray, counts: np.ndarray, discs: Discs) -> dict[str, Spread]:
@@ -65,25 +65,27 @@ def concentration_spreads(sums: np.ndarray, counts: np.ndarray, discs: Discs) ->
     values, errors = replicate_spreads(
         sums, counts, lambda values: _in_a_row(lengths(values, discs))
     )
-    for name, one in lengths(mean, discs).items():
-        last = first + one.size
-        parts = (row[first:last].reshape(one.shape) for row in (values, values, errors))
+    for name, length in lengths(mean, discs).items():
+        last = first + length.size
+        parts = (row[first:last].reshape(length.shape) for row in (values, values, errors))
         spreads[name], first = Spread(*parts), last
     even = evenness(mean)
-    without = (_in_a_row(evenness(checked_map(one))) for one in means_without_each(sums, counts))
-    shapes = {name: one.shape for name, one in even.items()}
+    without = (_in_a_row(evenness(checked_map(mean))) for mean in means_without_each(sums, counts))
+    shapes = {name: value.shape for name, value in even.items()}
     return {**spreads, **_spreads(_in_a_row(even), without, counts, shapes=shapes)}
 
 
 def _in_a_row(metrics: dict[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.atleast_1d(one) for one in metrics.values()])
+    return np.concatenate([np.atleast_1d(values) for values in metrics.values()])
 
 
-def _moment_figures(found: Moments) -> np.ndarray:
-    return np.concatenate([[found.mass], found.centroid, found.covariance.ravel(), found.kurtosis])
+def _moment_metrics(moments: Moments) -> np.ndarray:
+    return np.concatenate(
+        [[moments.mass], moments.centroid, moments.covariance.ravel(), moments.kurtosis]
+    )
 
 
-def _bell_figures(fit: GaussianFit) -> np.ndarray:
+def _bell_metrics(fit: GaussianFit) -> np.ndarray:
     return np.append(fit.sigma, fit.r_squared)
 
 
@@ -94,18 +96,18 @@ def _spreads(
     *,
     shapes: dict[str, tuple[int, ...]],
 ) -> dict[str, Spread]:
-    """Takes figures that were put in a row apart again, each with its centre and error."""
+    """Splits a row of metrics again, each with its centre and error."""
     left_out: list[np.ndarray] | None = None
     if counts.size > 1:
         try:
             left_out = list(without) or None
-        except InvalidInputError:  # The samples of one block alone carried the figure.
+        except InvalidInputError:  # The samples of one block alone carried the metric.
             left_out = None
     centre, error = combined(value, left_out, counts)
     spreads, first = {}, 0
     for name, shape in shapes.items():
         last = first + int(np.prod(shape))
-        parts = (one[first:last].reshape(shape) for one in (value, centre, error))
+        parts = (row[first:last].reshape(shape) for row in (value, centre, error))
         spreads[name] = Spread(*parts)
         first = last
     return spreads

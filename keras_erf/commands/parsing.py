@@ -201,7 +201,7 @@ def read_inputs(
             "`--noise` must be left out with --images, as no other input takes noise. "
             f"Received: {noise!r}"
         )
-    from keras_erf.samples.images import ImageFolder
+    from keras_erf.inputs.images import ImageFolder
 
     if isinstance(preprocess, Preprocess):
         channels = graph.tensors[measured].shape[graph.channel_axes[measured]]

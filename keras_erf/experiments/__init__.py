@@ -63,8 +63,8 @@ def run(
         raise InvalidInputError(
             f"`panel` must be one of {', '.join(PANELS)}.{hint} Received: panel={panel!r}"
         )
-    from keras_erf.measuring.preparing import check_backend
     from keras_erf.measuring.settings import check_whole
+    from keras_erf.measuring.setup import check_backend
 
     check_whole("runs", runs, 2)  # or there are no errors
     check_whole("seed", seed, 0)

@@ -1,10 +1,10 @@
-"""Is the field right? Each layer's rule against the layer's own gradient, and against changes.
+"""Checks a field: compares each layer's rule with the layer's gradients, and with changes.
 
-A gradient through a deep network underflows, and its support cannot be told
-from rounding. Layer by layer it does not: if every layer on the way sees of its
+A gradient through a deep network underflows, and its support cannot be
+distinguished from rounding. Layer by layer it does not: if every layer on the path sees of its
 input exactly what its rule says, for what is asked of it, so does the network.
-Each layer is run alone, with random weights standing in for its own. What no
-gradient shows (comparisons, rounding, stopped gradients) changes of the inputs do.
+Each layer is run alone, with random weights standing in for its own. Changes
+of the inputs show what no gradient does: comparisons, rounding, stopped gradients.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Check", "Difference", "check"]
 
 @dataclass(frozen=True)
 class Difference:
-    """A layer that does not see what its rule says.
+    """A layer whose rule does not agree with its gradients and changes.
 
     Args:
         layer: Name of the layer.
@@ -45,16 +45,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Check:
-    """What a comparison of a field with gradients and changes came to.
+    """The outcome of comparing a field with gradients and changes.
 
     Args:
-        verdict: `"pass"`: all layers on the way agree; `"fail"`: some do not;
-            `"undecided"`: some have neither a gradient nor changes that could
-            tell, the others agree.
+        verdict: `"pass"`: all layers on the path agree; `"fail"`: some do not;
+            `"undecided"`: some show neither a gradient nor changes, the
+            others agree.
         receptive_field: The field that was checked.
         checked: Number of layers compared.
         differences: The layers that do not agree.
-        unmeasured: Pairs of a layer that could not tell and the reason.
+        unmeasured: Pairs of a layer that could not be compared and the reason.
     """
 
     verdict: Literal["pass", "fail", "undecided"]
@@ -70,8 +70,8 @@ class Check:
         text = f"{self.verdict}: unit {field.unit} of {field.layer}, {many} compared"
         if self.differences:
             names = ", ".join(
-                f"{one.layer} ({one.missing} missing, {one.surplus} too many)"
-                for one in self.differences
+                f"{difference.layer} ({difference.missing} missing, {difference.surplus} too many)"
+                for difference in self.differences
             )
             text += f"; not as the rule says: {names}"
         if self.unmeasured:
@@ -118,7 +118,7 @@ def check(
     Raises:
         InvalidInputError: An argument does not fit the model.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+        UnsupportedLayerError: No rule knows a layer on the path, and it cannot
             be measured.
     """
     target = locate(
@@ -129,35 +129,37 @@ def check(
     differences, unmeasured = [], []
     checked = 0
     for node in reversed(tracing.ancestors(target.tensor)):
-        asked = {place: made for place, made in enumerate(node.outputs) if made in masks}
-        if not asked:
+        outputs = {place: output for place, output in enumerate(node.outputs) if output in masks}
+        if not outputs:
             continue
-        ruled, found = _Masks(), _Masks()
+        ruled, measured = _Masks(), _Masks()
         try:
-            for place, made in asked.items():
-                by_rule = _ruled(tracing, node, place, masks[made])
-                full = np.broadcast_to(masks[made], tracing.shape(made))
+            for place, output in outputs.items():
+                by_rule = _ruled(tracing, node, place, masks[output])
+                full = np.broadcast_to(masks[output], tracing.shape(output))
                 # Of a call that is repeated over time, each step by itself.
                 steps = full.reshape(-1, *full.shape[node.lead :])
                 call = tracing.call(node)
                 for input_place in by_rule:
                     by_rule[input_place] = by_rule[input_place] & _open(call, input_place)
-                seen = seen_alone(call, place, steps, expected=by_rule)
+                by_gradient = seen_alone(call, place, steps, expected=by_rule)
                 for input_place, mask in by_rule.items():
                     ruled.add(node.inputs[input_place], mask)
-                    found.add(node.inputs[input_place], seen[input_place])
+                    measured.add(node.inputs[input_place], by_gradient[input_place])
                 if tracing.is_layer_of_keras(node):
                     # None of them with a rule compares, rounds or stops gradients.
                     continue
                 unknown = tracing.is_unknown(node)
-                for input_place, mask in _shown(call, place, steps, by_rule, seen, unknown).items():
-                    found.add(node.inputs[input_place], mask)
+                for input_place, mask in _shown(
+                    call, place, steps, by_rule, by_gradient, unknown
+                ).items():
+                    measured.add(node.inputs[input_place], mask)
         except UnsupportedLayerError as error:
             unmeasured.append((node.name, str(error)))
             continue
-        missing = sum(np.count_nonzero(found[one] & ~ruled[one]) for one in ruled)
-        surplus = sum(np.count_nonzero(ruled[one] & ~found[one]) for one in ruled)
-        if surplus and not any(mask.any() for mask in found.values()):
+        missing = sum(np.count_nonzero(measured[tensor] & ~ruled[tensor]) for tensor in ruled)
+        surplus = sum(np.count_nonzero(ruled[tensor] & ~measured[tensor]) for tensor in ruled)
+        if surplus and not any(mask.any() for mask in measured.values()):
             unmeasured.append((node.name, "nothing it is given makes a difference by itself"))
             continue
         checked += 1
@@ -169,7 +171,7 @@ def check(
 
 
 class _Masks(dict[int, np.ndarray]):
-    """Masks by tensor, united where one is added again."""
+    """Masks by tensor; a mask that is added again is united with the one before."""
 
     def add(self, tensor: int, mask: np.ndarray) -> None:
         self[tensor] = mask | self[tensor] if tensor in self else mask
@@ -180,7 +182,7 @@ def _shown(
     output: int,
     steps: np.ndarray,
     ruled: Mapping[int, np.ndarray],
-    seen: Sequence[np.ndarray],
+    by_gradient: Sequence[np.ndarray],
     unknown: bool,
 ) -> dict[int, np.ndarray]:
     """What changes show of a layer that may compare, round or stop gradients.
@@ -190,7 +192,7 @@ def _shown(
         output: Which of its outputs.
         steps: Masks of it.
         ruled: By place of an input, what those should see by the rule.
-        seen: For each input, what they see by gradients.
+        by_gradient: For each input, what they see by gradients.
         unknown: Whether they may see what the rule does not name.
 
     Returns:
@@ -200,18 +202,18 @@ def _shown(
     Raises:
         UnsupportedLayerError: There is too much to try.
     """
-    known = [ruled.get(place, np.ones_like(mask)) | mask for place, mask in enumerate(seen)]
+    known = [ruled.get(place, np.ones_like(mask)) | mask for place, mask in enumerate(by_gradient)]
     more = beyond(call, output, steps, known) if unknown else Seen(known)
-    found = {}
+    changed = {}
     for place, mask in ruled.items():
-        doubtful = mask & ~seen[place]
+        doubtful = mask & ~by_gradient[place]
         shown = confirmed(call, output, steps, place, doubtful) if doubtful.any() else doubtful
         if shown is None:
             raise UnsupportedLayerError(
                 "of what has no gradient there is too much to try, or it draws at random"
             )
-        found[place] = shown | (more.masks[place] & ~known[place])
-    return found
+        changed[place] = shown | (more.masks[place] & ~known[place])
+    return changed
 
 
 def _open(call: Call, place: int) -> Any:
@@ -221,8 +223,8 @@ def _open(call: Call, place: int) -> Any:
 
 
 def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict[int, np.ndarray]:
-    """What an output's mask sees by the rule, of each input on the way; steps stand in front."""
-    seen = {
+    """What an output's mask sees by the rule, of each input on the path; steps come first."""
+    masks = {
         place: np.zeros(tracing.shape(source), dtype=bool)
         for place, source in enumerate(node.inputs)
         if tracing.reaches(source)
@@ -230,5 +232,5 @@ def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict
     for view in tracing.views(node, through_global=True):
         if view.output == output:
             shapes = tracing.shape(node.outputs[output]), tracing.shape(node.inputs[view.input])
-            seen[view.input] |= view.mask(asked, *shapes)
-    return {place: mask.reshape(-1, *mask.shape[node.lead :]) for place, mask in seen.items()}
+            masks[view.input] |= view.mask(asked, *shapes)
+    return {place: mask.reshape(-1, *mask.shape[node.lead :]) for place, mask in masks.items()}

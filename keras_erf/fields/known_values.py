@@ -1,7 +1,7 @@
 """What is known of a call's outputs beforehand, given what is known of its inputs.
 
 Scores with -1e9 added to them, products with a mask of zeros, and the zeros that a softmax makes
-of such scores: a few operations hand on what is known. They run on random numbers, with the known
+of such scores: a few operations preserve what is known. They run on random numbers, with the known
 ones in their places.
 """
 
@@ -42,7 +42,7 @@ def known_after(call: Call, kind: type | str) -> tuple[np.ndarray | None, ...]:
         present = silent(call, axes)
         return nothing if present is None else (np.where(present, math.nan, 0.0),)
     settled = bool(call.known) and all(
-        one is not None and not np.isnan(one).any() for one in call.known
+        values is not None and not np.isnan(values).any() for values in call.known
     )
     whole = kind in SHAPED or (settled and isinstance(kind, str))
     entry = TABLE.get(kind)
@@ -50,7 +50,7 @@ def known_after(call: Call, kind: type | str) -> tuple[np.ndarray | None, ...]:
     if not whole and not (keeps and _is_of_use(call, kind)):
         return nothing
     rng = np.random.default_rng(4)
-    draws = [made for made in (_run(call, rng) for _ in range(DRAWS)) if made is not None]
+    draws = [outputs for outputs in (_run(call, rng) for _ in range(DRAWS)) if outputs is not None]
     if len(draws) < DRAWS:
         return nothing
     return tuple(map(_common, zip(*draws, strict=True)))
@@ -58,14 +58,16 @@ def known_after(call: Call, kind: type | str) -> tuple[np.ndarray | None, ...]:
 
 def _is_of_use(call: Call, kind: type | str) -> bool:
     """Whether anything is known of an operand that the output may have from it."""
-    given = [one for one in tree.flatten(call.arguments) if is_operand(one)]
+    operands = [value for value in tree.flatten(call.arguments) if is_operand(value)]
     pairs = zip(call.dtypes, call.known, strict=False)
-    if any(dtype == "bool" and (one is None or np.isnan(one).any()) for dtype, one in pairs):
+    if any(
+        dtype == "bool" and (values is None or np.isnan(values).any()) for dtype, values in pairs
+    ):
         # Two values agree too easily.
         return False
-    known = [call.fixed(one) for one in given]
+    known = [call.fixed(operand) for operand in operands]
     own = kind in ("ops.Tril", "ops.Triu")
-    return own or any(one is not None for one in call.known) or any(map(_holds, known))
+    return own or any(values is not None for values in call.known) or any(map(_holds, known))
 
 
 def _holds(value: np.ndarray | None) -> bool:
@@ -102,11 +104,11 @@ def _run(call: Call, rng: np.random.Generator) -> list[np.ndarray] | None:
             outputs = call.run(values)
         else:
             outputs = tree.flatten(call.layer.call(*args, **kwargs))
-        made = [np.asarray(one).astype(float) for one in outputs]
+        arrays = [np.asarray(output).astype(float) for output in outputs]
     except Exception:  # It branches on values, or does not run on random ones.
         return None
     shapes = [(batch, *shape) for shape in call.outputs]
-    return made if [one.shape for one in made] == shapes else None
+    return arrays if [array.shape for array in arrays] == shapes else None
 
 
 def _common(draws: tuple[np.ndarray, ...]) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Fields path by path: the smallest and the largest, and layers that come too late."""
+"""Fields along single paths: the smallest and the largest, and layers that add no context."""
 
 from __future__ import annotations
 
@@ -63,18 +63,18 @@ def path_sizes(
     Raises:
         InvalidInputError: No local path leads from the input to the layer.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+        UnsupportedLayerError: No rule knows a layer on the path, and it cannot
             be measured.
     """
     target = locate(model, layer, input=input, input_shape=input_shape, rules=rules)
     name = target.receptive_field.layer
-    found = _paths(target.tracing).get(target.tensor)
-    if found is None:
+    paths = _paths(target.tracing).get(target.tensor)
+    if paths is None:
         raise InvalidInputError(
             f"`layer` {name!r} is not reached without a layer that gathers the whole space. Choose "
             f"an earlier layer. Received: layer={name!r}"
         )
-    smallest, largest = (tuple(map(_extent, ends)) for ends in (found.smallest, found.largest))
+    smallest, largest = (tuple(map(_extent, ends)) for ends in (paths.smallest, paths.largest))
     return PathSizes(name, smallest, largest)
 
 
@@ -121,21 +121,22 @@ def unproductive_layers(
     tracing = tracing_of(model, input=input, input_shape=input_shape, rules=rules)
     sizes = tracing.spatial_shape(tracing.input)
     paths = _paths(tracing)
-    found = []
+    names = []
     for node in tracing.graph.nodes:
-        made = paths.get(node.outputs[0])
+        leaving = paths.get(node.outputs[0])
         entering = [paths[source] for source in node.inputs if source in paths]
-        if made is None or not entering or not getattr(node.operation, "weights", ()):
+        if leaving is None or not entering or not getattr(node.operation, "weights", ()):
             continue
         before = [
-            min(_extent(one.smallest[place]) for one in entering) for place in range(len(sizes))
+            min(_extent(source.smallest[place]) for source in entering)
+            for place in range(len(sizes))
         ]
         grows = any(
-            _extent(after) > extent for after, extent in zip(made.smallest, before, strict=True)
+            _extent(after) > extent for after, extent in zip(leaving.smallest, before, strict=True)
         )
         if grows and all(extent > size for extent, size in zip(before, sizes, strict=True)):
-            found.append(node.name)
-    return tuple(found)
+            names.append(node.name)
+    return tuple(names)
 
 
 @dataclass(frozen=True)
@@ -150,26 +151,26 @@ def _paths(tracing: Tracing) -> Mapping[int, _Paths]:
     """Fields over local paths of all tensors that have any, by number."""
     start = tracing.known(tracing.input, through_global=False).reaches
     assert start is not None
-    found = {tracing.input: _Paths(start, start)}
+    fields = {tracing.input: _Paths(start, start)}
     for node in _learned(tracing):
         ends: dict[int, list[_Paths]] = {}
         for view in tracing.views(node, through_global=False):
-            made, source = node.outputs[view.output], node.inputs[view.input]
-            if source in found:
-                shapes = tracing.shape(made), tracing.shape(source)
-                before = found[source]
+            output, source = node.outputs[view.output], node.inputs[view.input]
+            if source in fields:
+                shapes = tracing.shape(output), tracing.shape(source)
+                before = fields[source]
                 follow = [
                     tuple(view.follow(reach, *shapes) for reach in reaches)
                     for reaches in (before.smallest, before.largest)
                 ]
-                ends.setdefault(made, []).append(_Paths(*follow))
-        for made, paths in ends.items():
+                ends.setdefault(output, []).append(_Paths(*follow))
+        for output, paths in ends.items():
             axes = range(len(start))
-            found[made] = _Paths(
-                tuple(min((one.smallest[axis] for one in paths), key=_extent) for axis in axes),
-                tuple(max((one.largest[axis] for one in paths), key=_extent) for axis in axes),
+            fields[output] = _Paths(
+                tuple(min((path.smallest[axis] for path in paths), key=_extent) for axis in axes),
+                tuple(max((path.largest[axis] for path in paths), key=_extent) for axis in axes),
             )
-    return found
+    return fields
 
 
 def _learned(tracing: Tracing) -> list[Node]:

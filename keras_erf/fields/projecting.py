@@ -76,7 +76,7 @@ def projective_field(
     Raises:
         InvalidInputError: An argument does not fit the model.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+        UnsupportedLayerError: No rule knows a layer on the path, and it cannot
             be measured.
     """
     target = locate(
@@ -89,14 +89,14 @@ def projective_field(
         rules=rules,
     )
     field = target.receptive_field
-    chosen = index_within(pixel, field.input_size)
-    if chosen is None:
+    index = index_within(pixel, field.input_size)
+    if index is None:
         raise InvalidInputError(
             f"`pixel` must be an index for each axis, inside the input, whose spatial shape is "
             f"{field.input_size}. Received: pixel={pixel!r}"
         )
     tracing = target.tracing
-    mask = tracing.spread(target.tensor, chosen, through_global=through_global)
+    mask = tracing.spread(target.tensor, index, through_global=through_global)
     if target.grid is not None:
         mask = mask[target.grid.position(tuple(np.indices(target.grid.shape)))]
     # Of a measured layer that sees no box it is not known forwards which units see a pixel.
@@ -107,4 +107,4 @@ def projective_field(
         for view in tracing.views(node, through_global=through_global)
     )
     status = "bound" if loose else field.status
-    return ProjectiveField(field.layer, field.input, chosen, mask, status)
+    return ProjectiveField(field.layer, field.input, index, mask, status)

@@ -15,7 +15,7 @@ __all__ = ["size_ranges"]
 
 # Pairs of the smallest and the largest size, and medians, for each axis of the input.
 Ranges = tuple[tuple[tuple[int, int], ...], tuple[float, ...]]
-# Kinds of units that are put together one by one.
+# Kinds of units that are combined one by one, at most.
 MOST_KINDS = 1 << 20
 
 
@@ -36,10 +36,11 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
     gathered = any(reach.gathered for reach in reaches)
     places = tracer.tracing.spatial_axes(tracer.tensor)
     if not gathered and all(
-        isinstance(one, Line) and one.period == 1 and one.axis in (None, *places) for one in reaches
+        isinstance(reach, Line) and reach.period == 1 and reach.axis in (None, *places)
+        for reach in reaches
     ):
-        sizes = [one.stops[0] - one.starts[0] for one in reaches if isinstance(one, Line)]
-        return tuple((one, one) for one in sizes), tuple(map(float, sizes))
+        sizes = [reach.stops[0] - reach.starts[0] for reach in reaches if isinstance(reach, Line)]
+        return tuple((size, size) for size in sizes), tuple(map(float, sizes))
     inputs, kinds, counts = [], [], []
     for axes, members in tracer.groups(reaches):
         columns = []
@@ -51,34 +52,37 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
             if reach.gathered:
                 length, inside = np.where(full, extent, length), inside | full
             columns.append([length, inside, full, starts < stops])
-        table = np.array([np.ravel(one) for column in columns for one in column])
+        table = np.array([np.ravel(row) for column in columns for row in column])
         table, number = np.unique(table, axis=1, return_counts=True)
         # Axes: what is known of the kind, members, kinds.
         kind = table.reshape(len(members), 4, -1).swapaxes(0, 1)
         seeing = kind[3].all(axis=0)
         if not seeing.any():
-            return tuple((one, one) for one in size), tuple(map(float, size))
+            return tuple((side, side) for side in size), tuple(map(float, size))
         inputs += [place for place, _, _ in members]
         kinds.append(kind[:3, :, seeing])
         counts.append(number[seeing])
     if gathered and math.prod(map(len, counts)) <= MOST_KINDS:
         kinds, counts = _together(kinds, counts, inputs, tracer)
     inner = [kind[1].all(axis=0) for kind in kinds]
-    interior = all(one.any() for one in inner)
-    found = {}
+    interior = all(mask.any() for mask in inner)
+    ranges = {}
     lines = [
-        (line, number, chosen)
-        for kind, number, chosen in zip(
-            kinds, counts, inner if interior else [np.ones_like(one) for one in inner], strict=True
+        (line, number, mask)
+        for kind, number, mask in zip(
+            kinds,
+            counts,
+            inner if interior else [np.ones_like(mask) for mask in inner],
+            strict=True,
         )
         for line in kind[0]
     ]
-    for place, (line, number, chosen) in zip(inputs, lines, strict=True):
-        (low, high), median = _summed_up(line[chosen], number[chosen])
+    for place, (line, number, mask) in zip(inputs, lines, strict=True):
+        (low, high), median = _summed_up(line[mask], number[mask])
         # Gathered boxes count padding on the sides that they do not end with.
-        found[place] = (low, high if gathered else int(line.max())), median
-    ordered = [found[place] for place in sorted(found)]
-    return tuple(one[0] for one in ordered), tuple(one[1] for one in ordered)
+        ranges[place] = (low, high if gathered else int(line.max())), median
+    ordered = [ranges[place] for place in sorted(ranges)]
+    return tuple(entry[0] for entry in ordered), tuple(entry[1] for entry in ordered)
 
 
 def _together(
@@ -90,9 +94,9 @@ def _together(
     rows = itertools.product(*(range(len(number)) for number in counts))
     index = np.array(list(rows)).T
     joint = np.concatenate(
-        [kind[:, :, one] for kind, one in zip(kinds, index, strict=True)], axis=1
+        [kind[:, :, columns] for kind, columns in zip(kinds, index, strict=True)], axis=1
     )
-    number = np.prod([own[one] for own, one in zip(counts, index, strict=True)], axis=0)
+    number = np.prod([own[columns] for own, columns in zip(counts, index, strict=True)], axis=0)
     taken = np.array([reaches[place].gathered for place in inputs])[:, None]
     whole = (joint[2] & taken).any(axis=0) & joint[2].all(axis=0)
     joint[0] = np.where(whole, np.array([extents[place] for place in inputs])[:, None], joint[0])
@@ -102,7 +106,7 @@ def _together(
 
 def _summed_up(sizes: np.ndarray, counts: np.ndarray) -> tuple[tuple[int, int], float]:
     order = np.argsort(sizes)
-    sizes, reached = sizes[order], np.cumsum(counts[order])
-    middle = [(reached[-1] - 1) // 2, reached[-1] // 2]
-    median = sizes[np.searchsorted(reached, middle, side="right")].mean()
+    sizes, totals = sizes[order], np.cumsum(counts[order])
+    middle = [(totals[-1] - 1) // 2, totals[-1] // 2]
+    median = sizes[np.searchsorted(totals, middle, side="right")].mean()
     return (int(sizes[0]), int(sizes[-1])), float(median)

@@ -39,17 +39,17 @@ def is_map(tracing: Tracing, tensor: int) -> bool:
 def maps(tracing: Tracing) -> tuple[list[int], list[tuple[str, str]]]:
     """The tensors with more than one position whose field is known, in graph order.
 
-    Also the layers of which that cannot be told, and why.
+    Also the layers for which it is unknown, and why.
     """
-    found, skipped = [], []
+    tensors, skipped = [], []
     for node in tracing.graph.nodes:
         for tensor in node.outputs:
             try:
                 if is_map(tracing, tensor):
-                    found.append(tensor)
+                    tensors.append(tensor)
             except KerasERFError as error:
                 skipped.append((node.name, str(error)))
-    return found, skipped
+    return tensors, skipped
 
 
 def _last_map(tracing: Tracing) -> int:
@@ -78,14 +78,14 @@ def _last_map(tracing: Tracing) -> int:
 def default_layer(
     graph: Graph, tracing: Tracing, input_shape: int | Sequence[int] | None, rules: Rules | None
 ) -> int:
-    """The layer that is meant where none is named: the last one with a map.
+    """The layer that `None` stands for: the last one with a map.
 
     It is the same one at every size: a small input leaves the last ones a single
     position.
 
     Args:
         graph: The model's graph, at its own size.
-        tracing: Its fields at the size in force.
+        tracing: Its fields at the current size.
         input_shape: The size asked for.
         rules: The user's own rules.
 
@@ -109,7 +109,7 @@ def sized(
     *,
     assigned: bool = True,
 ) -> Tracing:
-    """The graph at `input_shape`; sizes nobody defines are made large enough for the field."""
+    """The graph at `input_shape`; undefined sizes are made large enough for the field."""
 
     def traced(graph: Graph) -> Tracing:
         return Tracing(graph, input, rules, assigned=assigned)
@@ -127,7 +127,7 @@ def sized(
             size = max(2 * size, FIRST_SIZE)
         else:
             if not (tracing.reaches(tensor) and tracing.spatial_axes(tensor)):
-                # It has no field; whoever asked for it says so.
+                # It has no field; the caller raises the error.
                 break
             tracer = UnitTracer(tracing, tensor, through_global)
             box = tracer.box(tracer.center_unit())
@@ -140,9 +140,9 @@ def sized(
             whole = box == tuple((0, extent) for extent in extents)
             if (size and inside) or (whole and (size or first) >= WHOLE_SIZE >= size):
                 break
-            stride = max(math.ceil(abs(one or Fraction(1))) for one in tracer.strides())
-            room = max(stop - start for start, stop in box) + 2 * stride
-            enough = math.ceil(room / SIZE_STEP) * SIZE_STEP
+            stride = max(math.ceil(abs(step or Fraction(1))) for step in tracer.strides())
+            extent = max(stop - start for start, stop in box) + 2 * stride
+            enough = math.ceil(extent / SIZE_STEP) * SIZE_STEP
             size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)
         tracing = traced(graph.resized(_filled(graph, size)))
     return tracing
@@ -158,22 +158,22 @@ def _asked_sizes(
     """
     own = _spatial_shape(graph, input)
     listed = isinstance(input_shape, (Sequence, np.ndarray))
-    given: tuple[Any, ...] = tuple(input_shape) if listed else (input_shape,) * len(own)  # type: ignore[arg-type]
-    if len(given) != len(own) or not all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in given
+    sizes_given: tuple[Any, ...] = tuple(input_shape) if listed else (input_shape,) * len(own)  # type: ignore[arg-type]
+    if len(sizes_given) != len(own) or not all(
+        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in sizes_given
     ):
         raise InvalidInputError(
             f"`input_shape` must give {len(own)} positive spatial sizes, without batch and "
             f"channels. Received: input_shape={input_shape!r}"
         )
-    asked = tuple(int(n) for n in given)
-    chosen = {}
+    wanted = tuple(int(n) for n in sizes_given)
+    shapes = {}
     for number in graph.inputs:
         shape = _spatial_shape(graph, number)
         if len(shape) != len(own):
             continue
         sizes = []
-        for size, before, after in zip(shape, own, asked, strict=True):
+        for size, before, after in zip(shape, own, wanted, strict=True):
             scaled = Fraction(after) if None in (size, before) else Fraction(size * after, before)
             if scaled.denominator != 1:
                 raise InvalidInputError(
@@ -182,8 +182,8 @@ def _asked_sizes(
                     f"{before}. Received: input_shape={input_shape!r}"
                 )
             sizes.append(int(scaled))
-        chosen[number] = tuple(sizes)
-    return chosen
+        shapes[number] = tuple(sizes)
+    return shapes
 
 
 def _spatial_shape(graph: Graph, number: int) -> tuple[Any, ...]:
@@ -209,7 +209,8 @@ def _shrunk(tracing: Tracing) -> bool:
                     continue
                 known = tracing.known(tensor, through_global=True)
                 if any(
-                    isinstance(one, Line) and one.axis is not None for one in known.reaches or ()
+                    isinstance(reach, Line) and reach.axis is not None
+                    for reach in known.reaches or ()
                 ):
                     return True
     return False

@@ -75,9 +75,9 @@ def receptive_field(
             by both. `None` finds them where the tokens come from a map, and
             takes a square for a `unit` of as many indices as the input has
             axes. Tokens in front of the grid's (a class token) are left out.
-        rules: Rules for layers nobody knows, or other ones for those that are
+        rules: Rules for unknown layers, or other ones for those that are
             known: `{MyLayer: rule}`; see `keras_erf.rules`. Without one an
-            unknown layer is looked into, or else measured by itself.
+            unknown layer is traced, or else measured by itself.
 
     Returns:
         A `ReceptiveField`; lengths in input pixels.
@@ -85,7 +85,7 @@ def receptive_field(
     Raises:
         InvalidInputError: An argument does not fit the model.
         UnknownLayerError: `layer` is not in the model; the nearest are listed.
-        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+        UnsupportedLayerError: No rule knows a layer on the path, and it cannot
             be measured.
     """
     return locate(
@@ -171,11 +171,7 @@ def receptive_fields(
         InvalidInputError: An argument does not fit the model.
     """
     tracing = tracing_of(
-        model,
-        input=input,
-        input_shape=input_shape,
-        through_global=through_global,
-        rules=rules,
+        model, input=input, input_shape=input_shape, through_global=through_global, rules=rules
     )
     fields = []
     tensors, skipped = maps(tracing)
@@ -206,7 +202,7 @@ class Target:
     """A unit of a layer, found in a graph of definite sizes.
 
     Args:
-        tracing: Fields of the model's graph at the input size in force.
+        tracing: Fields of the model's graph at the current input size.
         tensor: Number of the layer's tensor.
         spatial_axes: Spatial axes of the layer's tensor, the batch not counted.
         position: The unit's index along each of them; of a unit on a grid of
@@ -224,7 +220,7 @@ class Target:
 
     @property
     def graph(self) -> Graph:
-        """The model's graph at the input size in force."""
+        """The model's graph at the current input size."""
         return self.tracing.graph
 
     @property
@@ -293,27 +289,29 @@ def _field(
     shape, axes = tracing.shape(tensor), tracing.spatial_axes(tensor)
     if not tracing.input_axes:
         raise InvalidInputError(
-            "`input` must have spatial axes beside the one of its channels. Name another input, or "
+            "`input` must have spatial axes and a channel axis. Name another input, or "
             "give a wave form a channel axis, keras.Input((length, 1)), and take of token ids a "
             "model that starts behind their embedding. "
             f"Received: input={input_name!r} of shape {tracing.shape(tracing.input)} without the "
             "batch"
         )
     if not axes:
-        names = [graph.tensors[one].name for one in maps(tracing)[0]]
+        names = [graph.tensors[other].name for other in maps(tracing)[0]]
         raise InvalidInputError(
             f"`layer` must have spatial axes. Layers that do: {', '.join(names[-4:]) or 'none'}. "
             f"Received: layer={name!r} of shape {shape} without the batch"
         )
     tracer = _tracer(tracing, tensor, unit, through_global, grid)
     centered = isinstance(unit, str) and unit == "center"
-    chosen = tracer.center_unit() if centered else tracer.checked(unit)
-    trace = tracer.trace(chosen)
+    unit_index = tracer.center_unit() if centered else tracer.checked(unit)
+    trace = tracer.trace(unit_index)
     strides = tracer.strides()
     padding: list[int | None] = []
     for place, ((start, _), stride) in enumerate(zip(trace.box, strides, strict=True)):
-        index = tracer.index_along(place, chosen)
-        if stride is None or not (trace.gathered[place] or tracer.moves_so(place, chosen, start)):
+        index = tracer.index_along(place, unit_index)
+        if stride is None or not (
+            trace.gathered[place] or tracer.moves_so(place, unit_index, start)
+        ):
             padding.append(None)
             continue
         # Unit u starts at u * stride - padding; what is gathered starts there for every unit.
@@ -324,12 +322,12 @@ def _field(
     field = ReceptiveField(
         layer=name,
         input=input_name,
-        unit=chosen,
+        unit=unit_index,
         input_size=tracing.spatial_shape(tracing.input),
         output_size=tracer.sizes,
         size=size,
         stride=tuple(
-            int(one) if one is not None and one.denominator == 1 else one for one in strides
+            int(step) if step is not None and step.denominator == 1 else step for step in strides
         ),
         padding=tuple(padding),
         status=trace.status,

@@ -1,4 +1,4 @@
-"""Tiles without seams: how much input a tile needs around what it answers for."""
+"""Seamless tiles: how much input a tile needs around the part of the output it computes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["TileOverlap", "tile_overlap"]
 
 @dataclass(frozen=True)
 class TileOverlap:
-    """Input that a tile needs around the part of the output it answers for, in input pixels.
+    """Input that a tile needs around the part of the output it computes, in input pixels.
 
     Args:
-        layer: Name of the layer whose output is put together.
+        layer: Name of the layer whose output is assembled.
         before: Pixels before the part, along each axis of the input.
         after: Pixels after it.
         step: A tile's first pixel and its size must be multiples of this, or
@@ -64,7 +64,7 @@ def tile_overlap(
 ) -> TileOverlap:
     """The overlap of tiles that a large image is cut into.
 
-    A unit answers for the pixels of its own stride; its field reaches over them
+    A unit stands for the pixels of its own stride; its field extends beyond them
     by `before` and `after`. Cut with that halo, from multiples of `step`, tiles
     give the same output as the whole image. Where padding follows the size of the
     whole image (SAME with strides), that holds for multiples of `step` only, and
@@ -80,7 +80,7 @@ def tile_overlap(
 
     Args:
         model: A Functional or Sequential Keras model.
-        layer: The layer whose output is put together from tiles; `None` as in
+        layer: The layer whose output is assembled from tiles; `None` as in
             `receptive_field`.
         erf: Result of `probe` for a unit of that layer.
         mass: Share of the effective field wanted, above 0 and at most 1.
@@ -97,7 +97,7 @@ def tile_overlap(
             padded in other places than the whole of it, so no tiles are
             seamless; or an argument does not fit the model.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule knows a layer on the way, and it cannot
+        UnsupportedLayerError: No rule knows a layer on the path, and it cannot
             be measured.
     """
     if not isinstance(mass, (int, float)) or not 0 < mass <= 1:
@@ -131,25 +131,25 @@ def tile_overlap(
             f"`layer` {field.layer!r} must have units that move evenly over the input, which its "
             f"own do not. Name a layer before it. Received: layer={field.layer!r}"
         )
-    strides = [Fraction(one) for one in field.stride if one is not None]
+    strides = [Fraction(stride) for stride in field.stride if stride is not None]
     steps = _steps(target)
     if erf is not None:
-        found = _effective(erf, field, strides, steps, mass)
-        _check_tiles(target, found, rules)
-        return found
+        overlap = _effective(erf, field, strides, steps, mass)
+        _check_tiles(target, overlap, rules)
+        return overlap
     before, after = [], []
     shape = tracing.shape(target.tensor)
     for reach, stride in zip(reaches, strides, strict=True):
         starts, stops, units = _ends(reach, shape)
-        seen = starts < stops
+        nonempty = starts < stops
         own_starts = np.array([math.floor(unit * stride) for unit in units.tolist()])
         own_stops = np.array([math.ceil((unit + 1) * stride) for unit in units.tolist()])
-        before.append(max(int((own_starts - starts)[seen].max()), 0))
-        after.append(max(int((stops - own_stops)[seen].max()), 0))
+        before.append(max(int((own_starts - starts)[nonempty].max()), 0))
+        after.append(max(int((stops - own_stops)[nonempty].max()), 0))
     sides = tuple(before), tuple(after)
-    found = TileOverlap(field.layer, *sides, steps, field.input_size, None, field.status)
-    _check_tiles(target, found, rules)
-    return found
+    overlap = TileOverlap(field.layer, *sides, steps, field.input_size, None, field.status)
+    _check_tiles(target, overlap, rules)
+    return overlap
 
 
 def _check_tiles(target: Target, overlap: TileOverlap, rules: Rules | None) -> None:
@@ -168,10 +168,13 @@ def _check_tiles(target: Target, overlap: TileOverlap, rules: Rules | None) -> N
         )
     for node in whole.graph.ancestors(target.tensor):
         for tensor in node.outputs if any(map(whole.reaches, node.inputs)) else ():
-            pair = [one.known(tensor, through_global=False).reaches or () for one in (whole, part)]
+            pair = [
+                tracing.known(tensor, through_global=False).reaches or ()
+                for tracing in (whole, part)
+            ]
             shapes = whole.shape(tensor), part.shape(tensor)
-            for one, other, size in zip(*pair, tile, strict=False):
-                if _aligned(one, other, shapes, size, last=tensor == target.tensor):
+            for reach, other, size in zip(*pair, tile, strict=False):
+                if _aligned(reach, other, shapes, size, last=tensor == target.tensor):
                     continue
                 sizes = tuple(map(_rounded, overlap.input_size, overlap.step))
                 if sizes == overlap.input_size:
@@ -199,12 +202,7 @@ def _rounded(size: int, step: int) -> int:
 
 
 def _aligned(
-    whole: Reach,
-    part: Reach,
-    shapes: tuple[Sequence[int], Sequence[int]],
-    size: int,
-    *,
-    last: bool,
+    whole: Reach, part: Reach, shapes: tuple[Sequence[int], Sequence[int]], size: int, *, last: bool
 ) -> bool:
     """Whether the units of a tile at the image's beginning see what those of the image see.
 
@@ -216,13 +214,13 @@ def _aligned(
     if isinstance(whole, Line) and isinstance(part, Line):
         # What moves evenly is described alike, whatever the size, but for its period.
         units = np.arange(math.lcm(whole.period, part.period) + 1)
-        ends = [np.array(one.at(units)) for one in (whole, part)]
+        ends = [np.array(line.at(units)) for line in (whole, part)]
         return whole.axis == part.axis and bool((ends[0] == ends[1]).all())
     tables = table(whole, shapes[0]), table(part, shapes[1])
     shared = tuple(
-        slice(min(pair)) for pair in zip(*(one.starts.shape for one in tables), strict=True)
+        slice(min(pair)) for pair in zip(*(field.starts.shape for field in tables), strict=True)
     )
-    ends = [np.array([one.starts[shared], one.stops[shared]]) for one in tables]
+    ends = [np.array([field.starts[shared], field.stops[shared]]) for field in tables]
     inside = (ends[1][1] < size) & (ends[0][1] < size)
     return bool((ends[0] == ends[1])[:, inside].all())
 
@@ -242,7 +240,7 @@ def _ends(reach: Reach, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _steps(target: Target) -> tuple[int, ...]:
-    """Pixels after which the fields of all tensors on the way repeat."""
+    """Pixels after which the fields of all tensors on the path repeat."""
     sizes = target.tracing.spatial_shape(target.input)
     steps = [1] * len(sizes)
     for node in target.tracing.ancestors(target.tensor):
@@ -288,7 +286,7 @@ def _effective(
     # The halo a pixel needs is the largest of its distances along the axes.
     needed = np.zeros(weights.shape, dtype=int)
     for axis, distance in enumerate(distances):
-        line = distance.reshape([-1 if one == axis else 1 for one in range(weights.ndim)])
+        line = distance.reshape([-1 if place == axis else 1 for place in range(weights.ndim)])
         needed = np.maximum(needed, line)
     shares = np.cumsum(np.bincount(needed.ravel(), weights=weights.ravel())) / weights.sum()
     halo = int(np.searchsorted(shares, mass * (1 - 1e-12)))

@@ -56,15 +56,15 @@ def given_grid(shape: Sequence[int] | None, tokens: int, rank: int) -> TokenGrid
     return TokenGrid(tuple(int(size) for size in shape), tokens - math.prod(shape))
 
 
-def checked_grid(shape: Any, found: TokenGrid) -> None:
+def checked_grid(shape: Any, grid: TokenGrid) -> None:
     """Compares a stated grid with the one that the tokens come from.
 
     Raises:
         InvalidInputError: They differ.
     """
-    if not isinstance(shape, (tuple, list)) or tuple(shape) != found.shape:
+    if not isinstance(shape, (tuple, list)) or tuple(shape) != grid.shape:
         raise InvalidInputError(
-            f"`grid` must be {found.shape}, the map that the tokens come from; leave it out. "
+            f"`grid` must be {grid.shape}, the map that the tokens come from; leave it out. "
             f"Received: grid={shape!r}"
         )
 
@@ -80,33 +80,35 @@ def found_grid(reaches: Sequence[Reach], axis: int, shape: Sequence[int]) -> Tok
     if len(reaches) < 2 or not all(_moves(reach, axis) for reach in reaches):
         return None
     tables = [table(reach, shape) for reach in reaches]
-    seen = np.logical_and.reduce([(one.starts < one.stops).ravel() for one in tables])
-    prefix = int(np.argmax(seen))
-    if not seen[prefix:].all():
+    nonempty = np.logical_and.reduce([(field.starts < field.stops).ravel() for field in tables])
+    prefix = int(np.argmax(nonempty))
+    if not nonempty[prefix:].all():
         return None
     # Where each token lies on the map it comes from; without that, what it sees first.
     starts = [
-        np.broadcast_to(one.starts if one.places is None else one.places, one.starts.shape).ravel()
-        for one in tables
+        np.broadcast_to(
+            field.starts if field.places is None else field.places, field.starts.shape
+        ).ravel()
+        for field in tables
     ]
     starts = [line[prefix:] for line in starts]
     # The last axis runs through its cells while the others stand still.
     sizes: list[int] = []
-    left = len(starts[0])
+    count = len(starts[0])
     period = 1
     for line in reversed(starts[1:]):
         changes = np.flatnonzero(line[::period] < np.roll(line[::period], 1))
         turns = changes[changes > 0]
-        size = int(turns[0]) if turns.size else left
-        if size < 1 or left % size:
+        size = int(turns[0]) if turns.size else count
+        if size < 1 or count % size:
             return None
         sizes.insert(0, size)
-        left //= size
+        count //= size
         period *= size
-    grid = TokenGrid((left, *sizes), prefix)
+    grid = TokenGrid((count, *sizes), prefix)
     for place, line in enumerate(starts):
         cells = line.reshape(grid.shape)
-        others = tuple(one for one in range(cells.ndim) if one != place)
+        others = tuple(axis for axis in range(cells.ndim) if axis != place)
         if (cells != cells.min(axis=others, keepdims=True)).any():
             return None
     return grid

@@ -4,7 +4,7 @@ Forwards, each tensor knows what its units see along each axis of the input (its
 reach): what several paths see is united, so skip connections, misaligned
 branches, padding at the real resolution and several inputs need no special
 case. Backwards, a mask of outputs becomes the exact mask of the inputs they see.
-The walker knows no layer: the rules do.
+This module knows no layers; the rules do.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Tracing:
         self.assigned = assigned
         self._tensors = list(graph.tensors)
         self._makers = {tensor: node for node in graph.nodes for tensor in node.outputs}
-        # The calls inside layers nobody knows, as far as these could be followed.
+        # The calls inside unknown layers, as far as these could be traced.
         self._inside: dict[Node, list[Node]] = {}
         self._inner: set[Node] = set()
         self._views: dict[Node, tuple[AnyView, ...]] = {}
@@ -65,7 +65,7 @@ class Tracing:
         self._values: dict[int, np.ndarray] = {}
         self._failed: dict[int, UnsupportedLayerError | InvalidInputError] = {}
         self._channels: dict[int, int] = dict(graph.channel_axes)
-        # Tensors whose channels were summed away; their last axis stands in.
+        # Tensors whose channels were summed away; their last axis is used in their place.
         self._flat: set[int] = set()
         self._spatial: dict[int, tuple[int, ...]] = {}
         # Views that take in all of space where it is still spread out: the global paths.
@@ -94,7 +94,7 @@ class Tracing:
         """Definite shape of a tensor, the batch not counted.
 
         Raises:
-            InvalidInputError: It has none at the input size in force.
+            InvalidInputError: It has none at the current input size.
         """
         name, shape = self._tensors[tensor].name, self._tensors[tensor].shape
         if tensor in self.graph.failures:
@@ -172,7 +172,7 @@ class Tracing:
     def masks(
         self, tensor: int, position: Sequence[int], *, through_global: bool
     ) -> dict[int, np.ndarray]:
-        """What the unit at a spatial position sees of each tensor on the way to the input.
+        """What the unit at a spatial position sees of each tensor on the path to the input.
 
         An axis of length 1 stands for a whole axis whose entries agree.
         """
@@ -187,49 +187,51 @@ class Tracing:
         channel = self._channels[tensor]
         starts: list[int | None] = [int(place) for place in position]
         starts.insert(channel, None)
-        seen = {tensor: Part(np.ones((1,) * len(starts), dtype=bool), tuple(starts))}
+        parts = {tensor: Part(np.ones((1,) * len(starts), dtype=bool), tuple(starts))}
         for node in reversed(self.ancestors(tensor)):
-            if seen.keys().isdisjoint(node.outputs):
+            if parts.keys().isdisjoint(node.outputs):
                 continue
             for view in self.views(node, through_global=through_global):
-                made, source = node.outputs[view.output], node.inputs[view.input]
-                if made in seen:
+                output, source = node.outputs[view.output], node.inputs[view.input]
+                if output in parts:
                     shape = self.shape(source)
-                    part = seen_by(view, seen[made], self.shape(made), shape)
-                    seen[source] = together(part, seen[source], shape) if source in seen else part
-        return seen
+                    part = seen_by(view, parts[output], self.shape(output), shape)
+                    parts[source] = (
+                        together(part, parts[source], shape) if source in parts else part
+                    )
+        return parts
 
     def spread(self, tensor: int, pixel: Sequence[int], *, through_global: bool) -> np.ndarray:
         """Mask over the spatial axes of `tensor` of the units that see a pixel of the input."""
         self._learn(tensor)
         start = np.zeros(self.spatial_shape(self.input), dtype=bool)
         start[tuple(pixel)] = True
-        seen = {self.input: np.expand_dims(start, self._channels[self.input])}
+        masks = {self.input: np.expand_dims(start, self._channels[self.input])}
         for node in self.ancestors(tensor):
-            if seen.keys().isdisjoint(node.inputs):
+            if masks.keys().isdisjoint(node.inputs):
                 continue
             for view in self.views(node, through_global=through_global):
-                made, source = node.outputs[view.output], node.inputs[view.input]
-                if source in seen:
-                    mask = view.spread(seen[source], self.shape(made), self.shape(source))
-                    seen[made] = mask | seen[made] if made in seen else mask
+                output, source = node.outputs[view.output], node.inputs[view.input]
+                if source in masks:
+                    mask = view.spread(masks[source], self.shape(output), self.shape(source))
+                    masks[output] = mask | masks[output] if output in masks else mask
         shape = self.shape(tensor)
-        mask = np.broadcast_to(seen.get(tensor, np.zeros(shape, dtype=bool)), shape)
+        mask = np.broadcast_to(masks.get(tensor, np.zeros(shape, dtype=bool)), shape)
         return np.any(mask, axis=self._channels[tensor])
 
     def ancestors(self, tensor: int) -> list[Node]:
         """The calls `tensor` depends on, in the order they run; of opened layers those inside."""
         self._learn(tensor)
-        return [one for node in self.graph.ancestors(tensor) for one in self.inside(node)]
+        return [inner for node in self.graph.ancestors(tensor) for inner in self.inside(node)]
 
     def inside(self, node: Node) -> list[Node]:
         """The calls inside a layer that was opened, in the order they run; else itself."""
         if node not in self._inside:
             return [node]
-        return [one for inner in self._inside[node] for one in self.inside(inner)]
+        return [call for inner in self._inside[node] for call in self.inside(inner)]
 
     def views(self, node: Node, *, through_global: bool) -> list[AnyView]:
-        """How a call, carried over before, sees the tensors on the way to the input."""
+        """How a call, carried over before, sees the tensors on the path to the input."""
         return [
             view
             for view in self.relations(node)
@@ -242,20 +244,20 @@ class Tracing:
 
         Raises:
             UnsupportedLayerError: No rule knows, and it cannot be measured.
-            InvalidInputError: A tensor has no shape at the input size in force.
+            InvalidInputError: A tensor has no shape at the current input size.
         """
         if node not in self._views:
             call = self.call(node)
-            found = views(call, node.kind, self.rules)
+            relations = views(call, node.kind, self.rules)
             if not node.lead and node.kind not in self.rules:
-                found = self._without_known(node, call, found)
+                relations = self._without_known(node, call, relations)
             for steps in reversed(self.shape(node.inputs[0])[: node.lead]):
-                found = tuple(self._over_time(node, view, steps) for view in found)
-            self._views[node] = found
+                relations = tuple(self._over_time(node, view, steps) for view in relations)
+            self._views[node] = relations
         return self._views[node]
 
     def call(self, node: Node) -> Call:
-        """What a rule is told about a call; of one repeated over time, about one step."""
+        """What a rule takes: facts about a call; of one repeated over time, about one step."""
         return Call(
             node.name,
             node.operation,
@@ -271,32 +273,32 @@ class Tracing:
         )
 
     def _without_known(
-        self, node: Node, call: Call, found: tuple[AnyView, ...]
+        self, node: Node, call: Call, relations: tuple[AnyView, ...]
     ) -> tuple[AnyView, ...]:
         """The views of a call without the outputs that are zero whatever it is given."""
         known = known_after(call, node.kind)
         self._values.update(
-            (made, values)
-            for made, values in zip(node.outputs, known, strict=True)
+            (output, values)
+            for output, values in zip(node.outputs, known, strict=True)
             if values is not None
         )
         views: list[AnyView] = []
-        for view in found:
+        for view in relations:
             values = known[view.output]
-            nothing = None if values is None else (values == 0) | np.isinf(values)
-            if nothing is None or not nothing.any():
+            zeros = None if values is None else (values == 0) | np.isinf(values)
+            if zeros is None or not zeros.any():
                 views.append(view)
-            elif not nothing.all():
-                holes = Holes(~nothing, output=view.output)
+            elif not zeros.all():
+                holes = Holes(~zeros, output=view.output)
                 views += chained([view], call.outputs[view.output], [holes])
         return tuple(views)
 
     def is_unknown(self, node: Node) -> bool:
-        """Whether no rule of ours says what a call sees: the user's does, or it was measured."""
+        """Whether keras-erf has no rule for a call: the user's applies, or it was measured."""
         return node.kind in self.rules or find_rule(node.kind) in (None, measured)
 
     def is_layer_of_keras(self, node: Node) -> bool:
-        """Whether a call is of one of Keras's own layers, with a rule of ours."""
+        """Whether a call is of one of Keras's own layers, with a rule of keras-erf."""
         return not isinstance(node.kind, str) and not self.is_unknown(node)
 
     def maker(self, tensor: int) -> Node | None:
@@ -338,21 +340,21 @@ class Tracing:
         """Carries everything over the calls inside a layer; whether that was possible."""
         shapes = [self.shape(tensor) for tensor in node.inputs]
         dtypes = [self._tensors[tensor].dtype for tensor in node.inputs]
-        made = [self.shape(tensor) for tensor in node.outputs]
-        found = self.graph.opened(
-            node, shapes, dtypes, made, len(self._tensors), assigned=self.assigned
+        output_shapes = [self.shape(tensor) for tensor in node.outputs]
+        opened = self.graph.opened(
+            node, shapes, dtypes, output_shapes, len(self._tensors), assigned=self.assigned
         )
-        if found is None:
+        if opened is None:
             return False
-        nodes, tensors = found
+        nodes, tensors = opened
         self._tensors.extend(tensors)
         self._inner.update(nodes)
         try:
-            for one in nodes:
-                if not self._reached.intersection(one.inputs):
+            for inner in nodes:
+                if not self._reached.intersection(inner.inputs):
                     continue
-                self._reached.update(one.outputs)
-                self._pass(one)
+                self._reached.update(inner.outputs)
+                self._pass(inner)
         except (UnsupportedLayerError, InvalidInputError):
             # As a whole it can still be measured. What was learned of tensors inside is not asked
             # for again; of its outputs nothing may stay.
@@ -375,53 +377,55 @@ class Tracing:
 
     def _pass_over(self, node: Node) -> None:
         """Carries reaches and channel axes over one call."""
-        seen = [view for view in self.relations(node) if self.reaches(node.inputs[view.input])]
+        views = [view for view in self.relations(node) if self.reaches(node.inputs[view.input])]
         sizes = [self.shape(self.input)[axis] for axis in self.input_axes]
-        for place, made in enumerate(node.outputs):
-            used = [view for view in seen if view.output == place]
-            shape, channel = self.shape(made), self._channel_after(node, made, used)
-            self._channels[made] = channel
+        for place, output in enumerate(node.outputs):
+            used = [view for view in views if view.output == place]
+            shape, channel = self.shape(output), self._channel_after(node, output, used)
+            self._channels[output] = channel
             steps, entire = [], []
             for view in used:
                 source = node.inputs[view.input]
                 local, known = self._local[source], self._entire[source]
-                where = self.shape(source), self._channels[source], shape
-                step = ViewStep(view, local, *where)
+                places = self.shape(source), self._channels[source], shape
+                step = ViewStep(view, local, *places)
                 if is_global(step):
                     self._global.add((node, view))
                 else:
                     steps.append(step)
-                entire.append(step if local is known else ViewStep(view, known, *where))
-            self._local[made] = self._entire[made] = carried(steps, shape, channel, sizes)
+                entire.append(step if local is known else ViewStep(view, known, *places))
+            self._local[output] = self._entire[output] = carried(steps, shape, channel, sizes)
             if entire != steps:
-                self._entire[made] = carried(entire, shape, channel, sizes)
+                self._entire[output] = carried(entire, shape, channel, sizes)
 
     @staticmethod
     def _over_time(node: Node, view: AnyView, steps: int) -> AnyView:
-        found = lifted(view, steps)
-        if found is None:
-            raise UnsupportedLayerError(f"No rule tells what layer {node.name!r} sees step by step")
-        return found
+        over_time = lifted(view, steps)
+        if over_time is None:
+            raise UnsupportedLayerError(
+                f"No rule states what layer {node.name!r} sees step by step"
+            )
+        return over_time
 
-    def _channel_after(self, node: Node, made: int, used: Sequence[AnyView]) -> int:
+    def _channel_after(self, node: Node, output: int, used: Sequence[AnyView]) -> int:
         """Channel axis of a tensor: what the layer says, else where the channels went."""
-        rank = len(self.shape(made))
+        rank = len(self.shape(output))
         own = node.channel_axis(rank)
         if own is not None:
             return own
-        for view in sorted(used, key=lambda one: node.inputs[one.input] in self._flat):
+        for view in sorted(used, key=lambda view: node.inputs[view.input] in self._flat):
             source = node.inputs[view.input]
             before = self._channels[source]
             followed = view.follows[before]
-            kept = [axis for axis in view.follows if axis is not None]
-            if source in self._flat and len(kept) == len(view.follows):
+            axes = [axis for axis in view.follows if axis is not None]
+            if source in self._flat and len(axes) == len(view.follows):
                 # The axis that is added to a map without channels is theirs.
-                added = sorted(set(range(rank)) - set(kept))
+                added = sorted(set(range(rank)) - set(axes))
                 if added:
                     return added[-1]
-                self._flat.add(made)
-            elif followed is None and sorted(kept) == list(range(rank)):
-                self._flat.add(made)
+                self._flat.add(output)
+            elif followed is None and sorted(axes) == list(range(rank)):
+                self._flat.add(output)
                 return rank - 1
             if followed is not None:
                 return followed

@@ -96,8 +96,8 @@ class UnitTracer:
         # What a layer takes in whole has no padding around it.
         whole = any(gathered) and all(full)
         cut = tuple(
-            own if whole or axis_gathered else seen
-            for own, seen, axis_gathered in zip(entire, box, gathered, strict=True)
+            own if whole or axis_gathered else side
+            for own, side, axis_gathered in zip(entire, box, gathered, strict=True)
         )
         status: str = "whole" if whole and known.status == "exact" else known.status
         if known.loose and not whole:
@@ -109,11 +109,11 @@ class UnitTracer:
         visible = self.visible(unit)
         sizes = self.tracing.spatial_shape(self.tracing.input)
         triples = list(zip(box, visible, sizes, strict=True))
-        if all((max(a, 0), min(b, size)) == seen for (a, b), seen, size in triples):
+        if all((max(a, 0), min(b, size)) == side for (a, b), side, size in triples):
             return box, status
         if all(start > 0 and stop < size for _, (start, stop), size in triples):
             return visible, status
-        # How far it goes on into the padding is not known.
+        # How far it continues into the padding is not known.
         return box, "bound"
 
     def box(self, unit: Unit) -> Box:
@@ -136,17 +136,17 @@ class UnitTracer:
         Raises:
             InvalidInputError: It is not.
         """
-        found = index_within(unit, self.sizes)
-        if found is None:
+        index = index_within(unit, self.sizes)
+        if index is None:
             raise InvalidInputError(
                 "`unit` must be 'center' or an index for each axis, inside the map of layer "
                 f"{self.name!r}, whose shape is {self.sizes}. Received: "
                 f"unit={' '.join(repr(unit).split())}"
             )
-        return found
+        return index
 
     def _moving(self) -> tuple[Reach, ...]:
-        """What tells how fields move: the local paths, and if there are none all of them."""
+        """The reaches that show how fields move: of local paths, or of all if there are none."""
         local = self.known(through_global=False).reaches
         entire = self.known(through_global=True).reaches
         nothing = (Line(None, (0,), (0,)),) * len(self.tracing.input_axes)
@@ -253,7 +253,7 @@ class UnitTracer:
         for place, (reach, extent) in enumerate(zip(reaches, extents, strict=True)):
             moved = self._moved_axes(reach)
             joined = [group for group in groups if group[0] & moved]
-            members = [*(one for group in joined for one in group[1]), (place, reach, extent)]
+            members = [*(member for group in joined for member in group[1]), (place, reach, extent)]
             groups = [group for group in groups if group not in joined]
             groups.append((set().union(moved, *(group[0] for group in joined)), members))
         return [(sorted(axes), members) for axes, members in groups]
@@ -267,7 +267,7 @@ class UnitTracer:
         if len(axes) == len(members) == 1:
             _, line, extent = members[0]
             if isinstance(line, Line) and line.period == 1 and line.step > 0 and not self.grid:
-                # Twice the way from unit 0's centre to the input's, in steps; halves go up.
+                # Twice the distance from unit 0's centre to the input's, in steps; halves go up.
                 twice = extent - line.starts[0] - line.stops[0]
                 index = (twice + line.step) // (2 * line.step)
                 return {axes[0]: min(max(index, 0), self.sizes[axes[0]] - 1)}
@@ -282,12 +282,12 @@ class UnitTracer:
         if not math.isfinite(best):
             return {}
         nearest = np.argwhere(distance == best)
-        chosen = {}
+        indices = {}
         for place, axis in enumerate(axes):
             equals = sorted(set(nearest[:, place].tolist()))
-            chosen[axis] = equals[len(equals) // 2]
-            nearest = nearest[nearest[:, place] == chosen[axis]]
-        return chosen
+            indices[axis] = equals[len(equals) // 2]
+            nearest = nearest[nearest[:, place] == indices[axis]]
+        return indices
 
     def ends(
         self, reach: Reach, axes: Sequence[int], middle: Unit

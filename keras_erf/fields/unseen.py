@@ -22,16 +22,16 @@ def unseen(tracing: Tracing, tensor: int) -> list[str]:
         tracing: Fields of the graph.
         tensor: Number of the tensor.
     """
-    used = {tensor, *(one for node in tracing.ancestors(tensor) for one in node.inputs)}
+    used = {tensor, *(source for node in tracing.ancestors(tensor) for source in node.inputs)}
     return [
         node.name
         for node in tracing.graph.ancestors(tensor)
-        if any(_hides(tracing, one, used) for one in tracing.inside(node))
+        if any(_hides(tracing, inner, used) for inner in tracing.inside(node))
     ]
 
 
 def _hides(tracing: Tracing, node: Node, used: set[int]) -> bool:
-    """Whether a call has no gradient by one of its inputs on the way."""
+    """Whether a call has no gradient by one of its inputs on the path."""
     if not any(map(tracing.reaches, node.inputs)):
         return False
     entry = described(node.kind)
@@ -39,10 +39,11 @@ def _hides(tracing: Tracing, node: Node, used: set[int]) -> bool:
     for view in tracing.views(node, through_global=True):
         if isinstance(view, (View, Probed)) and view.hidden:
             return True
-        source, made = (
-            tracing.tensors[one] for one in (node.inputs[view.input], node.outputs[view.output])
+        source, output = (
+            tracing.tensors[tensor]
+            for tensor in (node.inputs[view.input], node.outputs[view.output])
         )
-        stepped = _is_number(source.dtype) and not _is_number(made.dtype)
+        stepped = _is_number(source.dtype) and not _is_number(output.dtype)
         if node.outputs[view.output] in used and (stepped or flat):
             return True
     return False

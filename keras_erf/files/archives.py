@@ -1,4 +1,4 @@
-"""Archives made by others, looked at before anything in them is used.
+"""Archives made by others, checked before anything in them is used.
 
 A few bytes can claim any size: a member that unfolds to gigabytes, an array of more numbers than
 there are atoms. What is claimed is compared here with what is there.
@@ -19,7 +19,7 @@ __all__ = ["check_arrays", "checked_members", "plain_json"]
 
 # The other methods unfold any number of bytes in one go.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# Beyond so many bytes, members together are at most so many times larger than packed.
+# Beyond `FREE_BYTES`, all members together may be at most `MOST_TIMES` larger than packed.
 FREE_BYTES, MOST_TIMES = 256 << 20, 500
 # Names nest to about 40 in models of models.
 MOST_DEPTH = 200
@@ -32,18 +32,18 @@ def checked_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         ValueError: A name is there twice or leaves the folder, or a size is not what it can be.
     """
     listed = archive.infolist()
-    members = {one.filename: one for one in listed}
+    members = {member.filename: member for member in listed}
     if len(members) != len(listed):
         raise ValueError("it has two members of one name")
-    for name, one in members.items():
+    for name, member in members.items():
         if re.search(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)", name):
             raise ValueError(f"its member {name[:80]!r} leaves the folder")
-        if one.compress_type not in METHODS or one.flag_bits & 1:
+        if member.compress_type not in METHODS or member.flag_bits & 1:
             raise ValueError(f"its member {name[:80]!r} is packed in an unusual way")
-        if one.compress_type == zipfile.ZIP_STORED and one.file_size != one.compress_size:
+        if member.compress_type == zipfile.ZIP_STORED and member.file_size != member.compress_size:
             raise ValueError(f"its member {name[:80]!r} has two sizes")
-    packed = sum(one.compress_size for one in listed)
-    unpacked = sum(one.file_size for one in listed)
+    packed = sum(member.compress_size for member in listed)
+    unpacked = sum(member.file_size for member in listed)
     if packed > _size(archive.fp):
         raise ValueError("its members overlap")
     if unpacked > max(FREE_BYTES, MOST_TIMES * packed):
@@ -61,17 +61,20 @@ def _size(file: Any) -> int:
 def check_arrays(archive: zipfile.ZipFile) -> None:
     """Raises unless every member is an array of plain numbers or text, as large as it says.
 
-    NumPy makes room for what is claimed.
+    NumPy allocates what the header claims.
 
     Raises:
         ValueError: A member is none.
     """
-    for one in archive.infolist():
-        with archive.open(one) as file:
+    for member in archive.infolist():
+        with archive.open(member) as file:
             shape, dtype = _claimed(file)
             # Python's numbers have no end: nothing overflows here.
-            if dtype.hasobject or math.prod(shape) * dtype.itemsize != one.file_size - file.tell():
-                raise ValueError(f"{one.filename} is no array of plain numbers of its size")
+            if (
+                dtype.hasobject
+                or math.prod(shape) * dtype.itemsize != member.file_size - file.tell()
+            ):
+                raise ValueError(f"{member.filename} is no array of plain numbers of its size")
 
 
 def _claimed(file: Any) -> tuple[tuple[int, ...], np.dtype]:

@@ -1,4 +1,4 @@
-"""HDF5 files made by others, looked at before Keras reads them.
+"""HDF5 files made by others, checked before Keras reads them.
 
 Such a file can name other files to read from, and claim numbers that it does not hold. Keras writes
 groups with attributes, and arrays in one piece: anything else is refused.
@@ -35,29 +35,29 @@ def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
     """
     import h5py
 
-    how = file.id.get_create_plist()
-    if how.get_sizes() != (8, 8) or how.get_userblock():
+    properties = file.id.get_create_plist()
+    if properties.get_sizes() != (8, 8) or properties.get_userblock():
         raise ValueError("its places are not counted in eight bytes from its beginning")
     _check_texts(content)
     _check_names(content)
     size = len(content)
     waiting = [file["/"]]
-    seen, held, numbers = {waiting[0].id}, 0, 0
+    addresses, held, numbers = {waiting[0].id}, 0, 0
     while waiting:
         group = waiting.pop()
         _check_attributes(group, size)
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f"its {name[:80]!r} is a link to another place or file")
-            one = group[name]
-            if one.id in seen:
+            item = group[name]
+            if item.id in addresses:
                 raise ValueError(f"its {name[:80]!r} is there under another name")
-            seen.add(one.id)
-            if isinstance(one, h5py.Group):
-                waiting.append(one)
-            elif isinstance(one, h5py.Dataset):
-                _check_attributes(one, size)
-                stored, number = _stored(one)
+            addresses.add(item.id)
+            if isinstance(item, h5py.Group):
+                waiting.append(item)
+            elif isinstance(item, h5py.Dataset):
+                _check_attributes(item, size)
+                stored, number = _stored(item)
                 held, numbers = held + stored, numbers + number
             else:
                 raise ValueError(f"its {name[:80]!r} is neither a group nor an array")
@@ -69,7 +69,7 @@ def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
 def _check_texts(content: bytes | mmap.mmap) -> None:
     """Raises unless the texts in a file end where the next begins.
 
-    HDF5 reads one of no length again and again, for ever.
+    HDF5 would read one of no length again and again without end.
     """
     for start in _places(content, TEXTS):
         place, end = start + 16, start + _number(content, start + 8)
@@ -114,10 +114,10 @@ def _stored(dataset: h5py.Dataset) -> tuple[int, int]:
     """Bytes and numbers of an array that is wholly in the file."""
     import h5py
 
-    name, how = dataset.name[-80:], dataset.id.get_create_plist()
-    if how.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
+    name, properties = dataset.name[-80:], dataset.id.get_create_plist()
+    if properties.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
         raise ValueError(f"its array {name!r} is compressed, or put together of pieces")
-    if how.get_external_count():
+    if properties.get_external_count():
         raise ValueError(f"its array {name!r} is in another file")
     if dataset.dtype.hasobject:
         raise ValueError(f"its array {name!r} is none of plain numbers")
@@ -129,9 +129,9 @@ def _stored(dataset: h5py.Dataset) -> tuple[int, int]:
     return stored, number
 
 
-def _check_attributes(one: h5py.Group | h5py.Dataset, size: int) -> None:
-    for name in one.attrs:
-        claimed = one.attrs.get_id(name)
+def _check_attributes(item: h5py.Group | h5py.Dataset, size: int) -> None:
+    for name in item.attrs:
+        claimed = item.attrs.get_id(name)
         shape = claimed.shape or (1,)
         if math.prod(map(int, shape)) * claimed.dtype.itemsize > size:
             raise ValueError(f"its attribute {name[:80]!r} is larger than the file")

@@ -1,4 +1,4 @@
-"""Model files made by others, looked at before Keras reads them."""
+"""Model files made by others, checked before Keras reads them."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _check_object(part: dict[str, Any]) -> None:
     if place[-1] in CODE:
         raise CarriesCodeError(f"it has a {place[-1]}")
     if place[0] == "keras":
-        inner = [one for one in place[1:] if one not in ("src", "_tf_keras", "api", "legacy")]
+        inner = [name for name in place[1:] if name not in ("src", "_tf_keras", "api", "legacy")]
         # A class of models makes one; a function there reads or writes one.
         if (len(inner) > 1 and inner[0] not in PARTS) or (
             inner[0] == "models" and not inner[-1][:1].isupper()

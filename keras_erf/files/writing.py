@@ -46,7 +46,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         InvalidInputError: The folder cannot be written, or `path` is no plain file.
     """
     target = Path(os.path.realpath(path))
-    # A folder, or a device, which a rename would do away with.
+    # A folder, or a device, which a rename would replace.
     if target.exists() and not target.is_file():
         raise InvalidInputError(
             f"`path` must be a file, which may exist already. Received: {str(target)!r}"
@@ -54,7 +54,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
-        # `mkstemp` would make a file that nobody else may read.
+        # `mkstemp` would make a file that no other user may read.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise _closed(target, error) from error

@@ -99,9 +99,9 @@ class Node:
     def filled_arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call's arguments, each tensor replaced by its number."""
         places = {number: Argument(place) for place, number in enumerate(self.inputs)}
-        found: list[Any] = []
-        self.call(places, lambda *args, **kwargs: found.extend((args, kwargs)))
-        return tuple(found[0]), found[1]
+        filled: list[Any] = []
+        self.call(places, lambda *args, **kwargs: filled.extend((args, kwargs)))
+        return tuple(filled[0]), filled[1]
 
     def channel_axis(self, rank: int) -> int | None:
         """Channel axis on tensors of `rank` axes, or `None` for a layer that has no say."""

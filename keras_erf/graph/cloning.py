@@ -26,7 +26,7 @@ from keras_erf.graph.unrolling import functional
 
 __all__ = ["cloned", "computing_layers", "copied"]
 
-# What `get_config` tells of every layer.
+# What `get_config` returns for every layer.
 _COMMON = ("name", "trainable", "dtype")
 
 
@@ -36,10 +36,10 @@ class _Refused(Exception):
 
 def computing_layers(model: keras.Layer) -> list[keras.Layer]:
     """The layers of a model or layer that compute something, those inside models included."""
-    every = model._flatten_layers()
+    layers = model._flatten_layers()
     return [
         layer
-        for layer in every
+        for layer in layers
         if functional(layer) is None and not isinstance(layer, keras.layers.InputLayer)
     ]
 
@@ -64,8 +64,8 @@ def cloned(model: Any, *, remedy: str, dtypes: Mapping[str, str] | None = None) 
         with _surroundings(computing_layers(model), copier.dtypes):
             copy = copier.copy(model)
             copier.finish()
-        again = build_graph(copy)
-        if _names(graph) != _names(again):
+        copied_graph = build_graph(copy)
+        if _names(graph) != _names(copied_graph):
             raise _Refused("its copy makes other calls")
     except Exception as error:  # Layers are the user's, and raise what they like.
         reason = str(error) if isinstance(error, _Refused) else reason_of(error)
@@ -91,8 +91,8 @@ def copied(graph: Graph, *tensors: int, dtypes: Mapping[str, str]) -> Graph:
     """
     nodes = graph.ancestors(*tensors)
     layers = [node.operation for node in nodes if isinstance(node.operation, keras.Layer)]
-    every = [inner for layer in layers for inner in layer._flatten_layers()]
-    copier, made = _Copier(dtypes), list[Any]()
+    inner_layers = [inner for layer in layers for inner in layer._flatten_layers()]
+    copier, copies = _Copier(dtypes), list[Any]()
     known = {
         number: keras.KerasTensor(
             (graph.batch, *tensor.shape), dtype=dtypes.get(tensor.dtype, tensor.dtype)
@@ -104,22 +104,25 @@ def copied(graph: Graph, *tensors: int, dtypes: Mapping[str, str]) -> Graph:
     def make() -> None:
         for node in nodes:
             # Layers are built by being called.
-            made.append(copier.copy(node.operation))
-            known.update(zip(node.outputs, node.call(known, made[-1]), strict=True))
+            copies.append(copier.copy(node.operation))
+            known.update(zip(node.outputs, node.call(known, copies[-1]), strict=True))
 
     try:
-        if any("call" in vars(layer) for layer in every):
+        if any("call" in vars(layer) for layer in inner_layers):
             raise _Refused("a layer has a `call` that is not its class's")
-        with _surroundings(every, dtypes):
+        with _surroundings(inner_layers, dtypes):
             enter(make)
             copier.finish()
     except Exception as error:  # Layers are the user's, and raise what they like.
         raise InvalidInputError(f"`model` cannot be copied: {reason_of(error)}") from error
     return replace(
         graph,
-        nodes=tuple(replace(node, operation=one) for node, one in zip(nodes, made, strict=True)),
+        nodes=tuple(
+            replace(node, operation=copy) for node, copy in zip(nodes, copies, strict=True)
+        ),
         tensors=tuple(
-            replace(one, dtype=dtypes.get(one.dtype, one.dtype)) for one in graph.tensors
+            replace(tensor, dtype=dtypes.get(tensor.dtype, tensor.dtype))
+            for tensor in graph.tensors
         ),
     )
 
@@ -156,18 +159,18 @@ class _Copier:
         """Gives all copies the names, weights and flags of their originals."""
         for part, copy in list(self.made.values()):
             if isinstance(part, keras.Layer) and functional(part) is None:
-                for one, other in _pairs(part, copy):
+                for original, other in _pairs(part, copy):
                     # Layers made in `build` come with names and dtypes of their own.
-                    other.name = one.name
+                    other.name = original.name
                     self._set_dtype(other)
-                    _load(one, other)
+                    _load(original, other)
         # Outer layers and models hand their flag down, so they come first.
         for part, copy in reversed(self.made.values()):
             if isinstance(part, keras.Layer):
                 alone = functional(part) is not None
-                for one, other in [(part, copy)] if alone else _pairs(part, copy):
-                    if other.trainable != one.trainable:
-                        other.trainable = one.trainable
+                for original, other in [(part, copy)] if alone else _pairs(part, copy):
+                    if other.trainable != original.trainable:
+                        other.trainable = original.trainable
 
     def _model(self, model: Any) -> Any:
         function = functional(model)
@@ -188,8 +191,10 @@ class _Copier:
             sparse=tensor.sparse,
             name=tensor.name,
         )
-        made = keras.layers.InputLayer(input_tensor=start, optional=layer.optional, name=layer.name)
-        return made.output
+        entry = keras.layers.InputLayer(
+            input_tensor=start, optional=layer.optional, name=layer.name
+        )
+        return entry.output
 
     def _operation(self, part: Any) -> Any:
         # Operations hold options and no weights; copying one by `copy` would save it to a file.
@@ -214,9 +219,11 @@ class _Copier:
                 f"layer {part.name!r} cannot be made again: {reason_of(cause)}"
             ) from error
         copy.name = part.name
-        for one, other in zip(part._flatten_layers(), copy._flatten_layers(), strict=False):
-            if type(one) is type(other) and isinstance(_function_of(one), types.FunctionType):
-                other.activation = one.activation
+        for original, other in zip(part._flatten_layers(), copy._flatten_layers(), strict=False):
+            if type(original) is type(other) and isinstance(
+                _function_of(original), types.FunctionType
+            ):
+                other.activation = original.activation
             self._set_dtype(other)
         return copy
 
@@ -231,7 +238,7 @@ class _Copier:
 def _made_again(part: keras.Layer) -> keras.Layer:
     """A new layer of the same configuration."""
     if type(part) is keras.layers.Lambda:
-        # A function goes over as it is: written to a config it loses what it refers to.
+        # The function itself is passed on: in a config it would lose what it refers to.
         return keras.layers.Lambda(
             part.function,
             output_shape=part._output_shape,
@@ -246,9 +253,9 @@ def _made_again(part: keras.Layer) -> keras.Layer:
     if "activation" in config and isinstance(_function_of(part), types.FunctionType):
         config["activation"] = "linear"
     known = inspect.signature(type(part).__init__).parameters.values()
-    if all(one.kind is not one.VAR_KEYWORD for one in known):
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in known):
         # A plain constructor, without what every layer has; that is set afterwards.
-        names = {one.name for one in known}
+        names = {parameter.name for parameter in known}
         config = {key: config[key] for key in config if key in names or key not in _COMMON}
     return type(part).from_config(config)
 
@@ -269,7 +276,7 @@ def _function_of(layer: Any) -> Any:
 def _pairs(part: keras.Layer, copy: keras.Layer) -> list[tuple[keras.Layer, keras.Layer]]:
     """The layers inside a layer, itself included, with those of its copy."""
     ours, theirs = part._flatten_layers(), copy._flatten_layers()
-    if [type(one) for one in ours] != [type(one) for one in theirs]:
+    if [type(layer) for layer in ours] != [type(layer) for layer in theirs]:
         raise _Refused(f"layer {part.name!r} made from its config holds other layers")
     return list(zip(ours, theirs, strict=True))
 
@@ -291,13 +298,17 @@ def _surroundings(layers: Sequence[Any], dtypes: Mapping[str, str]) -> Iterator[
     for layer in layers:
         named[type(layer).__name__] = type(layer)
         # So may be what draws, holds and bounds its weights.
-        named |= {type(one).__name__: type(one) for one in vars(layer).values() if _is_option(one)}
+        named |= {
+            type(option).__name__: type(option)
+            for option in vars(layer).values()
+            if _is_option(option)
+        }
         if isinstance(_function_of(layer), types.FunctionType):
             named[layer.activation.__name__] = layer.activation
     # Keras draws seeds of new layers from Python's generator, which is the user's.
     state, policy = random.getstate(), keras.config.dtype_policy()
     try:
-        # Layers inside others are made in the policy in force.
+        # Layers inside others are made with the current policy.
         keras.config.set_dtype_policy(dtypes.get(policy.compute_dtype, policy))
         with keras.saving.custom_object_scope(named):
             yield

@@ -24,7 +24,7 @@ def architecture(graph: Graph) -> list[tuple[Any, ...]]:
             type(node.operation).__name__,
             node.inputs,
             node.outputs,
-            repr(_told(_config(node.operation))),
+            repr(_relevant(_config(node.operation))),
             repr(_constants(node)),
         )
         for node in graph.nodes
@@ -33,28 +33,28 @@ def architecture(graph: Graph) -> list[tuple[Any, ...]]:
 
 def _config(operation: Any) -> Any:
     if isinstance(operation, keras.Layer):
-        # A layer of one's own need not have a configuration.
+        # A custom layer need not have a configuration.
         with contextlib.suppress(NotImplementedError):
             return operation.get_config()
     return {}
 
 
-def _told(config: Any) -> Any:
+def _relevant(config: Any) -> Any:
     """A configuration, those of layers inside of it too, without what says nothing."""
     if isinstance(config, Mapping):
         return {
-            key: _told(value)
+            key: _relevant(value)
             for key, value in config.items()
             if key not in ("name", "seed", "dtype") and not str(key).endswith("_initializer")
         }
-    return [_told(one) for one in config] if isinstance(config, (list, tuple)) else config
+    return [_relevant(value) for value in config] if isinstance(config, (list, tuple)) else config
 
 
 def _constants(node: Node) -> list[Any]:
     """Numbers and words among a call's arguments."""
     args, kwargs = node.filled_arguments()
     return [
-        one
-        for one in keras.tree.flatten((args, kwargs))
-        if isinstance(one, (bool, int, float, str))
+        value
+        for value in keras.tree.flatten((args, kwargs))
+        if isinstance(value, (bool, int, float, str))
     ]

@@ -1,4 +1,4 @@
-"""A model's calls in the order they run, at sizes of one's choice."""
+"""A model's calls in the order they run, at any input size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keras_erf.graph.unrolling import Builder
 
 __all__ = ["PAIR", "Graph"]
 
-# Samples of a batch on which layers are looked into: enough to show whether one sees another.
+# Samples of a batch on which layers are traced: enough to show whether one sees another.
 PAIR = 2
 # Draws of weights, at most, until the zeros of what is computed from them are settled.
 MOST_DRAWS = 64
@@ -57,25 +57,25 @@ class Graph:
         Raises:
             UnknownLayerError: No such layer; the nearest names are listed.
         """
-        found = self.layers.get(layer if isinstance(layer, str) else id(layer), ())
-        if len(found) == 1:
-            return found[0]
-        given = layer if isinstance(layer, str) else str(getattr(layer, "name", repr(layer)))
+        numbers = self.layers.get(layer if isinstance(layer, str) else id(layer), ())
+        if len(numbers) == 1:
+            return numbers[0]
+        wanted = layer if isinstance(layer, str) else str(getattr(layer, "name", repr(layer)))
         names = [name for name in self.layers if isinstance(name, str)]
-        calls = [self.tensors[number].name for number in found] or [
-            name for name in names if ":" in name and _without_calls(name) == given
+        calls = [self.tensors[number].name for number in numbers] or [
+            name for name in names if ":" in name and _without_calls(name) == wanted
         ]
         if calls:
             raise UnknownLayerError(
-                f"`layer` {given!r} is called {len(calls)} times: name one of "
-                f"{', '.join(calls)}. Received: layer={given!r} for model {self.name!r}"
+                f"`layer` {wanted!r} is called {len(calls)} times: name one of "
+                f"{', '.join(calls)}. Received: layer={wanted!r} for model {self.name!r}"
             )
-        near = difflib.get_close_matches(given, names, n=5, cutoff=0.4)
+        near = difflib.get_close_matches(wanted, names, n=5, cutoff=0.4)
         hint = f"Nearest names: {', '.join(near)}" if near else f"The last: {', '.join(names[-5:])}"
         raise UnknownLayerError(
             "`layer` must be a layer of the model: a name, a path such as 'backbone/conv1', a "
             f"layer or a symbolic tensor. {hint}. "
-            f"Received: layer={given!r} for model {self.name!r}"
+            f"Received: layer={wanted!r} for model {self.name!r}"
         )
 
     def input_number(self, name: str | None) -> int:
@@ -97,12 +97,12 @@ class Graph:
     def ancestors(self, *targets: int) -> tuple[Node, ...]:
         """The calls that any of some tensors depends on, in the order they run."""
         needed = set(targets)
-        chosen = []
+        nodes = []
         for node in reversed(self.nodes):
             if needed.intersection(node.outputs):
                 needed.update(node.inputs)
-                chosen.append(node)
-        return tuple(reversed(chosen))
+                nodes.append(node)
+        return tuple(reversed(nodes))
 
     def spatial_axes(self, number: int) -> tuple[int, ...]:
         """Spatial axes of an input tensor, the batch not counted."""
@@ -113,7 +113,7 @@ class Graph:
         """The graph with the input tensors of `sizes` given those spatial shapes.
 
         Shapes are inferred call by call with Keras's own `compute_output_spec`;
-        a call that cannot take its input (a `Reshape` of fixed size, say)
+        a call that cannot take its input (such as a `Reshape` of fixed size)
         leaves its outputs without a shape and its reason in `failures`.
         """
         specs: dict[int, keras.KerasTensor] = {}
@@ -126,28 +126,30 @@ class Graph:
             specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype, name="input")
         specs, failures = inferred(self.nodes, specs)
         tensors = tuple(
-            Tensor(one.name, tuple(specs[number].shape[1:]), one.dtype) if number in specs else one
-            for number, one in enumerate(self.tensors)
+            Tensor(tensor.name, tuple(specs[number].shape[1:]), tensor.dtype)
+            if number in specs
+            else tensor
+            for number, tensor in enumerate(self.tensors)
         )
         return replace(self, tensors=tensors, failures=failures)
 
     def random_states(self) -> list[Any]:
-        """The variables that layers' random draws start from (dropout and its kin)."""
+        """The variables that layers' random draws start from (dropout and similar layers)."""
         layers = {id(node.operation): node.operation for node in self.nodes}.values()
-        every = [
+        inner_layers = [
             inner
             for layer in layers
             if isinstance(layer, keras.Layer)
             for inner in layer._flatten_layers()
         ]
-        return [generator.state for one in every for generator in one._seed_generators]
+        return [generator.state for layer in inner_layers for generator in layer._seed_generators]
 
     def opened(
         self,
         node: Node,
         shapes: Sequence[Shape],
         dtypes: Sequence[str],
-        made: Sequence[Shape],
+        output_shapes: Sequence[Shape],
         first: int,
         *,
         assigned: bool = True,
@@ -162,7 +164,7 @@ class Graph:
             node: A call of a layer.
             shapes: Definite shapes of its inputs, the batch not counted.
             dtypes: Names of their dtypes.
-            made: Shapes of its outputs.
+            output_shapes: Shapes of its outputs.
             first: Number of the first new tensor.
             assigned: Whether zeros among the weights count.
 
@@ -178,7 +180,10 @@ class Graph:
             for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)
         }
         inner = layer._flatten_layers()
-        before = [(one, len(one._inbound_nodes), len(one._outbound_nodes)) for one in inner]
+        before = [
+            (sublayer, len(sublayer._inbound_nodes), len(sublayer._outbound_nodes))
+            for sublayer in inner
+        ]
 
         def calls(state: Sequence[tuple[Any, Any]]) -> tuple[Builder, list[int], Any]:
             ends: list[Any] = []
@@ -193,8 +198,8 @@ class Graph:
         except Exception:  # The layer is not ours: it branches on values, or needs real tensors.
             return None
         finally:
-            for one, inbound, outbound in before:
-                del one._inbound_nodes[inbound:], one._outbound_nodes[outbound:]
+            for sublayer, inbound, outbound in before:
+                del sublayer._inbound_nodes[inbound:], sublayer._outbound_nodes[outbound:]
         tensors = builder.tensors
         if any(None in tensor.shape for tensor in tensors):
             # Models inside know only the shapes they were built with.
@@ -205,20 +210,20 @@ class Graph:
                 else tensor
                 for number, tensor in enumerate(tensors, start=first)
             ]
-        if [steps + tensors[number - first].shape for number in numbers] != list(made):
+        if [steps + tensors[number - first].shape for number in numbers] != list(output_shapes):
             return None
         names = dict(zip(numbers, node.outputs, strict=True))
         nodes = [
             replace(
-                one,
-                inputs=tuple(names.get(number, number) for number in one.inputs),
-                outputs=tuple(names.get(number, number) for number in one.outputs),
-                numbers={key: names.get(number, number) for key, number in one.numbers.items()},
+                call,
+                inputs=tuple(names.get(number, number) for number in call.inputs),
+                outputs=tuple(names.get(number, number) for number in call.outputs),
+                numbers={key: names.get(number, number) for key, number in call.numbers.items()},
                 lead=lead,
                 known=known,
                 reassigned=reassigned,
             )
-            for one in builder.nodes
+            for call in builder.nodes
         ]
         return nodes, [replace(tensor, shape=(*steps, *tensor.shape)) for tensor in tensors]
 
@@ -243,14 +248,14 @@ class Graph:
             values: Sequence[Any], *, state: Sequence[tuple[Any, Any]] | None = None
         ) -> list[Any]:
             known = dict(zip(node.inputs, values, strict=True))
-            made: list[Any] = []
+            outputs: list[Any] = []
             own = (lambda argument: argument) if state is None else constant
 
             def action() -> None:
-                made.extend(called(node, known, training=False, constant=own))
+                outputs.extend(called(node, known, training=False, constant=own))
 
             stateless(action, state or ())
-            return made
+            return outputs
 
         return run
 
@@ -275,33 +280,33 @@ def _known_inside(
         Known values, and whether the layer assigns weights as it runs.
     """
     weights = learned_weights(layer)
-    constants = [one for node in nodes for one in operands(node)]
-    computed = [one for one in constants if not isinstance(one, keras.Variable)]
-    changed = [one for one in weights if scope.get_current_value(one) is not None]
-    if not changed and not any(has_zeros(settled(one)) or not _any(one) for one in computed):
+    constants = [operand for node in nodes for operand in operands(node)]
+    computed = [value for value in constants if not isinstance(value, keras.Variable)]
+    changed = [weight for weight in weights if scope.get_current_value(weight) is not None]
+    if not changed and not any(has_zeros(settled(value)) or not _any(value) for value in computed):
         return {}, False
     rng = np.random.default_rng(3)
     draws: list[list[Any]] = []
     previous: list[np.ndarray] = []
     while len(draws) < MOST_DRAWS:
         for _ in range(max(2, len(draws))):
-            builder, _, made = calls(random_weights(weights, rng, assigned=assigned))
-            drawn = [one for node in builder.nodes for one in operands(node)]
-            drawn = [one for one in drawn if not isinstance(one, keras.Variable)]
-            if [np.shape(one) for one in drawn] != [np.shape(one) for one in computed]:
+            builder, _, inner_scope = calls(random_weights(weights, rng, assigned=assigned))
+            drawn = [operand for node in builder.nodes for operand in operands(node)]
+            drawn = [value for value in drawn if not isinstance(value, keras.Variable)]
+            if [np.shape(value) for value in drawn] != [np.shape(value) for value in computed]:
                 raise ValueError("the layer's calls depend on its weights")
-            draws.append([*drawn, *(made.get_current_value(one) for one in changed)])
-        found = [agreed(one) for one in zip(*draws, strict=True)]
+            draws.append([*drawn, *(inner_scope.get_current_value(weight) for weight in changed)])
+        common = [agreed(values) for values in zip(*draws, strict=True)]
         if previous and all(
-            np.array_equal(np.isnan(one), np.isnan(before))
-            for one, before in zip(found, previous, strict=True)
+            np.array_equal(np.isnan(values), np.isnan(before))
+            for values, before in zip(common, previous, strict=True)
         ):
             break
         # Zeros that all of the first draws have in common are no chance.
-        if not previous and all(_alike(one) for one in zip(*draws, strict=True)):
+        if not previous and all(_alike(values) for values in zip(*draws, strict=True)):
             break
-        previous = found
-    return dict(zip(map(id, [*computed, *changed]), found, strict=True)), bool(changed)
+        previous = common
+    return dict(zip(map(id, [*computed, *changed]), common, strict=True)), bool(changed)
 
 
 def _any(value: Any) -> bool:
@@ -310,8 +315,8 @@ def _any(value: Any) -> bool:
 
 def _alike(draws: Sequence[Any]) -> bool:
     """Whether draws are zero at the same places."""
-    zeros = [np.asarray(one) == 0 for one in draws]
-    return all(np.array_equal(zeros[0], one) for one in zeros[1:])
+    zeros = [np.asarray(values) == 0 for values in draws]
+    return all(np.array_equal(zeros[0], mask) for mask in zeros[1:])
 
 
 def _without_calls(path: str) -> str:

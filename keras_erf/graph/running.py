@@ -51,7 +51,7 @@ def stateless(
         state: Pairs of a variable and the value to read in its place.
 
     Returns:
-        The scope, which has the values that were assigned on the way.
+        The scope, which has the values that were assigned during the run.
     """
     with keras.StatelessScope(state_mapping=list(state)) as scope:
         enter(action)
@@ -69,12 +69,12 @@ def followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
             kwargs["training"] = False
         return node.operation.call(*args, **kwargs)
 
-    made: list[Any] = []
+    outputs: list[Any] = []
     for tensor in node.call(specs, run):
-        # What is handed on as it came, or twice, gets a call of its own that makes it.
-        known = any(tensor is one for one in (*specs.values(), *made))
-        made.append(keras.layers.Identity()(tensor) if known else tensor)
-    return made
+        # A tensor that is passed on unchanged, or twice, gets a call of its own.
+        known = any(tensor is symbol for symbol in (*specs.values(), *outputs))
+        outputs.append(keras.layers.Identity()(tensor) if known else tensor)
+    return outputs
 
 
 def inferred(
@@ -93,50 +93,50 @@ def inferred(
             try:
                 if lost:
                     raise ValueError(failures[lost[0]])
-                made = _definite(node, known, node.call(known, _specifier(node.operation)))
-                _refuse_empty(node, made)
+                outputs = _definite(node, known, node.call(known, _specifier(node.operation)))
+                _refuse_empty(node, outputs)
             except Exception as error:  # Keras raises what it likes; the reason is kept.
                 reason = failures[lost[0]] if lost else f"{node.name}: {reason_of(error)}"
                 failures.update(dict.fromkeys(node.outputs, reason))
                 continue
-            known.update(zip(node.outputs, made, strict=True))
+            known.update(zip(node.outputs, outputs, strict=True))
 
     enter(infer)
     return known, failures
 
 
-def _definite(node: Node, known: Mapping[int, Any], made: Sequence[Any]) -> Sequence[Any]:
+def _definite(node: Node, known: Mapping[int, Any], outputs: Sequence[Any]) -> Sequence[Any]:
     """The outputs of a call whose layer states their shape as open, as running it makes them.
 
     Runs that fail, or whose shapes depend on the values, leave them open.
     """
     sources = [known[number] for number in node.inputs]
-    if not any(None in one.shape[1:] for one in made) or any(
-        None in one.shape[1:] for one in sources
+    if not any(None in output.shape[1:] for output in outputs) or any(
+        None in source.shape[1:] for source in sources
     ):
-        return made
+        return outputs
     runs: list[list[Any]] = []
     try:
         for fill in (keras.ops.zeros, keras.ops.ones):
             values = {
-                number: fill((one.shape[0] or 1, *one.shape[1:]), dtype=one.dtype)
-                for number, one in zip(node.inputs, sources, strict=True)
+                number: fill((source.shape[0] or 1, *source.shape[1:]), dtype=source.dtype)
+                for number, source in zip(node.inputs, sources, strict=True)
             }
             stateless(lambda: runs.append(called(node, values, training=False)))  # noqa: B023
     except Exception:  # A layer raises what it likes.
-        return made
-    shapes, others = ([tuple(one.shape[1:]) for one in run] for run in runs)
+        return outputs
+    shapes, others = ([tuple(value.shape[1:]) for value in run] for run in runs)
     if shapes != others or 0 in (size for shape in shapes for size in shape):
-        return made
+        return outputs
     return [
-        keras.KerasTensor((one.shape[0], *shape), dtype=one.dtype, name="output")
-        for one, shape in zip(made, shapes, strict=True)
+        keras.KerasTensor((output.shape[0], *shape), dtype=output.dtype, name="output")
+        for output, shape in zip(outputs, shapes, strict=True)
     ]
 
 
-def _refuse_empty(node: Node, made: Sequence[Any]) -> None:
+def _refuse_empty(node: Node, outputs: Sequence[Any]) -> None:
     """Raises if a layer leaves nothing of its input, which older releases of Keras do not."""
-    for tensor in made if isinstance(node.operation, keras.Layer) else ():
+    for tensor in outputs if isinstance(node.operation, keras.Layer) else ():
         if any(isinstance(size, int) and size < 1 for size in tensor.shape):
             raise ValueError(f"no position is left, its output would have shape {tensor.shape}")
 
@@ -191,4 +191,4 @@ def own_weights(layer: keras.Layer) -> list[Any]:
 
 def learned_weights(layer: keras.Layer) -> list[Any]:
     """The weights of a layer that training changes, frozen ones included."""
-    return [weight for one in layers_inside(layer) for weight in own_weights(one)]
+    return [weight for inner in layers_inside(layer) for weight in own_weights(inner)]

@@ -1,7 +1,7 @@
 """What is known of a value beforehand: zeros, and numbers so low that a softmax gives zero.
 
 A kernel times a mask is zero where the mask is, whatever the weights are. So
-calls whose operands a layer computes from its weights are looked at by value:
+calls whose operands a layer computes from its weights are compared by value:
 constants as they are, random numbers in place of the weights. Zeros among the
 weights themselves were put there, and count; a weight that is zero throughout
 was not yet trained, and may become anything.
@@ -63,7 +63,7 @@ def has_zeros(value: np.ndarray | None) -> bool:
 
 def agreed(draws: Sequence[Any]) -> np.ndarray:
     """What several draws of a value agree on: what never changes, and what is always too low."""
-    stacked = np.stack([np.asarray(one, dtype=float) for one in draws])
+    stacked = np.stack([np.asarray(values, dtype=float) for values in draws])
     same = (stacked == stacked[0]).all(axis=0)
     low = (stacked <= LOW).all(axis=0)
     return np.where(same | low, stacked.max(axis=0), math.nan)
@@ -71,7 +71,9 @@ def agreed(draws: Sequence[Any]) -> np.ndarray:
 
 def operands(node: Node) -> list[Any]:
     """Constants among a call's arguments that have axes, weights included, in order."""
-    return [one for one in keras.tree.flatten(node.filled_arguments()) if is_operand(one)]
+    return [
+        argument for argument in keras.tree.flatten(node.filled_arguments()) if is_operand(argument)
+    ]
 
 
 def is_operand(argument: Any) -> bool:
@@ -93,15 +95,15 @@ def random_weights(
         assigned: Whether zeros stay; those of a weight that is zero throughout never do.
     """
     state = []
-    for one in weights:
-        shape = tuple(one.shape)
+    for weight in weights:
+        shape = tuple(weight.shape)
         if len(shape) < 2:
             value = rng.uniform(0.5, 1.5, shape)
         else:
             value = rng.standard_normal(shape) / math.sqrt(math.prod(shape[:-1]))
         if assigned and shape:
-            known = np.asarray(one)
+            known = np.asarray(weight)
             if known.any() and not known.all():
                 value = np.where(known == 0, 0, value)
-        state.append((one, keras.ops.cast(value, one.dtype)))
+        state.append((weight, keras.ops.cast(value, weight.dtype)))
     return state

@@ -45,20 +45,20 @@ class Builder:
         total: dict[int, int] = {}
         for node in calls:
             total[id(node.operation)] = total.get(id(node.operation), 0) + 1
-        seen: dict[int, int] = {}
+        counted: dict[int, int] = {}
         for node in calls:
             operation = node.operation
             name = prefix + operation.name
             if total[id(operation)] > 1:
-                seen[id(operation)] = seen.get(id(operation), -1) + 1
-                name = f"{name}:{seen[id(operation)]}"
-            made = self._add_call(node, name, numbers)
-            numbers.update((id(t), n) for t, n in zip(node.outputs, made, strict=True))
+                counted[id(operation)] = counted.get(id(operation), -1) + 1
+                name = f"{name}:{counted[id(operation)]}"
+            outputs = self._add_call(node, name, numbers)
+            numbers.update((id(t), n) for t, n in zip(node.outputs, outputs, strict=True))
             # One name for one tensor: a layer of several outputs is addressed by its tensors.
-            if len(made) == 1:
-                self.add_key(name, made[0])
-                self.add_key(id(operation), made[0])
-            for tensor, number in zip(node.outputs, made, strict=True):
+            if len(outputs) == 1:
+                self.add_key(name, outputs[0])
+                self.add_key(id(operation), outputs[0])
+            for tensor, number in zip(node.outputs, outputs, strict=True):
                 self.add_key(id(tensor), number)
         return [numbers[id(tensor)] for tensor in function.outputs]
 
@@ -70,17 +70,19 @@ class Builder:
         used = [numbers[id(tensor)] for tensor in node.input_tensors]
         nested = functional(node.operation)
         if nested is not None:
-            given = node.arguments.args[0] if node.arguments.args else None
+            argument = node.arguments.args[0] if node.arguments.args else None
             model = isinstance(nested, keras.Model)
-            if isinstance(given, dict) and model and not isinstance(nested.input, dict):
-                # Keras goes by name here, and not by place.
-                used = [numbers[id(given[tensor.name])] for tensor in nested.inputs]
+            if isinstance(argument, dict) and model and not isinstance(nested.input, dict):
+                # Keras matches by name here, not by position.
+                used = [numbers[id(argument[tensor.name])] for tensor in nested.inputs]
             # Behind the inputs Keras notes their masks, which go along with the tensors.
             return self.unroll(nested, used[: len(nested.inputs)], prefix=f"{name}/")
-        made = [self.add_tensor(name, tensor) for tensor in node.outputs]
+        outputs = [self.add_tensor(name, tensor) for tensor in node.outputs]
         own = {id(tensor): numbers[id(tensor)] for tensor in node.input_tensors}
-        self.nodes.append(Node(name, node.operation, tuple(used), tuple(made), node.arguments, own))
-        return made
+        self.nodes.append(
+            Node(name, node.operation, tuple(used), tuple(outputs), node.arguments, own)
+        )
+        return outputs
 
     def channel_axis(self, number: int) -> int:
         """Channel axis of an input: what the first layer that has a data format says."""
@@ -88,7 +90,7 @@ class Builder:
         # Place of the input's axes in each tensor that still has them all.
         axes = {number: tuple(range(rank))}
         for node in self.nodes:
-            source = next((axes[one] for one in node.inputs if one in axes), None)
+            source = next((axes[source] for source in node.inputs if source in axes), None)
             if source is None:
                 continue
             own = node.channel_axis(rank)

@@ -10,7 +10,7 @@ import numpy as np
 from keras import backend, layers, ops
 
 from keras_erf.algebra.boxes import entire
-from keras_erf.algebra.geometry import Box, Window
+from keras_erf.algebra.geometry import Box, Interval, Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import channel_axis, spatial_axes
 from keras_erf.dependence.call import Call
@@ -97,12 +97,20 @@ def _windows(call: Call) -> list[Window]:
 
 def _counts(call: Call, part: Box) -> list[np.ndarray]:
     """For each axis of space the pixels of a window that count, stretched over a part."""
-    counts, axes = [], spatial_axes(call.layer, len(part))
-    for axis, window in zip(axes, _windows(call), strict=True):
-        taps, _ = window.taps(np.arange(*part[axis]))
-        inside = ((taps >= 0) & (taps < call.inputs[0][axis])).sum(axis=1)
-        counts.append(np.expand_dims(inside, [one for one in range(len(part)) if one != axis]))
+    counts = []
+    for axis in spatial_axes(call.layer, len(part)):
+        number = _pixels(call, axis, part[axis])[1].sum(axis=1)
+        counts.append(
+            np.expand_dims(number, [other for other in range(len(part)) if other != axis])
+        )
     return counts
+
+
+def _pixels(call: Call, axis: int, positions: Interval) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of the windows along an axis, and whether each of them lies inside the input."""
+    window = _windows(call)[spatial_axes(call.layer, len(call.output)).index(axis)]
+    taps, _ = window.taps(np.arange(*positions))
+    return taps, (taps >= 0) & (taps < call.inputs[0][axis])
 
 
 def average_pooling_squares(site: SquareSite) -> Recipe:
@@ -149,10 +157,9 @@ def max_pooling_squares(site: SquareSite) -> Recipe:
 
 def _means(site: SquareSite, axis: int) -> np.ndarray:
     """The matrix of an average pool along one axis: what lies in the padding is not counted."""
-    window = _windows(site.call)[spatial_axes(site.layer, len(site.call.output)).index(axis)]
-    taps, _ = window.taps(np.arange(site.call.output[axis]))
-    seen = (taps[..., None] == np.arange(site.call.inputs[0][axis])).any(axis=1)
-    return seen / seen.sum(axis=1, keepdims=True)
+    pixels, inside = _pixels(site.call, axis, (0, site.call.output[axis]))
+    held = (pixels[..., None] == np.arange(site.call.inputs[0][axis])).any(axis=1)
+    return held / inside.sum(axis=1, keepdims=True)
 
 
 def _averages(layer: Any) -> Any:

@@ -19,8 +19,8 @@ from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
 from keras_erf.errors import GradientError, reason_of
 from keras_erf.fields.theoretical import Target
+from keras_erf.measuring.containment import SPILLED, beyond_field, spilled
 from keras_erf.measuring.diagnosing import explain_gradient, failing_layer
-from keras_erf.measuring.enclosing import SPILLED, beyond_field, spilled
 from keras_erf.measuring.gradients import channels_and_gradients, sample_maps, within
 from keras_erf.results.effective import BLOCKS
 
@@ -85,15 +85,17 @@ class Accumulator:
     ) -> None:
         self.targets, self.cone, self.definition = tuple(targets), cone, definition
         self.training, self.variables = training, tuple(variables)
-        self.sums = [Sums(one, part) for one, part in zip(targets, parts, strict=True)]
+        self.sums = [Sums(target, part) for target, part in zip(targets, parts, strict=True)]
         self.done = 0
         # Units whose gradient in the first batch may be rounding.
         self.suspects: list[Target] = []
         self.counts = np.zeros(BLOCKS, dtype=np.int64)
-        self.beyond = [beyond_field(one, cone.parts.get(one.input)) for one in self.targets]
-        # Dropout and its kin draw from states that stay the user's: fresh ones stand in for them.
+        self.beyond = [
+            beyond_field(target, cone.parts.get(target.input)) for target in self.targets
+        ]
+        # Dropout and similar layers draw from states that stay the user's: others replace them.
         self.states = targets[0].graph.random_states() if training else []
-        # A stream apart from those of noise.
+        # Another stream than those of noise.
         self.seed = seed
         self.random = np.random.default_rng((seed, 1))
         # TensorFlow warns of retracing by code object; a partial makes each one of its own.
@@ -101,9 +103,9 @@ class Accumulator:
         self.add = tf.function(add, autograph=False, reduce_retracing=True)
 
     def clear(self) -> None:
-        """Starts anew, with the same samples' random draws to come as at first."""
-        for one in self.sums:
-            one.clear()
+        """Starts again, with the same random draws as the first time."""
+        for sums in self.sums:
+            sums.clear()
         self.done = 0
         self.counts[:] = 0
         self.random = np.random.default_rng((self.seed, 1))
@@ -144,12 +146,14 @@ class Accumulator:
             if name is None:  # None of the layers' faults.
                 raise
             raise GradientError(
-                f"The model cannot be run: layer {name!r} fails: {reason_of(error)}. Mend it, or "
+                f"The model cannot be run: layer {name!r} fails: {reason_of(error)}. Fix it, or "
                 "choose a layer before it"
             ) from error
         if not self.done:
             self.suspects = [
-                one for one, (*_, explains) in zip(self.targets, sound, strict=True) if not explains
+                target
+                for target, (*_, explains) in zip(self.targets, sound, strict=True)
+                if not explains
             ]
         self.counts += np.bincount(blocks[:valid], minlength=BLOCKS)
         self.done += valid
@@ -167,10 +171,10 @@ class Accumulator:
         Raises:
             GradientError: A gradient was zero for every sample.
         """
-        for one in self.sums:
-            maps = one.maps.numpy()
+        for sums in self.sums:
+            maps = sums.maps.numpy()
             if not (maps.any() and np.isfinite(maps).all()):
-                raise GradientError(self._explanation(one.target, batch))
+                raise GradientError(self._explanation(sums.target, batch))
 
     def _explanation(
         self, target: Target, batch: Mapping[int, Any], weights: Sequence[Any] = ()
@@ -191,26 +195,23 @@ class Accumulator:
 
         Whether it is finite, above underflow, within the field, and explains how the unit varies.
         """
-        state = [
-            *zip(self.states, seeds, strict=True),
-            *zip(self.variables, weights, strict=True),
-        ]
+        state = [*zip(self.states, seeds, strict=True), *zip(self.variables, weights, strict=True)]
         first = self.targets[0]
-        every, gradients = channels_and_gradients(
+        unit_values, gradients = channels_and_gradients(
             self.targets, self.cone, batch, self.definition, training=self.training, state=state
         )
         whole = self.cone.parts.get(first.input)
         sound = []
-        units = zip(self.sums, self.beyond, every, gradients, strict=True)
-        for one, beyond, channels, gradient in units:
+        units = zip(self.sums, self.beyond, unit_values, gradients, strict=True)
+        for sums, beyond, channels, gradient in units:
             if gradient is None:
                 gradient = tf.zeros_like(batch[first.input])
             gradient = tf.convert_to_tensor(gradient)
             axes = list(range(1, gradient.shape.rank))
             peak = tf.reduce_max(tf.abs(gradient), axis=axes)
-            one.add(
+            sums.add(
                 sample_maps(
-                    within(gradient, one.target, one.part, whole), one.target, self.definition
+                    within(gradient, sums.target, sums.part, whole), sums.target, self.definition
                 ),
                 peak == 0,
                 blocks,
@@ -236,7 +237,9 @@ def _explains(gradient: Any, values: Any, channels: Any) -> Any:
     Over the samples of a batch, to first order, a sum varies by its gradient times what the
     inputs vary by. That is far less than its terms do only where they cancel.
     """
-    gradient, values, channels = (tf.cast(one, tf.float64) for one in (gradient, values, channels))
+    gradient, values, channels = (
+        tf.cast(value, tf.float64) for value in (gradient, values, channels)
+    )
     spread = tf.math.reduce_variance(values, axis=0)
     by_gradient = tf.reduce_sum(tf.reduce_mean(tf.square(gradient), axis=0) * spread)
     by_channels = tf.reduce_sum(tf.math.reduce_variance(channels, axis=0))

@@ -1,14 +1,14 @@
 """Statistics for batch normalisations that were never trained.
 
-A fresh network at inference is not the network one means: its batch
-normalisations hold mean 0 and variance 1 and normalise nothing. Here they are
-given the statistics of some inputs, as training mode would see them.
+In a fresh network at inference, batch normalisations hold mean 0 and variance
+1 and normalise nothing. Here they get the statistics of given inputs, as in
+training mode.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,8 +19,9 @@ from keras_erf.cone import whole_cone
 from keras_erf.errors import InvalidInputError, KerasERFError, reason_of
 from keras_erf.fields.sizing import sized
 from keras_erf.graph import Graph, build_graph, cloned, computing_layers
+from keras_erf.inputs.sampling import InputSpec, Source, make_source
+from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.settings import check_whole
-from keras_erf.samples.sampling import InputSpec, Source, make_source
 
 __all__ = ["calibrate_batch_norm", "calibrated", "has_batch_norm"]
 
@@ -43,7 +44,7 @@ def calibrate_batch_norm(
     """A copy of a model whose batch normalisations hold the statistics of given inputs.
 
     Every batch normalisation normalises by its batch, all other layers
-    (dropout) run at inference. The statistics of the batches are put together:
+    (dropout) run at inference. The statistics of the batches are combined:
     the mean is the mean of their means, the variance the mean of their
     variances plus the variance of their means, each batch weighed by its
     samples; variances are biased, as Keras's are. With one batch this is exact:
@@ -111,8 +112,8 @@ def calibrated(model: keras.Model, sized: Graph, ends: Sequence[int], inputs: An
     Args:
         model: The model; it is not changed.
         sized: Its graph at the size that it is to be measured at.
-        ends: Numbers of the tensors that are measured: what is behind them, a head that cannot
-            run at this size say, is not run.
+        ends: Numbers of the tensors that are measured: what is behind them is not run, such as
+            a head that cannot run at this size.
         inputs: As in `calibrate_batch_norm`; noise is that of seed 0, so that one network is
             measured whatever the seed of its samples.
     """
@@ -144,8 +145,8 @@ def _calibrate(
     samples = source.samples if samples is None else samples
     wanted = min(samples, source.count or samples)
     size = _batch_size(graph, wanted, batch_size)
-    found = _measured(graph, ends, _norms(copy), _batches(graph, source, size, wanted))
-    for norm, moments in found:
+    statistics = _measured(graph, ends, _norms(copy), _batches(graph, source, size, wanted))
+    for norm, moments in statistics:
         _set_statistics(norm, *_together(moments))
 
 
@@ -161,17 +162,11 @@ def _sized(graph: Graph, inputs: Any, input_shape: int | Sequence[int] | None) -
     """The graph at the size asked for, or at that of the arrays where it has none."""
     if input_shape is not None:
         return sized(graph, None, graph.inputs[0], input_shape, True, None).graph
-    sizes = {}
-    for place, number in enumerate(graph.inputs):
-        own, axes = graph.tensors[number].shape, graph.spatial_axes(number)
-        given = inputs
-        if isinstance(inputs, Mapping):
-            given = inputs.get(graph.tensors[number].name)
-        elif isinstance(inputs, (list, tuple)) and len(inputs) == len(graph.inputs) > 1:
-            given = inputs[place]
-        shape = tuple(getattr(given, "shape", ()))
-        if None in own and len(shape) == len(own) + 1:
-            sizes[number] = [own[axis] or shape[axis + 1] for axis in axes]
+    sizes = {
+        number: own
+        for number in graph.inputs
+        if (own := sizes_of_data(graph, number, inputs)) is not None
+    }
     return graph.resized(sizes) if sizes else graph
 
 
@@ -202,7 +197,7 @@ def _batch_size(graph: Graph, wanted: int, asked: int | None) -> int:
         return asked
     sample = sum(
         np.dtype("float64" if tensor.dtype == "float64" else "float32").itemsize
-        * math.prod(one or 1 for one in tensor.shape)
+        * math.prod(size or 1 for size in tensor.shape)
         for tensor in graph.tensors
     )
     return max(1, min(wanted, MEMORY // sample))
@@ -226,15 +221,12 @@ def _batches(graph: Graph, source: Source, size: int, wanted: int) -> Iterator[l
 
 
 def _measured(
-    graph: Graph,
-    ends: Sequence[int],
-    norms: Sequence[Any],
-    batches: Iterator[list[np.ndarray]],
+    graph: Graph, ends: Sequence[int], norms: Sequence[Any], batches: Iterator[list[np.ndarray]]
 ) -> list[tuple[Any, list[Moments]]]:
-    """The moments of what each batch normalisation is given, if it is called before the ends."""
-    found: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
+    """The moments of the inputs of each batch normalisation that is called before the ends."""
+    moments_of: dict[int, list[Moments]] = {id(norm): [] for norm in norms}
     # A momentum of 0 leaves nothing of what they hold, unless that is not finite.
-    mended = [
+    finite_state = [
         (variable, keras.ops.zeros_like(variable))
         for norm in norms
         for variable in (norm.moving_mean, norm.moving_variance)
@@ -246,29 +238,29 @@ def _measured(
             number: keras.ops.convert_to_tensor(array)
             for number, array in zip(graph.inputs, arrays, strict=True)
         }
-        seen: dict[int, list[tuple[Any, Any]]] = {id(norm): [] for norm in norms}
+        recorded: dict[int, list[tuple[Any, Any]]] = {id(norm): [] for norm in norms}
         with ExitStack() as stack:
             for norm in norms:
-                stack.enter_context(_by_the_batch(norm, seen[id(norm)].append))
+                stack.enter_context(_by_the_batch(norm, recorded[id(norm)].append))
             try:
-                network.run(values, state=mended, keep=())
+                network.run(values, state=finite_state, keep=())
             except KerasERFError:
                 raise
             except Exception as error:  # A layer's own code may raise anything.
                 raise InvalidInputError(
-                    f"`model` cannot be run on `inputs`: {reason_of(error)}. Mend it, or set "
+                    f"`model` cannot be run on `inputs`: {reason_of(error)}. Fix it, or set "
                     f"`batch_size` lower if memory is short. Received: batches of {len(arrays[0])}"
                 ) from error
         for norm in norms:
-            for moments in seen[id(norm)]:
-                mean, variance = (_as_array(norm, one) for one in moments)
-                found[id(norm)].append((len(arrays[0]), mean, variance))
-    return [(norm, found[id(norm)]) for norm in norms if found[id(norm)]]
+            for moments in recorded[id(norm)]:
+                mean, variance = (_as_array(norm, tensor) for tensor in moments)
+                moments_of[id(norm)].append((len(arrays[0]), mean, variance))
+    return [(norm, moments_of[id(norm)]) for norm in norms if moments_of[id(norm)]]
 
 
 @contextmanager
 def _by_the_batch(norm: Any, record: Callable[[tuple[Any, Any]], None]) -> Iterator[None]:
-    """Lets a batch normalisation run in training mode wherever it is called, and tell of it.
+    """Runs a batch normalisation in training mode wherever it is called, and records it.
 
     Custom layers call those inside of them by themselves, so it is the layer
     that is changed, and changed back.
@@ -276,12 +268,12 @@ def _by_the_batch(norm: Any, record: Callable[[tuple[Any, Any]], None]) -> Itera
     call = norm.call
     # Of momentum 0 the moving statistics are the batch's.
     options = {"momentum": 0.0, "renorm": False, "trainable": True}
-    kept = {name: getattr(norm, name, value) for name, value in options.items()}
+    before = {name: getattr(norm, name, value) for name, value in options.items()}
 
     def called(*args: Any, **kwargs: Any) -> Any:
-        made = call(*args, **{**kwargs, "training": True})
+        output = call(*args, **{**kwargs, "training": True})
         record((norm.moving_mean.value, norm.moving_variance.value))
-        return made
+        return output
 
     try:
         for name, value in {**options, "call": called}.items():
@@ -289,7 +281,7 @@ def _by_the_batch(norm: Any, record: Callable[[tuple[Any, Any]], None]) -> Itera
         yield
     finally:
         del norm.call
-        for name, value in kept.items():
+        for name, value in before.items():
             setattr(norm, name, value)
 
 
@@ -312,7 +304,7 @@ def _as_array(norm: Any, value: Any) -> np.ndarray:
 
 def _together(moments: Sequence[Moments]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of all batches together, from those of each."""
-    counts, means, variances = (np.array(one) for one in zip(*moments, strict=True))
+    counts, means, variances = (np.array(values) for values in zip(*moments, strict=True))
     mean = np.average(means, axis=0, weights=counts)
     within = np.average(variances, axis=0, weights=counts)
     between = np.average((means - mean) ** 2, axis=0, weights=counts)

@@ -1,11 +1,10 @@
-"""Gradients that cancel: a unit whose channels sum to a constant has nothing but rounding to show.
+"""Gradients that cancel: where a unit's channels sum to a constant, its gradient is rounding alone.
 
 The sum of a softmax's channels is 1 whatever the input; its gradient is zero, and what
-comes out of it in single precision is of size 1e-7. No list of layers says where that
-happens. It is measured, on a few samples, in three steps of which each is for the units
-that the one before leaves in doubt:
+comes out of it in single precision is of size 1e-7. Whether that happens is measured on a
+few samples, in three steps; each step is for the units that the one before leaves in doubt:
 
-1. The gradient explains next to nothing of how the unit's channels vary from sample to
+1. The gradient explains almost none of how the unit's channels vary from sample to
    sample. `accumulating` sees it in the first batch, at no cost.
 2. The gradient of the seeded unit next to that of its channels under random weights, and
    next to the gradients it came from, layer by layer: has it fallen to a small share?
@@ -27,12 +26,12 @@ from keras_erf.cone import Cone
 from keras_erf.errors import GradientError, KerasERFError
 from keras_erf.fields.theoretical import Target, target_of
 from keras_erf.graph import Node
+from keras_erf.inputs.sampling import make_source
+from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.gradients import sample_maps, unit_channels
 from keras_erf.measuring.plans import check, input_specs, planned
-from keras_erf.measuring.rows import OtherPrecision, Row, State, gradient_rows
+from keras_erf.measuring.sample_gradients import OtherPrecision, Row, State, gradient_rows
 from keras_erf.measuring.settings import Settings
-from keras_erf.samples.sampling import make_source
-from keras_erf.samples.streaming import streamed
 
 __all__ = ["check_expected", "check_sums"]
 
@@ -96,16 +95,18 @@ def check_expected(targets: Sequence[Target], settings: Settings, *, random: boo
     plan = planned(targets, settings)
     batch = _noise(targets[0], plan, settings)
     state = _drawn(targets) if random else ()
-    some = {key: one[:SAMPLES] for key, one in batch.items()}
-    for number in set(some) - {targets[0].input}:
-        some[number] = tf.repeat(some[number][:1], len(some[number]), axis=0)
-    keep = {one.tensor for one in targets}
+    few = {key: values[:SAMPLES] for key, values in batch.items()}
+    for number in set(few) - {targets[0].input}:
+        few[number] = tf.repeat(few[number][:1], len(few[number]), axis=0)
+    keep = {target.tensor for target in targets}
     try:
-        known = plan.run(some, training=settings.training, state=state, keep=keep)
+        known = plan.run(few, training=settings.training, state=state, keep=keep)
     except tf.errors.UnimplementedError:
         # Convolutions with channels first, on CPUs: the squared network runs, the model does not.
         return
-    suspects = [one for one in targets if _hardly_varies(known[one.tensor], one, settings, plan)]
+    suspects = [
+        target for target in targets if _hardly_varies(known[target.tensor], target, settings, plan)
+    ]
     check_sums(suspects, plan, batch, settings, valid=NOISE, state=state)
 
 
@@ -146,26 +147,26 @@ def _cancelled(
 ) -> Iterator[_Finding]:
     """The units of which every sample that is tried shows rounding alone."""
     other = OtherPrecision(targets, settings, state)
-    pending, findings = list(targets), {one: list[_Finding]() for one in targets}
+    pending, findings = list(targets), {target: list[_Finding]() for target in targets}
     for number in range(valid):
         if not pending:
             break
-        sample = {key: one[number : number + 1] for key, one in batch.items()}
-        wanted = [(one, signed) for one in pending for signed in (False, True)]
+        sample = {key: values[number : number + 1] for key, values in batch.items()}
+        wanted = [(target, signed) for target in pending for signed in (False, True)]
         rows = gradient_rows(wanted, cone, sample, settings, state)
         for target, summed, signed in zip(list(pending), rows[::2], rows[1::2], strict=True):
             if summed.peak == signed.peak == 0 or not np.isfinite([summed.peak, signed.peak]).all():
-                # A dead unit, say: other samples may show more.
+                # Such as a dead unit: other samples may show more.
                 continue
-            found = _finding(target, cone, sample, (summed, signed), other)
-            if found is None:
+            finding = _finding(target, cone, sample, (summed, signed), other)
+            if finding is None:
                 del findings[target]
             else:
-                findings[target].append(found)
-            if found is None or len(findings[target]) == SAMPLES:
+                findings[target].append(finding)
+            if finding is None or len(findings[target]) == SAMPLES:
                 pending.remove(target)
-    for some in findings.values():
-        yield from some[:1]
+    for target_findings in findings.values():
+        yield from target_findings[:1]
 
 
 def _finding(
@@ -181,10 +182,10 @@ def _finding(
     doubtful = summed.peak <= CANCELLED * signed.peak or _has_fallen(target, cone, summed.peaks)
     if not doubtful:
         return None
-    again, tiny = other.row(target, cone, sample), ROUNDING * float(np.finfo(dtype).eps)
+    other_row, tiny = other.row(target, cone, sample), ROUNDING * float(np.finfo(dtype).eps)
     # Where all of the unit is constant, a gradient under random weights is rounding, too.
     genuine = signed.peak > tiny * max(summed.peaks.values())
-    if again is None or (dtype == "float64" and summed.peak == 0):
+    if other_row is None or (dtype == "float64" and summed.peak == 0):
         if summed.peak > tiny * signed.peak and not _has_fallen(
             target, cone, summed.peaks, share=tiny
         ):
@@ -195,7 +196,7 @@ def _finding(
             if peak <= tiny * max(signed.peaks.get(key, 0.0), summed.peaks[target.tensor])
         )
         return _Finding(target, cone, lost, True, genuine)
-    exact, rounded = (summed, again) if dtype == "float64" else (again, summed)
+    exact, rounded = (summed, other_row) if dtype == "float64" else (other_row, summed)
     lost = frozenset(
         key
         for key, peak in exact.peaks.items()
@@ -206,8 +207,8 @@ def _finding(
         return _Finding(target, cone, lost, True, genuine)
     if dtype == "float64" or other.is_random:
         return None
-    error = np.abs(summed.gradient - again.gradient).max()
-    return _Finding(target, cone, lost, False, genuine) if error > LOST * again.peak else None
+    error = np.abs(summed.gradient - other_row.gradient).max()
+    return _Finding(target, cone, lost, False, genuine) if error > LOST * other_row.peak else None
 
 
 def _has_fallen(
@@ -221,8 +222,8 @@ def _has_fallen(
         return peak is None or peak > share * needed[tensor]
 
     for step in reversed(cone.steps):
-        alive = [one for one in step.node.outputs if one in needed and is_alive(one)]
-        after = max((peaks.get(one, 0.0) for one in alive), default=None)
+        alive = [output for output in step.node.outputs if output in needed and is_alive(output)]
+        after = max((peaks.get(output, 0.0) for output in alive), default=None)
         if after is not None:
             for tensor in step.node.inputs:
                 needed[tensor] = max(needed.get(tensor, 0.0), after)
@@ -260,16 +261,16 @@ def _blamed(finding: _Finding) -> Node:
 
 
 def _remedy(finding: _Finding, blamed: Node, settings: Settings, state: State) -> str:
-    graph, found = finding.target.graph, _instead(finding, settings, state)
-    if found is None:
+    graph, tensor = finding.target.graph, _instead(finding, settings, state)
+    if tensor is None:
         if finding.signed:
             return (
                 "No layer before it does better: choose one channel, by a layer behind it such "
                 "as keras.layers.Lambda(lambda y: y[..., :1])"
             )
         return "Choose another layer"
-    near = "the layer before it" if found in blamed.inputs else "an earlier layer"
-    text = f"Choose {near}, {graph.tensors[found].name!r}"
+    near = "the layer before it" if tensor in blamed.inputs else "an earlier layer"
+    text = f"Choose {near}, {graph.tensors[tensor].name!r}"
     activation = getattr(blamed.operation, "activation", None)
     kinds = (keras.layers.Activation, keras.layers.Softmax)
     if activation is keras.activations.softmax and not isinstance(blamed.operation, kinds):
@@ -288,22 +289,22 @@ def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:
     ]
     # Behind those that nothing but rounding comes to the cause is the same.
     ordered = sorted(before, key=lambda tensor: tensor not in finding.lost)
-    found = None
+    fallback = None
     for tensor in ordered[:CANDIDATES]:
         try:
-            one = target_of(target.tracing, tensor)
-            plan = planned([one], settings)
-            batch = _noise(one, plan, settings)
+            candidate = target_of(target.tracing, tensor)
+            plan = planned([candidate], settings)
+            batch = _noise(candidate, plan, settings)
         except KerasERFError:
             continue
-        alive = _alive(one, plan, batch, settings, state)
-        if (alive and found is None) or 2 * alive > NOISE:
-            if any(_cancelled([one], plan, batch, settings, valid=NOISE, state=state)):
+        alive = _alive(candidate, plan, batch, settings, state)
+        if (alive and fallback is None) or 2 * alive > NOISE:
+            if any(_cancelled([candidate], plan, batch, settings, valid=NOISE, state=state)):
                 continue
             if 2 * alive > NOISE:
                 return tensor
-            found = tensor
-    return found
+            fallback = tensor
+    return fallback
 
 
 def _alive(
@@ -312,7 +313,7 @@ def _alive(
     """How many samples of a batch have a map."""
     count = 0
     for number in range(NOISE):
-        sample = {key: one[number : number + 1] for key, one in batch.items()}
+        sample = {key: values[number : number + 1] for key, values in batch.items()}
         (row,) = gradient_rows([(target, False)], cone, sample, settings, state)
         count += bool(np.any(sample_maps(row.gradient[None], target, settings.definition)))
     return count
@@ -328,16 +329,16 @@ def _noise(target: Target, cone: Cone, settings: Settings) -> dict[int, Any]:
 
 def _drawn(targets: Sequence[Target]) -> State:
     """Weights as the layers' initialisers draw them, where a weight is named like its own."""
-    nodes = targets[0].graph.ancestors(*(one.tensor for one in targets))
+    nodes = targets[0].graph.ancestors(*(target.tensor for target in targets))
     layers = {id(node.operation): node.operation for node in nodes}.values()
-    every = {
+    inner_layers = {
         id(inner): inner
         for layer in layers
         if isinstance(layer, keras.Layer)
         for inner in layer._flatten_layers()
     }
     state: list[tuple[Any, Any]] = []
-    for layer in every.values():
+    for layer in inner_layers.values():
         for weight in layer._trainable_variables:
             name = weight.name.removesuffix("_kernel")
             initializer = getattr(layer, f"{name}_initializer", None)

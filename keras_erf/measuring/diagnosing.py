@@ -47,8 +47,8 @@ def explain_gradient(
         seeded = seed_value(known[target.tensor], target, definition, cone)
     # All in one pass; integer tensors have none.
     smooth = {tensor for tensor in tensors if known[tensor].dtype.is_floating}
-    found = tape.gradient(seeded, [known[tensor] for tensor in smooth])
-    gradients = dict.fromkeys(tensors) | dict(zip(smooth, found, strict=True))
+    smooth_gradients = tape.gradient(seeded, [known[tensor] for tensor in smooth])
+    gradients = dict.fromkeys(tensors) | dict(zip(smooth, smooth_gradients, strict=True))
     where = f"unit {target.receptive_field.unit} of layer {target.receptive_field.layer!r}"
     for node in nodes:
         if not all(_is_finite(known[tensor]) for tensor in node.outputs):
@@ -114,12 +114,12 @@ def failing_layer(cone: Cone, values: Mapping[int, Any], *, training: bool) -> s
 
 def _leading(cone: Cone, tensor: int) -> list[Node]:
     """The calls of a cone that lead to a tensor, in the order they run."""
-    needed, found = {tensor}, list[Node]()
+    needed, nodes = {tensor}, list[Node]()
     for step in reversed(cone.steps):
         if needed.intersection(step.node.outputs):
             needed.update(step.node.inputs)
-            found.append(step.node)
-    return found[::-1]
+            nodes.append(step.node)
+    return nodes[::-1]
 
 
 def padding_alone(target: Target) -> str:

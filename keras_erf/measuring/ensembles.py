@@ -1,8 +1,8 @@
 """Fresh weights for every run: the effective receptive field of an architecture.
 
 The paper averages over networks as well as inputs (Luo et al. 2016, section 3).
-The first network is compiled with its weights as arguments; those of the others
-are handed to it, so that nothing is compiled twice.
+The first network is compiled with its weights as arguments; the weights of
+the others are passed to it, so that nothing is compiled twice.
 """
 
 from __future__ import annotations
@@ -21,27 +21,21 @@ from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Rules
 from keras_erf.graph import Graph, architecture, build_graph
+from keras_erf.inputs.sampling import make_source
+from keras_erf.inputs.sources import InputSpec
+from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.accumulating import Accumulator
 from keras_erf.measuring.cancelling import check_sums
-from keras_erf.measuring.loop import filled, noted, provenance, result_of
-from keras_erf.measuring.mixing import check_mixing
-from keras_erf.measuring.plans import (
-    check,
-    chosen_batch_size,
-    input_specs,
-    is_linear,
-    plan_of,
-)
+from keras_erf.measuring.measurement import filled, noted, provenance, result_of
+from keras_erf.measuring.plans import check, chosen_batch_size, input_specs, is_linear, plan_of
 from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.preparing import calibrated_for, check_backend, fingerprint, prepared
+from keras_erf.measuring.sample_mixing import check_mixing
 from keras_erf.measuring.settings import Settings, check_whole
+from keras_erf.measuring.setup import calibrated_for, check_backend, fingerprint, prepared
 from keras_erf.measuring.untrained import UNTRAINED, notes_of
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.results.merging import ONE_PER_RUN
-from keras_erf.samples.sampling import make_source
-from keras_erf.samples.sources import InputSpec
-from keras_erf.samples.streaming import streamed
 
 __all__ = ["ensemble"]
 
@@ -185,7 +179,7 @@ def ensemble(
                     f"called with. Received: the same for seeds {seed + number - 1} and "
                     f"{seed + number}"
                 )
-            weights = [tf.convert_to_tensor(one.value) for one in model.weights]
+            weights = [tf.convert_to_tensor(variable.value) for variable in model.weights]
             missing = each
             for tensors in batches.of(seed + number):
                 batch, valid = filled(target.graph, tensors, target.graph.batch)
@@ -212,11 +206,11 @@ def ensemble(
             report(number + 1, runs)
     run.finish(batch)
     about[-1]["skipped"] = batches.skipped()
-    made = noted(provenance(target, ONE_PER_RUN, settings, about), notes)
-    made["model"] = _uncounted(made["model"], "Functional", "Sequential")
-    result = result_of(run, run.sums[0], made)
+    facts = noted(provenance(target, ONE_PER_RUN, settings, about), notes)
+    facts["model"] = _uncounted(facts["model"], "Functional", "Sequential")
+    result = result_of(run, run.sums[0], facts)
     field = result.receptive_field
-    kinds = [type(one.operation).__name__ for one in target.graph.nodes]
+    kinds = [type(node.operation).__name__ for node in target.graph.nodes]
     layer, source = _uncounted(field.layer, *kinds), _uncounted(field.input, "KerasTensor")
     return replace(result, receptive_field=replace(field, layer=layer, input=source))
 
@@ -246,7 +240,7 @@ class _Batches:
         self.shared = None if noise else streamed(source, specs, self.size, samples=needed)
 
     def too_few(self, count: int) -> str:
-        """What is said of a source that holds no more samples than that."""
+        """The message about a source that holds only `count` samples."""
         skipped = self.source.skipped
         more = f", and {len(skipped)} that cannot be read, {skipped[0]!r} first" if skipped else ""
         return (
@@ -273,13 +267,13 @@ class _Batches:
 def _check_alike(model: Any, first: Graph) -> None:
     """Raises unless a model is the first one with other weights."""
     graph = build_graph(model)
-    mine, theirs = architecture(first), architecture(graph)
-    if mine == theirs:
+    expected, received = architecture(first), architecture(graph)
+    if expected == received:
         return
-    where = f"it had {len(mine)} calls of layers and has {len(theirs)}"
-    if len(mine) == len(theirs):
-        pairs = zip(first.nodes, mine, theirs, strict=True)
-        where = next(f"layer {node.name!r} differs" for node, one, two in pairs if one != two)
+    where = f"it had {len(expected)} calls of layers and has {len(received)}"
+    if len(expected) == len(received):
+        pairs = zip(first.nodes, expected, received, strict=True)
+        where = next(f"layer {node.name!r} differs" for node, call, other in pairs if call != other)
     raise InvalidInputError(
         f"`build` must make one architecture, of other weights for each seed: {where}. "
         f"Received: models {first.name!r} and {graph.name!r}"

@@ -18,7 +18,6 @@ __all__ = [
     "sample_maps",
     "seed_value",
     "unit_channels",
-    "unit_gradients",
     "within",
 ]
 
@@ -60,7 +59,7 @@ def seed_of(channels: Any, definition: Definition) -> Any:
     return tf.reduce_sum(channels)
 
 
-def unit_gradients(
+def channels_and_gradients(
     targets: Sequence[Target],
     cone: Cone,
     values: Mapping[int, Any],
@@ -68,8 +67,8 @@ def unit_gradients(
     *,
     training: bool = False,
     state: Sequence[tuple[Any, Any]] = (),
-) -> list[Any]:
-    """Gradients of seeded units with respect to the input, from one pass forwards.
+) -> tuple[list[Any], list[Any]]:
+    """What is seeded at some units, and its gradients by the input, from one pass forwards.
 
     Args:
         targets: The units, all of one graph and one input.
@@ -80,24 +79,9 @@ def unit_gradients(
         state: Pairs of a variable and the value to read in its place.
 
     Returns:
-        For each unit a tensor of the shape of the input's part, one gradient per
-        sample; `None` where nothing differentiable leads from the input to the unit.
+        For each unit its channels, as `unit_channels`; and a tensor of the shape of the input's
+        part, one gradient per sample, or `None` where nothing differentiable leads to the unit.
     """
-    return channels_and_gradients(
-        targets, cone, values, definition, training=training, state=state
-    )[1]
-
-
-def channels_and_gradients(
-    targets: Sequence[Target],
-    cone: Cone,
-    values: Mapping[int, Any],
-    definition: Definition,
-    *,
-    training: bool = False,
-    state: Sequence[tuple[Any, Any]] = (),
-) -> tuple[list[Any], list[Any]]:
-    """What is seeded at each unit, as `unit_channels`, and `unit_gradients`."""
     watched = values[targets[0].input]
     # A layer's name may start with an underscore, which TensorFlow refuses as outermost scope.
     with (
@@ -106,9 +90,11 @@ def channels_and_gradients(
     ):
         tape.watch(watched)
         known = cone.run(values, training=training, state=state)
-        channels = [unit_channels(known[one.tensor], one, definition, cone) for one in targets]
-        seeded = [seed_of(one, definition) for one in channels]
-    return channels, [tape.gradient(one, watched) for one in seeded]
+        channels = [
+            unit_channels(known[target.tensor], target, definition, cone) for target in targets
+        ]
+        seeded = [seed_of(values, definition) for values in channels]
+    return channels, [tape.gradient(value, watched) for value in seeded]
 
 
 def within(gradient: Any, target: Target, part: Box, held: Box | None) -> Any:

@@ -46,5 +46,7 @@ def grouped(targets: Sequence[Target], settings: Settings) -> list[Plan]:
 def _cost(plan: Plan) -> int:
     """Multiply-adds of one sample: forwards once, and back for each unit."""
     tracing = plan.targets[0].tracing
-    back = (multiply_adds(plan.cone, tracing, leading_to=[one.tensor]) for one in plan.targets)
+    back = (
+        multiply_adds(plan.cone, tracing, leading_to=[target.tensor]) for target in plan.targets
+    )
     return multiply_adds(plan.cone, tracing) + sum(back)

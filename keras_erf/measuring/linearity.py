@@ -24,7 +24,7 @@ def has_constant_gradient(target: Target, *, training: bool) -> bool:
     """Whether a layer's tensor is an affine function of the analysed input.
 
     Its gradient is then the same for every sample, whatever the other inputs
-    are. What a definition makes of the tensor (a ReLU, say) is not looked at.
+    are. What a definition makes of the tensor (such as a ReLU) does not count.
 
     Args:
         target: The unit; all units of a tensor have the same answer.
@@ -55,8 +55,8 @@ def _site(tracing: Tracing, node: Node, training: bool, inside: bool, masked: bo
     args, kwargs = call.arguments
     named = inspect.signature(node.operation.call).bind(*args, **kwargs).arguments
     # A call inside of a layer may ask for training mode by itself.
-    asked = bool(named.get("training"))
-    return AffineSite(call, named, training or asked, inside, masked, _is_affine)
+    asks_training = bool(named.get("training"))
+    return AffineSite(call, named, training or asks_training, inside, masked, _is_affine)
 
 
 def _is_affine(site: AffineSite) -> bool:

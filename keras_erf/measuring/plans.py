@@ -12,20 +12,12 @@ from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone, cone_of, whole_cone
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
+from keras_erf.inputs.sources import InputSpec
 from keras_erf.measuring.linearity import has_constant_gradient
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import BLOCKS
-from keras_erf.samples.sources import InputSpec
 
-__all__ = [
-    "Plan",
-    "check",
-    "chosen_batch_size",
-    "input_specs",
-    "is_linear",
-    "plan_of",
-    "planned",
-]
+__all__ = ["Plan", "check", "chosen_batch_size", "input_specs", "is_linear", "plan_of", "planned"]
 
 # Activations of a batch, forward and backward, are kept below about this many bytes.
 MEMORY = 2**30
@@ -53,15 +45,16 @@ class Plan:
     def parts(self) -> list[Box]:
         """The part of the analysed input that each unit can see, over its spatial axes."""
         parts = []
-        for one, cone in zip(self.targets, self.own, strict=True):
-            part = cone.parts.get(one.input, entire(one.tracing.shape(one.input)))
-            parts.append(tuple(part[axis] for axis in one.tracing.input_axes))
+        for target, cone in zip(self.targets, self.own, strict=True):
+            part = cone.parts.get(target.input, entire(target.tracing.shape(target.input)))
+            parts.append(tuple(part[axis] for axis in target.tracing.input_axes))
         return parts
 
     def split(self) -> list[Plan]:
         """A plan for each unit alone."""
         return [
-            Plan((one,), cone, (cone,)) for one, cone in zip(self.targets, self.own, strict=True)
+            Plan((target,), cone, (cone,))
+            for target, cone in zip(self.targets, self.own, strict=True)
         ]
 
     def joined(self, other: Plan, settings: Settings) -> Plan:
@@ -72,7 +65,7 @@ class Plan:
 
 def plan_of(targets: Sequence[Target], settings: Settings, *, inside: bool = True) -> Plan:
     """A plan for some units; arguments as `planned`."""
-    own = tuple(planned([one], settings, inside=inside) for one in targets)
+    own = tuple(planned([target], settings, inside=inside) for target in targets)
     cone = own[0] if len(own) == 1 else planned(targets, settings, inside=inside)
     return Plan(tuple(targets), cone, own)
 
@@ -83,26 +76,26 @@ def planned(targets: Sequence[Target], settings: Settings, *, inside: bool = Tru
     Args:
         targets: The units.
         settings: Whether of their cone alone, and whether in training mode.
-        inside: Whether the calls inside opened layers may be run, of the weights at hand.
+        inside: Whether the calls inside opened layers may be run, with their current weights.
     """
     if not settings.cone:
-        return whole_cone(targets[0].graph, [one.tensor for one in targets])
+        return whole_cone(targets[0].graph, [target.tensor for target in targets])
     wanted: dict[int, Box] = {}
-    for one in targets:
-        part = list(entire(one.tracing.shape(one.tensor)))
-        for axis, position in zip(one.spatial_axes, one.position, strict=True):
+    for target in targets:
+        part = list(entire(target.tracing.shape(target.tensor)))
+        for axis, position in zip(target.spatial_axes, target.position, strict=True):
             start, stop = position, position + 1
-            if one.tensor in wanted:
-                before = wanted[one.tensor][axis]
+            if target.tensor in wanted:
+                before = wanted[target.tensor][axis]
                 start, stop = min(start, before[0]), max(stop, before[1])
             part[axis] = (start, stop)
-        wanted[one.tensor] = tuple(part)
+        wanted[target.tensor] = tuple(part)
     # What was seen inside a layer is what it does at inference.
     return cone_of(targets[0].tracing, wanted, inside=inside and not settings.training)
 
 
 def is_linear(target: Target, settings: Settings) -> bool:
-    """Whether one sample tells all: the gradient does not depend on the input."""
+    """Whether one sample is enough: the gradient does not depend on the input."""
     definition = settings.definition
     return definition.seed != "relu" and has_constant_gradient(target, training=settings.training)
 

@@ -1,7 +1,7 @@
 """Models that compute in half precision, made to compute in full precision.
 
 Gradients of float16 fall to zero, and those of either half precision are
-rounded to two or three digits: what a unit is seen to use is then rounding.
+rounded to two or three digits: their maps would show rounding.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def in_full_precision(model: Any, graph: Graph | None = None) -> keras.Model:
                 "of its own. Probe the model before `quantize`. "
                 f"Received: layer {layer.name!r} quantized to {mode}"
             )
-    dtypes = {layer.compute_dtype for layer in layers} | {one.dtype for one in graph.tensors}
+    dtypes = {layer.compute_dtype for layer in layers} | {tensor.dtype for tensor in graph.tensors}
     if dtypes.isdisjoint(HALF):
         return model
     return cloned(

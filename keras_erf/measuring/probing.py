@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.fields.theoretical import Rules
-from keras_erf.measuring.loop import measure
+from keras_erf.measuring.measurement import measure
 from keras_erf.measuring.plans import plan_of
-from keras_erf.measuring.preparing import check_backend, prepared
 from keras_erf.measuring.settings import Settings
+from keras_erf.measuring.setup import check_backend, prepared
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
 
@@ -71,7 +71,7 @@ def probe(
         tolerance: Stops as soon as the 95 % interval of the size lies within
             this share of the size, to either side (0.02 is 2 %); `samples` is
             then the most there may be, 4096 if `None`. `stopped_by` of the result
-            tells which of the two it was.
+            states which of the two it was.
         definition: Name of a definition, or a `Definition`; see `DEFINITIONS`.
         batch_size: Samples per batch; `None` chooses by memory. A model of fixed batch
             size takes no other.
@@ -104,7 +104,7 @@ def probe(
             beyond its theoretical field, by one of `rules`.
         InternalError: It does so by a fault of this library.
         UnknownLayerError: `layer` is not in the model.
-        UnsupportedLayerError: No rule tells the field of a layer on the way.
+        UnsupportedLayerError: No rule states the field of a layer on the path.
         GradientError: The gradient is zero for every sample, is rounding alone,
             overflows or underflows, or the model cannot be run; the layer that is to blame is
             named.
@@ -122,7 +122,7 @@ def probe(
         training=training,
         calibrate=calibrate,
     )
-    found = prepared(
+    ready = prepared(
         model,
         [layer],
         settings,
@@ -132,9 +132,9 @@ def probe(
         grid=grid,
         rules=rules,
     )
-    (target,) = found.targets
+    (target,) = ready.targets
     with shown(progress, f"Probing {target.receptive_field.layer}") as report:
         (result,) = measure(
-            plan_of([target], settings), settings, weights=found.weights, report=report
+            plan_of([target], settings), settings, weights=ready.weights, report=report
         )
     return result

@@ -12,32 +12,23 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_erf.definitions import Definition, get_definition
-from keras_erf.errors import (
-    GradientError,
-    UnknownLayerError,
-)
+from keras_erf.errors import GradientError, UnknownLayerError
 from keras_erf.fields.theoretical import Rules, Target
 from keras_erf.graph import Graph
 from keras_erf.measuring.grouping import grouped
-from keras_erf.measuring.loop import measure
-from keras_erf.measuring.preparing import check_backend, prepared
-from keras_erf.measuring.resuming import file_of, read_kept, store_of
+from keras_erf.measuring.measurement import measure
+from keras_erf.measuring.profile_store import file_of, read_kept, store_of
 from keras_erf.measuring.settings import Settings
+from keras_erf.measuring.setup import check_backend, prepared
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.storage import Store
 from keras_erf.wording import counted, noted
 
-__all__ = [
-    "Profile",
-    "depths_of",
-    "edges_of",
-    "nothing_to_measure",
-    "profile",
-]
+__all__ = ["Profile", "depths_of", "edges_of", "nothing_to_measure", "profile"]
 
 
-# Metrics of a profile's table that came after the others, with their errors.
+# Columns of a profile's table: metrics, each followed by its error.
 EXTRA = tuple(
     name + suffix
     for name in ("mass_size", "half_mass_radius", "effective_pixels", "gini")
@@ -76,25 +67,25 @@ class Profile:
         import pandas as pd
 
         rows = []
-        for one, depth in zip(self.results, self.depths, strict=True):
-            figures = one.summary()
+        for result, depth in zip(self.results, self.depths, strict=True):
+            summary = result.summary()
             rows.append(
                 {
-                    "layer": one.layer,
+                    "layer": result.layer,
                     "depth": depth,
-                    "trf_size": one.trf_size,
-                    "erf_size": figures["erf_size"],
-                    "erf_size_error": figures["erf_size_error"],
-                    "ratio": figures["ratio"],
-                    "ratio_error": figures["ratio_error"],
-                    "sigma": float(np.exp(np.mean(np.log(figures["sigma"])))),
-                    "r_squared": figures["r_squared"],
-                    "samples": figures["samples"],
-                    "dead": figures["dead"],
-                    "status": figures["status"],
-                    **{name: figures[name] for name in EXTRA},
-                    "fwhm": float(np.exp(np.mean(np.log(figures["fwhm"])))),
-                    "notes": "; ".join(figures["notes"]),
+                    "trf_size": result.trf_size,
+                    "erf_size": summary["erf_size"],
+                    "erf_size_error": summary["erf_size_error"],
+                    "ratio": summary["ratio"],
+                    "ratio_error": summary["ratio_error"],
+                    "sigma": float(np.exp(np.mean(np.log(summary["sigma"])))),
+                    "r_squared": summary["r_squared"],
+                    "samples": summary["samples"],
+                    "dead": summary["dead"],
+                    "status": summary["status"],
+                    **{name: summary[name] for name in EXTRA},
+                    "fwhm": float(np.exp(np.mean(np.log(summary["fwhm"])))),
+                    "notes": "; ".join(summary["notes"]),
                 }
             )
         return pd.DataFrame(rows)
@@ -111,7 +102,7 @@ class Profile:
         Raises:
             UnknownLayerError: It was not measured.
         """
-        names = [one.layer for one in self.results]
+        names = [result.layer for result in self.results]
         if layer in names:
             return self.results[names.index(layer)]
         near = difflib.get_close_matches(str(layer), names, n=3, cutoff=0.4) or names[:3]
@@ -181,8 +172,8 @@ def profile(
         layers: One layer as in `receptive_field`, or some; `None` is every layer with
             more than one position.
         path: A folder that keeps the results as they come. Called again with the
-            same arguments, after an interruption say, what is there is read and
-            not measured again.
+            same arguments, for example after an interruption, it resumes: results
+            that are there are read and not measured again.
         unit: As in `probe`, of each layer.
         inputs: As in `probe`.
         samples: As in `probe`, for each layer.
@@ -207,7 +198,7 @@ def profile(
         InvalidInputError: An argument does not fit the model, or `path` holds a
             profile of something else.
         UnknownLayerError: One of `layers` is not in the model.
-        UnsupportedLayerError: No rule tells the field of a layer on the way.
+        UnsupportedLayerError: No rule states the field of a layer on the path.
         GradientError: No layer at all can be measured; the reason is that of the first.
         BackendError: Keras does not run on TensorFlow.
     """
@@ -240,14 +231,14 @@ def profile(
     graph = targets[0].graph
     store = None if path is None else store_of(path, graph, ready.weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
-        found, failed = _measured(targets, settings, ready.weights, store, report)
-    if not found:
+        results, failed = _measured(targets, settings, ready.weights, store, report)
+    if not results:
         raise next(iter(failed.values()))
     skipped += [(targets[number].receptive_field.layer, str(failed[number])) for number in failed]
     depths = depths_of(graph)
-    tensors = [targets[number].tensor for number in sorted(found)]
+    tensors = [targets[number].tensor for number in sorted(results)]
     return Profile(
-        results=tuple(found[number] for number in sorted(found)),
+        results=tuple(results[number] for number in sorted(results)),
         depths=tuple(depths[tensor] for tensor in tensors),
         skipped=tuple(skipped),
         edges=edges_of(graph, tensors),
@@ -269,28 +260,30 @@ def _measured(
     report: Progress,
 ) -> tuple[dict[int, EffectiveReceptiveField], dict[int, GradientError]]:
     """Results of units by their places in the list, and why others have none."""
-    places = {one: place for place, one in enumerate(targets)}
-    kept = {place: read_kept(store, one) for place, one in enumerate(targets)} if store else {}
-    found = {place: one for place, one in kept.items() if one is not None}
+    places = {target: place for place, target in enumerate(targets)}
+    stored = (
+        {place: read_kept(store, target) for place, target in enumerate(targets)} if store else {}
+    )
+    results = {place: result for place, result in stored.items() if result is not None}
     failed: dict[int, GradientError] = {}
-    groups = grouped([one for one in targets if places[one] not in found], settings)
-    report(len(found), len(targets))
+    groups = grouped([target for target in targets if places[target] not in results], settings)
+    report(len(results), len(targets))
     while groups:
         plan = groups.pop(0)
         try:
-            results = measure(plan, settings, weights=weights)
+            measured = measure(plan, settings, weights=weights)
         except GradientError as error:
             if len(plan.targets) > 1:
-                # One of them fails, and the others may not.
+                # One of them fails; the others may succeed.
                 groups = plan.split() + groups
                 continue
-            failed[places[plan.targets[0]]], results = error, []
-        for one, result in zip(plan.targets, results, strict=False):
-            found[places[one]] = result
+            failed[places[plan.targets[0]]], measured = error, []
+        for target, result in zip(plan.targets, measured, strict=False):
+            results[places[target]] = result
             if store:
-                store.save({file_of(one): result})
-        report(len(found) + len(failed), len(targets))
-    return found, failed
+                store.save({file_of(target): result})
+        report(len(results) + len(failed), len(targets))
+    return results, failed
 
 
 def depths_of(graph: Graph) -> dict[int, int]:
@@ -305,7 +298,7 @@ def depths_of(graph: Graph) -> dict[int, int]:
 def edges_of(graph: Graph, tensors: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """Pairs of places in `tensors`, from each to those that depend on it past no other of them."""
     places = {tensor: place for place, tensor in enumerate(tensors)}
-    # Of each tensor the nearest of ours: itself, or those of the calls it comes from.
+    # For each tensor the nearest of `tensors`: itself, or those its call depends on.
     nearest: dict[int, set[int]] = {}
     edges = set()
     for node in graph.nodes:

@@ -1,4 +1,4 @@
-"""How units are measured: the options that `probe` and its kin share, checked once."""
+"""How units are measured: the options that `probe` and similar functions share, checked once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Settings:
     """How units are measured; see `probe`.
 
     Raises:
-        InvalidInputError: One of them is none of the values it may have.
+        InvalidInputError: An option has a value that is not allowed.
     """
 
     inputs: Any = field(default="normal", repr=False)

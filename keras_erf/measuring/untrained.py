@@ -1,8 +1,7 @@
-"""What a network's weights show of a training that never was.
+"""Signs in a network's weights that it was never trained.
 
-Fresh layers hold constants: offsets 0, gains 1, statistics 0 and 1. Training leaves none of
-them exactly there, so that constants which are still exact are a sign, found by reading
-short vectors only.
+Fresh layers hold constants: offsets 0, gains 1, statistics 0 and 1. Training
+changes all of them, so exact constants are a sign; only short vectors are read for it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ UNCALIBRATED = "batch norms uncalibrated"
 UNTRAINED = "network looks untrained"
 SWITCHED_OFF = "branches switched off"
 
-# What each note means and what to do, for those who have room for a sentence.
+# What each note means and what to do, in a sentence.
 REMEDIES = {
     UNCALIBRATED: (
         "Batch normalisations hold their initial statistics and normalise nothing: pass "
@@ -71,7 +70,7 @@ def notes_of(targets: Sequence[Target], inputs: Any) -> list[list[str]]:
         inputs: What the model is given, as in `probe`.
     """
     graph = targets[0].graph
-    paths = [graph.ancestors(one.tensor) for one in targets]
+    paths = [graph.ancestors(target.tensor) for target in targets]
     operations = {id(node.operation): node.operation for path in paths for node in path}
     states = {
         key: _state(operation)
@@ -81,8 +80,8 @@ def notes_of(targets: Sequence[Target], inputs: Any) -> list[list[str]]:
     # Noise of mean 0 and variance 1 has the initial statistics.
     fitting = set(graph.inputs) if isinstance(inputs, str) and inputs == "normal" else set()
     return [
-        _notes(one, path, lambda node: states.get(id(node.operation)), fitting)
-        for one, path in zip(targets, paths, strict=True)
+        _notes(target, path, lambda node: states.get(id(node.operation)), fitting)
+        for target, path in zip(targets, paths, strict=True)
     ]
 
 
@@ -121,14 +120,14 @@ def _all_pass(target: Target, path: Sequence[Node], gate: Node) -> bool:
 def _state(operation: keras.Layer) -> _State:
     layers = layers_inside(operation)
     norms = [
-        one
-        for one in layers
-        if isinstance(one, keras.layers.BatchNormalization) and one.moving_mean is not None
+        layer
+        for layer in layers
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.moving_mean is not None
     ]
-    fresh = [_holds_initial_statistics(one) for one in norms]
+    fresh = [_holds_initial_statistics(norm) for norm in norms]
     vectors, small = list(fresh), False
     # `adapt` sets what a `Normalization` holds; training does not.
-    for layer in (one for one in layers if not isinstance(one, keras.layers.Normalization)):
+    for layer in (layer for layer in layers if not isinstance(layer, keras.layers.Normalization)):
         for weight in own_weights(layer):
             if len(weight.shape) <= 1 or weight.name in OFFSETS:
                 values = _values(weight)
@@ -144,7 +143,9 @@ def _holds_initial_statistics(norm: Any) -> bool:
         (norm.moving_mean, norm.moving_mean_initializer),
         (norm.moving_variance, norm.moving_variance_initializer),
     )
-    return all(np.all(_values(one) == _constant(initializer)) for one, initializer in pairs)
+    return all(
+        np.all(_values(statistics) == _constant(initializer)) for statistics, initializer in pairs
+    )
 
 
 def _constant(initializer: Any) -> Any:

@@ -1,1 +1,1 @@
-"""The result of a measurement, its figures with their errors, and its file."""
+"""The result of a measurement, its metrics with their errors, and its file."""

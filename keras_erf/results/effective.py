@@ -15,17 +15,17 @@ from keras_erf import analysis
 from keras_erf.algebra.geometry import Box, ReceptiveField
 from keras_erf.definitions import Definition
 from keras_erf.errors import InvalidInputError
-from keras_erf.results.estimating import FIGURES, Figures
 from keras_erf.results.framing import clipped_box, hull, reframed, whole_box
 from keras_erf.results.merging import first_block, merged_provenance
-from keras_erf.results.noting import notes_of
+from keras_erf.results.metrics import METRICS, Metrics
+from keras_erf.results.notes import notes_of
 from keras_erf.results.storing import plain, read_result, write_result
 from keras_erf.wording import by, counted, size_with_error
 
 __all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
 
 # The metrics of a summary; the others are the moments'.
-SUMMARY = tuple(one for one in FIGURES if one not in ("mass", "covariance", "kurtosis"))
+SUMMARY = tuple(metric for metric in METRICS if metric not in ("mass", "covariance", "kurtosis"))
 # Samples are dealt to this many blocks in turn; the spread between blocks gives the errors.
 BLOCKS = 16
 
@@ -34,10 +34,10 @@ BLOCKS = 16
 class EffectiveReceptiveField:
     """Effective receptive field of one unit: the impact of every input pixel on it.
 
-    Lengths are input pixels, coordinates pixel indices of the input. Figures are
+    Lengths are input pixels, coordinates pixel indices of the input. Metrics are
     about the unit's own field, whose centre need not be the image's. Sums are kept
     over the part of the input that the unit sees, so that memory, and the cost of
-    every figure, follow the field; only maps, masks and pictures are as large as
+    every metric, follow the field; only maps, masks and pictures are as large as
     the input, and made when asked for. What was computed once is kept.
 
     Args:
@@ -51,7 +51,7 @@ class EffectiveReceptiveField:
         part: The pixels `block_sums` are over, `(start, stop)` per spatial axis of
             the input; outside of them the map is zero. `None` is the whole input.
         linear: Whether the unit is an affine function of the input: then one
-            sample's map is that of every sample, and no figure has an error.
+            sample's map is that of every sample, and no metric has an error.
     """
 
     block_sums: np.ndarray = field(repr=False)
@@ -66,12 +66,12 @@ class EffectiveReceptiveField:
     @cached_property
     def map(self) -> np.ndarray:
         """Mean map over the samples, float64, with the input's spatial shape."""
-        return reframed(self._figures.map, self._part, self._whole)
+        return reframed(self._metrics.map, self._part, self._whole)
 
     @cached_property
     def standard_error(self) -> np.ndarray:
         """Standard error of each pixel of `map`; NaN for a single sample, 0 for a linear unit."""
-        error = self._figures.standard_error
+        error = self._metrics.standard_error
         # Where no sample has impact the error is 0, but with one sample nothing is known.
         if np.isnan(error).all():
             return np.full(self.receptive_field.input_size, np.nan)
@@ -89,11 +89,11 @@ class EffectiveReceptiveField:
 
     @property
     def constant(self) -> bool:
-        """Whether all samples gave one map, but for rounding: then there is no error to speak of.
+        """Whether all samples gave the same map, except for rounding; the errors are then 0.
 
-        The gradient of a net without activations, say, does not depend on the input.
+        For example, the gradient of a network without activations does not depend on the input.
         """
-        return self._figures.constant
+        return self._metrics.constant
 
     @property
     def stopped_by(self) -> str:
@@ -117,7 +117,7 @@ class EffectiveReceptiveField:
         than 1.5 times and 2 px, as on heavy-tailed maps; notes of the measurement; and
         `"gradient-free paths: ..."` with the layers that a gradient does not see through.
         """
-        return notes_of(self.size, self._figures.mass_size, self.provenance)
+        return notes_of(self.size, self._metrics.mass_size, self.provenance)
 
     @property
     def unseen(self) -> tuple[str, ...]:
@@ -150,12 +150,12 @@ class EffectiveReceptiveField:
 
         The paper takes the value at the centre; see `analysis.threshold_region`.
         """
-        return self._figures.size
+        return self._metrics.size
 
     @property
     def size_error(self) -> float:
         """Standard error of `size`; see `estimate`."""
-        return float(self._figures.error("size"))
+        return float(self._metrics.error("size"))
 
     @property
     def ratio(self) -> float:
@@ -165,26 +165,26 @@ class EffectiveReceptiveField:
     @property
     def ratio_error(self) -> float:
         """Standard error of `ratio`; see `estimate`."""
-        return float(self._figures.error("ratio"))
+        return float(self._metrics.error("ratio"))
 
     @property
     def sigma(self) -> np.ndarray:
         """Spread of the fitted Gaussian along each axis, shape `(d,)`; NaN if there is none."""
-        return self._figures.sigma
+        return self._metrics.sigma
 
     @property
     def sigma_error(self) -> np.ndarray:
         """Standard error of `sigma`, shape `(d,)`; see `estimate`."""
-        return np.asarray(self._figures.error("sigma"))
+        return np.asarray(self._metrics.error("sigma"))
 
     def estimate(self, figure: str, *, level: float = 0.95) -> analysis.Estimate:
-        """A figure with its standard error and a confidence interval.
+        """A metric with its standard error and a confidence interval.
 
-        The interval is for the long-run value: the figure of the mean map of
+        The interval is for the long-run value: the metric of the mean map of
         infinitely many samples of this unit. It is `centre -+ t error`, with
         Student's quantile `t` of one degree of freedom fewer than there are
         blocks that hold samples (15 from 16 samples on), and reaches to the
-        figure itself where that lies outside.
+        metric itself where that lies outside.
 
         Smooth metrics have the error of the jackknife over blocks, and for
         centre the metric less its bias by the jackknife: noise lowers R², by
@@ -199,8 +199,8 @@ class EffectiveReceptiveField:
         below, or the other way round: then its count is no typical one.
 
         Args:
-            figure: `"size"`, `"ratio"`, `"mass_size"`, `"sigma"`, `"r_squared"`,
-                `"centroid"`, `"offset"`, as in `compare`; `"mass"`, `"covariance"`,
+            figure: The metric: `"size"`, `"ratio"`, `"mass_size"`, `"sigma"`,
+                `"r_squared"`, `"centroid"`, `"offset"`, as in `compare`; `"mass"`, `"covariance"`,
                 `"kurtosis"`, as in `moments`; or `"half_mass_radius"`,
                 `"mass_radii"`, `"fwhm"`, `"entropy"`, `"effective_pixels"`, `"gini"`,
                 as the functions of `analysis`. Radii are about the centre of the
@@ -215,22 +215,22 @@ class EffectiveReceptiveField:
             one map.
 
         Raises:
-            InvalidInputError: There is no such figure, or `level` is out of range.
+            InvalidInputError: There is no such metric, or `level` is out of range.
 
         Reference:
             `analysis.jackknife`; `analysis.counting` on the replicates; Tukey,
             "Bias and confidence in not-quite large samples", Ann. Math. Statist.
             29 (1958), 614, for Student's quantile.
         """
-        if figure not in FIGURES:
+        if figure not in METRICS:
             raise InvalidInputError(
-                f"`figure` must be one of {', '.join(FIGURES)}. Received: figure={figure!r}"
+                f"`figure` must be one of {', '.join(METRICS)}. Received: figure={figure!r}"
             )
-        return self._figures.estimate(figure, level)
+        return self._metrics.estimate(figure, level)
 
     def moments(self) -> analysis.Moments:
         """Centroid, covariance and excess kurtosis of the map."""
-        return self._figures.moments
+        return self._metrics.moments
 
     def gaussian(self) -> analysis.GaussianFit:
         """Least-squares Gaussian over the pixels the theoretical field spans.
@@ -239,7 +239,7 @@ class EffectiveReceptiveField:
             InvalidInputError: No Gaussian can be fitted: the map is flat, or has too few pixels.
         """
         # A fit that failed is tried again, for its reason.
-        return self._figures.fit or self._figures.fitted()
+        return self._metrics.fit or self._metrics.fitted()
 
     def region(self, rule: str = "threshold", **options: Any) -> analysis.Region:
         """The 2-sigma region.
@@ -255,9 +255,9 @@ class EffectiveReceptiveField:
                 # The centre may lie outside of the part, in the input or beyond it.
                 options.setdefault("center", self.receptive_field.center())
                 return analysis.threshold_region(self.map, **options)
-            return self._placed(analysis.threshold_region(self._figures.map, **options))
+            return self._placed(analysis.threshold_region(self._metrics.map, **options))
         if rule == "mass":
-            return self._placed(analysis.mass_region(self._figures.map, **options))
+            return self._placed(analysis.mass_region(self._metrics.map, **options))
         raise InvalidInputError(f"`rule` must be 'threshold' or 'mass'. Received: rule={rule!r}")
 
     def area_ratio(self, share: float, *, scale_free: bool = True) -> analysis.AreaRatio:
@@ -275,36 +275,36 @@ class EffectiveReceptiveField:
         }
         if scale_free:
             center = self.receptive_field.center()
-            return analysis.mass_area(self._figures.map, share, center=center, **where)
-        return analysis.high_contribution_area(self._figures.map, share, **where)
+            return analysis.mass_area(self._metrics.map, share, center=center, **where)
+        return analysis.high_contribution_area(self._metrics.map, share, **where)
 
     def mass_radius(self, share: float = 0.5) -> float:
         """Radius about the theoretical field's centre that holds a `share` of the map, in pixels.
 
         See `analysis.mass_radius`; `estimate("mass_radii")` has three of them with errors.
         """
-        return float(analysis.mass_radius(self._figures.map, share, center=self._center))
+        return float(analysis.mass_radius(self._metrics.map, share, center=self._center))
 
     def mass_within(self, radius: float) -> float:
         """Share of the map within a `radius` in pixels about the theoretical field's centre.
 
         See `analysis.mass_within`.
         """
-        return float(analysis.mass_within(self._figures.map, radius, center=self._center))
+        return float(analysis.mass_within(self._metrics.map, radius, center=self._center))
 
     def compare(self) -> analysis.Comparison:
-        """The figures beside the theoretical field's."""
-        figures = self._figures
-        centroid = figures.moments.centroid
+        """Metrics of the map next to those of the theoretical field."""
+        metrics = self._metrics
+        centroid = metrics.moments.centroid
         return analysis.Comparison(
             erf_size=self.size,
-            mass_size=figures.mass_size,
+            mass_size=metrics.mass_size,
             trf_size=tuple(self.receptive_field.size),
             ratio=self.ratio,
-            sigma=tuple(figures.sigma.tolist()),
-            r_squared=figures.r_squared,
+            sigma=tuple(metrics.sigma.tolist()),
+            r_squared=metrics.r_squared,
             centroid=tuple(centroid.tolist()),
-            offset=tuple((centroid - figures.center).tolist()),
+            offset=tuple((centroid - metrics.center).tolist()),
         )
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
@@ -314,19 +314,19 @@ class EffectiveReceptiveField:
         return plotting.plot_map(self, ax=ax, **options)
 
     def summary(self) -> dict[str, Any]:
-        """All figures and their errors by name, as plain numbers, strings and lists.
+        """All metrics and their errors by name, as plain numbers, strings and lists.
 
         `sigma` is NaN where the fitted Gaussian says nothing of the map (`analysis.is_bell`).
         """
         compared, field_ = self.compare(), self.receptive_field
-        figures = {}
-        for figure in SUMMARY:
-            name = "erf_size" if figure == "size" else figure
-            figures[name] = _listed(FIGURES[figure].value(self._figures))
-            figures[f"{name}_error"] = _listed(self._figures.error(figure))
+        metrics = {}
+        for metric in SUMMARY:
+            name = "erf_size" if metric == "size" else metric
+            metrics[name] = _listed(METRICS[metric].value(self._metrics))
+            metrics[f"{name}_error"] = _listed(self._metrics.error(metric))
         if not compared.is_bell:
             nothing = [math.nan] * len(compared.sigma)
-            figures |= {"sigma": nothing, "sigma_error": nothing}
+            metrics |= {"sigma": nothing, "sigma_error": nothing}
         return {
             "layer": self.layer,
             "unit": list(self.unit),
@@ -335,7 +335,7 @@ class EffectiveReceptiveField:
             "trf_size_range": [list(pair) for pair in field_.size_range],
             "trf_stride": [plain(stride) for stride in field_.stride],
             "trf_center": list(field_.center()),
-            **figures,
+            **metrics,
             "samples": self.count,
             "dead": self.dead,
             "definition": self.definition.name,
@@ -378,10 +378,10 @@ class EffectiveReceptiveField:
         )
         part = hull(self._part, other._part)
         sums, counts = [], []
-        for one in (self, other):
-            first = first_block(one.provenance, one.block_sums, one.count)
-            sums.append(np.roll(reframed(one.block_sums, one._part, part), first, axis=0))
-            counts.append(np.roll(one.block_counts, first))
+        for result in (self, other):
+            first = first_block(result.provenance, result.block_sums, result.count)
+            sums.append(np.roll(reframed(result.block_sums, result._part, part), first, axis=0))
+            counts.append(np.roll(result.block_counts, first))
         return replace(
             self,
             block_sums=sums[0] + sums[1],
@@ -400,7 +400,7 @@ class EffectiveReceptiveField:
         Raises:
             InvalidInputError: The file cannot be written.
         """
-        write_result(path, **{one.name: getattr(self, one.name) for one in fields(self)})
+        write_result(path, **{member.name: getattr(self, member.name) for member in fields(self)})
 
     def __repr__(self) -> str:
         samples = counted(self.count, "sample")
@@ -415,7 +415,7 @@ class EffectiveReceptiveField:
         )
 
     def _repr_html_(self) -> str:
-        """What notebooks show: the map, small, beside its figures."""
+        """What notebooks show: a small map next to its metrics."""
         from keras_erf.plotting.cards import result_card
 
         return result_card(self)
@@ -435,9 +435,9 @@ class EffectiveReceptiveField:
         return np.array(self.receptive_field.center()) - starts
 
     @cached_property
-    def _figures(self) -> Figures:
+    def _metrics(self) -> Metrics:
         field_ = self.receptive_field
-        return Figures(
+        return Metrics(
             block_sums=self.block_sums,
             block_counts=self.block_counts,
             part=self._part,
@@ -453,8 +453,8 @@ class EffectiveReceptiveField:
         return replace(region, mask=reframed(region.mask, self._part, self._whole))
 
 
-def _listed(figure: Any) -> Any:
-    return np.asarray(figure, dtype=np.float64).tolist()
+def _listed(value: Any) -> Any:
+    return np.asarray(value, dtype=np.float64).tolist()
 
 
 def load(path: str | os.PathLike[str]) -> EffectiveReceptiveField:

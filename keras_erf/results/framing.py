@@ -1,4 +1,4 @@
-"""Arrays over a part of their input: where they stand, and moving them from frame to frame."""
+"""Arrays over parts of an input: their boxes, and moving values from one box to another."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def clipped_box(box: Box, shape: Sequence[int]) -> Box:
     )
 
 
-def hull(one: Box, other: Box) -> Box:
+def hull(box: Box, other: Box) -> Box:
     """The smallest box that holds both."""
-    return tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(one, other, strict=True))
+    return tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(box, other, strict=True))
 
 
 def reframed(values: np.ndarray, box: Box, frame: Box) -> np.ndarray:
-    """`values` of one box as they stand in another: cut, or zero where nothing is known.
+    """`values` of one box, moved into another: cut, or zero where nothing is known.
 
     Args:
         values: Array whose last axes run over `box`; axes before them are kept.
         box: `(start, stop)` per axis, in pixels of the input.
-        frame: Likewise.
+        frame: The same for the result.
 
     Returns:
         An array whose last axes run over `frame`; `values` itself if nothing changes.
@@ -55,7 +55,7 @@ def reframed(values: np.ndarray, box: Box, frame: Box) -> np.ndarray:
 
 
 def _slices(shared: Sequence[Interval], around: Box) -> tuple[Any, ...]:
-    """Where `shared` stands in an array whose last axes run over `around`."""
+    """Slices of `shared` in an array whose last axes run over `around`."""
     lines = (
         slice(start - first, stop - first)
         for (start, stop), (first, _) in zip(shared, around, strict=True)

@@ -1,4 +1,4 @@
-"""Whether two results may be put together, and how the whole then was obtained."""
+"""Whether two results may be merged, and the provenance of the merged result."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def merged_provenance(
             "`other` must be a measured result, and so must this one: an expected field has no "
             f"samples to add. Received: {(theirs if 'expected' in theirs else mine)['expected']}"
         )
-    for what, one, other in (
+    for what, value, other in (
         *((key, mine[key], theirs[key]) for key in ("model", "weights", "training")),
-        ("calibration", *(_calibration(one) for one in (mine, theirs))),
+        ("calibration", *(_calibration(provenance) for provenance in (mine, theirs))),
         *same,
     ):
-        if one != other:
+        if value != other:
             raise InvalidInputError(
-                f"`other` must be a result of the same {what}. Received: {other} beside {one}"
+                f"`other` must be a result of the same {what}. Received: {other} and {value}"
             )
     runs = sorted([*mine["runs"], *theirs["runs"]], key=_rank)
     noise = [(run["inputs"], run["seed"]) for run in runs if _is_noise(run)]

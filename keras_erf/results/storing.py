@@ -63,7 +63,9 @@ def write_result(
         "receptive_field": {
             **{name: getattr(receptive_field, name) for name in FIELD_TEXTS + FIELD_INTEGERS},
             "padding": receptive_field.padding,
-            "stride": [one if one is None else str(one) for one in receptive_field.stride],
+            "stride": [
+                stride if stride is None else str(stride) for stride in receptive_field.stride
+            ],
             "size_range": receptive_field.size_range,
             "size_median": receptive_field.size_median,
             "box": receptive_field.box(),
@@ -109,8 +111,8 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
         dead = _integer(about["dead_count"])
         if not 0 <= dead <= counts.sum():
             raise ValueError(f"it has {dead} dead samples")
-        if not _tells_origin(about["provenance"]):
-            raise ValueError("its provenance does not tell model, versions and runs")
+        if not _states_origin(about["provenance"]):
+            raise ValueError("its provenance does not state model, versions and runs")
         return {
             "block_sums": sums,
             "block_counts": counts,
@@ -123,7 +125,7 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
         }
     except Exception as error:  # A broken or hostile file may fail anywhere.
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        if "pickle" in reason:  # NumPy's own words would tell how to run what is in it.
+        if "pickle" in reason:  # NumPy's message explains how to run what is in it.
             reason = "it is no archive of plain arrays"
         reason = " ".join(reason.split())[:200]
         raise InvalidInputError(
@@ -138,7 +140,7 @@ def _check_archive(raw: BinaryIO) -> None:
         members = checked_members(archive)
         if set(members) != MEMBERS:
             raise ValueError(f"it does not hold {', '.join(sorted(MEMBERS))}, and nothing else")
-        if sum(one.file_size for one in members.values()) > MOST_BYTES:
+        if sum(member.file_size for member in members.values()) > MOST_BYTES:
             raise ValueError(f"it would take more than {MOST_BYTES >> 30} GiB")
         check_arrays(archive)
     raw.seek(0)
@@ -164,7 +166,7 @@ def _stored_part(stored: Any, input_size: tuple[int, ...]) -> Box | None:
 
 @dataclass(frozen=True)
 class _KnownUnit:
-    """Answers for the one unit a file tells of; see `geometry.Tracer`."""
+    """Answers for the one unit of a file; see `geometry.Tracer`."""
 
     unit: tuple[int, ...]
     known_box: Box
@@ -193,7 +195,7 @@ class _KnownUnit:
 
 
 def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
-    """The theoretical field a file tells of, for its one unit."""
+    """The theoretical field in a file, for its one unit."""
     box, visible = _box(stored["box"]), _box(stored["visible"])
     strides = [None if text is None else _stride(text) for text in stored["stride"]]
     padding = tuple(None if n is None else _integer(n) for n in stored["padding"])
@@ -221,11 +223,11 @@ def _stored_field(stored: Mapping[str, Any]) -> ReceptiveField:
     )
 
 
-def _tells_origin(stored: Any) -> bool:
-    """Whether a provenance has what figures and pages show of it."""
+def _states_origin(stored: Any) -> bool:
+    """Whether a provenance has what pictures and pages show of it."""
     if not isinstance(stored, dict) or not isinstance(stored.get("model"), str):
         return False
-    versions, runs, expected = (stored.get(one) for one in ("versions", "runs", "expected"))
+    versions, runs, expected = (stored.get(name) for name in ("versions", "runs", "expected"))
     words = [stored.get("notes", []), stored.get("unseen", [])]
     return (
         isinstance(versions, dict)
@@ -234,7 +236,9 @@ def _tells_origin(stored: Any) -> bool:
         and bool(runs)
         and all(isinstance(run, dict) and "inputs" in run for run in runs)
         and (expected is None or (isinstance(expected, dict) and "weights" in expected))
-        and all(isinstance(one, list) and all(isinstance(s, str) for s in one) for one in words)
+        and all(
+            isinstance(texts, list) and all(isinstance(s, str) for s in texts) for texts in words
+        )
     )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_erf.errors import InvalidInputError, KerasERFError
+from keras_erf.inputs.sources import NOISE
 from keras_erf.loading import import_quietly
-from keras_erf.samples.sources import NOISE
 from keras_erf.studies.devices import take_share
 from keras_erf.studies.plan import WEIGHTS, ModelEntry, Task, content_of, images_of
 
@@ -70,8 +70,8 @@ def measure(task: Task, cores: int | None = None, folder: str | None = None) -> 
 
 
 def _measured(task: Task, batch_size: int | None) -> bytes:
+    from keras_erf.inputs.images import ImageFolder
     from keras_erf.measuring.probing import probe
-    from keras_erf.samples.images import ImageFolder
 
     _check_images(task.inputs, task.inputs_content)
     model, preprocess = _model(_frozen(task.model), task.content, task.weights_content)

@@ -18,9 +18,9 @@ import numpy as np
 from keras_erf.algebra.geometry import as_index
 from keras_erf.definitions import get_definition
 from keras_erf.errors import InvalidInputError
+from keras_erf.inputs.images import folder_digest
+from keras_erf.inputs.sources import NOISE
 from keras_erf.measuring.settings import Settings
-from keras_erf.samples.images import folder_digest
-from keras_erf.samples.sources import NOISE
 
 __all__ = ["WEIGHTS", "ModelEntry", "Study", "Task", "content_of", "images_of", "read_study"]
 

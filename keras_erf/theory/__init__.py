@@ -1,7 +1,7 @@
 """The poster's mathematics: what the effective field of simple networks must be.
 
 Along one axis, for layers as `Step`s, first one first. Kernels of several axes that are
-products, uniform ones say, are products of these. Nothing here knows Keras.
+products, such as uniform ones, are products of these. Keras is not used.
 """
 
 from keras_erf.theory.chains import (

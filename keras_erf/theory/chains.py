@@ -86,7 +86,7 @@ def structure(
         InvalidInputError: There is no such layer.
 
     Reference:
-        The poster, "Influence of different structures"; it does not tell the positions.
+        The poster, "Influence of different structures"; it does not state the positions.
     """
     checked_count("depth", depth)
     try:
@@ -98,7 +98,7 @@ def structure(
             f"Received: strided={strided!r}, dilated={dilated!r}"
         ) from error
     for name, numbers in (("strided", halving), ("dilated", set(rates))):
-        wrong = [one for one in numbers if one not in range(1, depth + 1)]
+        wrong = [number for number in numbers if number not in range(1, depth + 1)]
         if wrong:
             raise InvalidInputError(
                 f"`{name}` must name layers from 1 to {depth}. Received: {wrong[0]!r}"
@@ -136,14 +136,14 @@ def impact(chain: Chain) -> np.ndarray:
         The poster, "Effective receptive field", the form with weights; strides and
         dilations as in Luo et al. 2016, sections 2.3 and 2.4.
     """
-    found = np.ones(1)
+    weights = np.ones(1)
     for step, gap in _gaps(chain):
         spread = np.zeros((len(step.weights) - 1) * gap + 1)
         spread[::gap] = step.weights
         # Of the two the shorter, as direct sums: a transform would lose the tails.
         with np.errstate(over="ignore", invalid="ignore"):
-            found = np.convolve(found, spread)
-    return _finite(found)
+            weights = np.convolve(weights, spread)
+    return _finite(weights)
 
 
 def impact_map(chain: Chain, ndim: int = 2) -> np.ndarray:
@@ -296,10 +296,10 @@ def checked_chain(chain: Any) -> tuple[Step, ...]:
         InvalidInputError: Something in it is no `Step`.
     """
     steps = tuple(chain) if isinstance(chain, Iterable) else (chain,)
-    for one in steps:
-        if not isinstance(one, Step):
+    for step in steps:
+        if not isinstance(step, Step):
             raise InvalidInputError(
-                f"`chain` must hold `theory.Step`s, first layer first. Received: {one!r}"
+                f"`chain` must hold `theory.Step`s, first layer first. Received: {step!r}"
             )
     return steps
 

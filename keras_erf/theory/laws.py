@@ -143,14 +143,14 @@ def growth_exponents(
     """
     if not isinstance(depths, Iterable):
         raise InvalidInputError(f"`depths` must be a list. Received: depths={depths!r}")
-    counts = [checked_count("depths", one) for one in depths]
+    counts = [checked_count("depths", depth) for depth in depths]
     if len(set(counts)) < 2:
         raise InvalidInputError(
             f"`depths` must hold two different depths at least. Received: depths={counts}"
         )
     at = np.log(counts)
-    sizes = np.log([uniform_size(one, kernel_size, measure=measure) for one in counts])
-    ratios = np.log([size_ratio(one, kernel_size, measure=measure) for one in counts])
+    sizes = np.log([uniform_size(count, kernel_size, measure=measure) for count in counts])
+    ratios = np.log([size_ratio(count, kernel_size, measure=measure) for count in counts])
     return float(np.polyfit(at, sizes, 1)[0]), float(np.polyfit(at, ratios, 1)[0])
 
 

@@ -57,17 +57,17 @@ def skip_map(
     """
     n, per = checked_count("blocks", blocks), checked_count("layers", layers)
     k, rank = checked_count("kernel_size", kernel_size), checked_count("ndim", ndim)
-    taken = _taken(energy, k, per)
+    probability = _taken(energy, k, per)
     side = n * per * (k - 1) + 1
-    found = np.zeros((side,) * rank)
+    total = np.zeros((side,) * rank)
     branch = np.array([value / k**per for value in polynomial_coefficients(per, k)])
-    line, chance = np.ones(1), Fraction(taken)
+    line, chance = np.ones(1), Fraction(probability)
     for count in range(n + 1):
         around = (side - line.size) // 2
         share = float(math.comb(n, count) * chance**count * (1 - chance) ** (n - count))
-        found += share * np.pad(reduce(np.multiply.outer, [line] * rank), around)
+        total += share * np.pad(reduce(np.multiply.outer, [line] * rank), around)
         line = np.convolve(line, branch)
-    return found
+    return total
 
 
 def skip_variance(blocks: int, energy: float, *, kernel_size: int = 3, layers: int = 1) -> float:
@@ -89,7 +89,7 @@ def skip_variance(blocks: int, energy: float, *, kernel_size: int = 3, layers: i
 
 
 def relu_factor(layers: int) -> float:
-    """What is left of the mean squared gradient behind so many ReLUs of signals about zero: `2^-n`.
+    """What is left of the mean squared gradient behind `n` ReLUs of signals about zero: `2^-n`.
 
     The shape of the map stays. Both are exact at any width for weights of a symmetric
     distribution without biases, for a unit in front of its own ReLU: a kernel and its

@@ -128,10 +128,10 @@ def walk(moves: Sequence[Move], unit: int) -> np.ndarray:
     """
     if not moves:
         raise InvalidInputError("`moves` must hold at least one layer. Received: none")
-    for one in moves:
-        if not isinstance(one, Move):
+    for move in moves:
+        if not isinstance(move, Move):
             raise InvalidInputError(
-                f"`moves` must hold `theory.Move`s, first layer first. Received: {one!r}"
+                f"`moves` must hold `theory.Move`s, first layer first. Received: {move!r}"
             )
     at = {checked_count("unit", unit, least=0): 1.0}
     for move in reversed(moves):
@@ -139,19 +139,19 @@ def walk(moves: Sequence[Move], unit: int) -> np.ndarray:
         for place, mass in at.items():
             start = move.stride * (place // move.factor) - move.padding
             for tap, weight in enumerate(move.weights):
-                reached = start + move.dilation * tap
-                if 0 <= reached < move.size and weight:
-                    before[reached] = before.get(reached, 0.0) + mass * weight
+                source = start + move.dilation * tap
+                if 0 <= source < move.size and weight:
+                    before[source] = before.get(source, 0.0) + mass * weight
         at = before
     if not at:
         raise InvalidInputError(
             "`unit` must see a pixel of the input; name one inside of the last layer's output. "
             f"Received: unit={unit!r}"
         )
-    found = np.zeros(moves[0].size)
+    total = np.zeros(moves[0].size)
     for place, mass in at.items():
-        found[place] = mass
-    return found
+        total[place] = mass
+    return total
 
 
 def _probabilities(weights: ArrayLike) -> np.ndarray:

@@ -18,10 +18,10 @@ from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules
-from keras_erf.measuring.loop import Measurement
+from keras_erf.measuring.measurement import Measurement
 from keras_erf.measuring.plans import plan_of
-from keras_erf.measuring.preparing import check_backend, fingerprint, prepared
 from keras_erf.measuring.settings import Settings, check_whole
+from keras_erf.measuring.setup import check_backend, fingerprint, prepared
 from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.training.logbook import Logbook, Phase, Point
 

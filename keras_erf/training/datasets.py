@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_erf.errors import InvalidInputError, reason_of
-from keras_erf.samples.images import check_pixels, image_files
+from keras_erf.inputs.images import check_pixels, image_files
 
 __all__ = ["Examples", "Scenes", "cifar10", "content", "scenes"]
 

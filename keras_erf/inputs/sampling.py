@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_erf.samples.arrays import arrays, check_names, dataset
-from keras_erf.samples.images import ImageFolder, images
-from keras_erf.samples.noise import noise
-from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
+from keras_erf.inputs.arrays import arrays, check_names, dataset
+from keras_erf.inputs.images import ImageFolder, images
+from keras_erf.inputs.noise import noise
+from keras_erf.inputs.sources import NOISE, Batches, InputSpec, Source
 
 __all__ = ["make_source"]
 
@@ -55,12 +55,12 @@ def _mixed(inputs: Mapping[str, Any], specs: Sequence[InputSpec], seed: int) -> 
     check_names(inputs, specs)
     parts = []
     for number, spec in enumerate(specs):
-        one = inputs[spec.name]
+        value = inputs[spec.name]
         # Noise is that of the input's number; files keep the order they have alone.
-        if isinstance(one, str) and one in NOISE:
-            parts.append(noise(one, [spec], seed, first=number))
+        if isinstance(value, str) and value in NOISE:
+            parts.append(noise(value, [spec], seed, first=number))
         else:
-            parts.append(make_source(one, [spec], seed=seed))
+            parts.append(make_source(value, [spec], seed=seed))
     skipped: list[str] = []
 
     def batches(size: int) -> Batches:

@@ -1,4 +1,4 @@
-"""Measuring some units of one graph together: samples in, results out, and when to stop."""
+"""Measures some units of one graph together: feeds samples, decides when to stop."""
 
 from __future__ import annotations
 
@@ -15,30 +15,24 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
 from keras_erf.fields.unseen import unseen
 from keras_erf.graph import Graph
+from keras_erf.inputs.sampling import InputSpec, Source, make_source
+from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.accumulating import Accumulator, Sums
 from keras_erf.measuring.calibrating import has_batch_norm
 from keras_erf.measuring.cancelling import check_sums
-from keras_erf.measuring.mixing import check_mixing
-from keras_erf.measuring.plans import (
-    Plan,
-    check,
-    chosen_batch_size,
-    input_specs,
-    is_linear,
-)
+from keras_erf.measuring.plans import Plan, check, chosen_batch_size, input_specs, is_linear
+from keras_erf.measuring.sample_mixing import check_mixing
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.untrained import notes_of
 from keras_erf.progress import Progress
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
-from keras_erf.samples.sampling import InputSpec, Source, make_source
-from keras_erf.samples.streaming import streamed
 
 __all__ = ["Measurement", "filled", "measure", "noted", "provenance", "result_of"]
 
-# With a tolerance: the most samples, and how many there must be before it is looked at.
+# With a tolerance: the most samples, and the fewest before it is checked.
 MOST_SAMPLES, FEWEST_SAMPLES = 4096, 2 * BLOCKS
-# Samples, as a share of those there are, between two looks.
-BETWEEN_LOOKS = 0.25
+# Samples between two checks, as a share of those before.
+BETWEEN_CHECKS = 0.25
 
 
 def measure(
@@ -48,18 +42,7 @@ def measure(
     weights: str,
     report: Progress = lambda done, wanted: None,
 ) -> list[EffectiveReceptiveField]:
-    """Measures some units on the same samples, in one pass.
-
-    Args:
-        plan: The units, and what computes them.
-        settings: How they are measured.
-        weights: Fingerprint of the model's weights.
-        report: Called with the number of samples done and wanted.
-
-    Raises:
-        InvalidInputError: The settings do not fit the model.
-        GradientError: As `probe`.
-    """
+    """One run of a `Measurement`; arguments and errors are its own."""
     return Measurement(plan, settings).run(weights=weights, report=report)
 
 
@@ -79,7 +62,7 @@ class Measurement:
         first, cone = self.targets[0], plan.cone
         check(first, settings)
         self.specs = input_specs(first, cone)
-        self.linear = [is_linear(one, settings) for one in self.targets]
+        self.linear = [is_linear(target, settings) for target in self.targets]
         self.source = make_source(settings.inputs, self.specs, seed=settings.seed)
         # How many samples are asked for, and how many of these there are.
         self.asked = 1 if all(self.linear) else _asked(self.source, settings)
@@ -100,12 +83,20 @@ class Measurement:
     def run(
         self, *, weights: str, report: Progress = lambda done, wanted: None
     ) -> list[EffectiveReceptiveField]:
-        """One result per unit; arguments and errors as `measure`."""
+        """Measures the units on the same samples, in one pass; returns one result per unit.
+
+        Args:
+            weights: Fingerprint of the model's weights.
+            report: Called with the number of samples done and wanted.
+
+        Raises:
+            GradientError: As `probe`.
+        """
         run, source, settings = self._accumulator, self.source, self.settings
         run.clear()
-        one_tells_all = all(self.linear)
-        tolerance = None if one_tells_all else settings.tolerance
-        reached = _feed(
+        one_is_enough = all(self.linear)
+        tolerance = None if one_is_enough else settings.tolerance
+        is_precise = _feed(
             run,
             source,
             self.specs,
@@ -116,23 +107,23 @@ class Measurement:
             before=self._check_mixing,
             after=self._check_sums,
         )
-        ends = "tolerance" if reached else "samples" if run.done >= self.asked else "inputs"
-        made = {
+        ends = "tolerance" if is_precise else "samples" if run.done >= self.asked else "inputs"
+        facts = {
             "inputs": source.description,
             "seed": settings.seed,
             "samples": run.done,
-            "stopped_by": "linear" if one_tells_all else ends,
+            "stopped_by": "linear" if one_is_enough else ends,
             "skipped": list(source.skipped),
         }
         notes = notes_of(self.targets, settings.inputs)
         return [
             result_of(
                 run,
-                one,
-                noted(provenance(one.target, weights, settings, [made]), own),
+                sums,
+                noted(provenance(sums.target, weights, settings, [facts]), own_notes),
                 linear=linear,
             )
-            for one, own, linear in zip(run.sums, notes, self.linear, strict=True)
+            for sums, own_notes, linear in zip(run.sums, notes, self.linear, strict=True)
         ]
 
     def _check_mixing(self, batch: Mapping[int, Any]) -> None:
@@ -162,7 +153,7 @@ def provenance(
     hidden = unseen(target.tracing, target.tensor)
     layers = (node.operation for node in target.graph.nodes)
     calibrated = settings.calibrate and any(
-        has_batch_norm(one) for one in layers if isinstance(one, keras.Layer)
+        has_batch_norm(layer) for layer in layers if isinstance(layer, keras.Layer)
     )
     return {
         "model": target.graph.name,
@@ -230,7 +221,7 @@ def _feed(
     """
     graph = run.targets[0].graph
     batch: dict[int, Any] = {}
-    look = FEWEST_SAMPLES
+    next_check = FEWEST_SAMPLES
     for tensors in streamed(source, specs, size, samples=wanted):
         fill = size if run.done else graph.batch
         batch, valid = filled(graph, tensors, fill, most=wanted - run.done)
@@ -241,9 +232,9 @@ def _feed(
         if is_first:
             after(batch, valid)
         report(run.done, wanted)
-        if tolerance is not None and run.done >= look:
-            look = math.ceil(run.done * (1 + BETWEEN_LOOKS))
-            if all(_is_precise(run, one, tolerance) for one in run.sums):
+        if tolerance is not None and run.done >= next_check:
+            next_check = math.ceil(run.done * (1 + BETWEEN_CHECKS))
+            if all(_is_precise(run, sums, tolerance) for sums in run.sums):
                 run.finish(batch)
                 return True
         if run.done >= wanted:
@@ -263,16 +254,16 @@ def filled(
         graph: Of the model.
         tensors: Samples of each input.
         size: Samples to fill the batch up to, with copies: the model's own size, or
-            that of the batches before, since another one is compiled anew. `None`
+            that of the batches before, since another one is compiled again. `None`
             fills nothing up.
-        most: No more than so many count.
+        most: At most this many count.
     """
     count = len(tensors[0])
     valid = count if most is None else min(count, most)
     wanted = valid if size is None else size
     if not valid == wanted == count:
         rows = np.minimum(np.arange(wanted), valid - 1)
-        tensors = [tf.gather(one, rows) for one in tensors]
+        tensors = [tf.gather(tensor, rows) for tensor in tensors]
     return dict(zip(graph.inputs, tensors, strict=True)), valid
 
 

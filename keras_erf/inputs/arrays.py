@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
-from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
+from keras_erf.inputs.sources import NOISE, Batches, InputSpec, Source
 
 __all__ = ["arrays", "check_names", "dataset"]
 
@@ -29,15 +29,15 @@ def arrays(inputs: Any, specs: Sequence[InputSpec]) -> Source:
     names = [spec.name for spec in specs]
     if isinstance(inputs, Mapping):
         check_names(inputs, specs)
-        given = [inputs[name] for name in names]
+        values = [inputs[name] for name in names]
     else:
-        given = list(inputs) if len(specs) > 1 and isinstance(inputs, (list, tuple)) else [inputs]
-    if len(given) != len(specs):
+        values = list(inputs) if len(specs) > 1 and isinstance(inputs, (list, tuple)) else [inputs]
+    if len(values) != len(specs):
         raise InvalidInputError(
             f"`inputs` must give {len(specs)} arrays, for {', '.join(names)}. "
-            f"Received: {len(given)}"
+            f"Received: {len(values)}"
         )
-    ready = [_checked(one, spec) for one, spec in zip(given, specs, strict=True)]
+    ready = [_checked(value, spec) for value, spec in zip(values, specs, strict=True)]
     counts = {len(array) for array in ready}
     if len(counts) > 1:
         raise InvalidInputError(
@@ -123,36 +123,36 @@ def dataset(inputs: Any, specs: Sequence[InputSpec]) -> Source:
         if alike:
             ready = inputs.rebatch(size) if batched else inputs.batch(size)
             for element in ready.prefetch(2):
-                yield [np.asarray(one) for one in tensors(element)]
+                yield [np.asarray(tensor) for tensor in tensors(element)]
             return
-        # Samples may be of several sizes, which TensorFlow would fail to put together.
-        seen: list[tuple[int, ...]] = []
+        # Samples may be of several sizes, which TensorFlow cannot batch.
+        sizes_before: list[tuple[int, ...]] = []
         for element in inputs.prefetch(2):
-            values = [np.asarray(one) for one in tensors(element)]
-            values = values if batched else [one[None] for one in values]
-            for one, spec in zip(values, specs, strict=True):
-                _check_size(one, spec, seen)
+            values = [np.asarray(tensor) for tensor in tensors(element)]
+            values = values if batched else [value[None] for value in values]
+            for value, spec in zip(values, specs, strict=True):
+                _check_size(value, spec, sizes_before)
             yield values
 
     def batches(size: int) -> Batches:
         parts = elements(size)
-        for given in parts if alike else _rebatched(parts, size):
+        for part in parts if alike else _rebatched(parts, size):
             # All shapes are checked before any value.
-            values = [_checked(one, spec) for one, spec in zip(given, specs, strict=True)]
+            values = [_checked(value, spec) for value, spec in zip(part, specs, strict=True)]
             yield [_taken(batch, spec) for batch, spec in zip(values, specs, strict=True)]
 
     return Source("tf.data dataset", None, batches, [])
 
 
-def _check_size(batch: np.ndarray, spec: InputSpec, seen: list[tuple[int, ...]]) -> None:
+def _check_size(batch: np.ndarray, spec: InputSpec, shapes: list[tuple[int, ...]]) -> None:
     """Refuses samples of another size; `seen` is of those before."""
     shape = batch.shape[1:]
     if shape == spec.shape and batch.dtype != object:
-        seen[:] = [shape]
+        shapes[:] = [shape]
         return
     ragged = batch.dtype == object
     received = "a ragged batch" if ragged else f"a sample of shape {shape}"
-    before = f" after samples of shape {seen[0]}" if seen else ""
+    before = f" after samples of shape {shapes[0]}" if shapes else ""
     raise InvalidInputError(
         f"`inputs` for {spec.name!r} must be a dataset of samples of one shape, {spec.shape}; "
         "resize or crop them in the dataset: `dataset.map` with `tf.image.resize`, before "
@@ -161,7 +161,7 @@ def _check_size(batch: np.ndarray, spec: InputSpec, seen: list[tuple[int, ...]])
 
 
 def _rebatched(parts: Iterator[list[np.ndarray]], size: int) -> Iterator[list[np.ndarray]]:
-    """Puts batches of any lengths together to full ones; the last may have fewer."""
+    """Combines batches of any lengths into full ones; the last may have fewer samples."""
     waiting: list[list[np.ndarray]] = []
     count = 0
     for part in parts:
@@ -172,8 +172,8 @@ def _rebatched(parts: Iterator[list[np.ndarray]], size: int) -> Iterator[list[np
         whole = [np.concatenate(several) for several in zip(*waiting, strict=True)]
         full = count - count % size
         for start in range(0, full, size):
-            yield [one[start : start + size] for one in whole]
-        waiting, count = [[one[full:] for one in whole]], count - full
+            yield [array[start : start + size] for array in whole]
+        waiting, count = [[array[full:] for array in whole]], count - full
     if count:
         yield [np.concatenate(several) for several in zip(*waiting, strict=True)]
 

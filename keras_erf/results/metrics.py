@@ -1,7 +1,7 @@
-"""The figures of a mean map that is kept over a part of its input, and their errors.
+"""The metrics of a mean map that is kept over a part of its input, and their errors.
 
 All work is done on the part: cost and memory follow the unit's field, not the
-image. Every figure and every spread is computed when first asked for, once.
+image. Every metric and every spread is computed when first asked for, once.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from keras_erf.analysis.spreads import bell_spreads, concentration_spreads, mome
 from keras_erf.errors import InvalidInputError
 from keras_erf.results.framing import reframed
 
-__all__ = ["FIGURES", "Figures"]
+__all__ = ["METRICS", "Metrics"]
 
 # Shares of the peak that gradients in single precision may differ by.
 ROUNDING = 1e-6
 
 
-class Figure(NamedTuple):
-    """Where a figure and its spread are found, and the values it can have."""
+class Metric(NamedTuple):
+    """Where a metric and its spread are found, and the values it can have."""
 
-    value: Callable[[Figures], Any]
-    spread: Callable[[Figures], Spread]
+    value: Callable[[Metrics], Any]
+    spread: Callable[[Metrics], Spread]
     least: float = -math.inf
     most: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)
-class Figures:
+class Metrics:
     """Block sums over a part of the input, and all that follows from them.
 
     Args:
         block_sums: Sum of the samples' maps in each block, shape `(blocks, *part's shape)`.
         block_counts: Number of samples in each block.
         part: `(start, stop)` per axis, in pixels of the input.
-        frame: The pixels a Gaussian is fitted to, likewise; inside of the input.
+        frame: The pixels a Gaussian is fitted to, in the same form; inside of the input.
         center: Centre of the theoretical field, one coordinate per axis.
         trf_size: Size of the theoretical field, in pixels.
         normalized: Whether the map is divided by its sum.
@@ -87,9 +87,9 @@ class Figures:
     @cached_property
     def moments(self) -> analysis.Moments:
         """Moments of the map, in coordinates of the input."""
-        found = analysis.moments(self.map)
-        centroid = found.centroid + _start(self.part)
-        return replace(found, centroid=centroid, about=centroid)
+        moments = analysis.moments(self.map)
+        centroid = moments.centroid + _start(self.part)
+        return replace(moments, centroid=centroid, about=centroid)
 
     @cached_property
     def fit(self) -> analysis.GaussianFit | None:
@@ -101,35 +101,35 @@ class Figures:
 
     def fitted(self) -> analysis.GaussianFit:
         """As `fit`, but raises where there is none."""
-        found = analysis.fit_gaussian(reframed(self.map, self.part, self.frame))
-        return replace(found, center=found.center + _start(self.frame))
+        fit = analysis.fit_gaussian(reframed(self.map, self.part, self.frame))
+        return replace(fit, center=fit.center + _start(self.frame))
 
-    def spread(self, figure: str) -> Spread:
-        """A figure of `FIGURES` with the centre of its interval and its standard error."""
+    def spread(self, metric: str) -> Spread:
+        """A metric of `METRICS` with the centre of its interval and its standard error."""
         if self.constant:
-            value = np.asarray(FIGURES[figure].value(self), dtype=np.float64)
+            value = np.asarray(METRICS[metric].value(self), dtype=np.float64)
             return Spread(value, value, np.where(np.isnan(value), np.nan, 0.0))
-        return FIGURES[figure].spread(self)
+        return METRICS[metric].spread(self)
 
-    def error(self, figure: str) -> Any:
-        """Standard error of a figure; NaN for a single sample, 0 for a constant map."""
-        error = np.asarray(self.spread(figure).error, dtype=np.float64)
+    def error(self, metric: str) -> Any:
+        """Standard error of a metric; NaN for a single sample, 0 for a constant map."""
+        error = np.asarray(self.spread(metric).error, dtype=np.float64)
         return error if error.ndim else float(error)
 
-    def estimate(self, figure: str, level: float) -> Estimate:
-        """A figure with its error and the interval that covers at `level`."""
+    def estimate(self, metric: str, level: float) -> Estimate:
+        """A metric with its error and the interval that covers at `level`."""
         return estimate(
-            self.spread(figure),
+            self.spread(metric),
             degrees=len(self._held[1]) - 1,
             level=level,
-            least=FIGURES[figure].least,
-            most=FIGURES[figure].most,
-            **self._behind(figure),
+            least=METRICS[metric].least,
+            most=METRICS[metric].most,
+            **self._behind(metric),
         )
 
-    def _behind(self, figure: str) -> dict[str, Any]:
+    def _behind(self, metric: str) -> dict[str, Any]:
         """Of a count the smooth number behind it, which its interval is made of."""
-        if figure != "mass_size" or self.constant:
+        if metric != "mass_size" or self.constant:
             return {}
         ndim = self.map.ndim
         rounded = functools.partial(mass_size_rounded, ndim=ndim)
@@ -172,7 +172,7 @@ class Figures:
     @cached_property
     def ratio_spread(self) -> Spread:
         """Spread of `size` over the theoretical one."""
-        return Spread(*(np.asarray(one) / self.trf_size for one in self.size_spread))
+        return Spread(*(np.asarray(value) / self.trf_size for value in self.size_spread))
 
     @cached_property
     def mass_size_spreads(self) -> tuple[Spread, Spread]:
@@ -208,11 +208,11 @@ class Figures:
     @cached_property
     def moment_spreads(self) -> Mapping[str, Spread]:
         """Spreads of what `moments` has, and of the centroid's offset from the field's centre."""
-        found = moment_spreads(*self._held, self._scaled)
-        local = found["centroid"]
+        spreads = moment_spreads(*self._held, self._scaled)
+        local = spreads["centroid"]
         offset = _start(self.part) - np.array(self.center)
         return {
-            **found,
+            **spreads,
             "centroid": _moved(local, _start(self.part)),
             "offset": _moved(local, offset),
         }
@@ -230,27 +230,27 @@ class Figures:
         return mean / mean.sum()
 
 
-def _concentration(name: str, least: float, most: float = math.inf) -> Figure:
-    return Figure(
+def _concentration(name: str, least: float, most: float = math.inf) -> Metric:
+    return Metric(
         lambda of: of.concentration[name], lambda of: of.concentration_spreads[name], least, most
     )
 
 
-FIGURES: Mapping[str, Figure] = {
-    "size": Figure(lambda of: of.size, lambda of: of.size_spread, least=0),
-    "ratio": Figure(lambda of: of.size / of.trf_size, lambda of: of.ratio_spread, least=0),
-    "mass_size": Figure(lambda of: of.mass_size, lambda of: of.mass_size_spreads[0], least=0),
-    "sigma": Figure(lambda of: of.sigma, lambda of: of.bell_spreads["sigma"], least=0),
-    "r_squared": Figure(lambda of: of.r_squared, lambda of: of.bell_spreads["r_squared"], most=1),
-    "centroid": Figure(lambda of: of.moments.centroid, lambda of: of.moment_spreads["centroid"]),
-    "offset": Figure(
+METRICS: Mapping[str, Metric] = {
+    "size": Metric(lambda of: of.size, lambda of: of.size_spread, least=0),
+    "ratio": Metric(lambda of: of.size / of.trf_size, lambda of: of.ratio_spread, least=0),
+    "mass_size": Metric(lambda of: of.mass_size, lambda of: of.mass_size_spreads[0], least=0),
+    "sigma": Metric(lambda of: of.sigma, lambda of: of.bell_spreads["sigma"], least=0),
+    "r_squared": Metric(lambda of: of.r_squared, lambda of: of.bell_spreads["r_squared"], most=1),
+    "centroid": Metric(lambda of: of.moments.centroid, lambda of: of.moment_spreads["centroid"]),
+    "offset": Metric(
         lambda of: of.moments.centroid - of.center, lambda of: of.moment_spreads["offset"]
     ),
-    "mass": Figure(lambda of: of.moments.mass, lambda of: of.moment_spreads["mass"], least=0),
-    "covariance": Figure(
+    "mass": Metric(lambda of: of.moments.mass, lambda of: of.moment_spreads["mass"], least=0),
+    "covariance": Metric(
         lambda of: of.moments.covariance, lambda of: of.moment_spreads["covariance"]
     ),
-    "kurtosis": Figure(lambda of: of.moments.kurtosis, lambda of: of.moment_spreads["kurtosis"]),
+    "kurtosis": Metric(lambda of: of.moments.kurtosis, lambda of: of.moment_spreads["kurtosis"]),
     "half_mass_radius": _concentration("half_mass_radius", least=0),
     "mass_radii": _concentration("mass_radii", least=0),
     "fwhm": _concentration("fwhm", least=0),

@@ -1,4 +1,4 @@
-"""Mean squared gradients of a squared network's units, with what is along the signal."""
+"""Mean squared gradients of a squared network's units, including those along the signal."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone
 from keras_erf.fields.theoretical import Target
+from keras_erf.results.framing import reframed
 from keras_erf.second_moments import Coherent
 
 __all__ = ["squared_gradients"]
 
 
 def squared_gradients(
-    units: Sequence[Target],
-    modes: Sequence[Coherent | None],
-    cone: Cone,
-    values: Mapping[int, Any],
+    units: Sequence[Target], modes: Sequence[Coherent | None], cone: Cone, values: Mapping[int, Any]
 ) -> list[Any]:
     """Mean squared gradients of units with respect to the input, from one pass forwards.
 
@@ -66,6 +64,10 @@ def _added(
     unit: Target, coherent: Coherent, cone: Cone, known: Mapping[int, Any], tape: tf.GradientTape
 ) -> dict[int, Any]:
     """The squares that modes add to tensors, by the tensors' numbers."""
+
+    def box(number: int) -> Box:
+        return cone.parts.get(number) or entire(known[number].shape[1:])
+
     line = replace(unit, tensor=coherent.line)
     maps = tape.gradient(
         known[line.tensor],
@@ -74,36 +76,16 @@ def _added(
         unconnected_gradients="zero",
     )
     numbers = (*coherent.modes, unit.tensor)
-    arrays = [*(np.asarray(one) for one in maps), np.asarray(_seed(unit, cone, known))]
+    arrays = [*map(np.asarray, maps), np.asarray(_seed(unit, cone, known))]
     added = {}
     for source in coherent.sources:
-        parts = [
-            _placed(
-                arrays[place],
-                cone.parts.get(numbers[place]),
-                cone.parts.get(source.number),
-                known[source.number].shape,
-            )
-            for place in source.modes
-        ]
-        stack = np.stack(parts)
+        stack = np.stack(
+            [
+                reframed(arrays[place], box(numbers[place]), box(source.number))
+                for place in source.modes
+            ]
+        )
         squares = np.einsum("i...,j...,ij->...", stack, stack, source.products)
         # Products of the seed with modes may take away no more than the seed has brought.
         added[source.number] = tf.constant(squares)
     return added
-
-
-def _placed(values: np.ndarray, held: Box | None, wanted: Box | None, shape: Sequence[int]) -> Any:
-    """A map on one part of a tensor on another part of it, zero where it was not."""
-    if held == wanted and values.shape == tuple(shape):
-        return values
-    held = held or entire(values.shape[1:])
-    wanted = wanted or entire(shape[1:])
-    placed = np.zeros(shape)
-    taken, put = [slice(None)], [slice(None)]
-    for (start, stop), (first, last) in zip(held, wanted, strict=True):
-        low, high = max(start, first), max(min(stop, last), max(start, first))
-        taken.append(slice(low - start, high - start))
-        put.append(slice(low - first, high - first))
-    placed[tuple(put)] = values[tuple(taken)]
-    return placed

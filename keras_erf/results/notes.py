@@ -1,4 +1,4 @@
-"""Notes of a result: in a few words, why its size says less than it seems to."""
+"""Notes of a result: in a few words, why its size may mislead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["SIZE_RULES", "UNSEEN", "notes_of", "size_rules_disagree"]
 
 SIZE_RULES = "size rules disagree"
 UNSEEN = "gradient-free paths"
-# Sizes by threshold and by mass further apart than this factor are two answers, not one.
+# Sizes by threshold and by mass that differ by more than this factor disagree.
 MOST_APART = 1.5
 # Small sizes jump by this with one ring of pixels, whatever the shape of the map.
 RING = 2.0

@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
-from keras_erf.samples.sources import NOISE, Batches, InputSpec, Source
+from keras_erf.inputs.sources import NOISE, Batches, InputSpec, Source
 
 __all__ = ["ImageFolder", "check_pixels", "folder_digest", "image_files", "images"]
 
@@ -47,17 +47,19 @@ class ImageFolder:
 
 def image_files(files: Iterable[Path]) -> list[Path]:
     """Those that are images by their names, sorted: systems leave files of their own in folders."""
-    return sorted(one for one in files if one.suffix.lower() in IMAGE_SUFFIXES and one.is_file())
+    return sorted(
+        file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+    )
 
 
 def folder_digest(folder: Path) -> str:
-    """What tells a folder of images from another, wherever it lies: their names and sizes.
+    """A digest that identifies a folder of images, wherever it is: of their names and sizes.
 
     Not their content: a probe reads some of them, and a folder may hold millions.
     """
     about = [
-        (one.relative_to(folder).as_posix(), one.stat().st_size)
-        for one in image_files(folder.rglob("*"))
+        (file.relative_to(folder).as_posix(), file.stat().st_size)
+        for file in image_files(folder.rglob("*"))
     ]
     return hashlib.blake2b(json.dumps(about).encode(), digest_size=16).hexdigest()
 
@@ -123,8 +125,8 @@ def images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Source
         except Exception as error:  # A broken file may fail in any way an image reader can.
             skipped.append(file.relative_to(path).as_posix())
             # Pillow names the stream it read from, which is nothing to the user.
-            said = " ".join(re.sub(r"<_io\.[^>]*>", "", str(error)).split())
-            reason = said or type(error).__name__
+            message = " ".join(re.sub(r"<_io\.[^>]*>", "", str(error)).split())
+            reason = message or type(error).__name__
             warnings.warn(f"Left out {str(file)!r}, which cannot be read: {reason}", stacklevel=2)
             return None
 

@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_erf.algebra.boxes import entire
-from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
@@ -20,6 +19,7 @@ from keras_erf.graph import Graph, copied
 from keras_erf.measuring.gradients import unit_channels
 from keras_erf.measuring.plans import planned
 from keras_erf.measuring.settings import Settings
+from keras_erf.results.framing import reframed
 
 __all__ = ["OtherPrecision", "Row", "State", "gradient_rows"]
 
@@ -72,9 +72,9 @@ def gradient_rows(
     size = wanted[0][0].graph.batch or min(len(wanted), ROWS)
     rows = []
     for start in range(0, len(wanted), size):
-        some = wanted[start : start + size]
-        values = {number: tf.repeat(one, size, axis=0) for number, one in sample.items()}
-        rows += _pass(some, cone, values, settings, state)
+        group = wanted[start : start + size]
+        values = {number: tf.repeat(value, size, axis=0) for number, value in sample.items()}
+        rows += _pass(group, cone, values, settings, state)
     return rows
 
 
@@ -87,10 +87,7 @@ def _pass(
 ) -> list[Row]:
     first = wanted[0][0]
     watched = values[first.input]
-    with (
-        tf.name_scope("probe"),
-        tf.GradientTape(watch_accessed_variables=False) as tape,
-    ):
+    with tf.name_scope("probe"), tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(watched)
         known = cone.run(values, training=settings.training, state=state)
         seeded = 0.0
@@ -101,15 +98,17 @@ def _pass(
                 weights = weights / len(weights)
             seeded += tf.reduce_sum(channels * tf.constant(weights, channels.dtype))
     path = [number for number, value in known.items() if value.dtype.is_floating]
-    found = tape.gradient(seeded, [watched, *(known[number] for number in path)])
+    gradients = tape.gradient(seeded, [watched, *(known[number] for number in path)])
     rows = []
     for row in range(len(wanted)):
         peaks = {
-            number: float(np.abs(np.asarray(one[row], np.float64)).max(initial=0))
-            for number, one in zip(path, found[1:], strict=True)
-            if one is not None and len(one) == len(watched)
+            number: float(np.abs(np.asarray(gradient[row], np.float64)).max(initial=0))
+            for number, gradient in zip(path, gradients[1:], strict=True)
+            if gradient is not None and len(gradient) == len(watched)
         }
-        gradient = np.zeros(watched.shape[1:]) if found[0] is None else np.asarray(found[0][row])
+        gradient = (
+            np.zeros(watched.shape[1:]) if gradients[0] is None else np.asarray(gradients[0][row])
+        )
         rows.append(Row(gradient.astype(np.float64), peaks))
     return rows
 
@@ -138,7 +137,7 @@ class OtherPrecision:
     @cached_property
     def graph(self) -> Graph | None:
         """The copy; `None` where there can be none."""
-        tensors = [one.tensor for one in self.targets]
+        tensors = [target.tensor for target in self.targets]
         try:
             return copied(self.targets[0].graph, *tensors, dtypes=OTHER[self.dtype])
         except InvalidInputError:
@@ -149,14 +148,14 @@ class OtherPrecision:
         """The `state`, of the copy's variables."""
         assert self.graph is not None
         own = {id(variable): value for variable, value in self.state}
-        mine = {tuple(node.outputs): node.operation for node in self.targets[0].graph.nodes}
+        operations = {tuple(node.outputs): node.operation for node in self.targets[0].graph.nodes}
         pairs = {}
         for node in self.graph.nodes:
-            before = mine[tuple(node.outputs)]
+            before = operations[tuple(node.outputs)]
             if isinstance(before, keras.Layer):
-                for one, two in zip(before.weights, node.operation.weights, strict=True):
-                    if id(one) in own:
-                        pairs[id(two)] = (two, tf.cast(own[id(one)], two.dtype))
+                for weight, copy in zip(before.weights, node.operation.weights, strict=True):
+                    if id(weight) in own:
+                        pairs[id(copy)] = (copy, tf.cast(own[id(weight)], copy.dtype))
         return list(pairs.values())
 
     def row(self, target: Target, cone: Cone, sample: Mapping[int, Any]) -> Row | None:
@@ -164,29 +163,20 @@ class OtherPrecision:
         if self.graph is None:
             return None
         tracing = target.tracing.over(self.graph)
-        again = replace(target, tracing=tracing)
-        plan = planned([again], self.settings, inside=False)
+        moved_target = replace(target, tracing=tracing)
+        plan = planned([moved_target], self.settings, inside=False)
         values = {}
         for number, value in sample.items():
             whole = entire(tracing.shape(number))
             held, wanted = cone.parts.get(number, whole), plan.parts.get(number, whole)
             dtype = self.graph.tensors[number].dtype
-            values[number] = tf.cast(_placed(value, held, wanted), dtype)
+            values[number] = tf.cast(reframed(np.asarray(value), held, wanted), dtype)
         try:
-            (row,) = gradient_rows([(again, False)], plan, values, self.settings, self.values)
+            (row,) = gradient_rows(
+                [(moved_target, False)], plan, values, self.settings, self.values
+            )
         except Exception:  # Layers are the user's: one may know a single dtype.
             return None
         whole = entire(tracing.shape(target.input))
-        held, wanted = (one.parts.get(target.input, whole) for one in (plan, cone))
-        gradient = _placed(row.gradient[None], held, wanted)[0]
-        return replace(row, gradient=np.asarray(gradient))
-
-
-def _placed(value: Any, held: Box, wanted: Box) -> Any:
-    """The part `wanted` of a value of which the part `held` is there: cut, or zero."""
-    if held == wanted:
-        return value
-    shared = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(held, wanted, strict=True)]
-    cut = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(shared, held, strict=True))
-    pads = [(a - c, d - b) for (a, b), (c, d) in zip(shared, wanted, strict=True)]
-    return tf.pad(value[(slice(None), *cut)], [(0, 0), *pads])
+        held, wanted = plan.parts.get(target.input, whole), cone.parts.get(target.input, whole)
+        return replace(row, gradient=reframed(row.gradient, held, wanted))

@@ -1,4 +1,4 @@
-"""How many weights a model would have, before it has them."""
+"""Counts the weights of a model before they are made."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def count_weights(config: dict[str, Any], *, legacy: bool) -> int | None:
     Returns:
         The number; `None` if the model cannot be built, or not without its weights.
     """
-    found: list[int] = []
+    counts: list[int] = []
     random_state = random.getstate()
 
     def build() -> None:
         try:
             with warnings.catch_warnings(), keras.StatelessScope(initialize_variables=False):
-                # Keras says it all again when it builds the model in earnest.
+                # Keras repeats its warnings when the model is really built.
                 warnings.simplefilter("ignore")
                 model = _built(copy.deepcopy(config), legacy)
-            found.append(sum(math.prod(one.shape) for one in model.variables))
-        except Exception:  # Keras fails in many ways on a bad file, and tells of it later.
+            counts.append(sum(math.prod(variable.shape) for variable in model.variables))
+        except Exception:  # Keras fails in many ways on a bad file, and reports it later.
             return
 
     thread = threading.Thread(target=build)
     thread.start()
     thread.join()
     random.setstate(random_state)
-    return found[0] if found else None
+    return counts[0] if counts else None
 
 
 def _built(config: dict[str, Any], legacy: bool) -> Any:

@@ -1,4 +1,4 @@
-"""No map reaches beyond the field it belongs to: what does is an error, and is never shown."""
+"""Checks that no map reaches beyond its theoretical field; one that does is an error."""
 
 from __future__ import annotations
 

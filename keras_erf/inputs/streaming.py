@@ -1,4 +1,4 @@
-"""Batches made ready while those before are computed with.
+"""Prepares batches in a thread while those before are computed with.
 
 One thread reads or draws ahead, a batch or two. `tf.data.Dataset.from_generator`
 does the same, but takes 0.4 ms a batch and 0.1 s to start, where a thread takes
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
-from keras_erf.samples.sources import InputSpec, Source
+from keras_erf.inputs.sources import InputSpec, Source
 
 __all__ = ["streamed"]
 
@@ -50,7 +50,9 @@ def streamed(
         arrays = next(batches, None)
         if arrays is None:
             return None, list(source.skipped)
-        tensors = [tf.constant(one, spec.dtype) for one, spec in zip(arrays, specs, strict=True)]
+        tensors = [
+            tf.constant(array, spec.dtype) for array, spec in zip(arrays, specs, strict=True)
+        ]
         return tensors, list(source.skipped)
 
     # Every batch but the last is full.
@@ -67,5 +69,5 @@ def streamed(
     finally:
         thread.shutdown(cancel_futures=True)
         batches.close()
-        # What was read ahead in vain does not count.
+        # What was read ahead and not used does not count.
         source.skipped[:] = skipped

@@ -14,10 +14,10 @@ from keras_erf.analysis._checks import refuse_masked
 from keras_erf.fields.theoretical import Target
 from keras_erf.files.naming import file_name
 from keras_erf.graph import Graph, architecture
+from keras_erf.inputs.images import ImageFolder, folder_digest
+from keras_erf.inputs.sources import NOISE
 from keras_erf.measuring.settings import Settings
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.samples.images import ImageFolder, folder_digest
-from keras_erf.samples.sources import NOISE
 from keras_erf.storage import Store, check_sum
 
 __all__ = ["file_of", "read_kept", "store_of"]
@@ -69,7 +69,7 @@ def _inputs(inputs: Any) -> str:
         folder = Path(inputs)
         return f"images {folder_digest(folder)}" if folder.is_dir() else str(inputs)
     if isinstance(inputs, Mapping):
-        return "; ".join(f"{name}: {_inputs(one)}" for name, one in inputs.items())
+        return "; ".join(f"{name}: {_inputs(value)}" for name, value in inputs.items())
     if hasattr(inputs, "element_spec"):
         return type(inputs).__name__
     if isinstance(inputs, (list, tuple)):

@@ -37,7 +37,7 @@ def check_mixing(targets: Sequence[Target], cone: Cone, batch: Mapping[int, Any]
     """
     first = targets[0]
     graph, size = first.graph, first.graph.batch or SAMPLES
-    normalising = _normalising(graph, [one.tensor for one in targets])
+    normalising = _normalising(graph, [target.tensor for target in targets])
     if size == 1:
         # There is no other sample: its own pixels are what it is normalised by.
         mixing = normalising
@@ -48,14 +48,14 @@ def check_mixing(targets: Sequence[Target], cone: Cone, batch: Mapping[int, Any]
         return
     more = f" and {len(mixing) - NAMED} more" if len(mixing) > NAMED else ""
     names = ", ".join(map(repr, mixing[:NAMED])) + more
-    one = len(mixing) == 1
+    single = len(mixing) == 1
     verb, what = (
         ("normalise", "by the whole batch") if normalising else ("mix", "the samples of a batch")
     )
     who = f"layer {names} {verb}{'s' if verb == 'normalise' else 'es'}"
-    who = who if one else f"layers {names} {verb}"
+    who = who if single else f"layers {names} {verb}"
     remedy = (
-        f"Set `trainable` of {'it' if one else 'all of them'} to False to have dropout alone"
+        f"Set `trainable` of {'it' if single else 'all of them'} to False to have dropout alone"
         if normalising
         else "Measure at inference"
     )
@@ -71,29 +71,29 @@ def _mixing(
     """Name of the last layer through which a unit sees another sample, if there is one."""
     watched = targets[0].input
     values = {
-        number: tf.gather(one, np.arange(size) % min(len(one), size))
-        for number, one in batch.items()
+        number: tf.gather(samples, np.arange(size) % min(len(samples), size))
+        for number, samples in batch.items()
     }
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(values[watched])
         known = cone.run(values, training=True)
         seeds = [
-            tf.reduce_sum(sum(_scattered(known[one.tensor][row]) for one in targets))
+            tf.reduce_sum(sum(_scattered(known[target.tensor][row]) for target in targets))
             for row in range(2)
         ]
-    path = [number for number, one in known.items() if one.dtype.is_floating]
+    path = [number for number, value in known.items() if value.dtype.is_floating]
     for row, seed in enumerate(seeds):
-        found = tape.gradient(seed, [known[number] for number in path])
+        gradients = tape.gradient(seed, [known[number] for number in path])
         shares = {
-            number: _share(np.asarray(one), row)
-            for number, one in zip(path, found, strict=True)
-            if one is not None and len(one) == size
+            number: _share(np.asarray(gradient), row)
+            for number, gradient in zip(path, gradients, strict=True)
+            if gradient is not None and len(gradient) == size
         }
         if shares.get(watched, 0) <= ROUNDING:
             continue
         for step in reversed(cone.steps):
-            after = max((shares.get(one, 0) for one in step.node.outputs), default=0)
-            before = max((shares.get(one, 0) for one in step.node.inputs), default=0)
+            after = max((shares.get(tensor, 0) for tensor in step.node.outputs), default=0)
+            before = max((shares.get(tensor, 0) for tensor in step.node.inputs), default=0)
             if after <= ROUNDING < before:
                 return [step.node.name]
         return [targets[-1].receptive_field.layer]

@@ -1,4 +1,4 @@
-"""What a source of samples is, and what it is asked for.
+"""Sources of samples, and the specification of what they provide.
 
 A source hands out batches as a list with one array per model input, always in
 the same order for the same seed, whatever the batch size.

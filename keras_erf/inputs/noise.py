@@ -1,8 +1,8 @@
 """Noise whose every value depends on the seed and on its own place alone.
 
 The input is divided into tiles along its spatial axes, and each tile of each
-sample has random numbers of its own, out of a generator that can be entered
-anywhere: Philox 4x64-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random
+sample has random numbers of its own, from a generator that can start at any
+place: Philox 4x64-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random
 numbers: as easy as 1, 2, 3"), with the seed as its key and the numbers of
 sample, tile and input in its counter. So a part of an image is drawn without
 the rest, at the cost of the part, and is the same in a batch of any size.
@@ -17,13 +17,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_erf.algebra.geometry import Box
-from keras_erf.samples.sources import Batches, InputSpec, Source
+from keras_erf.inputs.sources import Batches, InputSpec, Source
 
 __all__ = ["noise"]
 
 # Values of a tile: with fewer, calls cost more; with more, what is drawn around a small part.
 TILE = 768
-# Values worked on at a time: enough to forget the calls, few enough to stay in the cache.
+# Values per step: enough to hide the cost of calls, few enough for the cache.
 CHUNK = 2**15
 
 
@@ -44,7 +44,7 @@ def noise(kind: str, specs: Sequence[InputSpec], seed: int, *, first: int = 0) -
     def batches(size: int) -> Batches:
         drawn = [_Drawn(kind, spec, seed, number) for number, spec in enumerate(specs, first)]
         for start in itertools.count(0, size):
-            yield [one.samples(range(start, start + size)) for one in drawn]
+            yield [source.samples(range(start, start + size)) for source in drawn]
 
     return Source(f"{kind} noise", None, batches, [])
 
@@ -61,11 +61,11 @@ class _Stream:
 
     def fill(self, pairs: np.ndarray, places: Sequence[tuple[int, int]]) -> None:
         """Fills float32 pairs, `(places, 2, any)`; a place is a sample and a tile."""
-        for one, (sample, tile) in zip(pairs, places, strict=True):
+        for numbers, (sample, tile) in zip(pairs, places, strict=True):
             # The first word counts on within the tile. A new generator would cost six times this.
             self.state["state"]["counter"][:] = 0, sample, tile, self.number
             self.bits.state = self.state
-            self.uniform.random(dtype=np.float32, out=one)
+            self.uniform.random(dtype=np.float32, out=numbers)
         if self.kind == "normal":
             _make_normal(pairs)
 
@@ -131,7 +131,7 @@ class _Tiles:
             for (start, stop), cover, edge in zip(box[:-1], covers, edges, strict=True)
         ]
         self.rows_wanted = inside[0]
-        self.cut = tuple(slice(*one) for one in (*inside[1:], box[-1]))
+        self.cut = tuple(slice(*pair) for pair in (*inside[1:], box[-1]))
 
     def rows(self, tiles: np.ndarray) -> np.ndarray:
         """Pixels of rows of tiles, `(rows, height, ...)`, cut to the box along the other axes."""
@@ -185,9 +185,9 @@ class _Drawn:
         chunk = max(1, CHUNK // (across * tiles.values))
         pairs = np.empty((chunk * across, 2, -(-tiles.values // 2)), np.float32)
         for first in range(0, len(rows), chunk):
-            some = rows[first : first + chunk]
-            places = [(numbers[k], tile) for k, row in some for tile in tiles.numbers[row]]
+            group = rows[first : first + chunk]
+            places = [(numbers[k], tile) for k, row in group for tile in tiles.numbers[row]]
             filled = pairs[: len(places)]
             self.stream.fill(filled, places)
-            for (k, row), pixels in zip(some, tiles.rows(filled), strict=True):
+            for (k, row), pixels in zip(group, tiles.rows(filled), strict=True):
                 tiles.place(images[k], pixels, row)

@@ -1,9 +1,9 @@
-"""Finding what is measured: the units, in a model of full precision, calibrated if asked for."""
+"""Finds the units that are measured, in a model of full precision, calibrated if asked for."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, build_graph
 from keras_erf.measuring.calibrating import calibrated, has_batch_norm
+from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.settings import Settings
 
@@ -25,7 +26,6 @@ __all__ = [
     "check_backend",
     "fingerprint",
     "prepared",
-    "shape_of_data",
 ]
 
 
@@ -75,21 +75,21 @@ def prepared(
         assigned: Whether zeros among the weights will stay.
     """
     graph = build_graph(model)
-    some = numbers_of(graph, layers) if several and layers is not None else None
-    each = [] if several else [None if one is None else graph.find(one) for one in layers]
+    numbers = numbers_of(graph, layers) if several and layers is not None else None
+    each = [] if several else [None if layer is None else graph.find(layer) for layer in layers]
     ready = in_full_precision(model, graph)
     if ready is not model:
         graph = build_graph(ready)
     if input_shape is None:
-        input_shape = shape_of_data(graph, input, settings.inputs)
+        input_shape = sizes_of_data(graph, graph.input_number(input), settings.inputs)
     weights = fingerprint(model)
     options: dict[str, Any] = {"input": input, "input_shape": input_shape, "rules": rules}
 
     def find(graph: Graph) -> tuple[list[Target], list[tuple[str, str]]]:
         if several:
-            return targets_of(tracing_of(graph, **options), some, unit, grid)
-        more: dict[str, Any] = {"unit": unit, "grid": grid, "assigned": assigned}
-        return [locate(graph, tensor=one, **options, **more) for one in each], []
+            return targets_of(tracing_of(graph, **options), numbers, unit, grid)
+        unit_options: dict[str, Any] = {"unit": unit, "grid": grid, "assigned": assigned}
+        return [locate(graph, tensor=tensor, **options, **unit_options) for tensor in each], []
 
     targets, skipped = find(graph)
     copy = calibrated_for(ready, targets, settings)
@@ -104,7 +104,7 @@ def calibrated_for(
     """The model, or a copy calibrated for some units if the settings ask for one."""
     if not (targets and settings.calibrate and has_batch_norm(model)):
         return model
-    tensors = [one.tensor for one in targets]
+    tensors = [target.tensor for target in targets]
     return calibrated(model, targets[0].graph, tensors, settings.inputs)
 
 
@@ -116,7 +116,7 @@ def targets_of(
 ) -> tuple[list[Target], list[tuple[str, str]]]:
     """A unit of each of some tensors, or of every map; of maps without one the reason why."""
     tensors, skipped = maps(tracing) if chosen is None else (chosen, [])
-    one_axis = {one for one in tensors if len(tracing.spatial_axes(one)) == 1}
+    one_axis = {tensor for tensor in tensors if len(tracing.spatial_axes(tensor)) == 1}
     tokens = one_axis if len(tracing.input_axes) > 1 else set()
     if grid is not None and not tokens:
         raise InvalidInputError(
@@ -144,33 +144,18 @@ def check_backend() -> None:
         )
 
 
-def shape_of_data(graph: Graph, input: str | None, inputs: Any) -> tuple[int, ...] | None:
-    """Spatial shape for an input that leaves sizes undefined, from the array meant for it."""
-    number = graph.input_number(input)
-    name, own = graph.tensors[number].name, graph.tensors[number].shape
-    if isinstance(inputs, Mapping):
-        inputs = inputs.get(name)
-    elif isinstance(inputs, (list, tuple)) and len(inputs) == len(graph.inputs) > 1:
-        inputs = inputs[graph.inputs.index(number)]
-    shape = tuple(getattr(inputs, "shape", ()))
-    if None not in own or len(shape) != len(own) + 1:
-        return None
-    sizes = (own[axis] or shape[axis + 1] for axis in graph.spatial_axes(number))
-    return tuple(int(size) for size in sizes)
-
-
 def numbers_of(graph: Graph, layers: Any) -> list[int]:
     """Tensors' numbers of the layers that were asked for, one or some, in the graph's order."""
     if not isinstance(layers, (list, tuple)):
         layers = [layers]
-    numbers = sorted({graph.find(one) for one in layers})
+    numbers = sorted({graph.find(layer) for layer in layers})
     if not numbers:
         raise InvalidInputError("`layers` must name at least one layer. Received: none")
     return numbers
 
 
 def fingerprint(model: Any) -> str:
-    """Short hash of the model's weights, so that results tell which net they are of."""
+    """Short hash of the model's weights, so that results name the network they are of."""
     digest = hashlib.blake2b(digest_size=8)
     for variable in model.weights:
         digest.update(np.ascontiguousarray(np.asarray(variable)).tobytes())
