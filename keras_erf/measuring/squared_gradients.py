@@ -81,11 +81,26 @@ def _added(
     for source in coherent.sources:
         stack = np.stack(
             [
-                reframed(arrays[place], box(numbers[place]), box(source.number))
-                for place in source.modes
+                reframed(
+                    *_of_channels(arrays[place], box(numbers[place]), channels), box(source.number)
+                )
+                for place, channels in zip(source.modes, source.channels, strict=True)
             ]
         )
         squares = np.einsum("i...,j...,ij->...", stack, stack, source.products)
-        # Products of the seed with modes may take away no more than the seed has brought.
         added[source.number] = tf.constant(squares)
     return added
+
+
+def _of_channels(
+    values: np.ndarray, held: Box, channels: tuple[int, int, int] | None
+) -> tuple[np.ndarray, Box]:
+    """Some channels of a mode's map, and the part of the tensor of these channels that it is."""
+    if channels is None:
+        return values, held
+    axis, start, stop = channels
+    first, _ = held[axis]
+    index = [slice(None)] * values.ndim
+    index[axis + 1] = slice(start - first, stop - first)
+    box = tuple((0, stop - start) if place == axis else one for place, one in enumerate(held))
+    return values[tuple(index)], box

@@ -21,7 +21,7 @@ from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Tensor, plain_call
 from keras_erf.layers.recipes import DTYPE, FIRST, LAST
 from keras_erf.second_moments.correlation import SquareStep
-from keras_erf.second_moments.neighbours import Apart, Overlap, Spread
+from keras_erf.second_moments.neighbours import Apart, Overlap, Padded, Spread
 
 __all__ = ["SquareBuilder"]
 
@@ -109,6 +109,13 @@ class SquareBuilder:
     def scaled(self, number: int, line: int, factor: float) -> int:
         """A line beside a tensor multiplied by a number."""
         return self._scaled(self.tensors[number].name, line, factor)
+
+    def padded(self, number: int, line: int, first: bool, channels: tuple[int, int]) -> int:
+        """A line beside some channels of a tensor with zeros for the channels around them."""
+        name = self.tensors[number].name
+        layer, made = Padded(channels, first, dtype=DTYPE, name="squared"), self._new(name)
+        self.nodes.append(plain_call(name, layer, (line,), made))
+        return made
 
     def repeated(self, step: SquareStep, line: int) -> int:
         """What a call's layer makes of a line."""

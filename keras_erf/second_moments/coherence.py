@@ -47,11 +47,14 @@ class Source:
         modes: Places of the modes among those of the unit; -1 is the unit's seed.
         products: Means of products of what each of two modes has there, shape `(modes, modes)`;
             zero for the seed by itself, which the squares hold.
+        channels: Of each mode the channel axis of its map, the batch not counted, and the channels
+            that the tensor is; `None` where it is all of them.
     """
 
     number: int
     modes: tuple[int, ...]
     products: np.ndarray = field(repr=False)
+    channels: tuple[tuple[int, int, int] | None, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,7 @@ class _Way:
         rows: Those of the other tensor's examples that are its channels.
         own: The same rows of its own examples.
         centred: Whether a batch normalisation takes off the mean of each channel between.
+        start: Its first channel in the other tensor, where one channel does not stand for all.
     """
 
     number: int
@@ -86,6 +90,7 @@ class _Way:
     rows: np.ndarray
     own: np.ndarray
     centred: bool = False
+    start: int = 0
 
 
 class _Key(NamedTuple):
@@ -111,14 +116,18 @@ class Coherence:
         builder: What lines are added to.
         signals: Examples of all tensors.
         narrow: Whether one channel stands for all of a tensor's.
+        random: Whether weights are random, so that channels of one summand are alike.
     """
 
-    def __init__(self, builder: SquareBuilder, signals: Mapping[int, Signal], narrow: bool) -> None:
-        self.builder, self.signals, self.narrow = builder, signals, narrow
+    def __init__(
+        self, builder: SquareBuilder, signals: Mapping[int, Signal], *, narrow: bool, random: bool
+    ) -> None:
+        self.builder, self.signals, self.narrow, self.random = builder, signals, narrow, random
         self.ways: dict[int, list[_Way]] = {}
         self.weighted: dict[int, SquareStep] = {}
         # Of the tensors in the order they are made.
         self.shapes: dict[int, tuple[int, ...]] = {}
+        self.firsts: dict[int, bool] = {}
         self.modes: dict[_Key, int] = {}
         # What random weights make of a mode along their input.
         self.behind: dict[tuple[int, _Key], int] = {}
@@ -127,12 +136,12 @@ class Coherence:
     def follow(self, step: SquareStep) -> None:
         """Learns what the output of a call is the sum of."""
         recipe, output = step.recipe, step.node.outputs[0]
-        self.shapes[output] = step.shape
+        self.shapes[output], self.firsts[output] = step.shape, step.first
         if len(step.node.outputs) > 1:
             return
         if recipe.entrywise:
             self._through(step)
-        elif isinstance(step.node.operation, keras.layers.Concatenate) and self.narrow:
+        elif isinstance(step.node.operation, keras.layers.Concatenate):
             self._beside(step)
         elif recipe.weighted:
             self.weighted[output] = step
@@ -163,18 +172,21 @@ class Coherence:
         """A call on single entries."""
         node, recipe, output = step.node, step.recipe, step.node.outputs[0]
         before = recipe.before or (1.0,) * len(node.inputs)
-        factors = [recipe.after, *(before[place] for place in step.places)]
-        if not all(isinstance(one, float) for one in factors):
+        if not all(isinstance(before[place], float) for place in step.places):
             return
-        gain = recipe.signals[0].slopes
+        if not (isinstance(recipe.after, float) or self.random):
+            return
+        slopes = recipe.signals[0].slopes
         # Those of an activation before it, handed on by a scale, are in already.
-        if gain is None or any(self.signals[one].slopes is gain for one in node.inputs):
-            gain = np.full_like(recipe.signals[0].values, math.sqrt(recipe.after))
+        if any(self.signals[one].slopes is slopes for one in node.inputs):
+            slopes = None
         centred = isinstance(node.operation, keras.layers.BatchNormalization)
         self.ways[output] = [
             replace(
                 way,
-                slopes=way.slopes * math.sqrt(before[place]) * gain[way.rows],
+                slopes=way.slopes
+                * math.sqrt(before[place])
+                * (self._scale(step, way) if slopes is None else slopes[way.rows]),
                 centred=way.centred or centred,
             )
             for place in step.places
@@ -183,6 +195,20 @@ class Coherence:
             for way in self._ways(node.inputs[place])
         ][-MOST_WAYS:]
 
+    def _scale(self, step: SquareStep, way: _Way) -> float:
+        """The root of a call's factor, in the mean over the channels of a summand."""
+        factor = step.recipe.after
+        if not isinstance(factor, float):
+            channels = np.moveaxis(factor, -len(step.shape) if step.first else -1, -1)
+            count = self._count(way.number, step.first)
+            factor = float(channels[..., way.start : way.start + count].mean())
+        return math.sqrt(factor)
+
+    def _count(self, number: int, first: bool) -> int:
+        """How many channels a tensor has."""
+        shape = self.shapes.get(number) or self.builder.tensors[number].shape
+        return int(shape[0 if first else -1] or 1)
+
     def _beside(self, step: SquareStep) -> None:
         """Tensors put one behind the other along the channels."""
         inputs, signal = step.node.inputs, step.recipe.signals[0]
@@ -190,14 +216,15 @@ class Coherence:
         if len(signal.sizes) != sum(counts) or len(step.places) < len(inputs):
             return
         starts, found = iter(signal.ends), list[_Way]()
-        start = next(starts)
+        start, channel = next(starts), 0
         for number in inputs:
             for first, last in itertools.pairwise(self.signals[number].ends):
                 stop = next(starts)
                 # Of a block of examples the first were taken.
                 taken = np.arange(first, min(last, first + stop - start))
-                found += [_among(way, taken, start - first) for way in self._ways(number)]
+                found += [_among(way, taken, start - first, channel) for way in self._ways(number)]
                 start = stop
+            channel += 0 if self.narrow else self._count(number, step.first)
         self.ways[step.node.outputs[0]] = [way for way in found if len(way.rows)][-MOST_WAYS:]
 
     def _ways(self, number: int) -> list[_Way]:
@@ -210,7 +237,7 @@ class Coherence:
             self.ways[number] = [_Way(number, ones if slopes is None else slopes, rows, rows)]
         return self.ways[number]
 
-    def _before(self, key: _Key) -> list[tuple[_Key, int, float]]:
+    def _before(self, key: _Key) -> list[tuple[_Key, _Way, float]]:
         """What makes part of a mode: modes, the random weights behind each, and its share."""
         found, values = [], self._values(key)
         for way in self._ways(key.tensor):
@@ -226,18 +253,28 @@ class Coherence:
             share = float((other * sums).mean()) / power if power > 0 else 0.0
             if share**2 * power > LEAST * float(np.square(other).mean()):
                 source = _Key(step.node.inputs[step.places[0]], way.centred)
-                found.append((source, way.number, share))
+                found.append((source, way, share))
         return found
 
     def _lines(self, key: _Key) -> list[int]:
         """The lines that make part of a mode."""
         lines = []
-        for source, number, share in self._before(key):
-            if (number, source) not in self.behind:
-                made = self.builder.repeated(self.weighted[number], self.modes[source])
-                self.behind[number, source] = made
-            lines.append(self.builder.scaled(key.tensor, self.behind[number, source], share))
+        for source, way, share in self._before(key):
+            known = way.number, source
+            if known not in self.behind:
+                step = self.weighted[way.number]
+                self.behind[known] = self.builder.repeated(step, self.modes[source])
+            line = self.builder.scaled(key.tensor, self.behind[known], share)
+            lines.append(self._among_channels(key.tensor, way, line))
         return lines
+
+    def _among_channels(self, tensor: int, way: _Way, line: int) -> int:
+        """A line beside a summand as one beside the tensor, of all of its channels."""
+        first = self.weighted[way.number].first
+        count, own = (self._count(number, first) for number in (tensor, way.number))
+        if self.narrow or count == own:
+            return line
+        return self.builder.padded(tensor, line, first, (way.start, count - own - way.start))
 
     def _sources(self, seed: _Key, keys: Sequence[_Key]) -> Iterable[Source]:
         """What modes, and the seed of a unit, add to the squares of each summand."""
@@ -254,7 +291,16 @@ class Coherence:
             # Behind an activation of its own squares have its slope in already.
             if step is not None and isinstance(step.recipe.after, float) and step.recipe.after:
                 products = products / step.recipe.after
-            yield Source(summand, places, products)
+            yield Source(summand, places, products, tuple(map(self._channels, entries)))
+
+    def _channels(self, entry: _Entry) -> tuple[int, int, int] | None:
+        """The channel axis of a mode's map, and the channels that a summand is of them."""
+        way, shape = self._ways(entry.key.tensor)[entry.way], self.shapes.get(entry.key.tensor)
+        if self.narrow or shape is None or way.number == entry.key.tensor:
+            return None
+        first = self.firsts.get(entry.key.tensor, False)
+        axis = 0 if first else len(shape) - 1
+        return axis, way.start, way.start + self._count(way.number, first)
 
     def _product(self, one: _Entry, other: _Entry) -> float:
         """The mean product of two modes in a summand, over the rows that both have."""
@@ -286,7 +332,13 @@ def _centred(values: np.ndarray, centred: bool) -> np.ndarray:
     return values - values.mean(axis=1, keepdims=True) if centred else values
 
 
-def _among(way: _Way, taken: np.ndarray, shift: int) -> _Way:
-    """What of a summand is among some rows of a tensor, which move by so many."""
+def _among(way: _Way, taken: np.ndarray, shift: int, channel: int) -> _Way:
+    """What of a summand is among some rows of a tensor, which move, as its channels do."""
     held = np.isin(way.rows, taken)
-    return replace(way, slopes=way.slopes[held], rows=way.rows[held] + shift, own=way.own[held])
+    return replace(
+        way,
+        slopes=way.slopes[held],
+        rows=way.rows[held] + shift,
+        own=way.own[held],
+        start=way.start + channel,
+    )

@@ -26,7 +26,7 @@ from keras_erf.graph import Node
 from keras_erf.layers.recipes import DTYPE, Matrices
 from keras_erf.second_moments.correlation import SquareStep
 
-__all__ = ["MOST", "Apart", "Overlap", "Spread", "merged", "radii"]
+__all__ = ["MOST", "Apart", "Overlap", "Padded", "Spread", "merged", "radii"]
 
 # More offsets than these are not carried.
 MOST = 700
@@ -433,6 +433,31 @@ class Overlap(keras.Layer):
             for one, less, step in zip(space, lost, self.strides, strict=True)
         ]
         return keras.KerasTensor((batch, *space, channels * self.taps.shape[-1]), dtype=DTYPE)
+
+
+class Padded(keras.Layer):
+    """Zeros for channels around those of the input.
+
+    Args:
+        channels: How many channels are put before and after.
+        first: Whether the channels are the first axis.
+    """
+
+    def __init__(self, channels: tuple[int, int], first: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.channels, self.first = channels, first
+
+    def call(self, values: Any) -> Any:
+        """The input with zeros around it."""
+        padding = [[0, 0]] * len(values.shape)
+        padding[1 if self.first else -1] = list(self.channels)
+        return tf.pad(values, padding)
+
+    def compute_output_shape(self, shape: Sequence[Any]) -> tuple[Any, ...]:
+        """The shape with all channels."""
+        made = list(shape)
+        made[1 if self.first else -1] += sum(self.channels)
+        return tuple(made)
 
 
 def _places(step: float, before: int, after: int) -> np.ndarray:

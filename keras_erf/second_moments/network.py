@@ -19,7 +19,7 @@ from keras_erf.second_moments.coherence import Coherence, Coherent
 from keras_erf.second_moments.composites import Composites
 from keras_erf.second_moments.correlation import SquareStep, mixing
 from keras_erf.second_moments.measured import MeasuredSquares, measured
-from keras_erf.second_moments.neighbours import Apart, Overlap, Spread, merged, radii
+from keras_erf.second_moments.neighbours import Apart, Overlap, Padded, Spread, merged, radii
 from keras_erf.signals.initializers import Weights
 from keras_erf.signals.signals import Key, drawn
 
@@ -28,7 +28,14 @@ __all__ = ["SquaredNetwork", "squared"]
 # Layers of ours that stand for others run on whole tensors.
 # Mixed terms of this share, or less, are left out.
 LARGE = 1.25
-OWN = {MeasuredSquares: whole, Resampled: whole, Spread: whole, Apart: whole, Overlap: whole}
+OWN = {
+    MeasuredSquares: whole,
+    Resampled: whole,
+    Spread: whole,
+    Apart: whole,
+    Overlap: whole,
+    Padded: whole,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +181,7 @@ def _built(
     far, lost = radii(steps, tensors)
     mixed = mixing(steps, lost)
     builder = SquareBuilder(tracing, far)
-    coherence = Coherence(builder, signals, narrow)
+    coherence = Coherence(builder, signals, narrow=narrow, random=weights == "random")
     for step, bound in zip(steps, mixed, strict=True):
         builder.add(_enlarged(step, bound) if bounded and bound > LARGE else step)
         coherence.follow(step)
