@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
+from keras import layers
 
 from keras_erf.second_moments.correlation import SquareStep
 from keras_erf.signals.signals import Signal
@@ -125,6 +126,8 @@ class Coherence:
         self.builder, self.signals, self.narrow, self.random = builder, signals, narrow, random
         self.ways: dict[int, list[_Way]] = {}
         self.weighted: dict[int, SquareStep] = {}
+        # Means over windows of what random weights made, which are sums with random weights too.
+        self.pooled: dict[int, SquareStep] = {}
         # Of the tensors in the order they are made.
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.firsts: dict[int, bool] = {}
@@ -145,6 +148,8 @@ class Coherence:
             self._beside(step)
         elif recipe.weighted:
             self.weighted[output] = step
+        elif _is_mean(step) and _is_linear(self.weighted.get(step.node.inputs[0])):
+            self.pooled[output] = step
 
     def unit(self, number: int) -> Coherent | None:
         """The modes of units of a tensor; `None` where there are none."""
@@ -241,7 +246,7 @@ class Coherence:
         """What makes part of a mode: modes, the random weights behind each, and its share."""
         found, values = [], self._values(key)
         for way in self._ways(key.tensor):
-            step = self.weighted.get(way.number)
+            step = self._sums(way.number)
             if step is None:
                 continue
             signal = self.signals[way.number]
@@ -256,21 +261,33 @@ class Coherence:
                 found.append((source, way, share))
         return found
 
+    def _sums(self, number: int) -> SquareStep | None:
+        """The call whose random weights a tensor is a sum with."""
+        pool = self.pooled.get(number)
+        return self.weighted.get(number if pool is None else pool.node.inputs[0])
+
     def _lines(self, key: _Key) -> list[int]:
         """The lines that make part of a mode."""
         lines = []
         for source, way, share in self._before(key):
             known = way.number, source
             if known not in self.behind:
-                step = self.weighted[way.number]
-                self.behind[known] = self.builder.repeated(step, self.modes[source])
+                pool = self.pooled.get(way.number)
+                step = self.weighted[way.number if pool is None else pool.node.inputs[0]]
+                line = self.builder.repeated(step, self.modes[source])
+                if pool is not None:
+                    # Of n positions each is along the mean of all, with 1 / n of its square.
+                    size = math.prod(pool.node.operation.pool_size)
+                    line = self.builder.repeated(pool, line)
+                    line = self.builder.scaled(key.tensor, line, 1 / math.sqrt(size))
+                self.behind[known] = line
             line = self.builder.scaled(key.tensor, self.behind[known], share)
             lines.append(self._among_channels(key.tensor, way, line))
         return lines
 
     def _among_channels(self, tensor: int, way: _Way, line: int) -> int:
         """A line beside a summand as one beside the tensor, of all of its channels."""
-        first = self.weighted[way.number].first
+        first = self.firsts[way.number]
         count, own = (self._count(number, first) for number in (tensor, way.number))
         if self.narrow or count == own:
             return line
@@ -326,6 +343,17 @@ class Coherence:
         """A mode at a tensor's examples."""
         values = self.signals[key.tensor].values
         return np.ones_like(values) if key.seed else _centred(values, key.centred)
+
+
+def _is_mean(step: SquareStep) -> bool:
+    """Whether a call is an average pool."""
+    pools = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
+    return isinstance(step.node.operation, pools)
+
+
+def _is_linear(step: SquareStep | None) -> bool:
+    """Whether a call is a sum with random weights and nothing more."""
+    return step is not None and step.recipe.signals[0].slopes is None
 
 
 def _centred(values: np.ndarray, centred: bool) -> np.ndarray:
