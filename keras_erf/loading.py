@@ -166,7 +166,8 @@ def _read(keras: Any, path: Path, unsafe: bool) -> Any:
         raise ModelLoadError(
             argument="MODEL",
             expected=(
-                "must be a whole model saved by Keras; a .keras file is a zip archive, and this is none"
+                "must be a whole model saved by Keras; a .keras file is a zip archive, "
+                "and this is none"
             ),
             received=repr(str(path)),
         )
