@@ -97,7 +97,9 @@ def trf(
         for name, value in (("--unit", unit if unit != "center" else None), ("--grid", grid)):
             if value is not None and not layer:
                 raise InvalidInputError(
-                    f"`{name}` needs the layer it is of: name it with --layer. Received: {value!r}"
+                    argument=name,
+                    expected="needs the layer it is of: name it with --layer",
+                    received=repr(value),
                 )
         loaded = load_quietly(model, weights, read_options(option), unsafe, need_weights=False)
         from keras_erf.fields.theoretical import receptive_field, receptive_fields

@@ -56,8 +56,9 @@ class Definition:
             choices, value = get_args(hint), getattr(self, option)
             if choices and value not in choices:
                 raise InvalidInputError(
-                    f"`{option}` of a definition must be one of {', '.join(map(repr, choices))}. "
-                    f"Received: {option}={value!r}"
+                    argument=option,
+                    expected=f"of a definition must be one of {', '.join(map(repr, choices))}",
+                    received=f"{option}={value!r}",
                 )
 
 
@@ -99,8 +100,11 @@ def get_definition(definition: str | Definition) -> Definition:
     if isinstance(definition, Definition):
         if DEFINITIONS.get(definition.name, definition) != definition:
             raise InvalidInputError(
-                f"`definition` must have a name of its own: {definition.name!r} is that of other "
-                f"options. Received: definition={definition!r}"
+                argument="definition",
+                expected=(
+                    f"must have a name of its own: {definition.name!r} is that of other options"
+                ),
+                received=f"definition={definition!r}",
             )
         return definition
     if isinstance(definition, str) and definition in DEFINITIONS:

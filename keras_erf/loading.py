@@ -145,20 +145,31 @@ def _refuse(what: str, **arguments: Any) -> None:
     for option, value in arguments.items():
         if value:
             raise InvalidInputError(
-                f"`{option}` is not for {what}; leave it out. Received: {option}={value!r}"
+                argument=option,
+                expected=f"is not for {what}",
+                remedy="leave it out",
+                received=f"{option}={value!r}",
             )
 
 
 def _read(keras: Any, path: Path, unsafe: bool) -> Any:
     if not path.exists():
-        raise ModelLoadError(f"`MODEL` must be an existing file. Received: {str(path)!r}")
+        raise ModelLoadError(
+            argument="MODEL",
+            expected="must be an existing file",
+            received=repr(str(path)),
+        )
     suffix = path.suffix.lower()
     if suffix not in FILE_SUFFIXES or not path.is_file():
         raise ModelLoadError(_no_model(path, "it is no such file"))
     if suffix == ".keras" and not zipfile.is_zipfile(path):
         raise ModelLoadError(
-            "`MODEL` must be a whole model saved by Keras; a .keras file is a zip archive, and "
-            f"this is none. Received: {str(path)!r}"
+            argument="MODEL",
+            expected=(
+                "must be a whole model saved by Keras; a .keras file is a zip archive, "
+                "and this is none"
+            ),
+            received=repr(str(path)),
         )
     # Keras finds the zoo's own initialiser once it is registered.
     importlib.import_module("keras_erf.models.weak_centre")
@@ -237,8 +248,9 @@ def _from_zoo(name: str, weights: str | None, options: dict[str, Any]) -> Loaded
     shipped = zoo.weights(name)
     if weights not in (None, "none", *shipped):
         raise InvalidInputError(
-            f"`weights` of {name!r} must be {' or '.join(map(repr, ('none', *shipped)))}. "
-            f"Received: weights={weights!r}"
+            argument="weights",
+            expected=f"of {name!r} must be {' or '.join(map(repr, ('none', *shipped)))}",
+            received=f"weights={weights!r}",
         )
     if weights == "none" or (weights is None and not shipped):
         model = zoo.build(name, **options)

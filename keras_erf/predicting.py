@@ -215,7 +215,9 @@ def _check(weights: Any, training: Any) -> None:
     check_backend()
     if weights not in get_args(Weights):
         raise InvalidInputError(
-            f"`weights` must be 'random' or 'given'. Received: weights={weights!r}"
+            argument="weights",
+            expected="must be 'random' or 'given'",
+            received=f"weights={weights!r}",
         )
     Settings(training=training)
 
@@ -303,11 +305,18 @@ def _check_bound(
     if abs(bound.size / result.size - 1) <= TOLERANCE:
         return
     raise InvalidInputError(
-        f"`layer` must be one whose expected field is known within {TOLERANCE:.0%}. At "
-        f"{', '.join(names)} gradients meet that are not independent, and what their mixed terms "
-        f"may add changes the size from {result.size:.1f} to {bound.size:.1f} px. Choose a layer "
-        "before it, or sample networks: `keras_erf.ensemble(build, layer, "
-        f"definition='luo2016-squared')`. Received: layer={result.layer!r}"
+        argument="layer",
+        expected=(
+            f"must be one whose expected field is known within {TOLERANCE:.0%}. At "
+            f"{', '.join(names)} gradients meet that are not independent, and what their "
+            f"mixed terms may add changes the size from {result.size:.1f} to "
+            f"{bound.size:.1f} px"
+        ),
+        remedy=(
+            "Choose a layer before it, or sample networks: `keras_erf.ensemble(build, "
+            "layer, definition='luo2016-squared')`"
+        ),
+        received=f"layer={result.layer!r}",
     )
 
 

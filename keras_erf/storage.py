@@ -46,8 +46,9 @@ def reading(file: Path, kind: str) -> Iterator[None]:
         yield
     except (OSError, LookupError, ValueError, TypeError, csv.Error) as error:
         raise InvalidInputError(
-            f"`path` must be the folder of {kind}: {file.name} cannot be read ({error}). "
-            f"Received: path={str(file.parent)!r}"
+            argument="path",
+            expected=f"must be the folder of {kind}: {file.name} cannot be read ({error})",
+            received=f"path={str(file.parent)!r}",
         ) from error
 
 
@@ -72,8 +73,12 @@ def locked(file: Path, patience: float = 0.0) -> Iterator[bool]:
         return
     except (OSError, NotImplementedError) as error:
         raise InvalidInputError(
-            "`path` must be a folder that can be written and locked: "
-            f"{getattr(error, 'strerror', None) or error}. Received: {str(file.parent)!r}"
+            argument="path",
+            expected=(
+                "must be a folder that can be written and locked: "
+                f"{getattr(error, 'strerror', None) or error}"
+            ),
+            received=repr(str(file.parent)),
         ) from error
     try:
         yield True
@@ -106,8 +111,9 @@ class Store:
         self.kind, self.about = kind, about or {}
         if folder.exists() and not folder.is_dir():
             raise InvalidInputError(
-                "`path` must be a folder; a file of that name is there. "
-                f"Received: path={str(folder)!r}"
+                argument="path",
+                expected="must be a folder; a file of that name is there",
+                received=f"path={str(folder)!r}",
             )
         self._check_sums()
 
@@ -118,8 +124,9 @@ class Store:
             return None
         if not intact(file, self._check_sums().get(name)):
             raise InvalidInputError(
-                "`path` holds a file that is not what was written: delete it and call again. "
-                f"Received: {str(file)!r}"
+                argument="path",
+                expected="holds a file that is not what was written: delete it and call again",
+                received=repr(str(file)),
             )
         return load(file)
 
@@ -152,8 +159,12 @@ class Store:
                 shorten(repr(content.get(differ[0])), 60) for content in (self.about, stored)
             )
             raise InvalidInputError(
-                f"`path` holds {self.kind} with other {', '.join(differ)}: give another folder, or "
-                f"empty it. Received: path={str(self.folder)!r}, {differ[0]}={new} instead of {old}"
+                argument="path",
+                expected=(
+                    f"holds {self.kind} with other {', '.join(differ)}: give another "
+                    "folder, or empty it"
+                ),
+                received=f"path={str(self.folder)!r}, {differ[0]}={new} instead of {old}",
             )
         with reading(self.manifest, self.kind):
             return dict(stored.get(CHECK_SUMS, {}))

@@ -275,8 +275,9 @@ def build(name: str, **options: Any) -> keras.Model:
     unknown = [option for option in options if option not in accepted]
     if unknown:
         raise InvalidInputError(
-            f"`options` of {name!r} must be among: {', '.join(accepted)}. "
-            f"Received: {', '.join(f'{option}={options[option]!r}' for option in unknown)}."
+            argument="options",
+            expected=f"of {name!r} must be among: {', '.join(accepted)}",
+            received=f"{', '.join(f'{option}={options[option]!r}' for option in unknown)}.",
         )
     return builder(**{**family.options, "name": name, **options})
 
@@ -304,13 +305,16 @@ def load(name: str, weights: str = "trained", **options: Any) -> keras.Model:
     shipped = _family(name).weights
     if not shipped:
         raise InvalidInputError(
-            f"`name` must be a model with shipped weights: {', '.join(_with_weights())}. "
-            f"Use `build` for fresh weights. Received: name={name!r}"
+            argument="name",
+            expected=f"must be a model with shipped weights: {', '.join(_with_weights())}",
+            remedy="Use `build` for fresh weights",
+            received=f"name={name!r}",
         )
     if weights not in shipped:
         raise InvalidInputError(
-            f"`weights` must be one of: {', '.join(sorted(shipped))}. "
-            f"Received: weights={weights!r}."
+            argument="weights",
+            expected=f"must be one of: {', '.join(sorted(shipped))}",
+            received=f"weights={weights!r}.",
         )
     model = build(name, **options)
     source = build(name)
@@ -330,9 +334,10 @@ def _copy_weights(source: keras.Model, target: keras.Model) -> None:
         given = [value.shape for value in stored.get(layer.name, [])]
         if wanted != given:
             raise InvalidInputError(
-                "`options` must leave the shapes of the shipped weights as they are. "
-                "Use `build` for fresh weights. "
-                f"Received: shapes {wanted} in layer {layer.name!r}, shipped are {given}"
+                argument="options",
+                expected="must leave the shapes of the shipped weights as they are",
+                remedy="Use `build` for fresh weights",
+                received=f"shapes {wanted} in layer {layer.name!r}, shipped are {given}",
             )
         layer.set_weights(stored.get(layer.name, []))
 
@@ -347,7 +352,9 @@ def _family(name: str) -> _Family:
     nearest = difflib.get_close_matches(str(name), available(), n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
     raise InvalidInputError(
-        f"`name` must be one of: {', '.join(available())}. Received: name={name!r}.{hint}"
+        argument="name",
+        expected=f"must be one of: {', '.join(available())}",
+        received=f"name={name!r}.{hint}",
     )
 
 

@@ -458,7 +458,11 @@ def test_what_is_piped_on_is_not_folded(monkeypatch):
 
 
 WORDS = {
-    "linear": (["-o", "depth=3"], "gradient does not depend on the input: one sample tells", True),
+    "linear": (
+        ["-o", "depth=3"],
+        "gradient does not depend on the input: one sample is enough",
+        True,
+    ),
     "zeros": (
         ["-o", "depth=3", "-o", "activation=tanh", "--noise", "zeros"],
         "samples were the same, zeros",

@@ -57,5 +57,5 @@ def layer_rows(profile: Profile) -> list[dict[str, Any]]:
 
 
 def skipped_rows(skipped: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
-    """Layers that were left out, and why,."""
+    """Layers that were left out, and why."""
     return [{"layer": name, "reason": reason} for name, reason in skipped]

@@ -69,7 +69,11 @@ def read_options(texts: Sequence[str] | None) -> dict[str, Any]:
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals:
-            raise InvalidInputError(f"`--option` must be NAME=VALUE. Received: {text!r}")
+            raise InvalidInputError(
+                argument="--option",
+                expected="must be NAME=VALUE",
+                received=repr(text),
+            )
         try:
             options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -100,7 +104,11 @@ def read_grid(text: str | None) -> tuple[int, ...] | None:
 def _integers(text: str, name: str, expected: str) -> tuple[int, ...]:
     parts = re.split(r"[x,]", text.replace(" ", ""))
     if not all(part.isdecimal() for part in parts):
-        raise InvalidInputError(f"`{name}` must be {expected}. Received: {text!r}")
+        raise InvalidInputError(
+            argument=name,
+            expected=f"must be {expected}",
+            received=repr(text),
+        )
     return tuple(int(part) for part in parts)
 
 
@@ -115,7 +123,9 @@ def _numbers(text: str | None, name: str) -> tuple[float, ...]:
             numbers.append(float(above) / (float(below) if slash else 1.0))
         except (ValueError, ZeroDivisionError) as error:
             raise InvalidInputError(
-                f"`{name}` must be numbers such as 0.5, 1/255 or .485,.456,.406. Received: {text!r}"
+                argument=name,
+                expected="must be numbers such as 0.5, 1/255 or .485,.456,.406",
+                received=repr(text),
             ) from error
     return tuple(numbers)
 
@@ -146,13 +156,16 @@ class Preprocess:
         for name, values in (("--scale", self.scale), ("--mean", self.mean), ("--std", self.std)):
             if len(values) not in (1, channels):
                 raise InvalidInputError(
-                    f"`{name}` must be one value or {channels}, one per channel. "
-                    f"Received: {len(values)} values"
+                    argument=name,
+                    expected=f"must be one value or {channels}, one per channel",
+                    received=f"{len(values)} values",
                 )
         if self.bgr and channels != 3:
             raise InvalidInputError(
-                "`--bgr` is for images of three channels; leave it out. "
-                f"Received: a model of {channels}"
+                argument="--bgr",
+                expected="is for images of three channels",
+                remedy="leave it out",
+                received=f"a model of {channels}",
             )
 
 
@@ -169,7 +182,11 @@ def read_preprocess(
         )
     divisor = _numbers(std, "--std") or (1.0,)
     if 0 in divisor:
-        raise InvalidInputError(f"`--std` must not be zero. Received: {std!r}")
+        raise InvalidInputError(
+            argument="--std",
+            expected="must not be zero",
+            received=repr(std),
+        )
     return Preprocess(
         scale=_numbers(scale, "--scale") or (1.0,),
         mean=_numbers(mean, "--mean") or (0.0,),
@@ -198,8 +215,9 @@ def read_inputs(
         return noise
     if len(graph.inputs) == 1 and noise != "normal":
         raise InvalidInputError(
-            "`--noise` must be left out with --images, as no other input takes noise. "
-            f"Received: {noise!r}"
+            argument="--noise",
+            expected="must be left out with --images, as no other input takes noise",
+            received=repr(noise),
         )
     from keras_erf.inputs.images import ImageFolder
 
@@ -208,8 +226,10 @@ def read_inputs(
         preprocess.check(int(channels or 0))
     if not images.is_dir():
         raise InvalidInputError(
-            "`--images` must be an existing folder of images; noise is named by --noise. "
-            f"Received: {str(images)!r}"
+            argument="--images",
+            expected="must be an existing folder of images",
+            remedy="noise is named by --noise",
+            received=repr(str(images)),
         )
     folder = ImageFolder(images, preprocess)
     if len(graph.inputs) == 1:
@@ -229,6 +249,7 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise InvalidInputError(
-            f"`--out` must be a folder that can be written: {error.strerror}. "
-            f"Received: {str(folder)!r}"
+            argument="--out",
+            expected=f"must be a folder that can be written: {error.strerror}",
+            received=repr(str(folder)),
         ) from error

@@ -71,8 +71,9 @@ def report(
         how = {**options.where(), **options.how()}
         if compare_weights is not None and compare is None:
             raise InvalidInputError(
-                "`--compare-weights` is for a second model: name it with --compare. "
-                f"Received: {compare_weights!r}"
+                argument="--compare-weights",
+                expected="is for a second model: name it with --compare",
+                received=repr(compare_weights),
             )
         # Before the long work: it must not be lost because the page cannot be written.
         check_file(out)

@@ -77,7 +77,9 @@ def reproduce(
         for name, number, least in (("--runs", runs, 2), ("--seed", seed, 0)):
             if number < least:
                 raise InvalidInputError(
-                    f"`{name}` must be a whole number of at least {least}. Received: {number}"
+                    argument=name,
+                    expected=f"must be a whole number of at least {least}",
+                    received=f"{number}",
                 )
         check_writable(out)
         kept = {} if again else {name: _kept(out, name, runs, seed) for name in names}
@@ -125,8 +127,12 @@ def _kept(out: Path, name: str, runs: int, seed: int) -> dict[str, Any] | None:
     for option, value in (("runs", runs), ("seed", seed)):
         if report and report.get(option) != value:
             raise InvalidInputError(
-                f"`--out` holds {name} of --{option} {report.get(option)}: give another folder, "
-                f"or --again to replace it. Received: --{option} {value}"
+                argument="--out",
+                expected=(
+                    f"holds {name} of --{option} {report.get(option)}: give another "
+                    "folder, or --again to replace it"
+                ),
+                received=f"--{option} {value}",
             )
     try:
         sums = report.pop(CHECK_SUMS, {})

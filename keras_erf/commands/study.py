@@ -123,7 +123,9 @@ def export(
     with one_line_errors(options=OPTIONS):
         if file.suffix.lower() not in SUFFIXES:
             raise InvalidInputError(
-                f"`FILE` must end in {' or '.join(SUFFIXES)}. Received: {str(file)!r}"
+                argument="FILE",
+                expected=f"must end in {' or '.join(SUFFIXES)}",
+                received=repr(str(file)),
             )
         store = _there(out)
         with _about_file():
@@ -149,7 +151,9 @@ def _there(out: Path) -> StudyStore:
 
     if not StudyStore.exists(out):
         raise InvalidInputError(
-            f"`--out` must be a folder of `keras-erf study run`. Received: {str(out)!r}"
+            argument="--out",
+            expected="must be a folder of `keras-erf study run`",
+            received=repr(str(out)),
         )
     return StudyStore(out)
 

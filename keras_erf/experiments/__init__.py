@@ -74,8 +74,9 @@ def run(
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise InvalidInputError(
-            f"`options` of {panel!r} must be among: {', '.join(known)}. "
-            f"Received: {unknown[0]}={options[unknown[0]]!r}"
+            argument="options",
+            expected=f"of {panel!r} must be among: {', '.join(known)}",
+            received=f"{unknown[0]}={options[unknown[0]]!r}",
         )
     with shown(progress, f"Measuring {panel}") as report:
         result: Panel = measured(runs, seed, report, **options)

@@ -230,8 +230,9 @@ def checked_depths(depths: Any, least: int = 1) -> tuple[int, ...]:
     whole = all(isinstance(one, (int, np.integer)) and one >= 1 for one in numbers)
     if not whole or len(set(numbers)) < max(least, len(numbers)):
         raise InvalidInputError(
-            f"`depths` must be at least {least} different numbers of layers. "
-            f"Received: depths={depths!r}"
+            argument="depths",
+            expected=f"must be at least {least} different numbers of layers",
+            received=f"depths={depths!r}",
         )
     return numbers
 

@@ -46,8 +46,9 @@ def run(
     numbers = all(isinstance(one, int) and 1 <= one <= depth for one in places)
     if len(set(places)) != len(RATES) or not numbers:
         raise InvalidInputError(
-            f"`positions` must be {len(RATES)} different layers from 1 to {depth}. "
-            f"Received: positions={positions!r}"
+            argument="positions",
+            expected=f"must be {len(RATES)} different layers from 1 to {depth}",
+            received=f"positions={positions!r}",
         )
     kinds: dict[str, tuple[str, dict[str, Any], Sequence[theory.Step]]] = {
         "ConvOnly": ("conv_only", {}, theory.structure(depth)),

@@ -98,7 +98,11 @@ def named_results(results: Any) -> list[tuple[str, EffectiveReceptiveField]]:
         several = results if isinstance(results, Iterable) else [results]
         named = [(one.layer, one) for one in several]
     if not named:
-        raise InvalidInputError("`results` must hold at least one result. Received: none")
+        raise InvalidInputError(
+            argument="results",
+            expected="must hold at least one result",
+            received="none",
+        )
     return named
 
 

@@ -116,12 +116,17 @@ def plot_pair(
         InvalidInputError: An option is invalid, or the maps have different sizes.
     """
     if len(names) != 2 or names[0] == names[1]:
-        raise InvalidInputError(f"`names` must be two different names. Received: names={names!r}")
+        raise InvalidInputError(
+            argument="names",
+            expected="must be two different names",
+            received=f"names={names!r}",
+        )
     shown = _shown(dict(zip(names, (before, after), strict=True)), scale)
     if before.map.shape != after.map.shape:
         raise InvalidInputError(
-            "`after` must be on an input of the size of `before`: give both one `input_shape`. "
-            f"Received: {after.map.shape} and {before.map.shape}"
+            argument="after",
+            expected="must be on an input of the size of `before`: give both one `input_shape`",
+            received=f"{after.map.shape} and {before.map.shape}",
         )
     reach = max(one.reach for one in shown)
     with sns.axes_style("ticks"):
@@ -174,13 +179,18 @@ class _Shown:
 
 def _shown(results: Any, scale: str) -> list[_Shown]:
     if scale not in SCALES:
-        raise InvalidInputError(f"`scale` must be one of {SCALES}. Received: scale={scale!r}")
+        raise InvalidInputError(
+            argument="scale",
+            expected=f"must be one of {SCALES}",
+            received=f"scale={scale!r}",
+        )
     named = named_results(results)
     for name, one in named:
         if one.map.ndim != 2:
             raise InvalidInputError(
-                "`results` must be of two spatial axes: draw others one by one, by `plot_map`. "
-                f"Received: {name!r} of {one.map.ndim}"
+                argument="results",
+                expected="must be of two spatial axes: draw others one by one, by `plot_map`",
+                received=f"{name!r} of {one.map.ndim}",
             )
     differs = len({one.definition.name for _, one in named}) > 1
     return [_Shown(name, one, read_content(one, "threshold", None), differs) for name, one in named]
@@ -199,7 +209,9 @@ def _columns(columns: Any, count: int) -> int:
         return math.ceil(count / math.ceil(count / COLUMNS))
     if isinstance(columns, bool) or not isinstance(columns, int) or columns < 1:
         raise InvalidInputError(
-            f"`columns` must be a whole number of at least 1. Received: columns={columns!r}"
+            argument="columns",
+            expected="must be a whole number of at least 1",
+            received=f"columns={columns!r}",
         )
     return min(columns, count)
 

@@ -58,7 +58,9 @@ def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
     depths = np.array(profile.depths, float)
     if len(set(profile.depths)) < 2:
         raise InvalidInputError(
-            f"`profile` must hold layers of at least two depths. Received: {profile!r}"
+            argument="profile",
+            expected="must hold layers of at least two depths",
+            received=repr(profile),
         )
     used = np.array([one.size for one in profile.results])
     errors = np.nan_to_num([one.size_error for one in profile.results])

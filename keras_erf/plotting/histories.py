@@ -63,10 +63,16 @@ def plot_history(
     """
     if figure not in METRICS:
         raise InvalidInputError(
-            f"`figure` must be one of {', '.join(METRICS)}. Received: figure={figure!r}"
+            argument="figure",
+            expected=f"must be one of {', '.join(METRICS)}",
+            received=f"figure={figure!r}",
         )
     if not len(frame):
-        raise InvalidInputError("`frame` must hold points of a training. Received: none")
+        raise InvalidInputError(
+            argument="frame",
+            expected="must hold points of a training",
+            received="none",
+        )
     with sns.axes_style("ticks") if ax is None else nullcontext():
         own = ax is None
         ax = new_axes(PROFILE_WIDTH, PROFILE_HEIGHT) if ax is None else ax

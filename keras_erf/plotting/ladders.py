@@ -48,12 +48,16 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
     """
     if isinstance(rungs, bool) or not isinstance(rungs, int) or rungs < 1:
         raise InvalidInputError(
-            f"`rungs` must be a whole number of at least 1. Received: rungs={rungs!r}"
+            argument="rungs",
+            expected="must be a whole number of at least 1",
+            received=f"rungs={rungs!r}",
         )
     results = profile.results
     if not results or results[0].map.ndim != 2:
         raise InvalidInputError(
-            f"`profile` must hold layers with fields of two axes. Received: {profile!r}"
+            argument="profile",
+            expected="must hold layers with fields of two axes",
+            received=repr(profile),
         )
     order = np.lexsort(([one.trf_size for one in results], profile.depths))
     chosen = [results[at] for at in order[_even([results[at].trf_size for at in order], rungs)]]

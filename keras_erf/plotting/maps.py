@@ -109,19 +109,34 @@ def plot_map(
         in Deep Convolutional Neural Networks", NIPS 2016, section 4 (the region).
     """
     if scale not in SCALES:
-        raise InvalidInputError(f"`scale` must be one of {SCALES}. Received: scale={scale!r}")
+        raise InvalidInputError(
+            argument="scale",
+            expected=f"must be one of {SCALES}",
+            received=f"scale={scale!r}",
+        )
     if region not in REGIONS:
-        raise InvalidInputError(f"`region` must be one of {REGIONS}. Received: region={region!r}")
+        raise InvalidInputError(
+            argument="region",
+            expected=f"must be one of {REGIONS}",
+            received=f"region={region!r}",
+        )
     if isinstance(cmap, str) and cmap not in colormaps:
         near = difflib.get_close_matches(cmap, colormaps, n=3)
         raise InvalidInputError(
-            "`cmap` must be a colour map of matplotlib, or its name"
-            f"{', such as ' + ', '.join(near) if near else ''}. Received: cmap={cmap!r}"
+            argument="cmap",
+            expected=(
+                "must be a colour map of matplotlib, or its "
+                f"name{(', such as ' + ', '.join(near) if near else '')}"
+            ),
+            received=f"cmap={cmap!r}",
         )
     if margin is not None and not 0 <= margin < math.inf:
         raise InvalidInputError(
-            "`margin` must be a finite share of the field's side, 0 or more, or None for the whole "
-            f"input. Received: margin={margin!r}"
+            argument="margin",
+            expected=(
+                "must be a finite share of the field's side, 0 or more, or None for the whole input"
+            ),
+            received=f"margin={margin!r}",
         )
     content = read_content(result, region, margin)
     # Existing axes keep their style.

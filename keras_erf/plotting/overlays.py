@@ -55,7 +55,11 @@ def plot_overlay(
         InvalidInputError: `image` or `veil` is invalid.
     """
     if not 0 <= veil <= 1:
-        raise InvalidInputError(f"`veil` must lie between 0 and 1. Received: veil={veil!r}")
+        raise InvalidInputError(
+            argument="veil",
+            expected="must lie between 0 and 1",
+            received=f"veil={veil!r}",
+        )
     picture = _picture(image, result)
     content = read_content(result, "threshold", None)
     with sns.axes_style("ticks") if ax is None else nullcontext():
@@ -90,15 +94,19 @@ def _picture(image: ArrayLike, result: EffectiveReceptiveField) -> np.ndarray:
     if not fits or (values.ndim == 3 and values.shape[2] != 3):
         sides = " x ".join(map(str, result.map.shape))
         raise InvalidInputError(
-            f"`image` must be of the map's size, {sides}, grey or of three channels. "
-            f"Received: image of shape {values.shape}"
+            argument="image",
+            expected=f"must be of the map's size, {sides}, grey or of three channels",
+            received=f"image of shape {values.shape}",
         )
     if np.issubdtype(values.dtype, np.integer):
         return values / 255
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
         raise InvalidInputError(
-            "`image` must hold whole numbers from 0 to 255, or values from 0 to 1: give it as it "
-            f"was before `preprocess`. Received: values from {values.min():.4g} to "
-            f"{values.max():.4g}"
+            argument="image",
+            expected=(
+                "must hold whole numbers from 0 to 255, or values from 0 to 1: give it "
+                "as it was before `preprocess`"
+            ),
+            received=f"values from {values.min():.4g} to {values.max():.4g}",
         )
     return values

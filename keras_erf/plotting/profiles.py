@@ -80,14 +80,22 @@ def plot_profile(
     """
     if scale is not None and scale not in AXES:
         raise InvalidInputError(
-            f"`scale` must be one of {AXES}, or None to choose. Received: scale={scale!r}"
+            argument="scale",
+            expected=f"must be one of {AXES}, or None to choose",
+            received=f"scale={scale!r}",
         )
     if not isinstance(names, bool):
-        raise InvalidInputError(f"`names` must be True or False. Received: names={names!r}")
+        raise InvalidInputError(
+            argument="names",
+            expected="must be True or False",
+            received=f"names={names!r}",
+        )
     if not profile.results:
         raise InvalidInputError(
-            "`profile` must hold at least one layer; its `skipped` states why there is none. "
-            f"Received: {profile!r}"
+            argument="profile",
+            expected="must hold at least one layer",
+            remedy="its `skipped` states why there is none",
+            received=repr(profile),
         )
     # Existing axes keep their style.
     with sns.axes_style("ticks") if ax is None else nullcontext():

@@ -65,7 +65,11 @@ def plot_radial(
         InvalidInputError: `scale` is invalid, or there is no result.
     """
     if scale not in SCALES:
-        raise InvalidInputError(f"`scale` must be one of {SCALES}. Received: scale={scale!r}")
+        raise InvalidInputError(
+            argument="scale",
+            expected=f"must be one of {SCALES}",
+            received=f"scale={scale!r}",
+        )
     named = named_results(results)
     definitions = list(dict.fromkeys(one.definition.name for _, one in named))
     # In the legend, they would hide the lines.

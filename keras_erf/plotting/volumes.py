@@ -48,11 +48,16 @@ def plot_volume(
     """
     for name, value, known in (("view", view, VIEWS), ("scale", scale, SCALES)):
         if value not in known:
-            raise InvalidInputError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
+            raise InvalidInputError(
+                argument=name,
+                expected=f"must be one of {known}",
+                received=f"{name}={value!r}",
+            )
     if result.map.ndim != 3:
         raise InvalidInputError(
-            "`result` must have a map of three spatial axes: `plot_map` draws others. "
-            f"Received: {result.map.ndim}"
+            argument="result",
+            expected="must have a map of three spatial axes: `plot_map` draws others",
+            received=f"{result.map.ndim}",
         )
     values, box = np.abs(result.map), result.receptive_field.box()
     center = np.round(result.receptive_field.center()).astype(int)

@@ -66,7 +66,11 @@ def report(
         _check_profile("compare", compare)
         profiles.append(compare)
     if title is not None and not isinstance(title, str):
-        raise InvalidInputError(f"`title` must be a text. Received: title={title!r}")
+        raise InvalidInputError(
+            argument="title",
+            expected="must be a text",
+            received=f"title={title!r}",
+        )
     page = _rendered(profiles, title)
     write_text(target, page)
     return target
@@ -75,13 +79,16 @@ def report(
 def _check_profile(name: str, profile: Any) -> None:
     if not isinstance(profile, Profile):
         raise InvalidInputError(
-            f"`{name}` must be a `Profile`, of `keras_erf.profile` or `keras_erf.growth`. "
-            f"Received: {name} of type {type(profile).__name__}"
+            argument=name,
+            expected="must be a `Profile`, of `keras_erf.profile` or `keras_erf.growth`",
+            received=f"{name} of type {type(profile).__name__}",
         )
     if not profile.results:
         raise InvalidInputError(
-            f"`{name}` must hold at least one layer; its `skipped` states why there is none. "
-            f"Received: {profile!r}"
+            argument=name,
+            expected="must hold at least one layer",
+            remedy="its `skipped` states why there is none",
+            received=repr(profile),
         )
 
 

@@ -52,9 +52,12 @@ def started(engine: str, workers: int) -> Iterator[None]:
                 register_ray()
         except (ImportError, OSError, ValueError) as error:
             raise InvalidInputError(
-                f"`engine` {engine!r} needs the extra of that name, and a cluster: pip install "
-                f"'keras-erf[{engine}]', and name the cluster by {ADDRESSES[engine]}. "
-                f"Received: {' '.join(str(error).split())[:200]}"
+                argument="engine",
+                expected=(
+                    f"{engine!r} needs the extra of that name, and a cluster: pip install "
+                    f"'keras-erf[{engine}]', and name the cluster by {ADDRESSES[engine]}"
+                ),
+                received=f"{' '.join(str(error).split())[:200]}",
             ) from error
         yield
 

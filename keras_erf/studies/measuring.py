@@ -122,8 +122,10 @@ def _check(name: str, what: str, path: str, found: str, planned: str) -> None:
     """Raises an error if this machine has other files than the study was planned with."""
     if found != planned:
         raise InvalidInputError(
-            f"`{name}` must be the {what} that the study was planned with, on each machine; run "
-            f"the study again. Received: {path!r}, which is another one or gone"
+            argument=name,
+            expected=f"must be the {what} that the study was planned with, on each machine",
+            remedy="run the study again",
+            received=f"{path!r}, which is another one or gone",
         )
 
 

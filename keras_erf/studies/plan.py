@@ -73,7 +73,9 @@ class ModelEntry:
         for name, (what, fits) in wanted.items():
             if not fits:
                 raise InvalidInputError(
-                    f"`{name}` of a model must be {what}. Received: {getattr(self, name)!r}"
+                    argument=name,
+                    expected=f"of a model must be {what}",
+                    received=repr(getattr(self, name)),
                 )
         object.__setattr__(self, "options", options)
         if shape is not None:
@@ -172,14 +174,17 @@ class Study:
         named = isinstance(models, Mapping) and models
         if not (named and all(isinstance(one, ModelEntry) for one in models.values())):
             raise InvalidInputError(
-                "`models` must name at least one model, each a `ModelEntry`. "
-                f"Received: models={models!r}"
+                argument="models",
+                expected="must name at least one model, each a `ModelEntry`",
+                received=f"models={models!r}",
             )
         for name in ("units", "definitions", "seeds"):
             values = getattr(self, name)
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 raise InvalidInputError(
-                    f"`{name}` must be a list of at least one. Received: {name}={values!r}"
+                    argument=name,
+                    expected="must be a list of at least one",
+                    received=f"{name}={values!r}",
                 )
         for definition, seed in itertools.product(self.definitions, self.seeds):
             # By name only: a custom definition could not be sent to other processes.
@@ -196,13 +201,16 @@ class Study:
             whole = bool(indices) and all(_is_whole(one, 0) for one in indices)
             if not whole and not (isinstance(unit, str) and unit == "center"):
                 raise InvalidInputError(
-                    f"`units` must be 'center' or indices such as [7, 7]. Received: {unit!r}"
+                    argument="units",
+                    expected="must be 'center' or indices such as [7, 7]",
+                    received=repr(unit),
                 )
         text = isinstance(self.inputs, (str, os.PathLike))
         if not text or (self.inputs not in NOISE and not Path(self.inputs).is_dir()):
             raise InvalidInputError(
-                f"`inputs` must be one of {', '.join(NOISE)}, or a folder of images. "
-                f"Received: inputs={self.inputs!r}"
+                argument="inputs",
+                expected=f"must be one of {', '.join(NOISE)}, or a folder of images",
+                received=f"inputs={self.inputs!r}",
             )
         # Plain values: the key of a task is made of JSON.
         plain = {
@@ -282,13 +290,16 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InvalidInputError(
-            f"`path` must be a study in TOML: {reason}. Received: {str(path)!r}"
+            argument="path",
+            expected=f"must be a study in TOML: {reason}",
+            received=repr(str(path)),
         ) from error
     tables = held.pop("models", None)
     if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
         raise InvalidInputError(
-            "`path` must have a table for each model, such as [models.small] with a `source`. "
-            f"Received: {str(path)!r}"
+            argument="path",
+            expected="must have a table for each model, such as [models.small] with a `source`",
+            received=repr(str(path)),
         )
     _check_names(held, Study, "the study")
     # Absolute: a folder `./normal` would be mistaken for the noise of that name.

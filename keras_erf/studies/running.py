@@ -70,7 +70,9 @@ def run_study(
     """
     if engine not in ENGINES:
         raise InvalidInputError(
-            f"`engine` must be one of {', '.join(ENGINES)}. Received: engine={engine!r}"
+            argument="engine",
+            expected=f"must be one of {', '.join(ENGINES)}",
+            received=f"engine={engine!r}",
         )
     check_whole("workers", workers, 1)
     store, tasks = StudyStore(path), {task.key: task for task in study.tasks()}

@@ -63,8 +63,9 @@ class StudyStore:
         ((found,),) = self._lines("SELECT value FROM about WHERE name = 'format'")
         if found != FORMAT:
             raise InvalidInputError(
-                f"`path` holds results of format {found}, and this version reads {FORMAT}. "
-                f"Received: {str(folder)!r}"
+                argument="path",
+                expected=f"holds results of format {found}, and this version reads {FORMAT}",
+                received=repr(str(folder)),
             )
 
     @staticmethod
@@ -136,7 +137,11 @@ class StudyStore:
         query, file = "SELECT digest FROM results WHERE key = ? AND state = ?", self.file(key)
         lines = self._lines(query, key, DONE)
         if not lines:
-            raise InvalidInputError(f"`key` must be that of a finished task. Received: {key!r}")
+            raise InvalidInputError(
+                argument="key",
+                expected="must be that of a finished task",
+                received=repr(key),
+            )
         if not intact(file, lines[0][0]):
             raise InvalidInputError(
                 f"The result of {key} is not what was written: call `check` with "
@@ -156,7 +161,11 @@ class StudyStore:
             InvalidInputError: There are no keys, or the results cannot be merged.
         """
         if not keys:
-            raise InvalidInputError("`keys` must name at least one finished task. Received: none")
+            raise InvalidInputError(
+                argument="keys",
+                expected="must name at least one finished task",
+                received="none",
+            )
         return reduce(lambda whole, key: whole.merge(self.load(key)), keys[1:], self.load(keys[0]))
 
     def check(self, *, repair: bool = False) -> list[str]:
@@ -201,14 +210,21 @@ class StudyStore:
             InvalidInputError: The file has another suffix, or pyarrow is not installed for Parquet.
         """
         if Path(path).suffix.lower() not in (".csv", ".parquet"):
-            raise InvalidInputError(f"`path` must end in .csv or .parquet. Received: {str(path)!r}")
+            raise InvalidInputError(
+                argument="path",
+                expected="must end in .csv or .parquet",
+                received=repr(str(path)),
+            )
         frame = self.to_frame()
         try:
             write_table(path, frame)
         except ImportError as error:
             raise InvalidInputError(
-                "`path` in Parquet needs the extra of that name: pip install 'keras-erf[parquet]'. "
-                f"Received: {' '.join(str(error).split())[:120]}"
+                argument="path",
+                expected=(
+                    "in Parquet needs the extra of that name: pip install 'keras-erf[parquet]'"
+                ),
+                received=f"{' '.join(str(error).split())[:120]}",
             ) from error
         return len(frame)
 
@@ -231,8 +247,12 @@ class StudyStore:
                 database.close()
         except (sqlite3.Error, OSError) as error:
             raise InvalidInputError(
-                "`path` must be a folder for a study's results that can be read and written: "
-                f"{getattr(error, 'strerror', None) or error}. Received: {str(self.folder)!r}"
+                argument="path",
+                expected=(
+                    "must be a folder for a study's results that can be read and "
+                    f"written: {getattr(error, 'strerror', None) or error}"
+                ),
+                received=repr(str(self.folder)),
             ) from error
 
 

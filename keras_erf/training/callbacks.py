@@ -123,10 +123,18 @@ class ERFLogger(keras.callbacks.Callback):
         check_backend()
         check_whole("every", every, 1)
         if per not in ("epoch", "batch"):
-            raise InvalidInputError(f"`per` must be 'epoch' or 'batch'. Received: per={per!r}")
+            raise InvalidInputError(
+                argument="per",
+                expected="must be 'epoch' or 'batch'",
+                received=f"per={per!r}",
+            )
         self.layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
         if not self.layers:
-            raise InvalidInputError("`layers` must name at least one layer. Received: none")
+            raise InvalidInputError(
+                argument="layers",
+                expected="must name at least one layer",
+                received="none",
+            )
         self.settings = Settings(
             inputs=inputs,
             samples=samples,
@@ -142,8 +150,9 @@ class ERFLogger(keras.callbacks.Callback):
         self.tensorboard = None if tensorboard is None else Path(tensorboard)
         if self.tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
             raise InvalidInputError(
-                "`tensorboard` needs the package of that name: pip install tensorboard. "
-                f"Received: tensorboard={str(tensorboard)!r}"
+                argument="tensorboard",
+                expected="needs the package of that name: pip install tensorboard",
+                received=f"tensorboard={str(tensorboard)!r}",
             )
         self.verbose = verbose
         self.logbook = Logbook(self.path)
@@ -279,8 +288,12 @@ class ERFLogger(keras.callbacks.Callback):
         )
         if found.model is not self.model:
             raise InvalidInputError(
-                "`model` must compute in one precision: a copy would be measured, which training "
-                f"does not change. Received: model={self.model.name!r} of mixed precision"
+                argument="model",
+                expected=(
+                    "must compute in one precision: a copy would be measured, which "
+                    "training does not change"
+                ),
+                received=f"model={self.model.name!r} of mixed precision",
             )
         # Each layer separately, so that each stops and fails on its own. Traces inside of layers
         # may hold the current weights.

