@@ -55,15 +55,15 @@ def test_json_is_the_only_output(tmp_path):
     assert document["results"] == str(tmp_path)
 
 
-def test_an_interrupted_profile_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_profile_resumes(tmp_path, monkeypatch):
     measured = []
     measure = profiling.measure
 
-    def interrupted(targets, *args, **options):
+    def interrupted(plan, *args, **options):
         if measured:
             raise KeyboardInterrupt
-        measured.extend(one.receptive_field.layer for one in targets)
-        return measure(targets, *args, **options)
+        measured.extend(one.receptive_field.layer for one in plan.targets)
+        return measure(plan, *args, **options)
 
     monkeypatch.setattr("keras_erf.measuring.grouping.LARGEST", 2)
     monkeypatch.setattr(profiling, "measure", interrupted)
@@ -77,9 +77,9 @@ def test_an_interrupted_profile_goes_on(tmp_path, monkeypatch):
     before = set(measured)
     assert {keras_erf.load(one).layer for one in (tmp_path / "out").glob("*.npz")} == before
 
-    def counted(targets, *args, **options):
-        measured.extend(one.receptive_field.layer for one in targets)
-        return measure(targets, *args, **options)
+    def counted(plan, *args, **options):
+        measured.extend(one.receptive_field.layer for one in plan.targets)
+        return measure(plan, *args, **options)
 
     measured.clear()
     monkeypatch.setattr(profiling, "measure", counted)
