@@ -1,8 +1,8 @@
 """The command line, `keras-erf`: its commands, and how it starts.
 
 Nothing heavy is imported before a command runs. The exit status is 0, 2 for a
-user's mistake (one line, no traceback), 130 for an interruption, and 1 where
-tasks of a study failed, or for a fault of this program (a traceback).
+user's mistake (one line, no traceback), 130 for an interruption, and 1 if tasks of a study
+failed, or for a bug of this program (a traceback).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import typer
 
 from keras_erf import zoo as zoo_index
 from keras_erf.commands.analyze import analyze, profile
-from keras_erf.commands.arguments import read_grid, read_options, read_size, read_unit
+from keras_erf.commands.cli_errors import OneLineGroup, one_line_errors
 from keras_erf.commands.console import print_json, print_zoo, show_warning
-from keras_erf.commands.ending import OneLineGroup, one_line_errors
-from keras_erf.commands.options import (
+from keras_erf.commands.json_rows import field_row, skipped_rows
+from keras_erf.commands.option_types import (
     BuilderOption,
     GridOption,
     JsonOption,
@@ -35,11 +35,11 @@ from keras_erf.commands.options import (
     unit_option,
     weights_option,
 )
+from keras_erf.commands.parsing import read_grid, read_options, read_size, read_unit
 from keras_erf.commands.report import report
 from keras_erf.commands.reproduce import reproduce
-from keras_erf.commands.request import skipped_rows
 from keras_erf.commands.study import app as study
-from keras_erf.commands.tables import field_row, print_fields
+from keras_erf.commands.tables import print_fields
 from keras_erf.commands.train import train
 from keras_erf.errors import InvalidInputError
 from keras_erf.loading import load_quietly
@@ -69,10 +69,10 @@ def trf(
     unit: UnitOption = "center",
     size: SizeOption = None,
     grid: GridOption = None,
-    input: Annotated[str | None, named_input_option("Input, of several, to look at.")] = None,
+    input: Annotated[str | None, named_input_option("Input, of several, to analyze.")] = None,
     local: Annotated[
         bool,
-        unit_option("--local", help="Leave out layers that gather the whole space."),
+        unit_option("--local", help="Ignore paths through layers that mix all positions."),
     ] = False,
     weights: Annotated[str | None, weights_option("none or trained")] = None,
     option: BuilderOption = None,
@@ -122,7 +122,7 @@ def trf(
 
 @app.command("zoo", rich_help_panel=PAPER)
 def list_zoo(as_json: JsonOption = False) -> None:
-    """List the models of the zoo; the figures are those of their default options."""
+    """List the models of the zoo; the numbers are for default options."""
     models = {name: zoo_index.facts(name) for name in zoo_index.available()}
     if as_json:
         print_json({name: asdict(one) for name, one in models.items()})
@@ -137,11 +137,11 @@ app.add_typer(study, name="study", rich_help_panel=STUDIES)
 
 def main() -> None:
     """Entry point of the `keras-erf` command."""
-    # TensorFlow's start-up messages would drown the table; a user's own setting stays.
+    # TensorFlow's start-up messages would hide the table; a user's own setting is kept.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.showwarning = show_warning
     for stream in (sys.stdout, sys.stderr):
-        # A sign that a terminal lacks is no reason to lose what was measured.
+        # A character that a terminal lacks must not lose the measurement.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     app()

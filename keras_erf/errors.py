@@ -1,11 +1,16 @@
 """Errors raised by keras-erf.
 
-Every error names the argument, what was expected, what was received and the
-remedy. `InvalidInputError` and similar errors are the caller's to fix; an
-`InternalError`, and anything else that escapes, is a defect of this library.
+Every error carries the argument, what was expected, the remedy and what was
+received, and its text is one line made of them. `InvalidInputError` and similar
+errors are the caller's to fix; an `InternalError`, and anything else that
+escapes, is a defect of this library.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Mapping
+from typing import TypeVar
 
 __all__ = [
     "BackendError",
@@ -19,8 +24,67 @@ __all__ = [
 ]
 
 
+Error = TypeVar("Error", bound="KerasERFError")
+
+RECEIVED = "Received: "
+# The last sentence, or the last clause, of what precedes `RECEIVED`.
+REMEDY = re.compile(r"(?s)(.*)(?:\. (?=[A-Z])|; )(.+)")
+
+
 class KerasERFError(Exception):
-    """Base class of every error this library raises on purpose."""
+    """Base class of every error this library raises on purpose.
+
+    Its text is "`argument` expected. Remedy. Received: received".
+
+    Args:
+        line: The whole text; the fields are then those parts of it. Leave it out to give them.
+        argument: Name of the argument that is wrong; `None` if the error is not about one.
+        expected: What the argument must be, as the sentence after its name.
+        remedy: What to do: a sentence, or a clause that starts in lower case.
+        received: What the argument was, such as `unit=(9, 9)`.
+    """
+
+    def __init__(
+        self,
+        line: str | None = None,
+        *,
+        argument: str | None = None,
+        expected: str = "",
+        remedy: str | None = None,
+        received: str | None = None,
+    ) -> None:
+        if line is not None:
+            argument, expected, remedy, received = _fields(line)
+        else:
+            line = _line(argument, expected, remedy, received)
+        super().__init__(line)
+        self.argument = argument
+        self.expected = expected
+        self.remedy = remedy
+        self.received = received
+
+    def renamed(
+        self: Error, arguments: Mapping[str, str], remedies: Mapping[str, str] | None = None
+    ) -> Error:
+        """Returns the error as a caller meets it who knows the arguments by other names.
+
+        Args:
+            arguments: Those names, such as options of the command line, by argument.
+            remedies: Beginnings of remedies, by those that they replace.
+        """
+        remedy, received = self.remedy, self.received
+        for start, other in (remedies or {}).items():
+            if remedy is not None and remedy.startswith(start):
+                remedy = other + remedy[len(start) :]
+        name, equals, value = (received or "").partition("=")
+        if equals and name in arguments:
+            received = f"{arguments[name]} {value}"
+        return type(self)(
+            argument=None if self.argument is None else arguments.get(self.argument, self.argument),
+            expected=_with_names(self.expected, arguments),
+            remedy=None if remedy is None else _with_names(remedy, arguments),
+            received=received,
+        )
 
 
 class InvalidInputError(KerasERFError, ValueError):
@@ -32,7 +96,7 @@ class UnknownLayerError(InvalidInputError, LookupError):
 
 
 class UnsupportedLayerError(KerasERFError, NotImplementedError):
-    """No rule tells the receptive field of a layer or operation."""
+    """No rule states the receptive field of a layer or operation."""
 
 
 class GradientError(KerasERFError, ArithmeticError):
@@ -51,13 +115,44 @@ class BackendError(KerasERFError, RuntimeError):
     """Keras runs on a backend this library cannot differentiate."""
 
 
+def _line(argument: str | None, expected: str, remedy: str | None, received: str | None) -> str:
+    """The text of an error with these fields."""
+    line = expected if argument is None else f"`{argument}` {expected}"
+    if remedy is not None:
+        line += f"{'. ' if remedy[:1].isupper() else '; '}{remedy}"
+    if received is None:
+        return line
+    return f"{line}{'' if line.endswith('?') else '.'} {RECEIVED}{received}"
+
+
+def _fields(line: str) -> tuple[str | None, str, str | None, str | None]:
+    """The fields of an error with this text."""
+    expected, found, received = line.partition(f" {RECEIVED}")
+    if found:
+        expected = expected.removesuffix(".")
+    named = re.match(r"`([\w-]+)` ", expected)
+    if named:
+        expected = expected[named.end() :]
+    parts = REMEDY.fullmatch(expected)
+    if parts and _line(None, parts[1], parts[2], None) == expected:
+        expected, remedy = parts.groups()
+    else:
+        remedy = None
+    return named and named[1], expected, remedy, received if found else None
+
+
+def _with_names(text: str, arguments: Mapping[str, str]) -> str:
+    """A text with other names for the arguments it has in backticks."""
+    return re.sub(r"`(\w+)`", lambda match: f"`{arguments.get(match[1], match[1])}`", text)
+
+
 def reason_of(error: Exception) -> str:
-    """The line of an error's text that says what went wrong.
+    """Returns the line of an error's text that states what went wrong.
 
     Keras puts that line, in bold, between one that names the layer and the
     arguments of the call.
     """
     text = re.sub(r"\x1b\[\d*m", "", str(error)).partition("Arguments received by")[0]
     lines = [line.strip() for line in text.splitlines()]
-    told = [line for line in lines if line and not line.startswith("Exception encountered")]
-    return (told or [type(error).__name__])[0].rstrip(".")
+    reasons = [line for line in lines if line and not line.startswith("Exception encountered")]
+    return (reasons or [type(error).__name__])[0].rstrip(".")

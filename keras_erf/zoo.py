@@ -305,7 +305,7 @@ def load(name: str, weights: str = "trained", **options: Any) -> keras.Model:
     if not shipped:
         raise InvalidInputError(
             f"`name` must be a model with shipped weights: {', '.join(_with_weights())}. "
-            f"Received: name={name!r}. Use `build` for fresh weights."
+            f"Use `build` for fresh weights. Received: name={name!r}"
         )
     if weights not in shipped:
         raise InvalidInputError(

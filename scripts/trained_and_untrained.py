@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 
 import keras_erf as erf
-from keras_erf.commands.arguments import read_preprocess
+from keras_erf.commands.parsing import read_preprocess
 
 
 def main(arguments: list[str] | None = None) -> int:

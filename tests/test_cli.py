@@ -654,24 +654,24 @@ def test_the_shell_completes(words, wanted, tmp_path, monkeypatch):
 
 def test_choices_are_those_of_the_library():
     """The command line spells them out, so that its help loads no TensorFlow."""
-    from keras_erf.commands import options, study, train
+    from keras_erf.commands import option_types, study, train
     from keras_erf.inputs.sources import NOISE
     from keras_erf.studies.engines import ENGINES
     from keras_erf.training import TASKS
 
-    choices = {options.Noise: NOISE, study.Engine: ENGINES, train.TaskName: TASKS}
+    choices = {option_types.Noise: NOISE, study.Engine: ENGINES, train.TaskName: TASKS}
     for enum, known in choices.items():
         assert [one.value for one in enum] == list(known)
 
 
 def test_every_remedy_of_the_command_line_is_for_a_text_of_the_library():
-    from keras_erf.commands.arguments import REMEDIES
+    from keras_erf.commands.parsing import REMEDIES
 
     package = Path(keras_erf.__file__).parent
     texts = "".join(
         re.sub(r'"\s*\n\s*f?"', "", path.read_text(encoding="utf-8"))
         for path in package.rglob("*.py")
-        if path.name != "arguments.py"
+        if path.name != "parsing.py"
     )
     assert [one for one in REMEDIES if one not in texts] == []
 
@@ -711,7 +711,7 @@ def test_what_cannot_be_measured_costs_the_others_nothing(tmp_path):
 def test_images_that_are_not_there_are_not_taken_for_noise(tmp_path, images):
     for more, says in (
         (["--images", "normal"], "`--images` must be an existing folder of images; noise is"),
-        (["--images", images, "--noise", "zeros"], "`--noise` must be left out beside --images"),
+        (["--images", images, "--noise", "zeros"], "`--noise` must be left out with --images"),
     ):
         result = run("analyze", "plain", "-o", "channels=3", *more, "--out", tmp_path / "out")
         assert result.exit_code == 2

@@ -62,7 +62,7 @@ def test_an_interrupted_profile_resumes(tmp_path, monkeypatch):
     def interrupted(plan, *args, **options):
         if measured:
             raise KeyboardInterrupt
-        measured.extend(one.receptive_field.layer for one in plan.targets)
+        measured.extend(target.receptive_field.layer for target in plan.targets)
         return measure(plan, *args, **options)
 
     monkeypatch.setattr("keras_erf.measuring.grouping.LARGEST", 2)
@@ -78,7 +78,7 @@ def test_an_interrupted_profile_resumes(tmp_path, monkeypatch):
     assert {keras_erf.load(one).layer for one in (tmp_path / "out").glob("*.npz")} == before
 
     def counted(plan, *args, **options):
-        measured.extend(one.receptive_field.layer for one in plan.targets)
+        measured.extend(target.receptive_field.layer for target in plan.targets)
         return measure(plan, *args, **options)
 
     measured.clear()

@@ -158,16 +158,16 @@ def test_panels_are_tidy(panels, name):
     assert not panel.frame[["erf_size", "sigma", "ratio"]].isna().any(axis=None)
 
 
-def test_verdicts_follow_the_figures():
+def test_verdicts_follow_the_metrics():
     frame = pd.DataFrame(
         {"kind": ["a", "b"], "sigma": [3.0, 4.0], "sigma_error": [0.1, 0.1],
          "predicted_sigma": [3.05, 4.1]}
     )  # fmt: skip
-    assert differences(frame, "sigma").startswith("noise of the runs: figures are at most 1.0")
+    assert differences(frame, "sigma").startswith("noise of the runs: values are at most 1.0")
     frame.loc[1, "predicted_sigma"] = 5.0
     assert differences(frame, "sigma").startswith("not by noise alone: sigma, b is 10.0 standard")
     shallow = experiments.run("growth", runs=2, depths=(2, 4)).verdict
-    assert "neither tells the published -0.43 by itself" in shallow
+    assert "neither map explains the published -0.43 by itself" in shallow
 
 
 @pytest.mark.parametrize(

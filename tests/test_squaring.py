@@ -422,3 +422,25 @@ def test_a_gate_for_all_channels_is_refused():
         x = layers.Multiply()([x, gate])
     with pytest.raises(InvalidInputError, match="within 3%"):
         erf.expected(keras.Model(inputs, x))
+
+
+@pytest.mark.parametrize("shortcut", [False, True])
+def test_an_activation_in_a_layer_lets_pass_as_one_behind_it(shortcut):
+    def build(inside):
+        start = initializers.HeNormal(seed=0)
+        inputs = x = keras.Input((13, 8))
+        for _ in range(3):
+            branch = layers.Conv1D(
+                8,
+                3,
+                padding="same",
+                kernel_initializer=start,
+                activation="relu" if inside else None,
+            )(x)
+            branch = branch if inside else layers.ReLU()(branch)
+            x = layers.ReLU()(layers.Add()([x, branch]) if shortcut else branch)
+        return keras.Model(inputs, x)
+
+    found, wanted = (erf.expected(build(inside)).map for inside in (True, False))
+    # Examples are drawn by the place of a call, so that they differ.
+    np.testing.assert_allclose(found, wanted, rtol=0.02, atol=1e-3 * wanted.max())

@@ -617,7 +617,7 @@ def test_memory_that_runs_out_is_tried_again_with_less(most, error, monkeypatch,
         np.testing.assert_allclose(erf.load(tmp_path / "result.npz").map, wanted.map, rtol=1e-6)
     else:
         assert sizes == [4, 2]
-        assert str(outcome.reason).startswith("out of memory, with 2 samples at a time too: ")
+        assert str(outcome.reason).startswith("out of memory, even with 2 samples at a time: ")
 
 
 def test_a_task_is_marked_before_tensorflow_starts(monkeypatch, tmp_path):

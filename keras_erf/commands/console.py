@@ -1,4 +1,4 @@
-"""What the command line shows: verdicts, JSON, progress, warnings."""
+"""Output of the command line: verdicts, JSON, progress, warnings."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ __all__ = [
     "show_warning",
 ]
 
-# For tables that are piped on.
+# For tables that are piped.
 PIPE_WIDTH = 200
 # Text is broken into lines of this length at most.
 TEXT_WIDTH = 100
 
 
-def print_training(epoch: int, figures: Mapping[str, float]) -> None:
+def print_training(epoch: int, metrics: Mapping[str, float]) -> None:
     """A line for an epoch."""
     shown = ("loss", "accuracy", "val_accuracy", "erf_size", "erf_ratio")
-    told = ", ".join(f"{name} {figures[name]:.3f}" for name in shown if name in figures)
-    new_console().print(f"epoch {epoch}: {told}")
+    text = ", ".join(f"{name} {metrics[name]:.3f}" for name in shown if name in metrics)
+    new_console().print(f"epoch {epoch}: {text}")
 
 
 def print_verdict(report: Mapping[str, Any]) -> None:
-    """What was found of a panel, and where its files are."""
+    """The verdict of a panel, and where its files are."""
     console = new_console()
-    kept = "  (kept; --again measures it anew)" if report["kept"] else ""
+    kept = "  (kept; --again measures it again)" if report["kept"] else ""
     console.print(f"{report['title']}{kept}", style="bold")
     lines = [*report["verdict"].splitlines(), f"Picture: {report['files']['picture']}"]
     for line in lines:
@@ -64,23 +64,23 @@ def print_verdict(report: Mapping[str, Any]) -> None:
     console.print()
 
 
-def print_study(told: Mapping[str, Any]) -> None:
-    """How far a study is, and what failed, the same reasons together."""
+def print_study(report: Mapping[str, Any]) -> None:
+    """The progress of a study, and its failures, grouped by reason."""
     console = new_console()
-    console.print(f"{told['done']} done, {told['failed']} failed, in {told['folder']}")
+    console.print(f"{report['done']} done, {report['failed']} failed, in {report['folder']}")
     reasons: dict[str, list[Mapping[str, Any]]] = {}
-    for one in told["failures"]:
+    for one in report["failures"]:
         reasons.setdefault(one["reason"], []).append(one)
     for reason, tasks in reasons.items():
         names = sorted({str(one["name"]) for one in tasks})
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         console.print(f"{counted(len(tasks), 'task')} of {', '.join(names[:3])}{more}: {reason}")
-    if told["failures"]:
+    if report["failures"]:
         console.print("Once the reason is fixed, `study run --retry-failed` repeats them.")
 
 
 def print_zoo(models: Mapping[str, Facts]) -> None:
-    """Models by name, and in the last column what they are and where they are from."""
+    """Models by name, with their descriptions and sources in the last column."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     names = ("model", "TRF (px)", "stride", "parameters", "what it is, source")
     for name in names:
@@ -100,9 +100,9 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def as_json_alone() -> Iterator[None]:
-    """Leaves standard output to `print_json`; what else is printed goes to standard error.
+    """Leaves standard output to `print_json`; all other output goes to standard error.
 
-    Keras, for one, prints the progress of downloads there.
+    Keras, for example, prints the progress of downloads to standard output.
     """
     with redirect_stdout(_Aside(sys.stdout)):
         yield
@@ -130,7 +130,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def new_console(*, stderr: bool = False) -> Console:
-    """A console that takes names as they are; what is piped on is not broken at 80 columns."""
+    """A console without markup, which does not wrap piped output at 80 columns."""
     console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
@@ -139,11 +139,11 @@ def new_console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def progress_bar(doing: str, of: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, so that standard output can be piped on.
+    """A bar on standard error, so that standard output can be piped.
 
     Args:
-        doing: What is done, in words.
-        of: What is counted.
+        doing: Name of the activity.
+        of: Plural of the things that are counted.
     """
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -153,7 +153,7 @@ def progress_bar(doing: str, of: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     console = new_console(stderr=True)
-    # Where nothing can be redrawn a bar would leave only a blank line.
+    # Without a terminal, a bar would leave only a blank line.
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:

@@ -1,246 +1,137 @@
-"""The options of the command line that several commands share.
-
-Nothing heavy is imported: `--help` costs no TensorFlow.
-"""
+"""The options that every command that measures has, as one value."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
-from enum import Enum
-from functools import partial
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-import typer
-
-from keras_erf import zoo
-from keras_erf.definitions import DEFINITIONS
-
-__all__ = [
-    "DEFAULT_DEFINITION",
-    "OUT",
-    "BatchSizeOption",
-    "BgrOption",
-    "BuilderOption",
-    "CalibrateOption",
-    "DefinitionName",
-    "DefinitionOption",
-    "GridOption",
-    "ImagesOption",
-    "InputOption",
-    "JsonOption",
-    "MeanOption",
-    "ModelArgument",
-    "NoConeOption",
-    "Noise",
-    "NoiseOption",
-    "SamplesOption",
-    "ScaleOption",
-    "SeedOption",
-    "SizeOption",
-    "StdOption",
-    "ToleranceOption",
-    "UnitOption",
-    "UnsafeOption",
-    "WeightsOption",
-    "in_panel",
-    "layer_option",
-    "named_input_option",
-    "out_option",
-    "output_option",
-    "sampling_option",
-    "unit_option",
-    "weights_option",
-]
-
-OUT = Path("keras-erf-output")
-DefinitionName = Enum("DefinitionName", {name: name for name in DEFINITIONS}, type=str)  # type: ignore[misc]
-DEFAULT_DEFINITION = DefinitionName["luo2016"]
-
-
-class Noise(str, Enum):
-    """Kinds of noise a model can be probed with."""
-
-    normal = "normal"
-    uniform = "uniform"
-    zeros = "zeros"
-
-
-def in_panel(panel: str) -> Callable[..., Any]:
-    """`typer.Option`, of an option that stands in that panel of `--help`."""
-    return partial(typer.Option, rich_help_panel=panel)
-
-
-model_option, unit_option, input_option = map(in_panel, ("Model", "Unit", "Inputs"))
-sampling_option, output_option = map(in_panel, ("Sampling", "Output"))
-
-
-def layer_option(default: str) -> Any:
-    """`--layer`; commands differ in what they do without it."""
-    return unit_option(
-        "--layer",
-        "-l",
-        metavar="NAME",
-        help="Layer, or path in nested models; repeatable.",
-        show_default=default,
-    )
-
-
-def weights_option(default: str) -> Any:
-    """`--weights`; theoretical fields need none."""
-    return model_option(
-        "--weights",
-        metavar="NAME",
-        help="keras.applications: imagenet, none or a file; zoo: trained, initial or none.",
-        show_default=default,
-    )
-
-
-def named_input_option(help: str) -> Any:
-    """`--input`; where something is measured it also says what takes the images."""
-    return unit_option("--input", metavar="NAME", help=help, show_default="the first")
-
-
-def out_option(help: str, default: str | bool = True) -> Any:
-    """`--out`; commands differ in what they put there."""
-    return output_option("--out", metavar="DIR", help=help, show_default=default)
-
-
-def _models(incomplete: str) -> list[str]:
-    """What the shell offers for a model: names of the zoo, model files, and folders."""
-    start = Path(incomplete)
-    folder = start if incomplete.endswith("/") else start.parent
-    here = sorted(folder.glob("*")) if folder.is_dir() else []
-    files = [f"{one}/" if one.is_dir() else str(one) for one in here]
-    fitting = [one for one in files if one.endswith((".keras", ".h5", "/"))]
-    return [one for one in (*zoo.available(), *fitting) if one.startswith(incomplete)]
-
-
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A .keras or .h5 file, a network of keras.applications, or one of the zoo.",
-        show_default=False,
-        autocompletion=_models,
-    ),
-]
-
-# Which unit of which layer, and what is asked of it.
-UnitOption = Annotated[
-    str, unit_option("--unit", metavar="I,J", help="Unit of the layer's map, or 'center'.")
-]
-SizeOption = Annotated[
-    str | None,
-    unit_option(
-        "--size",
-        metavar="HxW",
-        help="Spatial size of the input, e.g. 512x512.",
-        show_default="the model's own",
-    ),
-]
-InputOption = Annotated[
-    str | None,
-    named_input_option(
-        "Input, of several, that is looked at and takes the images; noise for others."
-    ),
-]
-GridOption = Annotated[
-    str | None,
-    unit_option(
-        "--grid",
-        metavar="HxW",
-        help="Rows and columns of a layer of tokens.",
-        show_default="found, or a square",
-    ),
-]
-DefinitionOption = Annotated[
-    DefinitionName,
-    unit_option(
-        "--definition",
-        metavar="NAME",
-        help=f"What counts as effective field: {', '.join(DEFINITIONS)}.",
-    ),
-]
-
-# What the model is given.
-ImagesOption = Annotated[
-    Path | None, input_option("--images", metavar="DIR", help="Folder of images.")
-]
-NoiseOption = Annotated[
+from keras_erf.commands.option_types import (
+    DEFAULT_DEFINITION,
+    BatchSizeOption,
+    BgrOption,
+    BuilderOption,
+    CalibrateOption,
+    DefinitionOption,
+    GridOption,
+    ImagesOption,
+    InputOption,
+    MeanOption,
+    NoConeOption,
     Noise,
-    input_option("--noise", metavar="KIND", help="Without images: normal, uniform or zeros."),
-]
-ScaleOption = Annotated[
-    str | None,
-    input_option("--scale", metavar="X", help="Factor of the pixel values 0 to 255, e.g. 1/255."),
-]
-MeanOption = Annotated[
-    str | None,
-    input_option(
-        "--mean",
-        metavar="X,..",
-        help="Mean, subtracted after --scale; one value or one per channel.",
-    ),
-]
-StdOption = Annotated[
-    str | None,
-    input_option("--std", metavar="X,..", help="Divisor last; one value or one per channel."),
-]
-BgrOption = Annotated[bool, input_option("--bgr", help="Channels as blue, green, red.")]
+    NoiseOption,
+    SamplesOption,
+    ScaleOption,
+    SeedOption,
+    SizeOption,
+    StdOption,
+    ToleranceOption,
+    UnitOption,
+    UnsafeOption,
+    WeightsOption,
+)
+from keras_erf.commands.parsing import (
+    read_grid,
+    read_inputs,
+    read_options,
+    read_preprocess,
+    read_size,
+    read_unit,
+)
+from keras_erf.definitions import DEFINITIONS
+from keras_erf.loading import LoadedModel, load_quietly
 
-# How much of it, and how.
-SamplesOption = Annotated[
-    int | None,
-    sampling_option(
-        "--samples",
-        metavar="N",
-        help="Number of samples, at most.",
-        min=1,
-        show_default="64; with --tolerance 4096",
-    ),
-]
-ToleranceOption = Annotated[
-    float | None,
-    sampling_option(
-        "--tolerance",
-        metavar="X",
-        help="Stop once the 95 % interval of the size is within this share of it, e.g. 0.02.",
-        show_default="all samples",
-    ),
-]
-SeedOption = Annotated[
-    int,
-    sampling_option("--seed", metavar="N", help="Seed of noise and of the order of images.", min=0),
-]
-CalibrateOption = Annotated[
-    bool,
-    sampling_option(
-        "--calibrate",
-        help="Give batch normalisations the inputs' statistics first, for untrained networks.",
-    ),
-]
-BatchSizeOption = Annotated[
-    int | None,
-    sampling_option(
-        "--batch-size", metavar="N", help="Samples per batch.", min=1, show_default="by memory"
-    ),
-]
-NoConeOption = Annotated[
-    bool,
-    sampling_option(
-        "--no-cone", help="Run on the whole input, not the unit's field alone: slower, same result."
-    ),
-]
+if TYPE_CHECKING:
+    from keras_erf.graph import Graph
 
-# The model.
-WeightsOption = Annotated[str | None, weights_option("imagenet or trained")]
-BuilderOption = Annotated[
-    list[str] | None,
-    model_option("--option", "-o", metavar="NAME=VALUE", help="Option of a zoo model; repeatable."),
-]
-UnsafeOption = Annotated[
-    bool, model_option("--unsafe", help="Load a model file unchecked: it may run code.")
-]
+__all__ = ["Options", "takes_options"]
 
-JsonOption = Annotated[bool, output_option("--json", help="Print JSON, no table.")]
+
+@dataclass(frozen=True)
+class Options:
+    """The unit, model, inputs and precision of a measurement; one field for each option."""
+
+    unit: UnitOption = "center"
+    size: SizeOption = None
+    input: InputOption = None
+    grid: GridOption = None
+    definition: DefinitionOption = DEFAULT_DEFINITION
+    images: ImagesOption = None
+    noise: NoiseOption = Noise.normal
+    scale: ScaleOption = None
+    mean: MeanOption = None
+    std: StdOption = None
+    bgr: BgrOption = False
+    samples: SamplesOption = None
+    tolerance: ToleranceOption = None
+    seed: SeedOption = 0
+    calibrate: CalibrateOption = False
+    batch_size: BatchSizeOption = None
+    no_cone: NoConeOption = False
+    weights: WeightsOption = None
+    option: BuilderOption = None
+    unsafe: UnsafeOption = False
+
+    def where(self) -> dict[str, Any]:
+        """The unit, as arguments of the library's functions."""
+        return {
+            "unit": read_unit(self.unit),
+            "input_shape": read_size(self.size),
+            "input": self.input,
+            "grid": read_grid(self.grid),
+        }
+
+    def how(self) -> dict[str, Any]:
+        """The settings as such arguments; mistakes are found before the model is loaded."""
+        from keras_erf.measuring.settings import Settings
+
+        settings: dict[str, Any] = {
+            "samples": self.samples,
+            "tolerance": self.tolerance,
+            "definition": DEFINITIONS[self.definition.value],
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "calibrate": self.calibrate,
+            "cone": not self.no_cone,
+        }
+        Settings(**settings)
+        return settings
+
+    def load(self, model: str) -> LoadedModel:
+        """Loads the model of that name, with the preprocessing that the options ask for."""
+        preprocess = read_preprocess(self.scale, self.mean, self.std, self.bgr, self.images)
+        loaded = load_quietly(model, self.weights, read_options(self.option), self.unsafe)
+        return replace(loaded, preprocess=preprocess or loaded.preprocess)
+
+    def inputs(self, graph: Graph, tensor: int, loaded: LoadedModel) -> Any:
+        """The model's inputs; images go to the input tensor of that number."""
+        return read_inputs(graph, tensor, self.noise.value, self.images, loaded.preprocess)
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replaces the keyword-only parameter `options` of a command by the fields of `Options`."""
+    hints = get_type_hints(Options, include_extras=True)
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(Options)
+    ]
+
+    @functools.wraps(command)
+    def spread(**values: Any) -> None:
+        own = Options(**{option.name: values.pop(option.name) for option in options})
+        command(options=own, **values)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += options if parameter.name == "options" else [parameter]
+    # Typer reads both.
+    spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    spread.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return spread

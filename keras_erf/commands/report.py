@@ -1,4 +1,4 @@
-"""The command that makes a page to explore: `keras-erf report`."""
+"""The command that writes an interactive page: `keras-erf report`."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ from typing import Annotated
 
 import typer
 
+from keras_erf.commands.analyze import profile_of
+from keras_erf.commands.cli_errors import one_line_errors
 from keras_erf.commands.console import print_json
-from keras_erf.commands.ending import one_line_errors
-from keras_erf.commands.options import (
+from keras_erf.commands.json_rows import layer_rows, skipped_rows
+from keras_erf.commands.option_types import (
     JsonOption,
     ModelArgument,
     in_panel,
     layer_option,
     output_option,
 )
-from keras_erf.commands.request import (
-    Request,
-    layer_rows,
-    profile_of,
-    skipped_rows,
-    takes_request,
-)
+from keras_erf.commands.options import Options, takes_options
 from keras_erf.commands.tables import print_remedies
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.files.writing import check_file
@@ -33,15 +29,15 @@ __all__ = ["report"]
 second_option = in_panel("Comparison")
 
 
-@takes_request
+@takes_options
 def report(
     *,
     model: ModelArgument,
     layer: Annotated[list[str] | None, layer_option("all with more than one position")] = None,
-    asked: Request,
+    options: Options,
     compare: Annotated[
         str | None,
-        second_option("--compare", metavar="MODEL", help="A second model, named as the first."),
+        second_option("--compare", metavar="MODEL", help="A second model, to compare."),
     ] = None,
     compare_weights: Annotated[
         str | None,
@@ -62,8 +58,8 @@ def report(
 ) -> None:
     """Measure every layer, and write a page to explore them in a browser.
 
-    One file that needs no network: maps, sizes over depth, all figures.
-    A second model stands beside the first, layer by layer.
+    The page is one file that works offline: maps, sizes over depth, all metrics.
+    A second model can be compared with the first, layer by layer.
 
     [bold]Examples[/bold]
 
@@ -72,52 +68,53 @@ def report(
     keras-erf report cifar_resnet14 --weights initial --compare cifar_resnet14
     """
     with one_line_errors():
-        how = {**asked.where(), **asked.how()}
+        how = {**options.where(), **options.how()}
         if compare_weights is not None and compare is None:
             raise InvalidInputError(
                 "`--compare-weights` is for a second model: name it with --compare. "
                 f"Received: {compare_weights!r}"
             )
-        # Before the long work: a page that cannot be written shall not cost it.
+        # Before the long work: it must not be lost because the page cannot be written.
         check_file(out)
-        loaded = [asked.load(model)]
+        loaded = [options.load(model)]
         if compare is not None:
-            # Options are of the model they were given for.
-            option = asked.option if compare == model else None
-            second = replace(asked, weights=compare_weights, option=option)
+            # Options belong to the first model.
+            option = options.option if compare == model else None
+            second = replace(options, weights=compare_weights, option=option)
             try:
                 loaded.append(second.load(compare))
             except KerasERFError as error:
-                said = str(error).replace("`weights`", "`--compare-weights`")
-                raise type(error)(said.replace("weights=", "--compare-weights ")) from error
+                raise error.renamed({"weights": "--compare-weights"}) from error
         from keras_erf import reporting
         from keras_erf.graph import build_graph
 
-        # A layer that the second model lacks shall not cost the measurement of the first.
-        for one in loaded:
+        # A layer that the second model lacks must not cost the measurement of the first.
+        for each in loaded:
             for name in layer or ():
-                build_graph(one.model).find(name)
-        found = [profile_of(one, layer, asked, **how) for one in loaded]
+                build_graph(each.model).find(name)
+        profiles = [profile_of(each, layer, options, **how) for each in loaded]
         if compare is not None and title is None:
-            names = ((model, asked.weights), (compare, compare_weights))
+            names = ((model, options.weights), (compare, compare_weights))
             title = " and ".join(
-                f"{letter}: {Path(one).stem}" + (f" ({weights})" if weights else "")
-                for letter, (one, weights) in zip("AB", names, strict=True)
+                f"{letter}: {Path(name).stem}" + (f" ({weights})" if weights else "")
+                for letter, (name, weights) in zip("AB", names, strict=True)
             )
         reporting.report(
-            found[0], out, compare=found[1] if compare is not None else None, title=title
+            profiles[0], out, compare=profiles[1] if compare is not None else None, title=title
         )
 
         if as_json:
-            told = [
+            models = [
                 {
-                    "model": one.name,
-                    "layers": layer_rows(each),
-                    "skipped": skipped_rows(each.skipped),
+                    "model": each.name,
+                    "layers": layer_rows(profile),
+                    "skipped": skipped_rows(profile.skipped),
                 }
-                for one, each in zip(loaded, found, strict=True)
+                for each, profile in zip(loaded, profiles, strict=True)
             ]
-            print_json({**told[0], "compare": told[1] if told[1:] else None, "report": str(out)})
+            print_json(
+                {**models[0], "compare": models[1] if models[1:] else None, "report": str(out)}
+            )
         else:
-            print_remedies([one for each in found for one in each.results])
+            print_remedies([result for profile in profiles for result in profile.results])
             typer.echo(f"Report: {out}")

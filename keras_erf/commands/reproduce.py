@@ -10,17 +10,17 @@ import typer
 
 from keras_erf import experiments
 from keras_erf._version import __version__
-from keras_erf.commands.arguments import check_writable
+from keras_erf.commands.cli_errors import one_line_errors
 from keras_erf.commands.console import print_json, print_verdict, progress_bar
-from keras_erf.commands.ending import one_line_errors
-from keras_erf.commands.options import (
+from keras_erf.commands.option_types import (
     OUT,
     JsonOption,
     out_option,
     output_option,
     sampling_option,
 )
-from keras_erf.commands.saving import save_panel
+from keras_erf.commands.outputs import save_panel
+from keras_erf.commands.parsing import check_writable
 from keras_erf.errors import InvalidInputError
 from keras_erf.experiments import PANELS
 from keras_erf.files.writing import write_json
@@ -56,15 +56,15 @@ def reproduce(
         int, sampling_option("--seed", metavar="N", help="Seed of the first network.")
     ] = 0,
     again: Annotated[
-        bool, output_option("--again", help="Measure again, and replace, what is there already.")
+        bool, output_option("--again", help="Measure finished panels again, and replace them.")
     ] = False,
     out: Annotated[Path, out_option("Folder for pictures, tables and verdicts.")] = FOLDER,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure panels of the poster: what it says, what is measured, what theory predicts.
+    """Measure panels of the poster, and compare poster, measurement and theory.
 
-    Writes of each a picture (.png), tables (.csv) and the verdict (.txt).
-    Called again, it resumes: panels that are there, of the same runs and seed, are kept.
+    Writes a picture (.png), tables (.csv) and the verdict (.txt) of each
+    panel. Called again, it resumes: finished panels with the same runs and seed are kept.
 
     [bold]Examples[/bold]
 
@@ -111,10 +111,10 @@ def _measured(out: Path, name: str, runs: int, seed: int) -> dict[str, Any]:
 
 
 def _kept(out: Path, name: str, runs: int, seed: int) -> dict[str, Any] | None:
-    """The report of a panel that is there; `None` if it must be measured.
+    """The report of a finished panel; `None` if it must be measured.
 
     Raises:
-        InvalidInputError: It has other runs or another seed, and its files would be lost.
+        InvalidInputError: It has other runs or another seed, and its files would be overwritten.
     """
     from keras_erf.storage import CHECK_SUMS, intact, read_json
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_erf.commands.arguments import check_writable
+from keras_erf.commands.cli_errors import OneLineGroup, one_line_errors
 from keras_erf.commands.console import print_json, print_study, progress_bar
-from keras_erf.commands.ending import OneLineGroup, one_line_errors
-from keras_erf.commands.options import OUT, JsonOption, out_option
+from keras_erf.commands.option_types import OUT, JsonOption, out_option
+from keras_erf.commands.parsing import check_writable
 from keras_erf.errors import InvalidInputError
 from keras_erf.wording import counted
 
@@ -24,12 +24,12 @@ __all__ = ["app"]
 
 FOLDER = OUT / "study"
 SUFFIXES = (".csv", ".parquet")
-# What these commands call arguments of the library; the others are keys of the study's file.
+# These commands' names of arguments; the other arguments are keys of the study's file.
 OPTIONS = {"path": "--out", "workers": "--workers"}
 
 app = typer.Typer(
     cls=OneLineGroup,
-    help="Measure many models, layers, units and seeds, and lose nothing.",
+    help="Measure many models, layers, units and seeds, safe against interruptions.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -58,15 +58,15 @@ def run(
         int, typer.Option("--workers", metavar="N", help="Tasks to work on at a time.")
     ] = 1,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try those again that failed.")
+        bool, typer.Option("--retry-failed", help="Repeat failed tasks.")
     ] = False,
     out: FolderOption = FOLDER,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what is missing of a study.
+    """Measure the missing tasks of a study.
 
-    Results are written one by one. Called again after an interruption, it resumes;
-    several processes may work on one folder. The exit status is 1 if any task of the
+    Results are saved one by one. Called again after an interruption, it resumes;
+    several processes may work on one folder. The exit status is 1 if any task in the
     folder has failed.
 
     [bold]Examples[/bold]
@@ -100,7 +100,7 @@ def run(
 
 @app.command()
 def status(out: FolderOption = FOLDER, as_json: JsonOption = False) -> None:
-    """Tell how many tasks are done, and which failed and why."""
+    """Show how many tasks are done, and which failed and why."""
     with one_line_errors(options=OPTIONS):
         _show(_there(out), as_json)
 
@@ -114,7 +114,7 @@ def export(
     out: FolderOption = FOLDER,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the figures of all results as one table.
+    """Write the metrics of all results to one table.
 
     [bold]Example[/bold]
 
@@ -136,15 +136,15 @@ def export(
 
 @contextmanager
 def _about_file() -> Iterator[None]:
-    """Errors inside name the command's FILE."""
+    """Makes errors inside name the command's FILE."""
     try:
         yield
     except InvalidInputError as error:
-        raise InvalidInputError(str(error).replace("`path`", "`FILE`")) from error
+        raise error.renamed({"path": "FILE"}) from error
 
 
 def _there(out: Path) -> StudyStore:
-    """The store of a folder that has one."""
+    """The store in a folder; it must exist."""
     from keras_erf.studies import StudyStore
 
     if not StudyStore.exists(out):
@@ -156,7 +156,7 @@ def _there(out: Path) -> StudyStore:
 
 def _show(store: StudyStore, as_json: bool) -> None:
     counts, failures = store.counts(), store.failures()
-    told = {
+    report = {
         "done": counts["done"],
         "failed": counts["failed"],
         "folder": str(store.folder),
@@ -166,6 +166,6 @@ def _show(store: StudyStore, as_json: bool) -> None:
         ],
     }
     if as_json:
-        print_json(told)
+        print_json(report)
     else:
-        print_study(told)
+        print_study(report)

@@ -1,12 +1,11 @@
-"""Tables of theoretical and effective fields, and a sentence in words."""
+"""Tables of theoretical and effective fields, with a summary in words."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
     from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = ["field_row", "print_fields", "print_profile", "print_remedies", "print_results"]
+__all__ = ["print_fields", "print_profile", "print_remedies", "print_results"]
 
 # The theoretical field, in words, where it is not exact.
 STATUS = {
@@ -28,13 +27,13 @@ STATUS = {
     "measured": "measured, not computed",
     "whole": "the whole input",
 }
-# Columns that narrow terminals are spared, in this order.
+# Columns that are dropped on narrow terminals, in this order.
 SPARE = ("centre (px)", "padding", "status", "samples", "R²", "sigma (px)")
-# A column of names is folded no narrower than this.
+# Minimum width of a column of names.
 LEAST_NAME = 24
 # Wider than any table.
 WIDEST = 10_000
-# What stands for a number that is not there, or says nothing.
+# Shown for a number that is missing or meaningless.
 NONE = "–"
 
 
@@ -42,27 +41,8 @@ def _point(numbers: Sequence[float]) -> str:
     return ", ".join(f"{number:.1f}" for number in numbers)
 
 
-def field_row(field: ReceptiveField) -> dict[str, Any]:
-    """A theoretical field as plain numbers, for JSON."""
-    return {
-        "layer": field.layer,
-        "unit": list(field.unit),
-        "input": field.input,
-        "input_size": list(field.input_size),
-        "output_size": list(field.output_size),
-        "size": list(field.size),
-        "size_range": [list(pair) for pair in field.size_range],
-        "size_median": list(field.size_median),
-        "stride": [float(one) if isinstance(one, Fraction) else one for one in field.stride],
-        "padding": list(field.padding),
-        "center": list(field.center()),
-        "box": [list(pair) for pair in field.box()],
-        "status": field.status,
-    }
-
-
 def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table with the layer first; a narrow terminal leaves out what it can best do without."""
+    """A table with the layer first; the least important columns are dropped if it is too wide."""
     longest = max(len(row[0]) for row in rows)
     shown = list(columns)
     table = _table(columns, rows, shown)
@@ -93,7 +73,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequenc
 def print_fields(
     model: str, fields: Sequence[ReceptiveField], skipped: Sequence[tuple[str, str]]
 ) -> None:
-    """The table of theoretical fields."""
+    """Prints the table of theoretical fields."""
     console = new_console()
     size = f", input {by(fields[0].input_size, 'x')} px" if fields else ""
     title = f"Theoretical receptive fields of {model}{size}"
@@ -125,14 +105,14 @@ def print_results(
     centered: bool,
     tolerance: float | None = None,
 ) -> None:
-    """The table of effective fields, a sentence in words, and where the files are.
+    """Prints the table of effective fields, a summary in words, and the paths of the files.
 
     Args:
         model: Name of the model.
         results: Results with the paths of picture and `.npz`.
         skipped: Layers that were left out, and why.
-        guessed: Whether the layer was chosen by the program.
-        centered: Whether the unit was asked for as the centre.
+        guessed: Whether the program chose the layer.
+        centered: Whether the unit is the centre unit.
         tolerance: The share of the size at which to stop, if one was asked for.
     """
     console = new_console()
@@ -149,12 +129,12 @@ def print_results(
 def print_profile(
     model: str, profile: Profile, files: tuple[Path, Path], *, tolerance: float | None = None
 ) -> None:
-    """The table of a profile's effective fields, what is special in it, and where the files are.
+    """Prints the table of a profile's effective fields, notes, and the paths of the files.
 
     Args:
         model: Name of the model.
         profile: Of at least one layer.
-        files: Paths of its picture and its table, beside which the results lie.
+        files: Paths of its picture and its table; the results are in the same folder.
         tolerance: The share of the size at which to stop, if one was asked for.
     """
     console = new_console()
@@ -164,12 +144,12 @@ def print_profile(
     linear = sum(result.linear for result in results)
     if linear:
         of = "gradient of 1 layer does" if linear == 1 else f"gradients of {linear} layers do"
-        console.print(f"The {of} not depend on the input: one sample tells all.")
+        console.print(f"The {of} not depend on the input: one sample is enough.")
     short = [one for one in results if one.stopped_by not in ("tolerance", "linear")]
     if tolerance is not None and short:
-        # A folder of images that is used up has no more to give.
-        ended = short[0].stopped_by == "inputs"
-        remedy = "give more images" if ended else "raise --samples, with another --out"
+        # If all images were used, more samples need more images.
+        exhausted = short[0].stopped_by == "inputs"
+        remedy = "give more images" if exhausted else "raise --samples, with another --out"
         console.print(
             f"{counted(len(short), 'layer')} did not reach the tolerance of {100 * tolerance:g} % "
             f"(first: {short[0].layer}); {remedy}."
@@ -186,7 +166,7 @@ def print_profile(
 def _print_effective(
     console: Console, model: str, results: Sequence[EffectiveReceptiveField]
 ) -> None:
-    """What was measured, and the table of it."""
+    """Prints what was measured, and its table."""
     first = results[0]
     counts = {result.count for result in results}
     console.print(
@@ -220,7 +200,7 @@ def _effective_cells(result: EffectiveReceptiveField) -> dict[str, str]:
 
 
 def _print_stop(console: Console, result: EffectiveReceptiveField, tolerance: float) -> None:
-    """Whether the size is known as well as was asked."""
+    """Prints whether the size reached the tolerance."""
     if result.stopped_by == "tolerance":
         console.print(
             f"Its size is known to {100 * tolerance:g} % after {counted(result.count, 'sample')}."
@@ -245,7 +225,7 @@ def _print_words(
         console.print(f"The theoretical field is {STATUS.get(field.status, field.status)}.")
     if result.linear:
         console.print(
-            "Its gradient does not depend on the input: one sample tells all, and has no error."
+            "Its gradient does not depend on the input: one sample is enough, and has no error."
         )
     elif result.constant:
         console.print(
@@ -265,11 +245,11 @@ def _print_words(
 
 
 def _edge_advice(field: ReceptiveField, *, centered: bool) -> str | None:
-    """What shows all of a field that reaches over the input's edge; `None` of one that does not.
+    """How to show all of a field that extends beyond the input's edge; `None` if it does not.
 
     Args:
         field: The unit's.
-        centered: Whether the unit was asked for as the centre, which moves with the size.
+        centered: Whether the unit is the centre unit, which depends on the input's size.
     """
     box, sizes = field.box(), field.input_size
     before = any(start < 0 for start, _ in box)
@@ -277,7 +257,7 @@ def _edge_advice(field: ReceptiveField, *, centered: bool) -> str | None:
     if field.status == "whole" or not (before or after):
         return None
     says = "The field reaches over the input's edge; "
-    # Pixels are added after the last: a unit keeps its distance from the first.
+    # A larger input has more pixels at its end: a unit keeps its distance from the start.
     if centered or not before:
         return f"{says}a larger --size shows all of it."
     middle = field.box(tuple(size // 2 for size in field.output_size))
@@ -294,7 +274,7 @@ def _edge_advice(field: ReceptiveField, *, centered: bool) -> str | None:
 
 
 def print_remedies(results: Sequence[EffectiveReceptiveField]) -> None:
-    """What to do about the notes of some results: a line for each note, and where it is not of all.
+    """Prints a line for each note of the results, with its remedy and the layers it applies to.
 
     Args:
         results: What was measured.
@@ -307,8 +287,8 @@ def print_remedies(results: Sequence[EffectiveReceptiveField]) -> None:
         if noted:
             first = noted[0].layer if len(noted) < len(results) else ""
             where = f" ({counted(len(noted), 'layer')}, {first} first)" if first else ""
-            told = remedy.format(calibrate="--calibrate")
-            console.print(f"Note{where}: {told}.")
+            text = remedy.format(calibrate="--calibrate")
+            console.print(f"Note{where}: {text}.")
 
 
 def _print_skipped(
@@ -317,7 +297,7 @@ def _print_skipped(
     one: str = "was left out",
     more: str = "were left out",
 ) -> None:
-    """Layers that are not in the table, and the reason of the first."""
+    """Prints how many layers are not in the table, and the reason of the first."""
     if skipped:
         name, reason = skipped[0]
         what = f"1 layer {one}" if len(skipped) == 1 else f"{len(skipped)} layers {more}, the first"
@@ -325,7 +305,7 @@ def _print_skipped(
 
 
 def _print_left_out(console: Console, results: Sequence[EffectiveReceptiveField]) -> None:
-    """Images that could not be read."""
+    """Prints the images that could not be read."""
     runs = [run for result in results for run in result.provenance["runs"]]
     skipped = [name for run in runs for name in run["skipped"]]
     if skipped:

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from keras_erf.commands.arguments import check_writable
+from keras_erf.commands.cli_errors import one_line_errors
 from keras_erf.commands.console import print_json, print_training
-from keras_erf.commands.ending import one_line_errors
-from keras_erf.commands.options import OUT, JsonOption, in_panel, out_option
-from keras_erf.commands.saving import save_training
+from keras_erf.commands.option_types import OUT, JsonOption, in_panel, out_option
+from keras_erf.commands.outputs import save_training
+from keras_erf.commands.parsing import check_writable
 from keras_erf.loading import import_quietly
 
 __all__ = ["train"]
@@ -81,7 +81,9 @@ def train(
     ] = None,
     subset: Annotated[
         int | None,
-        training_option("--subset", metavar="N", help="Use so many images.", show_default="all"),
+        training_option(
+            "--subset", metavar="N", help="Number of training images to use.", show_default="all"
+        ),
     ] = None,
     seed: Annotated[
         int, training_option("--seed", metavar="N", help="Seed of weights, order and augmentation.")
@@ -103,14 +105,14 @@ def train(
             help="Relative tolerance of the effective size, at each epoch.",
         ),
     ] = 0.05,
-    out: Annotated[Path | None, out_option("Folder of all that is kept.", f"{OUT}/TASK")] = None,
+    out: Annotated[Path | None, out_option("Folder for all outputs.", f"{OUT}/TASK")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network of the paper, and watch its effective field.
+    """Train a network of the paper, and measure its effective field during training.
 
-    Writes a checkpoint and the history of each epoch, the field's points and
-    maps, the result, a picture and a verdict in words. Called again after an
-    interruption, it resumes after the last whole epoch.
+    Writes a checkpoint and the history of each epoch, sizes and maps of the field,
+    the result, a picture and a verdict in words. Called again after an interruption,
+    it resumes after the last complete epoch.
 
     [bold]Examples[/bold]
 
@@ -118,10 +120,10 @@ def train(
 
     keras-erf train camvid --data CamVid --out run
     """
-    with one_line_errors("Whole epochs are kept; the same call resumes from there."):
+    with one_line_errors("Complete epochs are kept; the same call resumes from there."):
         folder = out or OUT / task.value
         check_writable(folder)
-        given = {
+        values = {
             "epochs": epochs,
             "width": width,
             "batch_size": batch_size,
@@ -130,15 +132,15 @@ def train(
             "subset": subset,
             "softness": softness,
         }
-        options = {name: value for name, value in given.items() if value is not None}
+        options = {name: value for name, value in values.items() if value is not None}
         import_quietly()
         from keras_erf import training
         from keras_erf.storage import read_json
         from keras_erf.training.summary import OUTCOME
 
-        def report(epoch: int, figures: Mapping[str, float]) -> None:
+        def report(epoch: int, metrics: Mapping[str, float]) -> None:
             if not as_json:
-                print_training(epoch, figures)
+                print_training(epoch, metrics)
 
         training.train(
             task.value,
@@ -157,7 +159,7 @@ def train(
             print_json({"task": task.value, "folder": str(folder), "verdict": verdict, **result})
         else:
             for name, value in result.items():
-                told = f"{value:.4g}" if isinstance(value, float) else value
-                typer.echo(f"{name.replace('_', ' ')}: {told}")
+                text = f"{value:.4g}" if isinstance(value, float) else value
+                typer.echo(f"{name.replace('_', ' ')}: {text}")
             typer.echo(summary.verdict)
-            typer.echo(f"All of it is in {folder}")
+            typer.echo(f"All files are in {folder}")

@@ -1,6 +1,6 @@
-"""The poster's panels as experiments: each measures, compares with theory, and says what it found.
+"""The poster's panels as experiments, which measure, compare with theory, and state a verdict.
 
-`run` gives tidy frames and a verdict; pictures are drawn from these alone.
+`run` returns tidy frames and a verdict; pictures are drawn from these alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PANELS", "Panel", "run"]
 
-# In the poster's order. Each has a module of its name, loaded when asked for: it needs TensorFlow.
+# In the poster's order. Each has a module of its name, loaded on demand, as it needs TensorFlow.
 PANELS = (
     "gaussian-shape", "nonlinearities", "structures", "growth", "dropout", "skip",
     "initialisation", "definitions",
@@ -44,17 +44,17 @@ def run(
     Args:
         panel: One of `PANELS`.
         runs: Networks for each condition, each with fresh weights and inputs.
-        seed: Of the first one.
+        seed: Seed of the first network.
         progress: `True` shows a bar; a function is called with the numbers of
             measurements done and wanted.
-        **options: Of the panel: `depth`, `depths`, `positions`, `rate`, `blocks`, `layers`
+        **options: Options of the panel: `depth`, `depths`, `positions`, `rate`, `blocks`, `layers`
             or `energy`.
 
     Returns:
         A `Panel`.
 
     Raises:
-        InvalidInputError: There is no such panel, or an option does not fit.
+        InvalidInputError: There is no such panel, or an option is invalid.
         BackendError: Keras does not run on TensorFlow.
     """
     if panel not in PANELS:
@@ -78,8 +78,8 @@ def run(
             f"Received: {unknown[0]}={options[unknown[0]]!r}"
         )
     with shown(progress, f"Measuring {panel}") as report:
-        found: Panel = measured(runs, seed, report, **options)
-    return found
+        result: Panel = measured(runs, seed, report, **options)
+    return result
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Definitions: one architecture, measured in every way that is in use."""
+"""Definitions: one architecture, measured by every published definition."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
 
     Args:
         runs: Networks, each with fresh weights and inputs, the same for each definition.
-        seed: Of the first.
-        report: Told what is done.
+        seed: Seed of the first network.
+        report: Called with the numbers of measurements done and wanted.
         depth: Number of layers.
     """
-    made, measured = Runs(len(DEFINITIONS), runs, seed, report), list[Measured]()
+    networks, measured = Runs(len(DEFINITIONS), runs, seed, report), list[Measured]()
     for name in DEFINITIONS:
-        result = made.ensemble(
+        result = networks.ensemble(
             "plain", name, depth=depth, activation="relu", filters=CHANNELS, channels=CHANNELS
         )
         measured.append(Measured({"name": name, "depth": depth}, result))
@@ -33,15 +33,13 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
     predicted = theory.uniform_size(depth, measure="abs") / theory.uniform_size(depth)
     sizes = "; ".join(f"{one.name} {one.erf_size:.1f} px" for one in frame.itertuples())
     verdict = (
-        "The poster: the impact of a pixel is the scale of its gradient; whether gradients, their "
-        "absolute values or squares are averaged is not told.\n"
+        "The poster: the impact of a pixel is the scale of its gradient; it does not state whether "
+        "gradients, their absolute values or squares are averaged.\n"
         f"Measured, {depth} layers with ReLUs, {runs} runs, the same for all: {sizes}. |g| over "
-        f"g²: "
-        f"{quotient:.2f}.\n"
+        f"g²: {quotient:.2f}.\n"
         f"Theory: {predicted:.2f} of |g| over g² at this depth, √2 in the limit.\n"
-        "Why they differ: gradients of random networks have no sign in the mean, so that what "
-        "averages them with their signs (luo2016-signed, openerf) measures noise, which falls with "
-        "the runs; relu(g) keeps half of |g|, of the same shape. Compare figures of one "
-        "definition only."
+        "Why they differ: gradients of random networks have mean zero, so their signed average "
+        "(luo2016-signed, openerf) measures noise, which decreases with the number of runs; "
+        "relu(g) keeps half of |g|, with the same shape. Compare values of one definition only."
     )
     return Panel("definitions", "Definitions", frame, maps_of(measured), verdict)

@@ -1,4 +1,4 @@
-"""Dropout: the shape of the field stays (Luo et al. 2016, section 2.5)."""
+"""Dropout: the shape of the field is unchanged (Luo et al. 2016, section 2.5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_erf.experiments.panel import (
     differences,
     frame_of,
     maps_of,
-    told,
+    value_text,
 )
 from keras_erf.progress import Progress
 
@@ -26,14 +26,14 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20, rate: float 
 
     Args:
         runs: Networks, each with fresh weights and inputs.
-        seed: Of the first.
-        report: Told what is done.
+        seed: Seed of the first network.
+        report: Called with the numbers of measurements done and wanted.
         depth: Number of layers.
         rate: Share of the units that are dropped.
     """
-    made, measured = Runs(2, runs, seed, report), list[Measured]()
+    networks, measured = Runs(2, runs, seed, report), list[Measured]()
     for kind, share in (("without", 0.0), (f"dropout {rate:g}", rate)):
-        result = made.ensemble(
+        result = networks.ensemble(
             "dropout",
             SQUARE,
             training=True,
@@ -59,12 +59,12 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20, rate: float 
     verdict = (
         "The poster: dropout is one of the influences that it analyses; the paper: it does not "
         "change the field's shape.\n"
-        f"Measured, g², {depth} layers: sigma {told(plain, 'sigma', 2)} px without and "
-        f"{told(dropped, 'sigma', 2)} px with dropout, {sure['sigma']:.1f} standard errors apart; "
-        f"sizes {told(plain, 'erf_size')} and {told(dropped, 'erf_size')} px, "
-        f"{sure['erf_size']:.1f} apart.\n"
+        f"Measured, g², {depth} layers: sigma {value_text(plain, 'sigma', 2)} px without and "
+        f"{value_text(dropped, 'sigma', 2)} px with dropout, {sure['sigma']:.1f} standard "
+        f"errors apart; sizes {value_text(plain, 'erf_size')} and "
+        f"{value_text(dropped, 'erf_size')} px, {sure['erf_size']:.1f} apart.\n"
         f"Theory: sigma {plain['predicted_sigma']:.2f} px for both. Squared gradients grow by "
-        f"1/(1-p) a layer, {dropped['predicted_energy']:.3g} times in all, everywhere alike; "
+        f"1/(1-p) a layer, {dropped['predicted_energy']:.3g} times in all, equally everywhere; "
         f"measured {dropped['energy']:.3g} times.\n"
         f"Why they differ: {differences(frame, 'sigma')} Energies of a few networks scatter by "
         "more than shapes, since they are products over the layers."

@@ -29,20 +29,20 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
 
     Args:
         runs: Networks, each with fresh weights and inputs.
-        seed: Of the first.
-        report: Told what is done.
+        seed: Seed of the first network.
+        report: Called with the numbers of measurements done and wanted.
         depths: Numbers of layers.
     """
     depths = checked_depths(depths)
-    made, measured = Runs(3 * len(depths), runs, seed, report), list[Measured]()
+    networks, measured = Runs(3 * len(depths), runs, seed, report), list[Measured]()
     for depth in depths:
         for weights, activation in (("uniform", None), ("random", None), ("random", "relu")):
             kind = "ReLU" if activation else weights.capitalize()
             if weights == "uniform":
                 # 3^80 paths are more than single precision can count.
-                result = made.single("plain", depth=depth, weights="uniform", dtype="float64")
+                result = networks.single("plain", depth=depth, weights="uniform", dtype="float64")
             else:
-                result = made.ensemble(
+                result = networks.ensemble(
                     "plain",
                     ABS,
                     depth=depth,
@@ -70,13 +70,13 @@ def _verdict(frame, depths: Sequence[int]) -> str:  # type: ignore[no-untyped-de
         f"{frame.loc[frame['depth'] == one, 'trf_size'].iloc[0]:.0f}" for one in depths
     )
     shape = frame.groupby("weights", sort=False)["r_squared"].min()
-    told = ", ".join(f"{kind} {value:.3f}" for kind, value in shape.items())
+    shares = ", ".join(f"{kind} {value:.3f}" for kind, value in shape.items())
     return (
         f"The poster: uniform, random and ReLU networks of {_listed(depths)} layers have effective "
         "fields like Gaussians in theoretical ones of "
         f"{_listed([PRINTED.get(one, 2 * one + 1) for one in depths])} px.\n"
         f"Measured: theoretical fields of {sizes} px; the Gaussian explains of the maps at least "
-        f"(R²): {told}.\n"
+        f"(R²): {shares}.\n"
         "Theory: uniform weights give products of extended binomial coefficients, a Gaussian in "
         "the "
         "limit; random ones have the root of that for |g|, a Gaussian √2 wider. Measured sizes are "

@@ -25,7 +25,7 @@ DEPTHS = tuple(range(5, 41, 5))
 CHANNELS = 32
 # "The line for ERF growth has slope of 0.56 in log domain, the line for ERF ratio -0.43."
 POSTER = {"growth": 0.56, "shrinkage": -0.43}
-# Slopes this near are the same, as the poster rounds them.
+# Slopes this close are the same, as the poster rounds them.
 NEAR = 0.015
 MEASURES = {ABS: ("abs", "|g|"), SQUARE: ("square", "g²")}
 
@@ -35,18 +35,18 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
 
     Args:
         runs: Networks, each with fresh weights and inputs.
-        seed: Of the first.
-        report: Told what is done.
+        seed: Seed of the first network.
+        report: Called with the numbers of measurements done and wanted.
         depths: Numbers of layers, at least two.
     """
     import pandas as pd
 
     depths = checked_depths(depths, least=2)
-    made, measured = Runs(2 * len(depths), runs, seed, report), list[Measured]()
-    for definition, (measure, told) in MEASURES.items():
+    networks, measured = Runs(2 * len(depths), runs, seed, report), list[Measured]()
+    for definition, (measure, label) in MEASURES.items():
         for place, depth in enumerate(depths):
             # With one seed networks of all depths would share their first kernels.
-            result = made.ensemble(
+            result = networks.ensemble(
                 "plain",
                 definition,
                 apart=place,
@@ -58,9 +58,9 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
                 "size": theory.uniform_size(depth, measure=measure),  # type: ignore[arg-type]
                 "ratio": theory.size_ratio(depth, measure=measure),  # type: ignore[arg-type]
             }
-            measured.append(Measured({"measure": told, "depth": depth}, result, predicted))
+            measured.append(Measured({"measure": label, "depth": depth}, result, predicted))
     rows = []
-    for definition, (measure, told) in MEASURES.items():
+    for definition, (measure, label) in MEASURES.items():
         chosen = [one for one in measured if one.result.definition.name == definition]
         oracle = theory.growth_exponents(depths, measure=measure)  # type: ignore[arg-type]
         blocks = [(one.result.block_sums, one.result.block_counts) for one in chosen]
@@ -74,7 +74,7 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
             )
             rows.append(
                 {
-                    "measure": told,
+                    "measure": label,
                     "quantity": quantity,
                     "exponent": law.exponent,
                     "error": law.error,
@@ -112,10 +112,10 @@ def _verdict(fits, depths: Sequence[int]) -> str:  # type: ignore[no-untyped-def
         "Theory counts the pixels of the exact maps at the same depths.\n"
         f"Why they differ: {_attributed(share.predicted, of['g²', 'shrinkage'].predicted)} |g| is "
         "√2 wider than g², and in few layers the theoretical field cuts it off: sizes start too "
-        f"small, and grow with {root.predicted:.3f} instead of 1/2. That excess is no noise, and "
-        f"goes with depth; g² has {square.predicted:.3f}. Both slopes of one map differ by that of "
-        f"the theoretical size, 2n + 1: {fields:.3f} here. The published ones differ by "
-        f"{published:.2f}, so one of them is off: beside {POSTER['shrinkage']} belongs "
+        f"small, and grow with {root.predicted:.3f} instead of 1/2. That excess is not noise, and "
+        f"vanishes with depth; g² has {square.predicted:.3f}. Both slopes of one map differ by "
+        f"that of the theoretical size, 2n + 1: {fields:.3f} here. The published ones differ by "
+        f"{published:.2f}, so one of them is off: {POSTER['shrinkage']} goes with "
         f"{fields + POSTER['shrinkage']:.2f}, and {POSTER['growth']} is "
         f"{POSTER['growth'] - root.exponent:+.3f} from what is measured here."
     )
@@ -127,6 +127,6 @@ def _attributed(root: float, square: float) -> str:
     if abs(root - wanted) <= NEAR < abs(square - wanted):
         return f"the published {wanted} is that of |g| ({root:.3f}), not of g² ({square:.3f})."
     return (
-        f"at these depths neither tells the published {wanted} by itself (|g| {root:.3f}, g² "
-        f"{square:.3f}); at 5 to 40 layers it is that of |g|."
+        f"at these depths neither map explains the published {wanted} by itself (|g| {root:.3f}, "
+        f"g² {square:.3f}); at 5 to 40 layers it is that of |g|."
     )

@@ -15,7 +15,7 @@ from keras_erf.experiments.panel import (
     differences,
     frame_of,
     maps_of,
-    told,
+    value_text,
 )
 from keras_erf.progress import Progress
 
@@ -36,13 +36,13 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 15) -> Panel:
 
     Args:
         runs: Networks, each with fresh weights and inputs.
-        seed: Of the first.
-        report: Told what is done.
+        seed: Seed of the first network.
+        report: Called with the numbers of measurements done and wanted.
         depth: Number of layers.
     """
-    made, measured = Runs(len(KINDS), runs, seed, report), list[Measured]()
+    networks, measured = Runs(len(KINDS), runs, seed, report), list[Measured]()
     for kind, options in KINDS.items():
-        result = made.ensemble(
+        result = networks.ensemble(
             "weak_centre", SQUARE, depth=depth, filters=CHANNELS, channels=CHANNELS, **options
         )
         predicted = {"sigma": float(np.sqrt(depth * _variance(**options)))}
@@ -51,7 +51,7 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 15) -> Panel:
     frame["gain"] = frame["sigma"] / frame["sigma"].iloc[0]
     frame["predicted_gain"] = frame["predicted_sigma"] / frame["predicted_sigma"].iloc[0]
     lines = "; ".join(
-        f"{one['kernels']} sigma {told(one, 'sigma', 2)} px, gain {one['gain']:.3f} "
+        f"{one['kernels']} sigma {value_text(one, 'sigma', 2)} px, gain {one['gain']:.3f} "
         f"({one['predicted_gain']:.3f})"
         for _, one in frame.iterrows()
     )

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from keras_erf import theory
-from keras_erf.experiments.panel import ABS, Measured, Panel, Runs, apart, frame_of, maps_of, told
+from keras_erf.experiments.panel import (
+    ABS,
+    Measured,
+    Panel,
+    Runs,
+    apart,
+    frame_of,
+    maps_of,
+    value_text,
+)
 from keras_erf.progress import Progress
 
 __all__ = ["run"]
@@ -17,14 +26,14 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
 
     Args:
         runs: Networks, each with fresh weights and inputs.
-        seed: Of the first.
-        report: Told what is done.
+        seed: Seed of the first network.
+        report: Called with the numbers of measurements done and wanted.
         depth: Number of layers.
     """
-    made, measured = Runs(len(KINDS), runs, seed, report), list[Measured]()
+    networks, measured = Runs(len(KINDS), runs, seed, report), list[Measured]()
     predicted = {"size": theory.uniform_size(depth, measure="abs")}
     for kind, activation in KINDS.items():
-        result = made.ensemble(
+        result = networks.ensemble(
             "plain",
             ABS,
             depth=depth,
@@ -35,7 +44,7 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
         measured.append(Measured({"activation": kind, "depth": depth}, result, predicted))
     frame = frame_of(measured)
     sizes = "; ".join(
-        f"{one['activation']} {told(one, 'erf_size')} px, R² {one['r_squared']:.3f}"
+        f"{one['activation']} {value_text(one, 'erf_size')} px, R² {one['r_squared']:.3f}"
         for _, one in frame.iterrows()
     )
     widest, slimmest = frame.loc[frame["sigma"].idxmax()], frame.loc[frame["sigma"].idxmin()]
@@ -46,8 +55,8 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
         f"Measured, {depth} layers, |g|: {sizes}. The largest and smallest sigma are {sure:.1f} "
         "standard errors apart.\n"
         f"Theory: {predicted['size']:.1f} px for each: an activation multiplies squared gradients "
-        "by its squared slope, everywhere alike in wide networks.\n"
-        "Why they differ: gates of one channel are alike in neighbouring pixels of networks this "
+        "by its squared slope, equally everywhere in wide networks.\n"
+        "Why they differ: gates of one channel are similar in neighbouring pixels of networks this "
         "narrow, and the peak of a mean over few runs is too high."
     )
     return Panel("nonlinearities", "Nonlinearities", frame, maps_of(measured), verdict)

@@ -32,10 +32,10 @@ __all__ = [
     "differences",
     "frame_of",
     "maps_of",
-    "told",
+    "value_text",
 ]
 
-# Standard errors that noise may well be off by, of some figures together.
+# Standard errors by which noise may move one of several metrics.
 SURE = 3.5
 # The definitions of |g| and of its square.
 ABS, SQUARE = "luo2016", "luo2016-squared"
@@ -50,14 +50,14 @@ class Panel:
     Args:
         name: Its name.
         title: What it shows.
-        frame: A `pandas.DataFrame` with a row per condition: what was measured, with its
-            standard errors, and what theory predicts. Lengths in input pixels.
-        maps: One with a row per pixel of each mean map: the condition, `row`, `column` and
+        frame: A `pandas.DataFrame` with a row per condition: measurements with standard errors,
+            and predictions of theory. Lengths in input pixels.
+        maps: A frame with a row per pixel of each mean map: the condition, `row`, `column` and
             `value`, as a share of the map's peak.
-        fits: One with a row per power law of growth and shrinkage; with it the panel is drawn
+        fits: A frame with a row per power law of growth and shrinkage; a panel with fits is drawn
             as laws over depth.
-        verdict: In plain words: what the poster says, what was measured, what theory
-            predicts and why they differ.
+        verdict: A comparison of poster, measurement and theory in words, with the reasons for
+            differences.
     """
 
     name: str
@@ -79,9 +79,9 @@ class Measured:
     """One condition of a panel.
 
     Args:
-        about: What it is: the frames' first columns.
+        about: The condition: the first columns of the frames.
         result: Its result.
-        predicted: What theory says of it, by the names of columns.
+        predicted: Predictions of theory, by names of columns.
     """
 
     about: Mapping[str, Any]
@@ -90,13 +90,13 @@ class Measured:
 
 
 class Runs:
-    """Measures the conditions of a panel, and tells how many are done.
+    """Measures the conditions of a panel, and reports progress.
 
     Args:
-        wanted: How many there will be.
-        runs: Networks of each, with fresh weights and inputs.
-        seed: Of the first one.
-        report: Told how many are done.
+        wanted: Number of conditions.
+        runs: Networks for each condition, with fresh weights and inputs.
+        seed: Seed of the first network.
+        report: Called with the numbers of conditions done and wanted.
     """
 
     def __init__(self, wanted: int, runs: int, seed: int, report: Progress) -> None:
@@ -110,11 +110,11 @@ class Runs:
         """The mean over networks of the zoo.
 
         Args:
-            name: Of the model.
-            definition: What is measured.
-            apart: Conditions of different ones share no networks.
+            name: Name of the model.
+            definition: Name of the definition.
+            apart: Conditions with different values share no networks.
             training: Whether dropout is active.
-            **options: Of the model.
+            **options: Options of the model.
         """
         result = ensemble(
             lambda seed: zoo.build(name, seed=seed, **options),
@@ -123,13 +123,13 @@ class Runs:
             definition=definition,
             training=training,
         )
-        return self._told(result)
+        return self._counted(result)
 
     def single(self, name: str, **options: Any) -> EffectiveReceptiveField:
         """One network of the zoo whose gradient does not depend on its input."""
-        return self._told(probe(zoo.build(name, **options), samples=1))
+        return self._counted(probe(zoo.build(name, **options), samples=1))
 
-    def _told(self, result: EffectiveReceptiveField) -> EffectiveReceptiveField:
+    def _counted(self, result: EffectiveReceptiveField) -> EffectiveReceptiveField:
         self.done += 1
         self.report(self.done, self.wanted)
         return result
@@ -138,8 +138,8 @@ class Runs:
 def row_of(one: Measured) -> Row:
     """A condition as a row of a frame.
 
-    `sigma` and `kurtosis` are those of the map's moments, the mean over the axes: of noisy
-    maps they are less biased than a fit, which is told by `r_squared`.
+    `sigma` and `kurtosis` are from the map's moments, as means over the axes: for noisy maps,
+    they are less biased than a fit, whose quality is `r_squared`.
     """
     result = one.result
     covariance, kurtosis = result.estimate("covariance"), result.estimate("kurtosis")
@@ -194,28 +194,28 @@ def maps_of(measured: Sequence[Measured]) -> pd.DataFrame:
 
 
 def apart(value: float, error: float, other: float, other_error: float = 0.0) -> float:
-    """How many standard errors two figures are apart."""
+    """The distance of two values in standard errors."""
     both = math.hypot(error, other_error)
     return abs(value - other) / both if both > 0 else math.inf if value != other else 0.0
 
 
-def differences(frame: pd.DataFrame, *figures: str) -> str:
-    """How far measured figures are from those predicted, in words: by noise, or by more.
+def differences(frame: pd.DataFrame, *metrics: str) -> str:
+    """States whether measured metrics differ from the predicted ones by noise, or by more.
 
     Args:
-        frame: Of a panel; each figure has its error and its prediction.
-        figures: Names of columns.
+        frame: Frame of a panel; each metric has its error and its prediction.
+        metrics: Names of columns.
     """
     worst, where = 0.0, ""
-    for figure in figures:
+    for metric in metrics:
         for _, row in frame.iterrows():
-            far = apart(row[figure], row[f"{figure}_error"], row[f"predicted_{figure}"])
+            far = apart(row[metric], row[f"{metric}_error"], row[f"predicted_{metric}"])
             if far >= worst:
-                worst, where = far, f"{figure.replace('_', ' ')}, {row.iloc[0]}"
+                worst, where = far, f"{metric.replace('_', ' ')}, {row.iloc[0]}"
     if worst <= SURE:
-        return f"noise of the runs: figures are at most {worst:.1f} standard errors off ({where})."
+        return f"noise of the runs: values are at most {worst:.1f} standard errors off ({where})."
     return (
-        f"not by noise alone: {where} is {worst:.1f} standard errors off. The theory is of wide "
+        f"not by noise alone: {where} is {worst:.1f} standard errors off. The theory is for wide "
         "networks; repeat it with more filters."
     )
 
@@ -224,7 +224,7 @@ def checked_depths(depths: Any, least: int = 1) -> tuple[int, ...]:
     """Numbers of layers, all different.
 
     Raises:
-        InvalidInputError: They are none, or too few.
+        InvalidInputError: They are not numbers of layers, or too few.
     """
     numbers = tuple(depths) if isinstance(depths, Iterable) else ()
     whole = all(isinstance(one, (int, np.integer)) and one >= 1 for one in numbers)
@@ -236,6 +236,6 @@ def checked_depths(depths: Any, least: int = 1) -> tuple[int, ...]:
     return numbers
 
 
-def told(row: Mapping[str, Any], figure: str, digits: int = 1) -> str:
-    """A figure of a frame's row with its error."""
-    return with_error(row[figure], row[f"{figure}_error"], digits)
+def value_text(row: Mapping[str, Any], metric: str, digits: int = 1) -> str:
+    """A metric of a frame's row with its error, as text."""
+    return with_error(row[metric], row[f"{metric}_error"], digits)

@@ -14,7 +14,7 @@ from keras_erf.experiments.panel import (
     differences,
     frame_of,
     maps_of,
-    told,
+    value_text,
 )
 from keras_erf.progress import Progress
 from keras_erf.wording import with_error
@@ -33,20 +33,20 @@ def run(
     layers: int = 2,
     energy: float = 1.0,
 ) -> Panel:
-    """Measures twins of the same convolutions, with and without shortcuts.
+    """Measures the same convolutions with and without shortcuts.
 
     Args:
         runs: Networks, each with fresh weights and inputs.
-        seed: Of the first.
-        report: Told what is done.
+        seed: Seed of the first network.
+        report: Called with the numbers of measurements done and wanted.
         blocks: Number of blocks.
         layers: Convolutions of a branch.
-        energy: Energy of a branch, where the shortcut's is 1.
+        energy: Energy of a branch, relative to the shortcut's.
     """
-    made, measured = Runs(2, runs, seed, report), list[Measured]()
+    networks, measured = Runs(2, runs, seed, report), list[Measured]()
     stem = theory.impact_map([theory.Step()]) / 9
     expected = {
-        # Behind the stem a mixture of paths, or one path through all branches.
+        # After the stem, a mixture of paths, or one path through all branches.
         "skip": convolve2d(stem, theory.skip_map(blocks, energy, layers=layers)),
         "no_skip": theory.uniform_map(blocks * layers + 1),
     }
@@ -55,7 +55,7 @@ def run(
         "no_skip": (blocks * layers + 1) * 2 / 3,
     }
     for name, kind in (("no_skip", "without skips"), ("skip", "with skips")):
-        result = made.ensemble(
+        result = networks.ensemble(
             name,
             SQUARE,
             blocks=blocks,
@@ -80,9 +80,9 @@ def run(
         "The poster: skip connections are one of the influences that it analyses; the paper: they "
         "make the effective field smaller.\n"
         f"Measured, g², {blocks} blocks of {layers} convolutions, both with a theoretical field of "
-        f"{plain['trf_size']:.0f} px: size {told(short, 'erf_size')} px with skips, "
-        f"{told(plain, 'erf_size')} px without: a ratio of {with_error(sizes, size_error, 3)}; of "
-        f"sigmas {with_error(quotient, error, 3)}.\n"
+        f"{plain['trf_size']:.0f} px: size {value_text(short, 'erf_size')} px with skips, "
+        f"{value_text(plain, 'erf_size')} px without: a ratio of "
+        f"{with_error(sizes, size_error, 3)}; of sigmas {with_error(quotient, error, 3)}.\n"
         f"Theory: ratios of {predicted_sizes:.3f} and {predicted_quotient:.3f}. A path takes the "
         f"branch of a block with probability v/(1+v) = {energy / (1 + energy):.2f}, so that a "
         "typical one passes through about that share of the layers.\n"
@@ -92,7 +92,7 @@ def run(
 
 
 def _quotient(one, other, what: str) -> tuple[float, float]:  # type: ignore[no-untyped-def]
-    """A figure of one over that of another, and its standard error."""
+    """The quotient of two values, and its standard error."""
     value = one[what] / other[what]
     error = np.hypot(one[f"{what}_error"] / one[what], other[f"{what}_error"] / other[what])
     return float(value), float(value * error)

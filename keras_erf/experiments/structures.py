@@ -15,7 +15,7 @@ from keras_erf.experiments.panel import (
     differences,
     frame_of,
     maps_of,
-    told,
+    value_text,
 )
 from keras_erf.progress import Progress
 
@@ -37,10 +37,10 @@ def run(
 
     Args:
         runs: Networks, each with fresh weights and inputs.
-        seed: Of the first.
-        report: Told what is done.
+        seed: Seed of the first network.
+        report: Called with the numbers of measurements done and wanted.
         depth: Number of layers.
-        positions: Those of stride 2, or of dilation 2, 4 and 8.
+        positions: Positions of the layers with stride 2, or with dilation 2, 4 and 8.
     """
     places = tuple(positions) if isinstance(positions, Iterable) else ()
     numbers = all(isinstance(one, int) and 1 <= one <= depth for one in places)
@@ -58,9 +58,9 @@ def run(
             theory.structure(depth, dilated=zip(places, RATES, strict=True)),
         ),
     }
-    made, measured = Runs(len(kinds), runs, seed, report), list[Measured]()
+    networks, measured = Runs(len(kinds), runs, seed, report), list[Measured]()
     for kind, (name, options, chain) in kinds.items():
-        result = made.ensemble(
+        result = networks.ensemble(
             name, SQUARE, depth=depth, filters=CHANNELS, channels=CHANNELS, **options
         )
         predicted = {
@@ -71,9 +71,9 @@ def run(
         measured.append(Measured({"structure": kind, "depth": depth}, result, predicted))
     frame = frame_of(measured)
     lines = "; ".join(
-        f"{one['structure']} TRF {one['trf_size']:.0f} px, size {told(one, 'erf_size')}, "
-        f"sigma {told(one, 'sigma', 2)} ({one['predicted_sigma']:.2f}), "
-        f"excess kurtosis {told(one, 'kurtosis', 2)} ({one['predicted_kurtosis']:.2f})"
+        f"{one['structure']} TRF {one['trf_size']:.0f} px, size {value_text(one, 'erf_size')}, "
+        f"sigma {value_text(one, 'sigma', 2)} ({one['predicted_sigma']:.2f}), "
+        f"excess kurtosis {value_text(one, 'kurtosis', 2)} ({one['predicted_kurtosis']:.2f})"
         for _, one in frame.iterrows()
     )
     verdict = (

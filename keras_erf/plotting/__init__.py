@@ -1,9 +1,9 @@
-"""The pictures of effective receptive fields, of one unit, of many layers, of trainings.
+"""Pictures of effective receptive fields: of one unit, of many layers, of trainings.
 
-Functions here take results, draw, and return matplotlib `Axes`, or where there are
-several an array of them or the `Figure`: every number drawn is a method of the result
-or of `keras_erf.analysis`. They never save or
-show anything, and leave matplotlib's settings as they are.
+Functions take results, draw them, and return matplotlib `Axes`, or for several axes an
+array of them or the `Figure`. Every number drawn comes from the result or from
+`keras_erf.analysis`. Functions never save or show anything, and do not change matplotlib's
+settings.
 """
 
 from keras_erf.plotting.grids import plot_grid, plot_pair

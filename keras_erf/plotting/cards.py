@@ -1,4 +1,4 @@
-"""What a notebook shows of a result or a profile: a small picture beside its figures, as HTML."""
+"""The display of results and profiles in a notebook: a small picture and metrics, as HTML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_erf.plotting.content import read_content
 from keras_erf.plotting.profiles import plot_profile
 from keras_erf.plotting.small import draw_box, draw_ring, draw_small
 from keras_erf.plotting.style import DASHES, PROFILE, set_limits
-from keras_erf.plotting.texts import samples_told, size_told
+from keras_erf.plotting.texts import sample_text, size_text
 from keras_erf.wording import by, noted
 
 if TYPE_CHECKING:
@@ -30,28 +30,28 @@ SIDE, ROWS = 1.9, 12
 
 
 def result_card(result: EffectiveReceptiveField) -> str:
-    """A thumbnail of the map beside the figures of a result."""
-    figures = {
+    """A thumbnail of the map next to the metrics of a result."""
+    metrics = {
         "layer, unit": f"{result.layer}, {result.unit}",
-        "ERF size": f"{size_told(result)} ({100 * result.ratio:.0f} %)",
+        "ERF size": f"{size_text(result)} ({100 * result.ratio:.0f} %)",
         "theoretical field": f"{by(result.receptive_field.size)} px, "
         f"{result.receptive_field.status}",
         "definition": result.definition.name,
-        "samples": samples_told([result]) + (" (linear)" if result.linear else ""),
+        "samples": sample_text([result]) + (" (linear)" if result.linear else ""),
     }
     if result.dead:
-        figures["without gradient"] = f"{100 * result.dead:.0f} % of the samples"
+        metrics["without gradient"] = f"{100 * result.dead:.0f} % of the samples"
     r_squared = float(result.summary()["r_squared"])
     if math.isfinite(r_squared):
         sigma = ", ".join(f"{one:.1f}" for one in result.sigma)
-        figures["Gaussian"] = f"sigma {sigma} px, R² {r_squared:.2f}"
+        metrics["Gaussian"] = f"sigma {sigma} px, R² {r_squared:.2f}"
     if result.notes:
-        figures["notes"] = ", ".join(result.notes)
-    return _beside(_thumbnail(result), _table(figures), f"map of {result.layer}")
+        metrics["notes"] = ", ".join(result.notes)
+    return _side_by_side(_thumbnail(result), _table(metrics), f"map of {result.layer}")
 
 
 def profile_card(profile: Profile) -> str:
-    """The picture of a profile above the table of its layers."""
+    """The plot of a profile above the table of its layers."""
     if not profile.results:
         return f"<p>{html.escape(repr(profile))}</p>"
     figure = Figure(figsize=(5.8, 3.0), layout="constrained")
@@ -86,24 +86,24 @@ def _thumbnail(result: EffectiveReceptiveField) -> Figure:
     return figure
 
 
-def _beside(figure: Figure, table: str, told: str) -> str:
+def _side_by_side(figure: Figure, table: str, alt: str) -> str:
     return (
         '<div style="display:flex;gap:1em;align-items:center;flex-wrap:wrap">'
-        f"{_image(figure, told)}{table}</div>"
+        f"{_image(figure, alt)}{table}</div>"
     )
 
 
-def _image(figure: Figure, told: str) -> str:
+def _image(figure: Figure, alt: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80)
     held = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{html.escape(told)}" src="data:image/png;base64,{held}">'
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{held}">'
 
 
-def _table(figures: Mapping[str, str]) -> str:
+def _table(metrics: Mapping[str, str]) -> str:
     rows = "".join(
         f'<tr><th style="text-align:left">{html.escape(name)}</th>'
         f'<td style="text-align:left">{html.escape(value)}</td></tr>'
-        for name, value in figures.items()
+        for name, value in metrics.items()
     )
     return f"<table>{rows}</table>"

@@ -1,4 +1,4 @@
-"""What a picture of a result shows, taken from the result: no drawing here."""
+"""The contents of a picture of a result: no drawing here."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What there is to draw, on one or two axes: of three, the first is summed over.
+    """The contents of a picture, on one or two axes; the first of three axes is summed over.
 
     Args:
-        values: The map, none negative.
+        values: The map, non-negative.
         region: The 2-sigma region of the full map.
-        mask: Its pixels, or their shadow.
+        mask: Its pixels, or their projection.
         box: Theoretical field.
         center: Centre of the theoretical field.
         window: Pixels to show, one `(start, stop)` pair per axis.
         profiles: Marginals of the map, one per axis.
         fit: Gaussian of the full map; `None` if there is none.
-        bells: Marginals of the Gaussian, one per axis; none where it says nothing.
-        ring: Points of the Gaussian's ring, shape `(d, points)`; `None` likewise.
+        bells: Marginals of the Gaussian, one per axis; empty if it does not describe the map.
+        ring: Points of the Gaussian's ring, shape `(d, points)`; `None` if it does not describe
+            the map.
     """
 
     values: np.ndarray
@@ -57,9 +58,9 @@ class Content:
 
 
 def read_content(result: EffectiveReceptiveField, rule: str, margin: float | None) -> Content:
-    """What a picture shows of a result, with one rule for its region."""
+    """Reads the contents of a picture from a result, with a rule for its region."""
     values, region = np.abs(result.map), result.region(rule)
-    # Axes in front of the last two are summed over.
+    # Axes before the last two are summed over.
     hidden = tuple(range(values.ndim - 2))
     shown = slice(len(hidden), None)
     box = result.receptive_field.box()[shown]
@@ -86,10 +87,10 @@ def read_content(result: EffectiveReceptiveField, rule: str, margin: float | Non
 
 
 def named_results(results: Any) -> list[tuple[str, EffectiveReceptiveField]]:
-    """Results with names: of a mapping, or the names of their layers.
+    """Results with names: the keys of a mapping, or the names of their layers.
 
     Raises:
-        InvalidInputError: There is none.
+        InvalidInputError: There are no results.
     """
     if isinstance(results, Mapping):
         named = [(str(name), one) for name, one in results.items()]
@@ -117,7 +118,7 @@ def _radius(rule: str, ndim: int) -> float:
 
 
 def _ring(center: np.ndarray, covariance: np.ndarray, radius: float) -> np.ndarray:
-    """Points `radius` sigma from the centre; the shadow of an ellipsoid is that of its marginal."""
+    """Points `radius` sigma from the centre; an ellipsoid projects to the ring of its marginal."""
     angles = np.linspace(0, 2 * np.pi, 181)
     circle = np.stack([np.cos(angles), np.sin(angles)])[: center.size]
     return center[:, None] + radius * np.linalg.cholesky(covariance) @ circle

@@ -17,7 +17,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.content import Content, named_results, read_content
 from keras_erf.plotting.small import draw_box, draw_ring, draw_small
 from keras_erf.plotting.style import DASHES, SCALES
-from keras_erf.plotting.texts import definitions_told, size_and_notes, wrapped
+from keras_erf.plotting.texts import definition_names, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
@@ -26,7 +26,7 @@ __all__ = ["plot_grid", "plot_pair"]
 
 # Inches of a map's side and of the two lines above it; maps of a row; share of the field around it.
 SIDE, ABOVE, COLUMNS, AROUND = 2.0, 0.55, 4, 0.08
-# Blue and red of even lightness, white where nothing changed: told apart by colour-blind readers.
+# Blue and red of equal lightness, white for no change: colour-blind readers can distinguish them.
 CHANGE = "vlag"
 
 
@@ -39,9 +39,9 @@ def plot_grid(
 ) -> np.ndarray:
     """Draws the maps of several results side by side.
 
-    All show as many pixels, so that sizes can be compared by eye, about the centre of their
-    theoretical fields; colours are shares of each map's own peak. The dashed frame is the
-    theoretical field, the ring that of the fitted Gaussian where the map is one.
+    All maps show the same number of pixels around the centre of their theoretical fields, so that
+    sizes can be compared by eye; colours are shares of each map's own peak. The dashed frame is
+    the theoretical field; the ring is that of the fitted Gaussian, if it describes the map.
 
     Examples:
         >>> profile = keras_erf.growth(keras_erf.zoo.build("plain", depth=4))
@@ -49,17 +49,17 @@ def plot_grid(
         4
 
     Args:
-        results: Of 2-D maps: a list, named by their layers, or a mapping from names.
-            `Profile.results` is one.
+        results: Results with 2-D maps: a list such as `Profile.results`, named by layers, or a
+            mapping from names.
         scale: `"linear"`, `"sqrt"` or `"log"`, as in `plot_map`.
-        columns: Maps in a row; `None` is up to four.
+        columns: Number of maps in a row; `None` is up to four.
         zoom: Whether each map shows its own theoretical field only.
 
     Returns:
         The `Axes` in a row, one for each result; axes are input pixels from the field's centre.
 
     Raises:
-        InvalidInputError: An option is none of those, or there is no 2-D map to draw.
+        InvalidInputError: An option is invalid, or there is no 2-D map to draw.
     """
     shown = _shown(results, scale)
     columns = _columns(columns, len(shown))
@@ -91,10 +91,10 @@ def plot_pair(
     names: tuple[str, str] = ("before", "after"),
     scale: str = "linear",
 ) -> np.ndarray:
-    """Draws two maps of one input and what changed between them.
+    """Draws two maps of one input and the change between them.
 
-    Both as in `plot_grid`; the third shows the second's shares of its peak less the first's: red
-    where the unit came to look, blue where it stopped.
+    Both are drawn as in `plot_grid`. The third picture is the difference of their shares of the
+    peak, second minus first: red where the impact increased, blue where it decreased.
 
     Examples:
         >>> before, after = (
@@ -106,14 +106,14 @@ def plot_pair(
     Args:
         before: A 2-D result.
         after: Another on an input of the same size.
-        names: What they are called.
-        scale: Of both maps, as in `plot_map`; the difference is linear.
+        names: Their names.
+        scale: Scale of both maps, as in `plot_map`; the difference is linear.
 
     Returns:
         Three `Axes`.
 
     Raises:
-        InvalidInputError: An option is none of those, or the maps have different sizes.
+        InvalidInputError: An option is invalid, or the maps have different sizes.
     """
     if len(names) != 2 or names[0] == names[1]:
         raise InvalidInputError(f"`names` must be two different names. Received: names={names!r}")
@@ -150,13 +150,13 @@ def plot_pair(
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """A result to draw, and how far its field reaches from its centre, in pixels.
+    """A result to draw.
 
     Args:
-        name: What it is called.
+        name: Its name.
         result: The result.
-        content: What is drawn of it.
-        differs: Whether another one is of another definition, so that each names its own.
+        content: The contents of its picture.
+        differs: Whether results differ in their definitions, so that each names its own.
     """
 
     name: str
@@ -167,7 +167,7 @@ class _Shown:
     @property
     def reach(self) -> float:
         sides = [stop - start for start, stop in self.content.box]
-        # No further than all of the input.
+        # No further than the whole input.
         most = 2 * max(self.content.values.shape)
         return min(max(sides), most) * (0.5 + AROUND)
 
@@ -187,15 +187,15 @@ def _shown(results: Any, scale: str) -> list[_Shown]:
 
 
 def _bar_label(shown: Sequence[_Shown], values: str) -> str:
-    """What colours are, and by which definition where all maps are of one."""
+    """The meaning of colours, with the definition if all maps share one."""
     first = shown[0]
-    told = definitions_told([first.result.definition.name])
-    return values if first.differs else f"{values}\n{told}"
+    definition = definition_names([first.result.definition.name])
+    return values if first.differs else f"{values}\n{definition}"
 
 
 def _columns(columns: Any, count: int) -> int:
     if columns is None:
-        # Rows of even length: five maps are three and two.
+        # Rows of similar length: five maps are three and two.
         return math.ceil(count / math.ceil(count / COLUMNS))
     if isinstance(columns, bool) or not isinstance(columns, int) or columns < 1:
         raise InvalidInputError(
@@ -216,9 +216,9 @@ def _draw(ax: Axes, one: _Shown, scale: str, reach: float) -> Any:
     if one.content.ring is not None:
         draw_ring(ax, one.content.ring - np.array(one.content.center)[:, None])
     name = wrapped(one.name, SIDE, "small").split("\n")
-    told = [wrapped(size_and_notes(one.result), SIDE, "small")]
-    told += [one.result.definition.name] if one.differs else []
-    ax.set_title("\n".join([*name[:2], *told]), size="small")
+    lines = [wrapped(size_and_notes(one.result), SIDE, "small")]
+    lines += [one.result.definition.name] if one.differs else []
+    ax.set_title("\n".join([*name[:2], *lines]), size="small")
     return image
 
 

@@ -21,7 +21,7 @@ from keras_erf.plotting.style import (
     fit_figure,
     new_axes,
 )
-from keras_erf.plotting.texts import definitions_told
+from keras_erf.plotting.texts import definition_names
 from keras_erf.wording import noted
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ __all__ = ["plot_growth"]
 def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
     """Draws effective and theoretical sizes over depth on logarithmic axes, with their slopes.
 
-    Lines are power laws by least squares of logarithms; the interval is that of the
-    residuals, at 95 %. In a stack of equal layers the theoretical size grows
-    with the depth, the effective one with its root.
+    Lines are power laws, fitted by least squares of logarithms; intervals are from the residuals,
+    at 95 %. In a stack of equal layers, the theoretical size grows with the depth, the effective
+    size with its root.
 
     Examples:
         >>> profile = keras_erf.growth(keras_erf.zoo.build("plain", depth=4))
@@ -43,14 +43,14 @@ def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
         'log'
 
     Args:
-        profile: Of layers of at least two depths.
+        profile: A profile with layers of at least two depths.
         ax: Axes to draw on; a new figure if `None`.
 
     Returns:
         The matplotlib `Axes`; x is depth, y input pixels.
 
     Raises:
-        InvalidInputError: The layers are of one depth.
+        InvalidInputError: All layers have the same depth.
 
     Reference:
         The poster, "Change of ERF"; Luo et al. 2016, section 3.1.
@@ -93,7 +93,7 @@ def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
         ax.set(xlabel="depth (layers from the input)", ylabel="size (input px)")
         model = str(profile.results[0].provenance.get("model", ""))
         ax.set_title("\n".join([model, *noted(profile.results)]), size="medium")
-        title = definitions_told(one.definition.name for one in profile.results)
+        title = definition_names(one.definition.name for one in profile.results)
         ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small")
         sns.despine(ax=ax)
         if own:

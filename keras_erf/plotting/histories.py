@@ -18,14 +18,14 @@ from keras_erf.plotting.style import (
     fit_figure,
     new_axes,
 )
-from keras_erf.plotting.texts import definitions_told
+from keras_erf.plotting.texts import definition_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["plot_history"]
 
-FIGURES = {
+METRICS = {
     "erf_size": "ERF size (px)",
     "ratio": "ERF size / theoretical size",
     "sigma": "sigma of the Gaussian (px)",
@@ -36,7 +36,7 @@ FIGURES = {
 def plot_history(
     frame: pd.DataFrame, ax: Axes | None = None, *, figure: str = "erf_size", trf: bool = False
 ) -> Axes:
-    """Draws a figure of the effective field over the epochs of a training.
+    """Draws a metric of the effective field over the epochs of a training.
 
     Each layer has a line, with a band of one standard error to either side. Dotted lines show
     where a new phase of the training begins, such as after `compile`.
@@ -50,20 +50,20 @@ def plot_history(
         'epochs'
 
     Args:
-        frame: As `ERFLogger.frame` is: `epoch`, `layer` and the figure with its error.
+        frame: A frame like `ERFLogger.frame`: `epoch`, `layer` and the metric with its error.
         ax: Axes to draw on; a new figure if `None`.
-        figure: `"erf_size"`, `"ratio"`, `"sigma"` or `"r_squared"`.
-        trf: Whether to draw the theoretical sizes too, beside `"erf_size"`.
+        figure: The metric: `"erf_size"`, `"ratio"`, `"sigma"` or `"r_squared"`.
+        trf: Whether to draw the theoretical sizes too, for `"erf_size"`.
 
     Returns:
         The matplotlib `Axes`; x is epochs done.
 
     Raises:
-        InvalidInputError: `frame` holds no points, or there is no such figure.
+        InvalidInputError: `frame` holds no points, or there is no such metric.
     """
-    if figure not in FIGURES:
+    if figure not in METRICS:
         raise InvalidInputError(
-            f"`figure` must be one of {', '.join(FIGURES)}. Received: figure={figure!r}"
+            f"`figure` must be one of {', '.join(METRICS)}. Received: figure={figure!r}"
         )
     if not len(frame):
         raise InvalidInputError("`frame` must hold points of a training. Received: none")
@@ -72,12 +72,12 @@ def plot_history(
         ax = new_axes(PROFILE_WIDTH, PROFILE_HEIGHT) if ax is None else ax
         layers = list(dict.fromkeys(frame["layer"]))
         colours = sns.color_palette("deep", len(layers))
-        # Points within an epoch stand between whole ones; lines may be of runs of other batches.
+        # Points within an epoch are drawn over steps; lines may be of runs with other batch sizes.
         points = frame.drop_duplicates(["layer", "step"])
         steps = points.groupby(["layer", "epoch"])["step"].transform("count")
         across = "step" if (steps > 1).any() else "epoch"
         for layer, colour in zip(layers, colours, strict=True):
-            # Stable: a step may end one phase and begin another.
+            # A stable sort: a step may end one phase and begin another.
             rows = frame[frame["layer"] == layer].sort_values("step", kind="stable")
             at, values = rows[across].to_numpy(float), rows[figure].to_numpy(float)
             ax.plot(at, values, marker="o", markersize=4, color=colour, label=layer)
@@ -93,9 +93,9 @@ def plot_history(
         for start in _phase_starts(frame, across):
             ax.axvline(start, color=FIELD, linestyle=":", linewidth=0.8)
         ax.set_xlabel("training steps" if across == "step" else "epochs")
-        ax.set_ylabel(FIGURES[figure])
+        ax.set_ylabel(METRICS[figure])
         names = [name for name in frame.get("definition", ()) if isinstance(name, str) and name]
-        ax.legend(frameon=False, fontsize=9, title=definitions_told(names), title_fontsize=9)
+        ax.legend(frameon=False, fontsize=9, title=definition_names(names), title_fontsize=9)
         sns.despine(ax=ax)
         if own:
             fit_figure(ax)
@@ -103,7 +103,7 @@ def plot_history(
 
 
 def _phase_starts(frame: pd.DataFrame, across: str) -> list[float]:
-    """Where phases after the first begin: at the end of the one before."""
+    """The starts of phases after the first one: the ends of the phases before them."""
     if "phase" not in frame:
         return []
     ends = frame.groupby(["layer", "phase"])[across].max()

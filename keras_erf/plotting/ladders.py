@@ -1,4 +1,4 @@
-"""The fields of layers over depth, drawn as what they are: boxes and rings of one scale."""
+"""The fields of layers over depth, drawn as boxes and discs on one scale."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.style import FIELD, PROFILE, fit_figure, new_axes
-from keras_erf.plotting.texts import definitions_told
+from keras_erf.plotting.texts import definition_names
 from keras_erf.wording import noted
 
 if TYPE_CHECKING:
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_ladder"]
 
-# Rungs at most; inches of the whole; space between rungs, as a share of the widest.
+# Maximum number of rungs; width in inches; space between rungs, as a share of the widest.
 RUNGS, WIDTH, BETWEEN = 12, 8.5, 0.06
 
 
 def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS) -> Axes:
-    """Draws each layer's theoretical field as a box and its effective one as a disc in it.
+    """Draws each layer's theoretical field as a box and its effective field as a disc in it.
 
-    All of one scale, from the input onwards. A box has the theoretical size for its sides, a
-    disc as many pixels as the 2-sigma region. Of a profile of more layers those are
-    drawn whose theoretical fields are spread evenly, first and last among them.
+    All are on one scale, from the input onwards. The sides of a box are the theoretical size; a
+    disc has the area of the 2-sigma region. If a profile has more layers, those with evenly
+    spread theoretical fields are drawn, including the first and the last.
 
     Examples:
         >>> profile = keras_erf.growth(keras_erf.zoo.build("plain", depth=4))
         >>> ax = keras_erf.plotting.plot_ladder(profile, rungs=3)
 
     Args:
-        profile: Of two spatial axes, and at least one layer.
+        profile: A profile with two spatial axes and at least one layer.
         ax: Axes to draw on; a new figure if `None`.
-        rungs: How many layers to draw, at most.
+        rungs: Maximum number of layers to draw.
 
     Returns:
         The matplotlib `Axes`; y is input pixels from the field's centre.
 
     Raises:
-        InvalidInputError: `profile` or `rungs` is none of those.
+        InvalidInputError: `profile` or `rungs` is invalid.
     """
     if isinstance(rungs, bool) or not isinstance(rungs, int) or rungs < 1:
         raise InvalidInputError(
@@ -58,33 +58,33 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
     order = np.lexsort(([one.trf_size for one in results], profile.depths))
     chosen = [results[at] for at in order[_even([results[at].trf_size for at in order], rungs)]]
     sides = np.array([one.trf_size for one in chosen])
-    # Narrow rungs still need room for their name.
-    room = np.maximum(sides, sides.max() / 5) + BETWEEN * sides.max()
-    at = np.cumsum(room) - room / 2
+    # Narrow rungs still need space for their name.
+    widths = np.maximum(sides, sides.max() / 5) + BETWEEN * sides.max()
+    at = np.cumsum(widths) - widths / 2
     with sns.axes_style("ticks") if ax is None else nullcontext():
         own = ax is None
-        height = WIDTH * sides.max() / room.sum()
+        height = WIDTH * sides.max() / widths.sum()
         ax = new_axes(WIDTH, min(height * 1.1, 4.5)) if ax is None else ax
         for one, x, side in zip(chosen, at, sides, strict=True):
             box = Rectangle(
                 (x - side / 2, -side / 2), side, side, fill=False, edgecolor=FIELD, linewidth=1
             )
             ax.add_patch(box)
-            # A square of `size` pixels a side has as many as this circle.
+            # This circle has the area of a square with sides of `size` pixels.
             disc = Circle((x, 0), one.size / np.sqrt(np.pi), color=PROFILE, alpha=0.75)
             ax.add_patch(disc)
-            # Nearly all of a square is more than a circle in it has: a field has no pixel outside.
+            # A disc of nearly the square's area would extend beyond it, but a field does not.
             disc.set_clip_path(box)
-            told = f"{one.size:.0f} of {side:.0f}"
+            label = f"{one.size:.0f} of {side:.0f}"
             ax.annotate(
-                told,
+                label,
                 (x, side / 2),
                 xytext=(0, 3),
                 textcoords="offset points",
                 ha="center",
                 size="x-small",
             )
-        ax.set_xlim(0, room.sum())
+        ax.set_xlim(0, widths.sum())
         ax.set_ylim(-0.5 * sides.max() * 1.06, 0.5 * sides.max() * 1.06)
         ax.set_aspect("equal")
         ax.set_xticks(at, [one.layer for one in chosen], rotation=45, ha="right", size="small")
@@ -93,7 +93,7 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
         ax.set_ylabel("input px")
         model = results[0].provenance.get("model", "")
         title = f"{model}: box = theoretical, disc = effective".lstrip(": ")
-        title += f", {definitions_told(one.definition.name for one in chosen)}"
+        title += f", {definition_names(one.definition.name for one in chosen)}"
         ax.set_title("\n".join([title, *noted(chosen)]), size="medium", pad=14)
         ax.tick_params(axis="x", length=0)
         sns.despine(ax=ax, bottom=True)
@@ -103,7 +103,7 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
 
 
 def _even(sides: list[float], rungs: int) -> np.ndarray:
-    """Places of sizes that are spread evenly, first and last among them."""
+    """Indices of evenly spread sizes, including the first and the last."""
     if len(sides) <= rungs:
         return np.arange(len(sides))
     wanted = np.linspace(min(sides), max(sides), rungs)

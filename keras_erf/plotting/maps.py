@@ -64,21 +64,21 @@ def plot_map(
     marginals: bool = True,
     cmap: str | Colormap | None = None,
 ) -> Axes:
-    """Draws the map of a result with what it is compared to.
+    """Draws the map of a result, with its region, Gaussian and theoretical field.
 
     An image shows the map, the outline of the 2-sigma region, the ring of the
-    fitted Gaussian, the box of the theoretical field and its centre; above and
-    beside it stand the map's sums over rows and columns, under it definition,
-    samples and sizes. The outline encloses exactly the pixels that are
-    counted; the ring is where it would run if the map were its Gaussian: at
-    `sqrt(2 ln(1 / 0.0455)) = 2.486` sigma in 2-D. A map that is no bell (no
-    fit, R² below 0.5, or a sigma beyond the field) is drawn without its ring.
+    fitted Gaussian, the box of the theoretical field and its centre. The map's sums
+    over rows and columns are above and to the right of it; definition, samples and
+    sizes are below. The outline encloses exactly the pixels that are counted; the
+    ring is the outline if the map were its Gaussian: at
+    `sqrt(2 ln(1 / 0.0455)) = 2.486` sigma in 2-D. A map that is not bell-shaped (no
+    fit, R² below 0.5, or a sigma larger than the field) is drawn without the ring.
 
-    Pixels are square, but for images more than six times longer than wide, which
-    are stretched to that shape. A sequence is a curve with the band of its
-    standard error. A volume is summed over its first axis; its region and
-    Gaussian are seen from there as shadows. Signed maps are drawn by their
-    absolute value, which all figures are about.
+    Pixels are square, except in images more than six times longer than wide, which
+    are stretched to that ratio. A sequence is drawn as a curve with a band of its
+    standard error. A volume is summed over its first axis, and its region and
+    Gaussian are projected along it. Signed maps are drawn as absolute values, which
+    all metrics use.
 
     Examples:
         >>> result = keras_erf.expected(keras_erf.zoo.build("plain", depth=4))
@@ -86,23 +86,23 @@ def plot_map(
         'input column (px)'
 
     Args:
-        result: Of a map of one to three spatial axes.
-        ax: Axes to draw on, in a figure with `layout="constrained"` best: profiles
-            and colour bar stand outside of them. A new figure if `None`.
-        scale: Of the values: `"linear"`, `"sqrt"`, or `"log"`, which ends at
+        result: A result with a map of one to three spatial axes.
+        ax: Axes to draw on, preferably in a figure with `layout="constrained"`: profiles
+            and colour bar are outside of the axes. A new figure if `None`.
+        scale: Scale of the values: `"linear"`, `"sqrt"`, or `"log"`, which ends at
             1e-4 of the peak.
         region: `"threshold"` or `"mass"`, as in the result's `region`.
-        margin: What is shown around the theoretical field, as a share of its
-            longest side; `None` shows the whole input, which is also done where
-            zooming would gain little.
-        marginals: Whether to draw the profiles beside an image.
+        margin: Margin around the theoretical field, as a share of its longest side.
+            `None` shows the whole input, which is also shown if zooming in would
+            gain little.
+        marginals: Whether to draw the profiles next to an image.
         cmap: Colour map of an image.
 
     Returns:
         The matplotlib `Axes` of the map. Coordinates are pixel indices.
 
     Raises:
-        InvalidInputError: `scale`, `region`, `margin` or `cmap` is not one of those.
+        InvalidInputError: `scale`, `region`, `margin` or `cmap` is invalid.
 
     Reference:
         Luo, Li, Urtasun and Zemel, "Understanding the Effective Receptive Field
@@ -124,7 +124,7 @@ def plot_map(
             f"input. Received: margin={margin!r}"
         )
     content = read_content(result, region, margin)
-    # Axes that were given keep the style they were made with.
+    # Existing axes keep their style.
     with sns.axes_style("ticks") if ax is None else nullcontext():
         if content.values.ndim == 1:
             return _draw_curve(result, content, ax, scale)
@@ -143,14 +143,14 @@ def _draw_image(
     tall, wide = (max(size / max(height, width), SLIMMEST) for size in (height, width))
     own = ax is None
     ax = new_axes(wide * MAP_SIDE, tall * MAP_SIDE) if ax is None else ax
-    # Inches; profiles and bar keep theirs when a layout moves the map, so that it comes to rest.
+    # In inches, so that profiles and bar keep their sizes when a layout moves the map.
     figure = figure_of(ax)
     side = min(ax.bbox.width / wide, ax.bbox.height / tall) / figure.dpi
     gap, depth, thickness = GAP * side, DEPTH * side if marginals else 0.0, BAR * side
-    beside = gap + (depth + gap if marginals else 0.0)
+    aside = gap + (depth + gap if marginals else 0.0)
     peak, pixel = content.values.max(), 72 * side / max(height, width)
     edges = mask_outline(content.mask)
-    # A region in specks has more outline than pixels: drawn in full it would hide the map.
+    # The outline of a speckled region would hide the map if it were opaque.
     calm = min(1.0, CALM * 4 * math.sqrt(content.mask.sum()) / len(edges))
     outline = float(np.clip(0.4 * pixel * calm, 0.5, 1.2))
     image = ax.imshow(
@@ -214,7 +214,7 @@ def _draw_image(
         rows = ax.inset_axes((gap, 0, depth, 1), transform=right_of, sharey=ax)
         _draw_profile(columns, content, 1, scale)
         _draw_profile(rows, content, 0, scale)
-    bar = ax.inset_axes((beside, 0, thickness, 1), transform=right_of)
+    bar = ax.inset_axes((aside, 0, thickness, 1), transform=right_of)
     figure.colorbar(
         image, cax=bar, label="impact on the unit", extend="min" if scale == "log" else "neither"
     )
@@ -225,7 +225,7 @@ def _draw_image(
         result,
         content,
         width=wide * side,
-        beside=beside + thickness,
+        aside=aside + thickness,
         above=depth + gap if marginals else 0.0,
         own=own,
     )
@@ -235,7 +235,7 @@ def _draw_image(
 
 
 def _draw_profile(ax: Axes, content: Content, axis: int, scale: str) -> None:
-    """A marginal of the map and of its Gaussian; rows run downwards beside the map."""
+    """A marginal of the map and of its Gaussian; that of rows is vertical, next to the map."""
     profile = content.profiles[axis]
     peak = profile.max()
     floor = scale_floor(scale, peak)

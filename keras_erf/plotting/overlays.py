@@ -1,4 +1,4 @@
-"""A map laid over the image it was, or could be, measured on."""
+"""A map over an image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.content import mask_outline, read_content
 from keras_erf.plotting.small import draw_box, draw_ring
 from keras_erf.plotting.style import DASHES, MAP_SIDE, REGION, fit_figure, halo, new_axes
-from keras_erf.plotting.texts import definitions_told, size_and_notes, wrapped
+from keras_erf.plotting.texts import definition_names, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
@@ -31,10 +31,10 @@ def plot_overlay(
     *,
     veil: float = 0.8,
 ) -> Axes:
-    """Draws an image as a unit sees it: clear where it looks, veiled where it does not.
+    """Draws an image as a unit sees it: clear where the impact is large, veiled elsewhere.
 
-    The veil thins with the root of the map's share of its peak. Drawn over it: the outline
-    of the 2-sigma region, the ring of the fitted Gaussian, and the theoretical field.
+    The opacity of the veil falls with the root of the map's share of its peak. The outline of the
+    2-sigma region, the ring of the fitted Gaussian and the theoretical field are drawn over it.
 
     Examples:
         >>> result = keras_erf.expected(keras_erf.zoo.build("plain", depth=4))
@@ -42,17 +42,17 @@ def plot_overlay(
         >>> ax = keras_erf.plotting.plot_overlay(result, image)
 
     Args:
-        result: Of a map of two spatial axes.
+        result: A result with a map of two spatial axes.
         image: Shape `(height, width)` or `(height, width, 3)`, of the map's size: whole numbers
             from 0 to 255, or values from 0 to 1.
         ax: Axes to draw on; a new figure if `None`.
-        veil: How much of the image is hidden where nothing is seen, from 0 to 1.
+        veil: Opacity of the veil where the impact is zero, from 0 to 1.
 
     Returns:
         The matplotlib `Axes`; coordinates are pixel indices.
 
     Raises:
-        InvalidInputError: `image` or `veil` is none of those.
+        InvalidInputError: `image` or `veil` is invalid.
     """
     if not 0 <= veil <= 1:
         raise InvalidInputError(f"`veil` must lie between 0 and 1. Received: veil={veil!r}")
@@ -73,9 +73,9 @@ def plot_overlay(
         draw_ring(ax, content.ring, 1.6)
         draw_box(ax, content.box, linestyle=DASHES, linewidth=1.4, path_effects=halo(1.4))
         ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
-        told = f"{size_and_notes(result)}, {definitions_told([result.definition.name])}"
-        told = wrapped(told, MAP_SIDE, "medium")
-        ax.set_title(f"{result.layer}\n{told}", size="medium")
+        caption = f"{size_and_notes(result)}, {definition_names([result.definition.name])}"
+        caption = wrapped(caption, MAP_SIDE, "medium")
+        ax.set_title(f"{result.layer}\n{caption}", size="medium")
         sns.despine(ax=ax, left=True, bottom=True)
         if own:
             fit_figure(ax)

@@ -1,4 +1,4 @@
-"""The pictures of the poster's panels, from their frames alone."""
+"""Pictures of the poster's panels, drawn from their frames alone."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_panel"]
 
-# Inches: the side of a map, what stands above it, and between; and the rim for texts.
+# Inches: the side of a map, the space above and between maps, and the rim for text.
 SIDE, ABOVE, BETWEEN, RIM = 1.75, 0.52, 0.16, 0.12
-# No more maps in a row.
+# Maximum number of maps in a row.
 COLUMNS = 6
 COLOURS = {"|g|": PROFILE, "g²": BELL}
 
 
 def plot_panel(panel: Panel) -> Figure:
-    """Draws a panel: its mean maps, or of laws the figures over depth on logarithmic axes.
+    """Draws a panel: its mean maps, or sizes over depth on logarithmic axes.
 
-    Maps are drawn as shares of their peaks, each cut to its theoretical field, which is
-    framed; maps in one row have one scale of pixels. Above each stand its condition, and
-    its effective size with standard error beside the theoretical one.
+    Maps are drawn as shares of their peaks, each limited to its theoretical field, which is
+    framed; maps in one row have the same scale of pixels. The title of each map states its
+    condition, its effective size with the standard error, and the theoretical size.
 
     Examples:
         >>> panel = keras_erf.experiments.run("initialisation", runs=2, depth=2)
         >>> figure = keras_erf.plotting.plot_panel(panel)
 
     Args:
-        panel: As `keras_erf.experiments.run` gives it.
+        panel: A panel that `keras_erf.experiments.run` returned.
 
     Returns:
         A matplotlib `Figure`.
@@ -65,7 +65,7 @@ def plot_panel(panel: Panel) -> Figure:
 
 def _draw_maps(panel: Panel) -> Figure:
     keys = list(panel.frame.columns[: list(panel.frame.columns).index("definition")])
-    # Varying conditions; of two the one that varies slowest goes by rows.
+    # Varying conditions; the slower one of two goes by rows.
     varying = [key for key in keys if panel.frame[key].nunique() > 1] or keys[:1]
     conditions = list(panel.frame.itertuples(index=False))
     columns = len(conditions)
@@ -90,7 +90,7 @@ def _draw_maps(panel: Panel) -> Figure:
         row = panel.frame.iloc[place]
         across = panel.frame.iloc[place // columns * columns : (place // columns + 1) * columns]
         image = _draw_map(ax, panel.maps, row, keys, float(across["trf_size"].max()))
-        what = " · ".join(_told(key, row[key]) for key in varying)
+        what = " · ".join(_condition(key, row[key]) for key in varying)
         ax.set_title(f"{what}\n{_sizes(row)}", fontsize=8.5, linespacing=1.35)
     bar = figure.colorbar(image, ax=grid, shrink=min(1.0, 2.6 / height), aspect=22, pad=0.02)
     bar.set_label("impact, share of the peak", fontsize=8.5)
@@ -105,19 +105,19 @@ def _draw_maps(panel: Panel) -> Figure:
 
 
 def _draw_map(ax: Axes, maps: pd.DataFrame, row: Any, keys: list[str], widest: float) -> Any:
-    """One map about its centre; the frame is its theoretical field."""
+    """Draws a map around its centre; the frame is its theoretical field."""
     chosen = np.logical_and.reduce([maps[key] == row[key] for key in keys])
     values = maps[chosen].pivot_table(index="row", columns="column", values="value").to_numpy()
     half = len(values) / 2
     image = draw_small(ax, values, extent=(-half, half, half, -half), interpolation="nearest")
     reach = widest / 2 * 1.04
     ax.set(xlim=(-reach, reach), ylim=(reach, -reach))
-    # About the centre, where a pixel's edges lie half a pixel further on.
+    # Relative to the centre, where the edges of a pixel are half a pixel further out.
     draw_box(ax, ((0.5 - half, 0.5 + half),) * 2)
     return image
 
 
-def _told(key: str, value: Any) -> str:
+def _condition(key: str, value: Any) -> str:
     return (
         f"{value} {key if value != 1 else key.rstrip('s')}"
         if key == "layers"
@@ -161,7 +161,7 @@ def _draw_laws(panel: Panel) -> Figure:
 
 
 def _draw_law(ax: Axes, points: pd.DataFrame, fit: Any, column: str, colour: str) -> None:
-    """Points with errors, their line, and theory's points."""
+    """Draws points with errors, their line, and the points of theory."""
     depths = points["depth"].to_numpy(float)
     ax.errorbar(
         depths,
@@ -192,7 +192,7 @@ def _draw_law(ax: Axes, points: pd.DataFrame, fit: Any, column: str, colour: str
 
 
 def _draw_slope(ax: Axes, panel: Panel, quantity: str, column: str) -> None:
-    """The poster's slope, through the middle of the points of |g|."""
+    """Draws the poster's slope, through the middle of the points of |g|."""
     points = panel.frame[panel.frame["measure"] == panel.frame["measure"].iloc[0]]
     depths = points["depth"].to_numpy(float)
     slope = float(panel.fits[panel.fits["quantity"] == quantity]["poster"].iloc[0])  # type: ignore[index]

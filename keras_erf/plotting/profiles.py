@@ -26,7 +26,7 @@ from keras_erf.plotting.style import (
     new_axes,
     points_of,
 )
-from keras_erf.plotting.texts import hang_caption, samples_told, wrapped
+from keras_erf.plotting.texts import hang_caption, sample_text, wrapped
 from keras_erf.wording import counted, noted
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["plot_profile"]
 
 AXES = ("linear", "log")
-# Half of the layers below this share of the largest field: a linear axis would squeeze them.
+# If half of the layers are below this share of the largest field, the axis is logarithmic.
 SQUEEZED = 0.2
-# Names stand this many lines of their text apart, at least, and are cut to so many letters.
+# Minimum distance of names, in lines of their text, and their maximum number of letters.
 APART, LONGEST = 2.5, 26
 
 
@@ -51,13 +51,12 @@ def plot_profile(
 ) -> Axes:
     """Draws effective and theoretical sizes of layers over depth.
 
-    Every layer has a dot for its effective size, with a bar of the size's
-    standard error to either side, and one for its theoretical size: the
-    geometric mean of the field's sides. Depth is the number of calls on the
-    longest way from the input. Of several layers of one depth, branches say,
-    the lines join those of the largest theoretical field. Hollow dots are units
-    whose field spans the whole input: their effective size is bounded by it,
-    not by the network alone.
+    Every layer has a dot for its effective size, with a bar of one standard error
+    to either side, and a mark for its theoretical size, the geometric mean of the
+    field's sides. Depth is the number of calls on the longest path from the input.
+    If several layers have the same depth, as in branches, lines join those with the
+    largest theoretical field. Hollow dots are units whose field spans the whole
+    input, which then bounds their effective size.
 
     Examples:
         >>> profile = keras_erf.growth(keras_erf.zoo.build("plain", depth=4))
@@ -65,19 +64,19 @@ def plot_profile(
         'linear'
 
     Args:
-        profile: Of at least one layer.
-        ax: Axes to draw on, in a figure with `layout="constrained"` best. A new
+        profile: A profile with at least one layer.
+        ax: Axes to draw on, preferably in a figure with `layout="constrained"`. A new
             figure if `None`.
-        scale: Of the sizes: `"linear"` from 0, or `"log"`. `None` is linear,
-            unless half of the layers would crowd at the foot of the axis.
-        names: Whether to name layers along the axis, as many as there is room for;
-            `False` writes the depth there.
+        scale: Scale of the sizes: `"linear"` from 0, or `"log"`. `None` is linear,
+            unless half of the layers would be crowded near zero.
+        names: Whether to name layers along the axis, as many as fit; `False` shows the
+            depth instead.
 
     Returns:
         The matplotlib `Axes`; x is depth, y input pixels.
 
     Raises:
-        InvalidInputError: `profile` holds no layer, or an option is none of those.
+        InvalidInputError: `profile` holds no layer, or an option is invalid.
     """
     if scale is not None and scale not in AXES:
         raise InvalidInputError(
@@ -87,10 +86,10 @@ def plot_profile(
         raise InvalidInputError(f"`names` must be True or False. Received: names={names!r}")
     if not profile.results:
         raise InvalidInputError(
-            "`profile` must hold at least one layer; its `skipped` tells why there is none. "
+            "`profile` must hold at least one layer; its `skipped` states why there is none. "
             f"Received: {profile!r}"
         )
-    # Axes that were given keep the style they were made with.
+    # Existing axes keep their style.
     with sns.axes_style("ticks") if ax is None else nullcontext():
         return _draw(profile, ax, scale, names)
 
@@ -152,7 +151,7 @@ def _draw_used(
             capsize=0.5 * dot,
         )
     bounded = "whole input in sight" if not whole.all() else f"{label}, whole input in sight"
-    for chosen, face, says in ((~whole, PROFILE, label), (whole, "white", bounded)):
+    for chosen, face, text in ((~whole, PROFILE, label), (whole, "white", bounded)):
         if chosen.any():
             ax.plot(
                 depths[chosen],
@@ -162,7 +161,7 @@ def _draw_used(
                 marker="o",
                 markersize=dot,
                 markerfacecolor=face,
-                label=says,
+                label=text,
             )
     if whole.any():
         side = np.exp(np.mean(np.log(results[0].receptive_field.input_size)))
@@ -170,14 +169,14 @@ def _draw_used(
 
 
 def _spans_input(result: EffectiveReceptiveField) -> bool:
-    """Whether a unit's theoretical field leaves out no pixel's row or column."""
+    """Whether a unit's theoretical field covers all rows and columns of the input."""
     field = result.receptive_field
     pairs = zip(field.box(), field.input_size, strict=True)
     return all(start <= 0 and stop >= size for (start, stop), size in pairs)
 
 
 def _joined(depths: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Of each depth the layer with the largest field, the last of equal ones; by depth."""
+    """The layer with the largest field at each depth (the last of equal ones), by depth."""
     last = np.arange(len(depths))
     order = np.lexsort((last, seen, depths))
     ends = np.append(np.diff(depths[order]) > 0, True)
@@ -202,7 +201,7 @@ def _set_axes(ax: Axes, depths: np.ndarray, scale: str) -> None:
 
 
 def _name_layers(ax: Axes, names: Sequence[str], depths: np.ndarray, joined: np.ndarray) -> None:
-    """Names layers along the axis, from the last one on, as far apart as their text needs."""
+    """Names layers along the axis, starting with the last one, without overlaps."""
     line = APART * points_of("small") / 72
     inches = ax.bbox.width / figure_of(ax).dpi
     first, last = ax.get_xlim()
@@ -224,30 +223,30 @@ def _name_layers(ax: Axes, names: Sequence[str], depths: np.ndarray, joined: np.
 
 
 def _shortened(name: str) -> str:
-    """The end of a long name, which tells more than its beginning."""
+    """The end of a long name, which is more specific than its beginning."""
     return name if len(name) <= LONGEST else "…" + name[1 - LONGEST :]
 
 
 def _add_texts(ax: Axes, profile: Profile) -> None:
     first = profile.results[0]
-    room = ax.bbox.width / figure_of(ax).dpi + LABELS
-    ax.set_title(wrapped(str(first.provenance["model"]), room, "medium"), size="medium")
+    width = ax.bbox.width / figure_of(ax).dpi + LABELS
+    ax.set_title(wrapped(str(first.provenance["model"]), width, "medium"), size="medium")
     ax.legend(loc="best", fontsize="small", frameon=True, framealpha=0.85, edgecolor="none")
-    caption = wrapped(_caption(profile), room, "small")
+    caption = wrapped(_caption(profile), width, "small")
     hang_caption(ax, caption, below=ax.xaxis.label, points=4)
 
 
 def _caption(profile: Profile) -> str:
-    """What was measured, and what of it is not as it should be."""
+    """What was measured, and notes."""
     results = profile.results
-    samples = samples_told(results)
-    told = [f"definition {results[0].definition.name}", counted(len(results), "layer"), samples]
+    samples = sample_text(results)
+    parts = [f"definition {results[0].definition.name}", counted(len(results), "layer"), samples]
     statuses = Counter(one.receptive_field.status for one in results)
-    told += [
+    parts += [
         f"{statuses[status]} of {status} field"
         for status in ("measured", "bound")
         if statuses[status]
     ]
     if profile.skipped:
-        told.append(f"{len(profile.skipped)} skipped")
-    return ", ".join(told + noted(results))
+        parts.append(f"{len(profile.skipped)} skipped")
+    return ", ".join(parts + noted(results))

@@ -1,4 +1,4 @@
-"""How impact falls with the distance from the centre of the field."""
+"""The decay of impact with the distance from the centre of the field."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from keras_erf.plotting.style import (
     new_axes,
     set_scale,
 )
-from keras_erf.plotting.texts import definitions_told, size_told, wrapped
+from keras_erf.plotting.texts import definition_names, size_text, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.algebra.geometry import Box
@@ -44,9 +44,9 @@ def plot_radial(
 ) -> Axes:
     """Draws the mean impact at each distance from the field's centre.
 
-    Lines are shares of the value at the innermost distance, over rings one pixel wide, with a
-    band of one standard error, which the spread of the blocks of samples gives. A Gaussian is a
-    falling parabola on the logarithmic scale; the dotted line is the level of the 2-sigma rule.
+    Lines are shares of the value at the smallest distance, over rings one pixel wide, with a band
+    of one standard error, from the spread between blocks of samples. A Gaussian is a parabola on
+    the logarithmic scale; the dotted line is the level of the 2-sigma rule.
 
     Examples:
         >>> result = keras_erf.expected(keras_erf.zoo.build("plain", depth=4))
@@ -56,19 +56,19 @@ def plot_radial(
     Args:
         results: One result, a list of them, or a mapping from names.
         ax: Axes to draw on; a new figure if `None`.
-        scale: Of the impact: `"log"`, `"sqrt"` or `"linear"`.
+        scale: Scale of the impact: `"log"`, `"sqrt"` or `"linear"`.
 
     Returns:
         The matplotlib `Axes`; x is the distance in input pixels.
 
     Raises:
-        InvalidInputError: `scale` is none of those, or there is no result.
+        InvalidInputError: `scale` is invalid, or there is no result.
     """
     if scale not in SCALES:
         raise InvalidInputError(f"`scale` must be one of {SCALES}. Received: scale={scale!r}")
     named = named_results(results)
     definitions = list(dict.fromkeys(one.definition.name for _, one in named))
-    # In the legend they would hide the lines.
+    # In the legend, they would hide the lines.
     shared = [note for note in named[0][1].notes if all(note in one.notes for _, one in named)]
     with sns.axes_style("ticks") if ax is None else nullcontext():
         own = ax is None
@@ -78,12 +78,12 @@ def plot_radial(
             named, sns.color_palette("colorblind", len(named)), strict=True
         ):
             distances, means, errors = radial_profile(one)
-            # The last rings hold nothing: a logarithm would run off.
+            # The last rings are empty: their logarithms would be infinite.
             kept = means > (LOG_FLOOR if scale == "log" else 0)
             distances, means, errors = distances[kept], means[kept], errors[kept]
-            told = [note for note in one.notes if note not in shared]
-            told += [one.definition.name] if len(definitions) > 1 else []
-            label = ", ".join([f"{name}: {size_told(one)}", *told])
+            notes = [note for note in one.notes if note not in shared]
+            notes += [one.definition.name] if len(definitions) > 1 else []
+            label = ", ".join([f"{name}: {size_text(one)}", *notes])
             label = wrapped(label, PROFILE_WIDTH / 2, "small")
             ax.plot(distances, means, color=colour, label=label)
             low = np.maximum(means - errors, LOG_FLOOR if scale == "log" else 0)
@@ -95,7 +95,7 @@ def plot_radial(
         ax.set(xlabel="distance from the field's centre (px)", ylabel="mean impact, share")
         ax.set_xlim(left=0)
         ax.set_ylim(LOG_FLOOR if scale == "log" else 0, 1.3 if scale == "log" else 1.05)
-        title = definitions_told(definitions) if len(definitions) == 1 else None
+        title = definition_names(definitions) if len(definitions) == 1 else None
         ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small")
         if shared:
             ax.set_title(wrapped(", ".join(shared), PROFILE_WIDTH, "small"), size="small")
@@ -108,10 +108,10 @@ def plot_radial(
 def radial_profile(
     result: EffectiveReceptiveField,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances, and the mean impact of their rings with its standard error.
+    """Returns distances, and the mean impact on their rings with its standard error.
 
-    Rings are one pixel wide, about the centre of the theoretical field; those that hold no pixel
-    are left out. Errors are zero where there is one block of samples only.
+    Rings are one pixel wide, around the centre of the theoretical field; empty rings are left out.
+    Errors are zero if there is only one block of samples.
     """
     center, shape = result.receptive_field.center(), result.map.shape
     counts = np.bincount(_rings(tuple((0, size) for size in shape), center).ravel())

@@ -1,4 +1,4 @@
-"""One small map among others: image, field and ring, without scales or texts of its own."""
+"""Small maps: image, field and ring, without scales or text."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["draw_box", "draw_ring", "draw_small"]
 
 
 def draw_small(ax: Axes, values: np.ndarray, *, scale: str = "linear", **options: Any) -> AxesImage:
-    """Draws the sizes of a map's values, as shares of their peak.
+    """Draws a map's absolute values as shares of their peak.
 
     Args:
-        ax: Axes, whose ticks and spines go.
+        ax: Axes; ticks and spines are removed.
         values: Shape `(height, width)`.
         scale: As in `plot_map`.
-        **options: Of `imshow`.
+        **options: Options of `imshow`.
     """
     shares = np.abs(values)
     options = {"cmap": default_cmap(), "norm": make_norm(scale, 1.0), **options}
@@ -36,7 +36,7 @@ def draw_small(ax: Axes, values: np.ndarray, *, scale: str = "linear", **options
 
 
 def draw_box(ax: Axes, box: Sequence[tuple[float, float]], **options: Any) -> None:
-    """Draws a theoretical field, its edges those of pixels."""
+    """Draws a theoretical field along the edges of pixels."""
     (top, bottom), (left, right) = box
     options = {"edgecolor": FIELD, "linewidth": 0.9, **options}
     corner = (left - 0.5, top - 0.5)

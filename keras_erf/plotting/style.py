@@ -1,4 +1,4 @@
-"""Looks shared by all figures: colours, sizes, scales, axes of a good size."""
+"""The style of all figures: colours, sizes, scales, axes."""
 
 from __future__ import annotations
 
@@ -66,25 +66,25 @@ LOG_FLOOR = 1e-4
 # The whole input is shown where the zoomed view would leave out less than this share of it.
 LEAST_GAIN = 0.25
 
-# Light to dark, for paper; its lightness falls evenly, so it survives grey print.
+# Light to dark, for paper; lightness falls evenly, so it also works in grey.
 MAP = "ch:start=0.2,rot=-0.35,light=0.98,dark=0.1,hue=1"
 REGION, BELL, FIELD, PROFILE = "#f97306", "#c2185b", "0.1", "#357ba3"
-# Outlines longer than a square's of as many pixels by this factor fade, down to this opacity.
+# Outlines longer by this factor than that of a square of equal area fade, down to this opacity.
 CALM, FAINTEST = 2.0, 0.55
 DASHES = (0, (5, 3))
 # Inches: the map's longer side and the rim of a new figure.
 MAP_SIDE, PAD = 4.0, 0.12
 # Inches of the axes of a profile.
 PROFILE_WIDTH, PROFILE_HEIGHT = 5.8, 3.4
-# Inches of a line of text: what labels add to the axes' width, the least, enough for three columns.
+# Inches of a line of text: the width that labels add, the minimum, and that of three columns.
 LABELS, LEAST_ROOM, WIDE_ROOM = 1.0, 3.6, 5.5
-# Slimmer maps are stretched to this share of their longer side; square pixels could not be seen.
+# Slimmer maps are stretched to this share of their longer side, as they would be too narrow.
 SLIMMEST = 1 / 6
 # Shares of the map's longer side: depth of a profile, width of the colour bar, gaps.
 DEPTH, BAR, GAP = 0.19, 0.04, 0.025
 # Mean width of a letter, in ems.
 LETTER = 0.55
-# Blanks where no line is broken: within a size, a unit or an equation.
+# Spaces at which lines are not wrapped: within a size, a unit or an equation.
 TIED, TIES = (
     "\u00a0",
     re.compile(r" (?=[±×=]|px|%)|(?<=[±×=]) |(?<=\d,) (?=\d)|(?<=unit) |(?<=fit) "),
@@ -132,7 +132,7 @@ def scale_floor(scale: str, peak: float) -> float:
 
 
 def scale_ceiling(scale: str, peak: float) -> float:
-    """Where a scale ends, with room above the peak."""
+    """Where a scale ends, with space above the peak."""
     return peak * (1.5 if scale == "log" else 1.08)
 
 
@@ -163,7 +163,7 @@ def _pixel_ticks() -> MaxNLocator:
 
 
 def halo(linewidth: float) -> list[withStroke]:
-    """Sets a line off from dark and light alike."""
+    """Makes a line visible on dark and light backgrounds."""
     return [withStroke(linewidth=linewidth + 1.6, foreground="white", alpha=0.75)]
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from keras_erf.plotting.histories import plot_history
 from keras_erf.plotting.small import draw_box, draw_small
-from keras_erf.plotting.texts import definitions_told, size_and_notes, wrapped
+from keras_erf.plotting.texts import definition_names, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.training.summary import Summary
@@ -25,14 +25,14 @@ WIDE = 4
 
 
 def plot_training(summary: Summary) -> Figure:
-    """Draws the effective field before and after each training, and its way there.
+    """Draws the effective field before and after each training, and its size during training.
 
-    Maps are shares of their peaks, over the whole input; the frame is what of the theoretical
-    field lies inside of it. Below stand size and share of the theoretical field over
-    epochs, with one standard error to either side.
+    Maps are shares of their peaks, over the whole input; the frame is the part of the theoretical
+    field inside of it. Below them are size and share of the theoretical field over epochs, with
+    one standard error to either side.
 
     Args:
-        summary: As `keras_erf.training.summarise` gives it.
+        summary: A summary that `keras_erf.training.summarise` returned.
 
     Returns:
         A matplotlib `Figure`.
@@ -61,10 +61,10 @@ def plot_training(summary: Summary) -> Figure:
                     continue
                 draw_small(ax, result.map)
                 draw_box(ax, result.receptive_field.visible())
-                told = wrapped(size_and_notes(result), SIDE, "small")
-                ax.set_title(f"{run}\n{when}\n{told}", fontsize=8.5)
+                sizes = wrapped(size_and_notes(result), SIDE, "small")
+                ax.set_title(f"{run}\n{when}\n{sizes}", fontsize=8.5)
         names = [result.definition.name for result in summary.results.values()]
-        above.suptitle(definitions_told(names), size="small")
+        above.suptitle(definition_names(names), size="small")
         left_ax, right_ax = below.subplots(1, 2)
         # One line for each run.
         lines = summary.history.assign(layer=summary.history["run"])

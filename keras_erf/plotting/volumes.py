@@ -1,4 +1,4 @@
-"""Maps of three axes: what is seen from each side, or cuts through the centre."""
+"""Maps of three axes: projections along each axis, or slices through the centre."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from keras_erf.errors import InvalidInputError
 from keras_erf.plotting.small import draw_box, draw_small
 from keras_erf.plotting.style import DASHES, SCALES
-from keras_erf.plotting.texts import definitions_told, size_and_notes, wrapped
+from keras_erf.plotting.texts import definition_names, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
@@ -26,7 +26,7 @@ SIDE = 2.5
 def plot_volume(
     result: EffectiveReceptiveField, *, view: str = "slices", scale: str = "linear"
 ) -> np.ndarray:
-    """Draws a map of three spatial axes from three sides.
+    """Draws slices or projections of a map of three spatial axes.
 
     Examples:
         >>> model = keras_erf.zoo.build("plain", depth=2, dims=3, input_shape=(9, 9, 9))
@@ -34,17 +34,17 @@ def plot_volume(
         3
 
     Args:
-        result: Of a map of three spatial axes.
+        result: A result with a map of three spatial axes.
         view: `"slices"` through the pixel at the field's centre, or `"projections"`: sums over
             each axis.
-        scale: Of the values, as in `plot_map`; each picture's peak is 1.
+        scale: Scale of the values, as in `plot_map`; the peak of each picture is 1.
 
     Returns:
         Three `Axes`: without the first, the second and the third axis. Coordinates are
         indices of pixels.
 
     Raises:
-        InvalidInputError: An option is none of those, or the map has no three axes.
+        InvalidInputError: An option is invalid, or the map does not have three axes.
     """
     for name, value, known in (("view", view, VIEWS), ("scale", scale, SCALES)):
         if value not in known:
@@ -64,10 +64,10 @@ def plot_volume(
         for hidden, ax in enumerate(axes):
             left = tuple(axis for axis in range(3) if axis != hidden)
             if view == "projections":
-                shown, told = values.sum(axis=hidden), f"sum over axis {hidden}"
+                shown, title = values.sum(axis=hidden), f"sum over axis {hidden}"
             else:
                 shown = values.take(center[hidden], axis=hidden)
-                told = f"axis {hidden} at {center[hidden]}"
+                title = f"axis {hidden} at {center[hidden]}"
             image = draw_small(ax, shown, scale=scale)
             draw_box(ax, tuple(box[axis] for axis in left), linestyle=DASHES)
             ax.set(
@@ -78,8 +78,8 @@ def plot_volume(
             )
             for one in (ax.xaxis, ax.yaxis):
                 one.set_major_locator(MaxNLocator(4, integer=True))
-            ax.set_title(told, size="small")
+            ax.set_title(title, size="small")
         figure.colorbar(image, ax=axes, shrink=0.8, label="share of the peak")
-        told = f"{size_and_notes(result)}, {definitions_told([result.definition.name])}"
-        figure.suptitle(wrapped(f"{result.layer}: {told}", 3 * SIDE, "medium"), size="medium")
+        title = f"{size_and_notes(result)}, {definition_names([result.definition.name])}"
+        figure.suptitle(wrapped(f"{result.layer}: {title}", 3 * SIDE, "medium"), size="medium")
     return axes

@@ -1,7 +1,7 @@
-"""A profile as one file of HTML to look around in, without a network.
+"""A profile as one interactive HTML file that works offline.
 
-What is shown is gathered as plain data (`content`, `packing`, `lanes`, `matching`,
-`words`) and written into a page (`page`) whose own script draws it.
+`content`, `packing`, `lanes`, `matching` and `words` collect plain data; `page`
+writes it into a page, whose own script draws it.
 """
 
 from keras_erf.reporting.page import report

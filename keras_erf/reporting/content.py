@@ -1,4 +1,4 @@
-"""What a report shows of a profile, as plain data: no HTML here."""
+"""The contents of a report, as plain data: no HTML here."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 __all__ = ["contents_of"]
 
-# Of a Gaussian: where it has fallen to the paper's threshold, in sigma.
+# Where a Gaussian falls to the paper's threshold, in sigma.
 RADIUS = math.sqrt(2 * math.log(1 / analysis.THRESHOLD))
 
 
 def contents_of(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
-    """One dictionary for each profile; maps are coarsened together where there is too much.
+    """Returns a dictionary for each profile; maps are coarsened together if they are too large.
 
-    What is not a number is `None`. Figures are those of `summary`, not rounded.
+    NaN and infinity become `None`. Metrics are those of `summary`, not rounded.
     """
     panels = [[panels_of(one) for one in profile.results] for profile in profiles]
     flat = [panel for every in panels for several in every for panel in several]
     steps = iter(steps_of(flat))
     contents = []
     for profile, every in zip(profiles, panels, strict=True):
-        told: list[Any] = []
+        provenances: list[Any] = []
         layers = []
         lanes = lanes_of(len(profile.results), profile.edges)
         for place, (result, several) in enumerate(zip(profile.results, every, strict=True)):
             about = dict(result.provenance)
-            if about not in told:
-                told.append(about)
+            if about not in provenances:
+                provenances.append(about)
             layers.append(
                 {
                     **_layer(result),
                     "depth": profile.depths[place],
                     "lane": lanes[place],
-                    "provenance": told.index(about),
+                    "provenance": provenances.index(about),
                     "panels": [packed(panel, next(steps)) for panel in several],
                 }
             )
@@ -53,7 +53,7 @@ def contents_of(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
                 "model": profile.results[0].provenance["model"],
                 "edges": profile.edges,
                 "skipped": profile.skipped,
-                "provenances": told,
+                "provenances": provenances,
                 "layers": layers,
             }
         )
@@ -80,7 +80,7 @@ def _layer(result: EffectiveReceptiveField) -> dict[str, Any]:
 
 
 def _gaussian(result: EffectiveReceptiveField) -> dict[str, Any] | None:
-    """The fitted Gaussian where it says something of the map."""
+    """The fitted Gaussian, if it describes the map."""
     try:
         fit = result.gaussian()
     except InvalidInputError:
@@ -95,7 +95,7 @@ def _gaussian(result: EffectiveReceptiveField) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has words for."""
+    """A value as JSON can represent it."""
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Where the layers of a network stand when it is drawn: one row each, branches side by side."""
+"""Positions of layers in a drawing of a network: a row for each, branches side by side."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["lanes_of"]
 def lanes_of(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
     """The lane of each layer, from 0, such that no edge passes through another layer.
 
-    A layer keeps its lane until the last that depends on it; that one takes the
-    lowest lane that becomes free with it.
+    A layer keeps its lane until the last layer that depends on it, which takes the lowest
+    lane that becomes free.
 
     Args:
         count: Number of layers; each depends on earlier ones only.
-        edges: Pairs of layers, from one to another that depends on it.
+        edges: Pairs of a layer and another one that depends on it.
     """
     last = list(range(count))
     for start, stop in edges:

@@ -1,4 +1,4 @@
-"""Which layer of a second profile stands beside which of the first."""
+"""Matches the layers of two profiles."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["matched"]
 
 
 def matched(first: Profile, second: Profile) -> tuple[list[int | None], list[str]]:
-    """Of each layer of the first the place of its counterpart, and notes for the reader.
+    """Returns the index of each first layer's counterpart, and notes for the reader.
 
-    Networks with the same fields in the same order are one architecture, whose
-    names Keras may have numbered anew: their layers go by order. All others go by
-    name, and where no name is in both by order, as far as it goes.
+    Networks with the same fields in the same order have the same architecture, even if Keras
+    numbered their layers differently: their layers are matched by order. All others are matched
+    by name, or by order if they share no names.
     """
     names, others = ([one.layer for one in profile.results] for profile in (first, second))
     fields, their = ([one.receptive_field.size for one in p.results] for p in (first, second))

@@ -1,4 +1,4 @@
-"""Maps as short texts: the part that is seen, in 16 bits."""
+"""Maps as compact text: the part that the unit sees, in 16 bits."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["LEVELS", "MapPanel", "packed", "panels_of", "steps_of"]
 
-# Roots of shares of the peak are kept: small values are as exact as a log scale needs them.
+# Roots of shares of the peak are stored, so that small values are precise enough for a log scale.
 LEVELS = 2**16 - 1
-# Cells of all maps together; each takes 2.8 bytes with its bit of the region.
+# Maximum number of cells of all maps; each takes 2.8 bytes with its bit of the region.
 CELLS = 3_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class MapPanel:
-    """A map, or its shadow on two axes, as far as the unit sees.
+    """A map, or its projection onto two axes, limited to what the unit sees.
 
     Args:
-        axes: The input's axes it shows; it is summed over the others.
+        axes: The input's axes that it shows; it is summed over the others.
         start: Index of its first pixel on each of them.
         values: Magnitudes.
-        mask: The 2-sigma region, or its shadow.
+        mask: The 2-sigma region, or its projection.
     """
 
     axes: tuple[int, ...]
@@ -40,11 +40,11 @@ class MapPanel:
 
 
 def panels_of(result: EffectiveReceptiveField) -> list[MapPanel]:
-    """The map itself of one or two axes; of more, its shadow on each pair of them."""
+    """A map of one or two axes itself; one of more axes as its projection onto each pair."""
     size = result.receptive_field.input_size
     part = result.part or tuple((0, one) for one in size)
     cut = tuple(slice(*pair) for pair in part)
-    # Of a copy, which keeps nothing as large as the input for longer than this.
+    # A copy, so that its cached arrays of the input's size are freed after this.
     brief = replace(result)
     values, mask = np.abs(brief.map[cut]), brief.region().mask[cut]
     panels = []
@@ -62,9 +62,9 @@ def panels_of(result: EffectiveReceptiveField) -> list[MapPanel]:
 
 
 def steps_of(panels: Sequence[MapPanel]) -> list[int]:
-    """Pixels per cell along each axis, of each panel, so that all have `CELLS` cells at most.
+    """Returns pixels per cell along each axis for each panel, with at most `CELLS` cells in total.
 
-    The largest are made coarser first.
+    The largest panels become coarser first.
     """
     limit = float(max((one.values.size for one in panels), default=1))
     while True:
@@ -110,7 +110,7 @@ def packed(panel: MapPanel, step: int) -> dict[str, Any]:
 
 
 def _coarse(values: np.ndarray, step: int) -> np.ndarray:
-    """Means over `step` pixels along each axis; those at the end over what is left."""
+    """Means over `step` pixels along each axis, or the remaining pixels at the end."""
     for axis, size in enumerate(values.shape):
         edges = np.arange(0, size, step)
         lengths = np.diff(np.append(edges, size))

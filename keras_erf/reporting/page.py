@@ -1,4 +1,4 @@
-"""The page: data, template, style and script in one file that asks nothing of a network."""
+"""The page: data, template, style and script in one file that makes no requests."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ def report(
     compare: Profile | None = None,
     title: str | None = None,
 ) -> Path:
-    """Writes a profile as one HTML file to explore: network, maps, figures, tables.
+    """Writes a profile as one interactive HTML file: network, maps, metrics, tables.
 
-    The file needs nothing else, and its browser nothing but itself. Figures in it
-    are exact; maps are kept in 16 bits, and averaged over blocks of pixels where
-    all of them together would be too large, which the page says of each. Of three
-    axes and more it shows the map's sums on each pair of them.
+    The file is self-contained and works offline. Metrics are exact; maps are stored in 16 bits,
+    and averaged over blocks of pixels if all of them together would be too large, as the page
+    states for each map. A map of three or more axes is shown as its sums onto each pair of axes.
 
     Example:
 
@@ -48,17 +47,17 @@ def report(
 
     Args:
         profile: Of `profile` or `growth`, with at least one layer.
-        path: The file, in a folder that exists. What was there is replaced, when
-            the new one is whole.
-        compare: A second profile to stand beside it. Layers are matched by name; by
-            order where both have the same fields, or no name is in both.
-        title: Of the page; `None` names the models.
+        path: The file, in a folder that exists. An existing file is replaced once the new one is
+            complete.
+        compare: A second profile to compare. Layers are matched by name, or by order if both
+            profiles have the same fields or share no names.
+        title: Title of the page; `None` names the models.
 
     Returns:
         The path.
 
     Raises:
-        InvalidInputError: An argument is none of those, or the file cannot be written.
+        InvalidInputError: An argument is invalid, or the file cannot be written.
     """
     target = check_file(path)
     _check_profile("profile", profile)
@@ -81,7 +80,7 @@ def _check_profile(name: str, profile: Any) -> None:
         )
     if not profile.results:
         raise InvalidInputError(
-            f"`{name}` must hold at least one layer; its `skipped` tells why there is none. "
+            f"`{name}` must hold at least one layer; its `skipped` states why there is none. "
             f"Received: {profile!r}"
         )
 
@@ -119,7 +118,7 @@ def _rendered(profiles: list[Profile], title: str | None) -> str:
         data={"models": contents, "pairs": pairs, "levels": LEVELS, "colors": _colors()},
         style=style,
         script=script,
-        # Nothing runs but this very script, and nothing can be asked for from anywhere.
+        # Only this script runs, and the page can request nothing from anywhere.
         policy=(
             "default-src 'none'; "
             f"script-src '{_digest(script)}'; style-src '{_digest(style)}'; "

@@ -1,4 +1,4 @@
-"""What a report says in words."""
+"""The sentences of a report."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ __all__ = ["change", "compared", "facts", "summary"]
 
 
 def change(share: float) -> str:
-    """A factor as what it adds: `+12 %`, `−4 %`."""
+    """A factor as a percentage change: `+12 %`, `−4 %`."""
     percent = round(100 * (share - 1))
     return f"{percent:+d} %".replace("-", "−") if percent else "0 %"
 
 
 def summary(profile: Profile, among: str = "") -> str:
-    """What the last layer sees and uses, and how the share of it went over depth.
+    """States what the last layer sees and uses, and how the share changes over depth.
 
     Args:
         profile: Of at least one layer.
-        among: What is told of where the layer is, of several profiles.
+        among: Text after the layer's name that tells several profiles apart.
     """
     first, last = profile.results[0], profile.results[-1]
     count = len(profile.results)
-    told = (
+    sentence = (
         f"The unit of {last.layer}{among} can see {by(last.receptive_field.size)} px; in effect "
         f"it uses {size_with_error(last)} px, {100 * last.ratio:.0f} % of that."
     )
     if count == 1:
-        return told
+        return sentence
     shares = [100 * one.ratio for one in profile.results]
     least = min(range(count), key=shares.__getitem__)
     went = f"Over its {count} layers the share goes from {shares[0]:.0f} % at {first.layer}"
     if least not in (0, count - 1):
         went += f", by its lowest of {shares[least]:.0f} % at {profile.results[least].layer},"
-    return f"{told} {went} to {shares[-1]:.0f} %."
+    return f"{sentence} {went} to {shares[-1]:.0f} %."
 
 
 def compared(first: Profile, second: Profile, pairs: list[int | None]) -> str:
-    """How the effective sizes of the second profile stand to those of the first."""
+    """Compares the effective sizes of the second profile with those of the first."""
     both = [
         (one, second.results[place])
         for one, place in zip(first.results, pairs, strict=True)
@@ -53,12 +53,12 @@ def compared(first: Profile, second: Profile, pairs: list[int | None]) -> str:
         return "No layer of one has a counterpart in the other."
     one, _ = both[-1]
     mine, theirs = map(size_with_error, both[-1])
-    told = f"At {one.layer} the effective size is {mine} px in A and {theirs} px in B"
+    sentence = f"At {one.layer} the effective size is {mine} px in A and {theirs} px in B"
     factors = [theirs.size / mine.size for mine, theirs in both]
     if len(both) == 1:
-        return f"{told} ({change(factors[0])})."
+        return f"{sentence} ({change(factors[0])})."
     return (
-        f"{told} ({change(factors[-1])}). Over {len(both)} layers it changes by "
+        f"{sentence} ({change(factors[-1])}). Over {len(both)} layers it changes by "
         f"{change(min(factors))} to {change(max(factors))}, by {change(median(factors))} in the "
         "median."
     )

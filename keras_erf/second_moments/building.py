@@ -171,6 +171,7 @@ class SquareBuilder:
             return node.outputs
         if not self._add_parts(step):
             self._run(step, inputs, recipe.after, node.outputs)
+            self._add_fused(step)
         self._add_apart(step)
         return node.outputs
 
@@ -212,6 +213,16 @@ class SquareBuilder:
         else:
             self._sum(node.name, made, output)
         return True
+
+    def _add_fused(self, step: SquareStep) -> None:
+        """What an activation inside a layer lets pass, another one behind it lets pass too."""
+        slopes = step.recipe.signals[0].slopes
+        if not step.recipe.weighted or slopes is None or not slopes.any():
+            return
+        squares = np.square(slopes)
+        weights = (squares / squares.mean()).astype(np.float32)
+        output = step.node.outputs[0]
+        self.parts[output], self.slopes[output] = [Part(output, weights)], slopes
 
     def _fewer(self, name: str, parts: list[Part]) -> list[Part]:
         """The parts, the oldest put together where there are many."""
@@ -267,10 +278,12 @@ class SquareBuilder:
     def _shared(self, step: SquareStep, radius: Sequence[int]) -> int:
         """What the windows of a maximum have in common; `_add_apart` scales it as all else."""
         node, recipe = step.node, step.recipe
+        size, strides = recipe.largest or ((), ())
         layer = Overlap(
-            *recipe.largest,
+            size,
+            strides,
             node.operation.padding,
-            radius,
+            tuple(radius),
             first=step.first,
             dtype=DTYPE,
             name="squared",

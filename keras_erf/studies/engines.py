@@ -1,4 +1,4 @@
-"""Where tasks are measured: processes of this machine, or those of a cluster, by joblib."""
+"""Runs tasks with joblib, in processes of this machine or of a cluster."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keras_erf.studies.plan import Task
 
 __all__ = ["DEATHS", "ENGINES", "parallel", "started"]
 
-# What joblib calls them.
+# Engines, and joblib's names of them.
 ENGINES = {"local": "loky", "dask": "dask", "ray": "ray"}
-# Ray gives results of a window back together; the others one by one.
+# Ray returns the results of a window together; the others one by one.
 RETURNED = {"ray": "list"}
-# Errors that say a worker's process is gone, of joblib, Dask and Ray.
+# Errors of joblib, Dask and Ray after the process of a worker died.
 DEATHS = {
     "TerminatedWorkerError", "BrokenProcessPool", "KilledWorker", "WorkerCrashedError",
     "RayActorError", "ActorDiedError", "CommClosedError",
@@ -26,7 +26,7 @@ DEATHS = {
 
 @contextlib.contextmanager
 def started(engine: str, workers: int) -> Iterator[None]:
-    """What a study's tasks need around them, and its end.
+    """Sets up an engine for the tasks of a study, and shuts it down.
 
     Raises:
         InvalidInputError: The engine is not installed, or there is no cluster.
@@ -35,7 +35,7 @@ def started(engine: str, workers: int) -> Iterator[None]:
         try:
             yield
         finally:
-            # Idle workers would keep memory, and their parent.
+            # Idle workers would hold memory and keep the parent process alive.
             if workers > 1 and "joblib" in sys.modules:
                 from joblib.externals.loky import get_reusable_executor
 
@@ -59,12 +59,12 @@ def started(engine: str, workers: int) -> Iterator[None]:
         yield
 
 
-# Where the environment names a cluster.
+# Environment variables that name a cluster.
 ADDRESSES = {"dask": "DASK_SCHEDULER_ADDRESS", "ray": "RAY_ADDRESS"}
 
 
 def _new_client() -> Any:
-    """A Dask client of the scheduler that the environment names; `None` if one runs already."""
+    """A Dask client of the scheduler that the environment names; `None` if a client is running."""
     import dask
     from distributed import Client, get_client
 
@@ -72,7 +72,7 @@ def _new_client() -> Any:
         get_client()
         return None
     except ValueError:
-        # Without an address, Dask would start a cluster nobody asked for.
+        # Without an address, Dask would start a cluster of its own.
         if not dask.config.get("scheduler-address", None):
             raise
     return Client()
@@ -81,21 +81,21 @@ def _new_client() -> Any:
 def parallel(
     tasks: Sequence[Task], engine: str, workers: int, folder: str
 ) -> Iterator[TaskOutcome]:
-    """Outcomes of several processes, in the order they come in.
+    """Yields outcomes of several processes, in the order of their completion.
 
     Args:
         tasks: What to measure.
         engine: One of `ENGINES`, started.
-        workers: Tasks to work on at a time.
-        folder: On this machine, holds a file for each task that is at work.
+        workers: Number of tasks to run at a time.
+        folder: A local folder with a file for each running task.
     """
     import joblib
 
     if not tasks:
         return
-    # Of the cores this process may use: the machine, or a container, may have more.
+    # Counts the cores that this process may use: the machine may have more.
     share = (max(joblib.cpu_count() // workers, 1), folder) if engine == "local" else ()
-    # One process would be this one, which must outlive its workers.
+    # With one process, tasks would run in this process, which must outlive its workers.
     processes = max(workers, 2) if engine == "local" else workers
     backend = joblib.parallel_config(backend=ENGINES[engine], n_jobs=processes, **_wanted(engine))
     with backend:
@@ -108,7 +108,7 @@ def parallel(
 
 
 def _wanted(engine: str) -> dict[str, Any]:
-    """What each worker asks of a cluster: Ray hides accelerators from those who ask for none."""
+    """The resources that each worker requests: Ray hides accelerators otherwise."""
     if engine != "ray":
         return {}
     import ray

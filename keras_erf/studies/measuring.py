@@ -1,4 +1,4 @@
-"""One task in whatever process it runs: loads the model, probes, and hands back plain bytes."""
+"""Runs one task in any process: loads the model, probes, and returns plain bytes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from keras_erf.studies.plan import WEIGHTS, ModelEntry, Task, content_of, images
 
 __all__ = ["TaskOutcome", "measure"]
 
-# Samples of a step after memory ran out.
+# Batch size after memory ran out.
 SMALL_BATCH = 2
 
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """What became of a task.
+    """The outcome of a task.
 
     Args:
-        key: Of the task.
-        content: The result's file; `None` if it failed.
-        reason: Why it failed, in one line.
+        key: Key of the task.
+        content: The bytes of the result's file; `None` if the task failed.
+        reason: Why the task failed, in one line.
     """
 
     key: str
@@ -37,12 +37,12 @@ class TaskOutcome:
 
 
 def measure(task: Task, cores: int | None = None, folder: str | None = None) -> TaskOutcome:
-    """Measures a task; whatever goes wrong with it is told, not raised.
+    """Measures a task; errors become part of the outcome and are not raised.
 
     Args:
         task: What to measure.
         cores: As in `take_share`.
-        folder: Where a file tells of the task while it is at work: one stays if the process dies.
+        folder: Holds a file for the task while it runs, which remains if the process dies.
     """
     mark = None if folder is None else Path(folder) / task.key
     try:
@@ -57,13 +57,13 @@ def measure(task: Task, cores: int | None = None, folder: str | None = None) -> 
             if not _out_of_memory(error):
                 raise
         return TaskOutcome(task.key, _measured(task, SMALL_BATCH))
-    except Exception as error:  # A study continues: models and layers fail in any way.
+    except Exception as error:  # The study continues, whatever error a model or layer raises.
         text = " ".join(str(error).split())
         known = isinstance(error, (KerasERFError, OSError))
-        told = text if known and text else f"{type(error).__name__}: {text}"
+        reason = text if known and text else f"{type(error).__name__}: {text}"
         if _out_of_memory(error):
-            told = f"out of memory, with {SMALL_BATCH} samples at a time too: {told}"
-        return TaskOutcome(task.key, reason=told[:500])
+            reason = f"out of memory, even with {SMALL_BATCH} samples at a time: {reason}"
+        return TaskOutcome(task.key, reason=reason[:500])
     finally:
         if mark is not None:
             mark.unlink(missing_ok=True)
@@ -96,11 +96,11 @@ def _measured(task: Task, batch_size: int | None) -> bytes:
 
 
 def _frozen(model: ModelEntry) -> str:
-    """What a model is known by in this process: JSON, for options may be lists."""
+    """The cache key of a model in this process: JSON, as options may be lists."""
     return json.dumps([model.source, model.weights, dict(model.options), model.unsafe])
 
 
-# Tasks of one model come one after the other: the last one is kept.
+# Tasks of one model follow each other, so only the last model is cached.
 @lru_cache(maxsize=1)
 def _model(entry: str, content: str, weights_content: str) -> tuple[Any, Any]:
     from keras_erf.loading import load_quietly
@@ -112,14 +112,14 @@ def _model(entry: str, content: str, weights_content: str) -> tuple[Any, Any]:
     return loaded.model, loaded.preprocess
 
 
-# Once in a process, not for each task: a folder may hold many. What differs is looked at again.
+# Checked once per process, not for each task: a folder may hold many images.
 @lru_cache(maxsize=1)
 def _check_images(inputs: str, content: str) -> None:
     _check("inputs", "folder", inputs, images_of(inputs), content)
 
 
 def _check(name: str, what: str, path: str, found: str, planned: str) -> None:
-    """Raises unless this machine has what the study was planned with."""
+    """Raises an error if this machine has other files than the study was planned with."""
     if found != planned:
         raise InvalidInputError(
             f"`{name}` must be the {what} that the study was planned with, on each machine; run "
@@ -128,7 +128,7 @@ def _check(name: str, what: str, path: str, found: str, planned: str) -> None:
 
 
 def _out_of_memory(error: BaseException | None) -> bool:
-    # A probe tells of it by an error of its own, whose cause it is.
+    # A probe raises an error of this library, whose cause is the memory error.
     return error is not None and (
         isinstance(error, MemoryError)
         or type(error).__name__ == "ResourceExhaustedError"

@@ -1,4 +1,4 @@
-"""What a study is to measure: many models, layers, units, definitions and seeds, as one table."""
+"""The plan of a study: many models, layers, units, definitions and seeds."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ __all__ = ["WEIGHTS", "ModelEntry", "Study", "Task", "content_of", "images_of", 
 
 Unit = tuple[int, ...] | Literal["center"]
 
-# Names of weights, which come before files; see `load_model`.
+# Names of weights, which take precedence over files; see `load_model`.
 WEIGHTS = ("imagenet", "initial", "none", "trained")
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model of a study, by reference: never the object, never code.
+    """A model of a study, by reference: never an object or code.
 
     Args:
         source: A `.keras` or `.h5` file, a network of `keras.applications`, or one of the zoo.
         weights: As in `keras-erf analyze --weights`; `None` is the source's default.
-        options: Of the zoo's builder.
-        layers: Names of layers; none is the last one with more than one position.
+        options: Options of the zoo's builder.
+        layers: Names of layers; if empty, the last layer with more than one position.
         input_shape: Spatial sizes of the input; `None` is the model's own.
         unsafe: Whether the file may run the Python code it carries.
     """
@@ -82,16 +82,16 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class Task:
-    """One probe of a study; plain values all, so that it can be sent anywhere.
+    """One probe of a study, made of plain values, so that it can be sent to any process.
 
     Args:
-        name: What the study calls the model.
-        model: Where it comes from.
+        name: Name of the model in the study.
+        model: Source of the model.
         content: Digest of the model's file; empty for models that are built.
         layer: Name of the layer; `None` is the last one with more than one position.
         unit: Index of the unit, or `"center"`.
         definition: Name of a definition.
-        seed: Of noise.
+        seed: Seed of the noise.
         inputs: A kind of noise, or a folder of images.
         samples: Number of samples; `None` is the default.
         tolerance: As in `probe`.
@@ -137,7 +137,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything times everything: each layer of each model, for each unit, definition and seed.
+    """The product of all choices: each layer of each model, for each unit, definition and seed.
 
     Examples:
         >>> models = {"small": keras_erf.studies.ModelEntry("cifar_resnet14")}
@@ -145,17 +145,17 @@ class Study:
         3
 
     Args:
-        models: By the names they shall have.
+        models: Models by name.
         units: Indices, or `"center"`.
         definitions: Names of definitions.
-        seeds: Of noise.
+        seeds: Seeds of the noise.
         inputs: A kind of noise, or a folder of images.
-        samples: Of each probe; `None` is the default.
+        samples: Number of samples of each probe; `None` is the default.
         tolerance: As in `probe`.
         calibrate: As in `probe`.
 
     Raises:
-        InvalidInputError: A value is none of those.
+        InvalidInputError: A value is invalid.
     """
 
     models: Mapping[str, ModelEntry]
@@ -182,7 +182,7 @@ class Study:
                     f"`{name}` must be a list of at least one. Received: {name}={values!r}"
                 )
         for definition, seed in itertools.product(self.definitions, self.seeds):
-            # By name only: a definition of one's own could not be sent anywhere.
+            # By name only: a custom definition could not be sent to other processes.
             Settings(
                 definition=get_definition(str(definition)),
                 seed=seed,
@@ -191,7 +191,7 @@ class Study:
                 calibrate=self.calibrate,
             )
         for unit in self.units:
-            # A number would be one of a unit's indices, not a unit.
+            # A single number would be an index of a unit, not a unit.
             indices = as_index(unit) if isinstance(unit, (list, tuple, np.ndarray)) else ()
             whole = bool(indices) and all(_is_whole(one, 0) for one in indices)
             if not whole and not (isinstance(unit, str) and unit == "center"):
@@ -204,7 +204,7 @@ class Study:
                 f"`inputs` must be one of {', '.join(NOISE)}, or a folder of images. "
                 f"Received: inputs={self.inputs!r}"
             )
-        # Plain values: those of NumPy would not go into a task's key.
+        # Plain values: the key of a task is made of JSON.
         plain = {
             "units": tuple(
                 unit if isinstance(unit, str) else tuple(map(int, as_index(unit)))
@@ -219,7 +219,7 @@ class Study:
             object.__setattr__(self, name, value)
 
     def tasks(self) -> list[Task]:
-        """All probes, those of one model together, each once."""
+        """Returns all probes, each once, grouped by model."""
         found: dict[str, Task] = {}
         images = images_of(self.inputs)
         for name, model in self.models.items():
@@ -264,8 +264,8 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     source = "mine.keras"
     ```
 
-    Paths are relative to the file. Names of models come after files, those of noise and weights
-    before them.
+    Paths are relative to the file. A file takes precedence over the name of a model, but the
+    names of noise and weights take precedence over files.
 
     Examples:
         >>> from pathlib import Path
@@ -274,7 +274,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         (0,)
 
     Raises:
-        InvalidInputError: The file cannot be read, or holds anything else.
+        InvalidInputError: The file cannot be read, or has other contents.
     """
     file = Path(path)
     try:
@@ -291,7 +291,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
             f"Received: {str(path)!r}"
         )
     _check_names(held, Study, "the study")
-    # Absolute: of `./normal`, a folder, nothing else would tell that it is no noise.
+    # Absolute: a folder `./normal` would be mistaken for the noise of that name.
     folder = file.parent.absolute()
     models = {}
     for name, table in tables.items():
@@ -318,15 +318,15 @@ def _is_whole(number: Any, least: int) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON holds it, NumPy's as Python's own; `None` of what JSON does not know."""
+    """A value as JSON stores it, with NumPy values as Python ones; `None` if JSON cannot."""
 
-    def told(one: Any) -> Any:
+    def as_list(one: Any) -> Any:
         if isinstance(one, (np.generic, np.ndarray)):
             return one.tolist()
         raise TypeError
 
     try:
-        return json.loads(json.dumps(value, default=told))
+        return json.loads(json.dumps(value, default=as_list))
     except (TypeError, ValueError):
         return None
 
@@ -352,12 +352,12 @@ def _check_names(held: Mapping[str, Any], kind: type, where: str) -> None:
 
 
 def _placed(source: str, folder: Path) -> str:
-    """A file beside the study's, or a name as it stands."""
+    """The path of a file relative to the study, or the name unchanged."""
     return str(folder / source) if (folder / source).is_file() else source
 
 
 def content_of(path: str | None, names: Sequence[str] = ()) -> str:
-    """Digest of a file; empty if it is none, or one of the names that come before files."""
+    """Digest of a file; empty if it is not a file, or a name that takes precedence over files."""
     if path is None or path in names or not Path(path).is_file():
         return ""
     digest = hashlib.blake2b(digest_size=16)

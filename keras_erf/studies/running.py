@@ -1,4 +1,4 @@
-"""Runs a study: what is missing of it, here or on a cluster, and nothing twice."""
+"""Runs the missing tasks of a study, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from keras_erf.studies.store import DONE, FAILED, StudyStore
 
 __all__ = ["run_study"]
 
-# Tasks that are claimed at a time, for each worker.
+# Number of tasks that are claimed at a time, for each worker.
 WINDOW = 8
-# A task that was at work when so many workers died is measured alone, and after so many, given up.
+# Number of worker deaths after which a running task is measured alone, and given up.
 SUSPECT, GUILTY = 2, 5
-# How often to look whether another process has finished what it claimed, in seconds.
+# Seconds between checks whether other processes have finished their claims.
 PAUSE = 0.5
 
 
@@ -38,11 +38,11 @@ def run_study(
     retry_failed: bool = False,
     progress: bool | Progress | None = None,
 ) -> StudyStore:
-    """Measures what is missing of a study.
+    """Measures the missing tasks of a study.
 
-    Results land one by one in the folder `path`. Interrupted or killed, the same call resumes;
-    several processes may work on one folder. A task that fails is noted with its reason, and the
-    others continue.
+    Results are saved one by one in the folder `path`. After an interruption, the same call
+    resumes; several processes may work on one folder. A failed task is recorded with the reason,
+    and the other tasks continue.
 
     Examples:
         >>> models = {"plain": keras_erf.studies.ModelEntry("plain", options={"depth": 3})}
@@ -54,11 +54,11 @@ def run_study(
     Args:
         study: What to measure.
         path: Folder of the results.
-        engine: `"local"` for processes of this machine; `"dask"` or `"ray"` for the cluster that
-            the running Dask client or Ray session is of.
-        workers: How many tasks to work on at a time. One, locally, stays in this process; of
-            several each gets its share of the cores.
-        retry_failed: Whether to try those again that failed before.
+        engine: `"local"` for processes of this machine; `"dask"` or `"ray"` for the cluster of the
+            running Dask client or Ray session.
+        workers: Number of tasks to run at a time. A single local worker is this process; several
+            workers share the cores.
+        retry_failed: Whether to repeat tasks that failed before.
         progress: `True` shows a bar; a function is called with the numbers of tasks that are done
             and wanted.
 
@@ -66,7 +66,7 @@ def run_study(
         The store of results.
 
     Raises:
-        InvalidInputError: An argument is none of those, or the folder cannot be written.
+        InvalidInputError: An argument is invalid, or the folder cannot be written.
     """
     if engine not in ENGINES:
         raise InvalidInputError(
@@ -83,7 +83,7 @@ def run_study(
         while waiting:
             with contextlib.ExitStack() as claims:
                 claimed = _claim(store, waiting.values(), _window(workers), claims)
-                # What another process settled meanwhile is settled.
+                # Another process may have finished some of them in the meantime.
                 states = store.states([task.key for task in claimed])
                 for task in claimed:
                     if states.get(task.key) in settled:
@@ -103,21 +103,21 @@ def run_study(
 
 
 def _window(workers: int) -> int:
-    """How many tasks to claim at a time: a claim is an open file, of which macOS allows 256."""
+    """The number of tasks to claim at a time: a claim is an open file, and macOS allows 256."""
     wanted = WINDOW * workers
     if sys.platform == "win32":
         return wanted
     import resource
 
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    # The other half is for the index, results and what leads to the workers.
+    # The other half is for the index, results and connections to workers.
     return wanted if allowed == resource.RLIM_INFINITY else min(wanted, allowed // 2)
 
 
 def _claim(
     store: StudyStore, waiting: Iterable[Task], most: int, claims: contextlib.ExitStack
 ) -> list[Task]:
-    """The first tasks that no other process works on."""
+    """Claims the first tasks that no other process works on."""
     claimed: list[Task] = []
     for task in waiting:
         if len(claimed) == most:
@@ -128,7 +128,7 @@ def _claim(
 
 
 def _keep(store: StudyStore, task: Task, outcome: TaskOutcome) -> None:
-    """Keeps an outcome; a result that finds no room has failed, if there is room to say so."""
+    """Saves an outcome; if a result cannot be saved, the task is recorded as failed."""
     reason = outcome.reason or "no reason was given"
     if outcome.content is not None:
         try:
@@ -142,7 +142,7 @@ def _keep(store: StudyStore, task: Task, outcome: TaskOutcome) -> None:
 def _work(
     tasks: Sequence[Task], engine: str, workers: int, deaths: Counter[str]
 ) -> Iterator[tuple[Task, TaskOutcome]]:
-    """Outcomes as they come; tasks that a dead worker took with it are left out."""
+    """Yields outcomes as tasks finish, without those of workers that died."""
     if engine == "local" and workers == 1:
         for task in tasks:
             yield task, measure(task)
@@ -159,8 +159,8 @@ def _work(
                 if type(error).__name__ not in DEATHS:
                     raise
                 begun = {one.name for one in Path(folder).iterdir()} & left.keys()
-                # Nothing tells which of them were at work on other machines, or in a process
-                # that died before it began.
+                # The files do not show tasks on other machines, or in a process that died
+                # before it started one.
                 deaths.update(begun or set(left))
         for task in [*left.values()]:
             if deaths[task.key] >= GUILTY and len(group) == 1:

@@ -1,4 +1,4 @@
-"""Where a study's results are kept: one file each, and an index that is safe against crashes."""
+"""The store of a study's results: a file for each, and an index that is safe against crashes."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ CREATE INDEX IF NOT EXISTS by_state ON results (state);
 class StudyStore:
     """The results of a study in a folder.
 
-    Each result is an `.npz` file, written whole or not at all; then its line goes into the index,
-    an SQLite database, with its figures and the file's check sum. So a line that is there has
-    its file, and what was cut off by a crash is measured again.
+    Each result is an `.npz` file, written completely or not at all. Its row in the index, an
+    SQLite database, is written after it, with its metrics and the file's checksum. So each row
+    has its file, and a result that a crash interrupted is measured again.
 
     Args:
-        folder: Made if it is not there.
+        folder: Created if it does not exist.
 
     Raises:
-        InvalidInputError: The folder holds something else, or cannot be written.
+        InvalidInputError: The folder has other contents, or cannot be written.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -75,20 +75,20 @@ class StudyStore:
     # --- Writing ---------------------------------------------------------------------------------
 
     def put(self, task: Task, content: bytes) -> None:
-        """Keeps a result's file, and its line in the index after it.
+        """Saves a result's file, then its row in the index.
 
         Raises:
-            InvalidInputError: It is no result, or cannot be written.
+            InvalidInputError: The content is not a result, or cannot be written.
         """
         file = self.file(task.key)
         with written_whole(file) as temporary:
             temporary.write_bytes(content)
-            # Read as any file would be, before it takes the place of an earlier result.
-            figures = load(temporary).summary()
-        self._write(task, DONE, json.dumps(figures, default=_listed), check_sum(content), None)
+            # Read like any other file, before it replaces an earlier result.
+            metrics = load(temporary).summary()
+        self._write(task, DONE, json.dumps(metrics, default=_listed), check_sum(content), None)
 
     def fail(self, task: Task, reason: str) -> None:
-        """Notes that a task failed, and why.
+        """Records that a task failed, and why.
 
         Raises:
             InvalidInputError: It cannot be written.
@@ -96,34 +96,34 @@ class StudyStore:
         self._write(task, FAILED, None, None, reason)
 
     def _write(self, task: Task, state: str, *more: str | None) -> None:
-        """Writes a task's line: what was measured, the check sum and the reason are the last."""
+        """Writes a task's row; `more` is the metrics, the checksum and the reason."""
         line = (task.key, state, json.dumps(asdict(task), default=list), *more)
         with self._connected() as database:
             database.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)", line)
 
     def claimed(self, key: str) -> AbstractContextManager[bool]:
-        """Whether this process may work on a task: another one's claim ends with its process."""
+        """Yields whether this process may run a task; a claim ends with its process."""
         return locked(self.folder / "claims" / f"{key}.lock")
 
     # --- Reading ---------------------------------------------------------------------------------
 
     def file(self, key: str) -> Path:
-        """Where a task's result is, or will be; a folder has the 256th part of them."""
+        """The path of a task's result, in one of 256 folders."""
         return self.folder / "results" / key[:2] / f"{key}.npz"
 
     def states(self, keys: Sequence[str] | None = None) -> dict[str, str]:
-        """Of each key that is there, and asked for, whether it is done or failed."""
+        """The state, done or failed, of the requested keys that have one."""
         query, asked = "SELECT key, state FROM results", () if keys is None else tuple(keys)
         if keys is not None:
             query += f" WHERE key IN ({', '.join('?' * len(asked))})"
         return dict(self._lines(query, *asked))
 
     def counts(self) -> Counter[str]:
-        """How many are done, and how many failed."""
+        """Numbers of done and failed tasks."""
         return Counter(dict(self._lines("SELECT state, COUNT(*) FROM results GROUP BY state")))
 
     def failures(self) -> list[tuple[dict[str, Any], str]]:
-        """The tasks that failed, with their reasons."""
+        """The failed tasks, with their reasons."""
         query = "SELECT task, reason FROM results WHERE state = ? ORDER BY key"
         return [(json.loads(task), reason) for task, reason in self._lines(query, FAILED)]
 
@@ -131,7 +131,7 @@ class StudyStore:
         """A result.
 
         Raises:
-            InvalidInputError: It is not there, or its file is not what was written.
+            InvalidInputError: There is no such result, or its file has changed.
         """
         query, file = "SELECT digest FROM results WHERE key = ? AND state = ?", self.file(key)
         lines = self._lines(query, key, DONE)
@@ -145,25 +145,25 @@ class StudyStore:
         return load(file)
 
     def merged(self, keys: Sequence[str]) -> EffectiveReceptiveField:
-        """One result of several, as if one probe had taken the samples of all.
+        """Merges results, as if one probe had taken all of their samples.
 
-        So a long probe is cut into tasks by their seeds, measured anywhere, and put together.
+        So a long probe can be split into tasks by seed, measured anywhere, and merged.
 
         Args:
-            keys: Of finished tasks that differ in their seeds alone.
+            keys: Keys of finished tasks that differ only in their seeds.
 
         Raises:
-            InvalidInputError: There are none, or they are of different things.
+            InvalidInputError: There are no keys, or the results cannot be merged.
         """
         if not keys:
             raise InvalidInputError("`keys` must name at least one finished task. Received: none")
         return reduce(lambda whole, key: whole.merge(self.load(key)), keys[1:], self.load(keys[0]))
 
     def check(self, *, repair: bool = False) -> list[str]:
-        """Keys whose files are missing or changed.
+        """Returns keys whose files are missing or have changed.
 
         Args:
-            repair: Whether to drop their lines, so that the next run measures them again.
+            repair: Whether to remove their rows, so that the next run measures them again.
         """
         lines = self._lines("SELECT key, digest FROM results WHERE state = ?", DONE)
         broken = [key for key, digest in lines if not intact(self.file(key), digest)]
@@ -178,7 +178,7 @@ class StudyStore:
         """A `pandas.DataFrame` with a row for each finished task; lengths in input pixels.
 
         Args:
-            keys: Of these tasks only; `None` is all.
+            keys: Keys of the tasks to include; `None` is all.
         """
         import pandas as pd
 
@@ -188,8 +188,8 @@ class StudyStore:
                 "SELECT key, task, figures FROM results WHERE state = ? ORDER BY key", (DONE,)
             )
             rows = [
-                _row(json.loads(task), json.loads(figures), key)
-                for key, task, figures in lines
+                _row(json.loads(task), json.loads(metrics), key)
+                for key, task, metrics in lines
                 if wanted is None or key in wanted
             ]
         return pd.DataFrame(rows)
@@ -198,7 +198,7 @@ class StudyStore:
         """Writes the frame to a `.csv` or `.parquet` file; returns its number of rows.
 
         Raises:
-            InvalidInputError: The file has another suffix, or pyarrow is not there for Parquet.
+            InvalidInputError: The file has another suffix, or pyarrow is not installed for Parquet.
         """
         if Path(path).suffix.lower() not in (".csv", ".parquet"):
             raise InvalidInputError(f"`path` must end in .csv or .parquet. Received: {str(path)!r}")
@@ -218,12 +218,12 @@ class StudyStore:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        """The index; what is written inside is there as a whole, or not at all."""
+        """Opens the index; writes inside are committed completely, or not at all."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(self.folder / INDEX, timeout=PATIENCE)
             try:
-                # An index from elsewhere may bring triggers and views of its own.
+                # An index from elsewhere may have triggers and views.
                 database.execute("PRAGMA trusted_schema = OFF")
                 with database:
                     yield database
@@ -236,18 +236,18 @@ class StudyStore:
             ) from error
 
 
-def _row(task: Mapping[str, Any], figures: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A line of the table: the task, then what was measured, a column for each axis."""
+def _row(task: Mapping[str, Any], metrics: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A row of the table: the task, then its metrics, with a column for each axis."""
     row: dict[str, Any] = {
         "model": task["name"],
         "source": task["model"]["source"],
-        "layer": figures["layer"],
+        "layer": metrics["layer"],
         "seed": task["seed"],
         "inputs": task["inputs"],
         # Older versions could not calibrate.
         "calibrate": task.get("calibrate", False),
     }
-    for name, value in figures.items():
+    for name, value in metrics.items():
         if name == "trf_size_range":
             for end, sizes in zip(("smallest", "largest"), zip(*value, strict=True), strict=True):
                 row.update({f"trf_size_{end}_{axis}": one for axis, one in enumerate(sizes)})

@@ -1,4 +1,4 @@
-"""The poster's last panel: networks trained on CIFAR-10 and CamVid, their fields watched."""
+"""The poster's last panel: networks on CIFAR-10 and CamVid, with their fields during training."""
 
 from keras_erf.training.loop import Options, Outcome
 from keras_erf.training.summary import Summary, summarise

@@ -1,4 +1,4 @@
-"""Batches that seed, epoch and number determine: a resumed run has those it would have had."""
+"""Batches that depend only on seed, epoch and number, so that a resumed run gets the same ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from keras_erf.training.datasets import IGNORED, Examples, Scenes
 __all__ = ["ExampleBatches", "SceneBatches"]
 
 Preprocess = Callable[[np.ndarray], Any]
-# Pixels that images are moved by, at most, along each axis.
+# Maximum shift of images, in pixels, along each axis.
 SHIFT = 4
 
 
 class _Batches(keras.utils.PyDataset):
-    """An epoch of batches in an order of its own."""
+    """One epoch of batches, in random order."""
 
     def __init__(self, count: int, size: int, *, seed: int, epoch: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class _Batches(keras.utils.PyDataset):
         return max(len(self.order) // self.size, 1)
 
     def _chosen(self, number: int) -> tuple[np.ndarray, np.random.Generator]:
-        """Which examples a batch holds, and what it draws by."""
+        """The indices of a batch's examples, and its random generator."""
         start = number * self.size
         return (
             self.order[start : start + self.size],
@@ -42,10 +42,10 @@ class ExampleBatches(_Batches):
 
     Args:
         data: The images.
-        size: Images of a batch; what fills none is left out.
-        seed: Of order and augmentation.
+        size: Images per batch; an incomplete last batch is dropped.
+        seed: Seed of order and augmentation.
         epoch: Number of the epoch.
-        preprocess: Makes a network's input of images.
+        preprocess: Turns images into the network's input.
     """
 
     def __init__(
@@ -59,30 +59,30 @@ class ExampleBatches(_Batches):
         images = self.preprocess(self.data.images[chosen])
         around = ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0))
         padded = np.pad(images, around)
-        made = np.empty_like(images)
+        augmented = np.empty_like(images)
         height, width = images.shape[1:3]
         for place, (down, right) in enumerate(random.integers(0, 2 * SHIFT + 1, (len(chosen), 2))):
-            made[place] = padded[place, down : down + height, right : right + width]
+            augmented[place] = padded[place, down : down + height, right : right + width]
         mirrored = random.random(len(chosen)) < 0.5
-        made[mirrored] = made[mirrored, :, ::-1]
-        return made, self.data.labels[chosen]
+        augmented[mirrored] = augmented[mirrored, :, ::-1]
+        return augmented, self.data.labels[chosen]
 
 
 class SceneBatches(_Batches):
-    """Random crops of scenes, mirrored at random, with labels and weights of a coarser map.
+    """Random crops of scenes, mirrored at random, with labels and weights for a coarser map.
 
-    Labels are those of the pixels that the units of a map of stride `stride` are centred on;
-    weights are zero where there is none.
+    Labels are those of the centre pixels of the units of a map with stride `stride`; weights are
+    zero where a pixel has no label.
 
     Args:
         data: The scenes.
-        size: Crops of a batch.
-        seed: Of order and augmentation.
+        size: Crops per batch.
+        seed: Seed of order and augmentation.
         epoch: Number of the epoch.
-        preprocess: Makes a network's input of images.
+        preprocess: Turns images into the network's input.
         crop: Height and width of a crop.
-        stride: Of the map.
-        first: The pixel that its first unit is centred on, along each axis.
+        stride: Stride of the map.
+        first: Centre pixel of the first unit, along each axis.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A callback that watches the effective receptive field during training."""
+"""A callback that measures the effective receptive field during training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from keras_erf.training.logbook import Logbook, Phase, Point
 
 __all__ = ["ERFLogger"]
 
-# Figures that go into the logs of an epoch, by the names they have there.
+# Metrics in the logs of an epoch, by their names there.
 LOGGED = {
     "erf_size": "erf_size",
     "erf_ratio": "ratio",
@@ -40,24 +40,24 @@ LOGGED = {
 class ERFLogger(keras.callbacks.Callback):
     """Logs the effective receptive field of some layers while a model is trained.
 
-    It measures before training, after every so many epochs or batches, and at the end, always
-    on the same samples, and changes nothing: the losses are those of training without it.
-    Figures of an epoch go into its logs, so that `History` and `CSVLogger` have them, as
-    `erf_size`, or `LAYER/erf_size` for several layers; NaN if there is no point at its end.
+    It measures before training, every `every` epochs or batches, and at the end, always on the
+    same samples. Training is unaffected: losses are the same without it. Metrics of an epoch are
+    added to its logs, for `History` and `CSVLogger`, as `erf_size`, or `LAYER/erf_size` for
+    several layers; they are NaN if the epoch ends without a point.
 
     A point belongs to a number of training steps, by `model.optimizer.iterations`, and to the
-    weights of that moment. Where training leaves that optimizer alone, batches are counted.
-    After `compile`, the new optimizer counts from 0: the history continues, as its next *phase*,
-    with the steps and epochs that it has. So does another logger with the same `path`, if the
-    weights are those of the last point, or, for a new optimizer, of any.
+    weights at that step. If training does not use that optimizer, batches are counted. After
+    `compile`, the new optimizer counts from 0, while the history continues with its own steps and
+    epochs in a new *phase*. Another logger with the same `path` continues in the same way, if the
+    weights are those of the last point, or, for a new optimizer, of any point.
 
-    A run that was interrupted and resumes, with `BackupAndRestore` or from a checkpoint, continues
-    at the step that it starts from. Points after it are set aside in `superseded`, with `path` in
-    a folder of that name: nothing that was measured is deleted. Weights that the history does not
-    know are another run's: with `path` they are refused, without it the history begins again.
+    A run that resumes, with `BackupAndRestore` or from a checkpoint, continues at its first step.
+    Points after that step move to `superseded`, and with `path` to a folder of that name: no
+    measurement is deleted. Weights that are not in the history belong to another run: with `path`
+    they raise an error, without it the history starts again.
 
-    Where no gradient arrives (a dead ReLU) a warning says why, and figures are NaN; so measure
-    in front of a ReLU, whose gradient is that of the sum before it.
+    If the gradient is zero (a dead ReLU), a warning states the reason, and metrics are NaN. So
+    measure the layer before a ReLU, not the ReLU.
 
     Examples:
         >>> model = keras_erf.zoo.build("cifar_resnet36", blocks=1, width=4)
@@ -71,8 +71,8 @@ class ERFLogger(keras.callbacks.Callback):
     Args:
         layers: A layer as in `probe`, or a list of them; `None` is the last one with
             spatial axes.
-        inputs: As in `probe`. Of a `tf.data.Dataset` the first samples are taken
-            every time: it must give the same ones.
+        inputs: As in `probe`. The first samples of a `tf.data.Dataset` are used each time: it must
+            yield the same ones.
         samples: As in `probe`.
         tolerance: As in `probe`.
         every: Number of epochs, or batches, between points.
@@ -85,14 +85,14 @@ class ERFLogger(keras.callbacks.Callback):
         input_shape: As in `probe`.
         grid: As in `probe`, of each layer.
         rules: As in `probe`.
-        path: A folder that keeps the points (`erf.csv`), and each result (`.npz`); a run
-            continues with the points that are there.
+        path: A folder for the points (`erf.csv`) and each result (`.npz`); a run continues with
+            the points in it.
         tensorboard: A folder of TensorBoard logs for scalars and pictures of the maps.
-        verbose: Whether to tell the cost at the end of training.
+        verbose: Whether to print the cost at the end of training.
 
     Raises:
-        InvalidInputError: An argument is none of those, or, when `fit` begins, `path` holds
-            another run's points.
+        InvalidInputError: An argument is invalid, or, when `fit` begins, `path` holds another
+            run's points.
 
     Reference:
         Luo et al. 2016, section 3.2, and the poster: the field grows during training.
@@ -157,11 +157,11 @@ class ERFLogger(keras.callbacks.Callback):
         self._phase = Phase()
         # Epochs done, and those of earlier calls of `fit` that counted from 0.
         self._epoch, self._before = 0, 0
-        # Batches counted since an optimizer took over, and its own count at that time.
+        # Batches since an optimizer was set, and its own count at that time.
         self._optimizer: Any = None
         self._first, self._batches, self._whole = 0, 0, 0
 
-    # --- What it is asked for -------------------------------------------------------------------
+    # --- Results --------------------------------------------------------------------------------
 
     @property
     def frame(self) -> Any:
@@ -177,9 +177,9 @@ class ERFLogger(keras.callbacks.Callback):
 
     @property
     def superseded(self) -> Any:
-        """A `pandas.DataFrame` as `frame`, of points that training went back behind.
+        """A `pandas.DataFrame` like `frame`, of points that a resumed run replaced.
 
-        With `path` it has the column `file` too: the result's, in the folder `superseded`.
+        With `path`, it also has the column `file`: the result's file in the folder `superseded`.
         """
         return self.logbook.superseded
 
@@ -190,7 +190,7 @@ class ERFLogger(keras.callbacks.Callback):
 
     @property
     def share(self) -> float:
-        """Time that measuring took, as a share of that of training without it; NaN before."""
+        """The time of measurements as a share of the training time without them; NaN before."""
         trained = self._trained - self.seconds
         return self.seconds / trained if trained > 0 else math.nan
 
@@ -212,27 +212,27 @@ class ERFLogger(keras.callbacks.Callback):
         self._begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """The point before training, or that of the epoch an interrupted run resumes from."""
+        """Adds the point before training, or that of the epoch at which a run resumes."""
         first = not self._begun
         if first:
-            # Not earlier: other callbacks bring weights and steps back when training begins.
+            # Not earlier: other callbacks restore weights and steps when training begins.
             self._take_up(epoch)
         self._epoch = self._before + epoch
         self._whole, step = self._batches, self._step()
         due = epoch % self.every == 0 or step == 0 or self.per == "batch"
         known = bool(self.logbook.at(step))
-        # Weights may be others than those of the point that is there.
+        # The weights may differ from those of the existing point.
         if (first and known) or (due and not known):
             self._point(step)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """A point after every so many batches."""
+        """Adds a point every `every` batches."""
         self._batches = self._whole + batch + 1
         if self.per == "batch" and self._step() % self.every == 0:
             self._point(self._step())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """A point after every so many epochs, and its figures into the logs."""
+        """Adds a point every `every` epochs, and its metrics to the logs."""
         self._epoch = self._before + epoch + 1
         if self.per == "epoch" and (epoch + 1) % self.every == 0:
             points = self._point(self._step())
@@ -244,13 +244,13 @@ class ERFLogger(keras.callbacks.Callback):
         for field in self._fields:
             start = f"{field.layer}/" if len(self._fields) > 1 else ""
             point = found.get(field.layer)
-            # NaN where there is none: `CSVLogger` knows no columns but the first epoch's.
+            # NaN without a point: `CSVLogger` only writes the columns of the first epoch.
             for name, own in LOGGED.items():
                 logs[f"{start}{name}"] = math.nan if point is None else getattr(point, own)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """The point at the end, if it is not there or the last epoch's weights are not kept."""
-        # There may have been no epoch at all.
+        """Adds the last point, if it is missing or the weights are not those of the last epoch."""
+        # There may have been no epoch.
         if self._begun:
             self._point(self._step())
         self._trained += time.perf_counter() - self._started
@@ -282,8 +282,8 @@ class ERFLogger(keras.callbacks.Callback):
                 "`model` must compute in one precision: a copy would be measured, which training "
                 f"does not change. Received: model={self.model.name!r} of mixed precision"
             )
-        # Each by itself, to stop where it is known, and to fail alone. What is seen inside a layer
-        # may hold on to the weights of now.
+        # Each layer separately, so that each stops and fails on its own. Traces inside of layers
+        # may hold the current weights.
         self._measurements = [
             Measurement(plan_of([one], self.settings, inside=False), self.settings)
             for one in found.targets
@@ -293,7 +293,7 @@ class ERFLogger(keras.callbacks.Callback):
         self.seconds += time.perf_counter() - begin
 
     def _take_up(self, epoch: int) -> None:
-        """Finds where in the history training continues, and sets aside what comes after that."""
+        """Finds the place in the history where training continues, and moves later points aside."""
         compiled, done = self.model.optimizer is not self._optimizer, self._step()
         if compiled or not self._checked:
             self._optimizer = self.model.optimizer
@@ -325,9 +325,9 @@ class ERFLogger(keras.callbacks.Callback):
         return self._phase.start + self._count()
 
     def _count(self) -> int:
-        """Steps by the optimizer's count, or batches where training leaves it alone."""
+        """Steps by the optimizer's count, or batches if training does not use it."""
         done = self._iterations()
-        # One that gathers gradients stands still for some batches too.
+        # An optimizer that accumulates gradients does not count some batches either.
         gathers = self._optimizer is not None and self._optimizer.gradient_accumulation_steps
         alone = done == self._first and self._batches >= (gathers or 1)
         return self._first + self._batches if alone else done
@@ -336,7 +336,7 @@ class ERFLogger(keras.callbacks.Callback):
         return 0 if self._optimizer is None else int(np.asarray(self._optimizer.iterations))
 
     def _point(self, step: int) -> list[Point]:
-        """Measures all layers, unless that is done with the weights of now."""
+        """Measures all layers, unless the current weights are already measured."""
         begin = time.perf_counter()
         points, mark = self.logbook.at(step), fingerprint(self.model)
         if not points or any(point.weights != mark for point in points):
@@ -372,7 +372,7 @@ class ERFLogger(keras.callbacks.Callback):
 
 
 def _measured(measurement: Measurement, mark: str) -> EffectiveReceptiveField | None:
-    """A result, or `None` where no gradient arrives: that is told, but does not end training."""
+    """A result, or `None` with a warning if the gradient is zero: training continues."""
     try:
         return measurement.run(weights=mark)[0]
     except GradientError as error:

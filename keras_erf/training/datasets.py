@@ -15,7 +15,7 @@ from keras_erf.inputs.images import check_pixels, image_files
 
 __all__ = ["Examples", "Scenes", "cifar10", "content", "scenes"]
 
-# The label of pixels that are of no class.
+# The label of pixels without a class.
 IGNORED = 11
 
 Held = TypeVar("Held", bound="_Labelled")
@@ -29,7 +29,7 @@ class _Labelled:
     labels: np.ndarray
 
     def first(self: Held, count: int | None, *, seed: int = 0) -> Held:
-        """So many of them, drawn at random; `None` is all."""
+        """A random choice of `count` images; `None` is all of them."""
         if count is None or count >= len(self.images):
             return self
         chosen = np.sort(np.random.default_rng(seed).permutation(len(self.images))[:count])
@@ -50,12 +50,12 @@ class Scenes(_Labelled):
 
     Args:
         images: uint8, shape `(n, height, width, 3)`.
-        labels: uint8, shape `(n, height, width)`; 11 is none.
+        labels: uint8, shape `(n, height, width)`; 11 is no class.
     """
 
 
 def content(*parts: Examples | Scenes) -> str:
-    """How many images there are, with a hash of them and their labels."""
+    """The number of images, and a hash of them and their labels."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         for array in (part.images, part.labels):
@@ -68,15 +68,16 @@ def cifar10(folder: str | Path | None = None) -> tuple[Examples, Examples]:
 
     Args:
         folder: A folder that holds `train/CLASS/*` and `test/CLASS/*`, images of 32x32
-            pixels; `None` takes `keras.datasets.cifar10`, which downloads them once.
+            pixels; `None` uses `keras.datasets.cifar10`, which downloads them once.
 
     Raises:
-        InvalidInputError: It cannot be had; the message tells how, and names broken files.
+        InvalidInputError: It is not available; the message states the remedy and names broken
+            files.
     """
     if folder is None:
         try:
             (x, y), (u, v) = keras.datasets.cifar10.load_data()
-        except Exception as error:  # No network, no room, another site's own reasons.
+        except Exception as error:  # No network, no disk space, or another reason of the site.
             raise InvalidInputError(
                 "`data` must be given where CIFAR-10 cannot be downloaded: a folder of "
                 f"train/CLASS/*.png and test/CLASS/*.png. Received: {reason_of(error)}"
@@ -101,18 +102,18 @@ def cifar10(folder: str | Path | None = None) -> tuple[Examples, Examples]:
 
 
 def _classes(folder: Path) -> set[str]:
-    """Names of the class folders; Keras's reader leaves out hidden ones."""
+    """Names of the class folders; Keras's reader ignores hidden ones."""
     return {one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")}
 
 
 def _read(folder: Path) -> Examples:
-    """A tree of class folders, by Keras's own reader."""
+    """Reads a tree of class folders with Keras's own reader."""
     try:
         data = keras.utils.image_dataset_from_directory(
             folder, image_size=(32, 32), batch_size=500, shuffle=False, verbose=False
         )
         parts = [(images.numpy().astype(np.uint8), labels.numpy()) for images, labels in data]
-    except Exception as error:  # Decoding fails in TensorFlow's own words, without the file.
+    except Exception as error:  # TensorFlow's message does not name the file.
         raise InvalidInputError(
             f"`data` must hold images that can be read. Received: {_broken(folder)}"
             f"{reason_of(error)}"
@@ -122,7 +123,7 @@ def _read(folder: Path) -> Examples:
 
 
 def _broken(folder: Path) -> str:
-    """The first file that is no image."""
+    """The first file that is not an image."""
     from PIL import Image
 
     for file in image_files(folder.rglob("*")):
@@ -135,17 +136,17 @@ def _broken(folder: Path) -> str:
 
 
 def scenes(folder: str | Path) -> dict[str, Scenes]:
-    """Street scenes in a folder as CamVid's: `train/*`, `trainannot/*.png`, and so on.
+    """Street scenes in a folder like CamVid's: `train/*`, `trainannot/*.png`, and so on.
 
     Args:
-        folder: Holds `train`, `val` and `test` with images, and beside each, `annot`
-            appended, label images of one channel: classes from 0 to 10, and 11 for none.
+        folder: Holds `train`, `val` and `test` with images, and `trainannot`, `valannot` and
+            `testannot` with label images of one channel: classes from 0 to 10, and 11 for none.
 
     Returns:
         The three parts by name.
 
     Raises:
-        InvalidInputError: A folder or file is missing, or none that can be read; it is named.
+        InvalidInputError: A folder or file, which the message names, is missing or unreadable.
     """
     root = Path(folder)
     missing = [one for part in PARTS for one in (part, f"{part}annot") if not (root / one).is_dir()]

@@ -1,8 +1,7 @@
-"""What was measured during a training: points in order of training steps, kept in a folder.
+"""The measurements of a training: points in order of training steps, stored in a folder.
 
-A history has phases: training that continues with an optimizer of its own, which counts its steps
-from 0, is another phase of it. Nothing that was measured is deleted: points that training went
-back behind are set aside.
+A history has phases: training that continues with a new optimizer, which counts its steps from 0,
+is a new phase. No measurement is deleted: points that a resumed run replaces are moved aside.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from keras_erf.storage import Store, reading
 __all__ = ["Logbook", "Phase", "Point"]
 
 TABLE, MANIFEST, KIND = "erf.csv", "erf.json", "an `ERFLogger`"
-# The folder, inside of the history's, of points that training went back behind.
+# The folder, inside of the history's, for points that a resumed run replaced.
 SUPERSEDED = "superseded"
-# What tables of versions without phases leave out.
+# Defaults for columns that older versions did not write.
 FORMER = {"phase": "0", "definition": ""}
 # Metrics that need a gradient.
 METRICS = (
     "erf_size", "erf_size_error", "ratio", "ratio_error", "sigma", "sigma_error", "r_squared",
 )  # fmt: skip
-# How the text of a table is read, by the type of the field.
+# Readers of a table's text, by the type of the field.
 READERS = {"int": int, "float": float, "str": str}
 
 
@@ -75,20 +74,20 @@ class Logbook:
     """Points and results, in memory and, if a folder is given, in a table and a file each.
 
     Args:
-        folder: Where they are kept, or `None`.
+        folder: The folder that stores them, or `None`.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.store = None if folder is None else Store(folder, MANIFEST, KIND)
         self.points: list[Point] = []
-        # By the names of their files.
+        # By names of files.
         self._results: dict[str, EffectiveReceptiveField] = {}
-        # Without a folder these are kept in memory.
+        # Superseded points, if there is no folder.
         self._aside: list[Point] = []
 
     @property
     def steps(self) -> list[int]:
-        """The steps of which there are points."""
+        """The steps that have points."""
         return sorted({point.step for point in self.points})
 
     @property
@@ -98,9 +97,9 @@ class Logbook:
 
     @property
     def superseded(self) -> Any:
-        """The points that training went back behind, as a `pandas.DataFrame`, the first ones first.
+        """The points that resumed runs replaced, as a `pandas.DataFrame`, the oldest first.
 
-        With a folder it has the column `file` too: the result's, in the folder `superseded`.
+        With a folder, it also has the column `file`: the result's file in the folder `superseded`.
         """
         if self.store is None:
             return _frame([asdict(point) for point in self._aside])
@@ -108,7 +107,7 @@ class Logbook:
 
     @property
     def results(self) -> Mapping[tuple[int, str], EffectiveReceptiveField]:
-        """The results by step and layer; of a step that ends a phase and begins one, the last."""
+        """The results by step and layer; at a step between two phases, those of the later phase."""
         found = {}
         for point in self.points:
             name = _file(point)
@@ -120,7 +119,7 @@ class Logbook:
         return found
 
     def at(self, step: int) -> list[Point]:
-        """The points of a step, of the last phase that has any there."""
+        """The points of a step, in the last phase that has some."""
         points = [point for point in self.points if point.step == step]
         return [point for point in points if point.phase == points[-1].phase]
 
@@ -132,11 +131,11 @@ class Logbook:
             self.points = [_point(row) for row in _read_rows(self.store.folder)]
 
     def place(self, count: int, layers: Sequence[str], definition: str, weights: str) -> Phase:
-        """The phase in which a training continues here: one that is there, or the next.
+        """The phase in which a training continues: an existing one, or the next one.
 
-        Weights tell: those of a point at the step are of a run that was interrupted there; those
-        of the last point, or of any for an optimizer that begins, are of the next phase. Where
-        there is no point at the step, nothing speaks against the last phase.
+        The weights decide. Those of a point at the step belong to a run that was interrupted there;
+        those of the last point, or of any point for a new optimizer, begin the next phase. If
+        there is no point at the step, the last phase continues.
 
         Args:
             count: Steps that the training's optimizer has counted.
@@ -145,7 +144,7 @@ class Logbook:
             weights: Fingerprint of the weights.
 
         Raises:
-            InvalidInputError: The points are another run's.
+            InvalidInputError: The points belong to another run.
         """
         phase = self._phase_of(count, weights)
         step = (phase or self._last_phase()).start + count
@@ -188,16 +187,16 @@ class Logbook:
         return Phase(end.phase, end.step - end.iterations)
 
     def next_phase(self, step: int, count: int) -> Phase:
-        """The phase that begins at a step, for an optimizer that has already counted that many."""
+        """The phase that begins at a step, for an optimizer that has counted `count` steps."""
         if not self.points:
             return Phase()
         last = self._last_phase()
-        # A phase without a step of its own has not begun.
+        # A phase without a step has not begun.
         begun = any(one.phase == last.number and one.step > last.start for one in self.points)
         return Phase(last.number + begun, step - count)
 
     def return_to(self, phase: Phase, step: int) -> None:
-        """Sets aside what comes after a step of a phase, from which training resumes."""
+        """Moves the points after a step of a phase aside, as training resumes there."""
         self.supersede([one for one in self.points if one.step > step or one.phase > phase.number])
 
     def add(
@@ -210,7 +209,7 @@ class Logbook:
         weights: str,
         definition: str,
     ) -> list[Point]:
-        """Adds the results of a step; `None` is a point of NaN. What was there is set aside."""
+        """Adds the results of a step; `None` is a point of NaN. Existing points are moved aside."""
         points = [
             Point(
                 step=step,
@@ -232,12 +231,12 @@ class Logbook:
         self._results.update(new)
         if self.store is not None:
             self.store.save(new)
-            # The table comes last: what it lists is there.
+            # The table comes last, so that all results it lists exist.
             _write(self.store.folder, self.frame)
         return points
 
     def supersede(self, points: Sequence[Point]) -> None:
-        """Takes points out of the history and sets them aside, with their results."""
+        """Moves points and their results from the history aside."""
         if not points:
             return
         gone = {id(point) for point in points}
@@ -247,7 +246,7 @@ class Logbook:
         if self.store is None:
             self._aside += points
             return
-        # They are there twice before they go, whatever interrupts it.
+        # Copied before they are deleted, so that an interruption loses nothing.
         folder = self.store.folder
         _archive(folder, points)
         _write(folder, self.frame)
@@ -267,7 +266,7 @@ def _point(row: Mapping[str, str]) -> Point:
 
 
 def _archive(folder: Path, points: Sequence[Point]) -> None:
-    """Copies points and their results to where those are that training went back behind."""
+    """Copies points and their results to the folder of superseded ones."""
     aside = folder / SUPERSEDED
     rows = _read_rows(aside)
     for point in points:

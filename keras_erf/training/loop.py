@@ -29,14 +29,14 @@ class Options:
 
     Args:
         epochs: Number of epochs.
-        batch_size: Images of a step.
+        batch_size: Images per step.
         learning_rate: Peak of the schedule: a rise over the first tenth, then a cosine.
-        weight_decay: Share of the weights taken off at each step, times the learning rate.
+        weight_decay: Share of the weights subtracted at each step, times the learning rate.
         width: Filters of the network's first stage.
-        subset: How many of the training images to use; `None` is all.
-        seed: Of weights, order and augmentation.
-        softness: Of kernels with a weaker centre; `None` is He's initialisation.
-        tolerance: Of the effective field's size, at each point.
+        subset: Number of training images to use; `None` is all.
+        seed: Seed of weights, order and augmentation.
+        softness: Softness of kernels with a weaker centre; `None` is He's initialisation.
+        tolerance: Tolerance of the effective field's size, at each point.
     """
 
     epochs: int
@@ -65,12 +65,12 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A trained network, and how it came to be.
+    """A trained network, and its history.
 
     Args:
         model: The network.
-        history: Figures of each epoch.
-        logger: What was measured of its field.
+        history: Metrics of each epoch.
+        logger: The measurements of its field.
     """
 
     model: keras.Model
@@ -88,20 +88,20 @@ def run(
     data: str,
     compiled: Mapping[str, Any],
     validation: Any = None,
-    report: Callable[[int, Mapping[str, float]], None] = lambda epoch, figures: None,
+    report: Callable[[int, Mapping[str, float]], None] = lambda epoch, metrics: None,
 ) -> Outcome:
-    """Trains a network, from where an earlier call for the same folder was interrupted.
+    """Trains a network, and resumes after an earlier call for the same folder was interrupted.
 
     Args:
-        build: Makes the network.
-        batches: Makes the batches of an epoch, of its number.
-        options: How.
-        logger: Watches the field; its own folder is kept by it.
-        folder: Where checkpoint and history are.
-        data: What the batches are of, in words that differ for other images.
-        compiled: What `compile` takes beside the optimizer.
+        build: Returns the network.
+        batches: Returns the batches of an epoch, given its number.
+        options: Options of the training.
+        logger: Measures the field; it manages its own folder.
+        folder: Folder of checkpoint and history.
+        data: Description of the images, which differs for other images.
+        compiled: Arguments of `compile` other than the optimizer.
         validation: As `fit` takes it.
-        report: Told each epoch's number and figures.
+        report: Called with each epoch's number and metrics.
 
     Raises:
         InvalidInputError: The folder holds a training of other options or data.
@@ -113,10 +113,10 @@ def run(
     else:
         model = build()
         model.compile(optimizer=_optimizer(options, steps), **compiled)
-    # Not earlier: a call that is refused while it builds must not stand in the way of the next.
+    # Not earlier: a call that fails while it builds must not block the next one.
     store.save({})
     start = int(model.optimizer.iterations.numpy()) // steps
-    # An epoch whose checkpoint was not written comes again.
+    # An epoch whose checkpoint was not written is repeated.
     history = read_json(folder / HISTORY, store.kind, [])[:start]
     for epoch in range(start, options.epochs):
         fitted = model.fit(
@@ -128,17 +128,17 @@ def run(
             validation_data=validation,
             verbose=0,
         )
-        figures = {name: float(values[-1]) for name, values in fitted.history.items()}
-        history.append({"epoch": epoch + 1, **figures})
+        metrics = {name: float(values[-1]) for name, values in fitted.history.items()}
+        history.append({"epoch": epoch + 1, **metrics})
         write_json(folder / HISTORY, history)
         with written_whole(folder / CHECKPOINT) as temporary:
             model.save(temporary)
-        report(epoch + 1, figures)
+        report(epoch + 1, metrics)
     return Outcome(model, tuple(history), logger)
 
 
 def _optimizer(options: Options, steps: int) -> keras.optimizers.Optimizer:
-    """Gradient descent with Nesterov's momentum, a rise, and a cosine down to zero."""
+    """Gradient descent with Nesterov's momentum, a warm-up, and a cosine decay to zero."""
     total = steps * options.epochs
     rise = max(total // 10, 1)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -153,7 +153,7 @@ def _optimizer(options: Options, steps: int) -> keras.optimizers.Optimizer:
 
 
 def _read_checkpoint(file: Path) -> keras.Model:
-    # Keras finds the zoo's own initialiser once it is registered.
+    # Registers the zoo's own initialiser for Keras.
     importlib.import_module("keras_erf.models.weak_centre")
     try:
         vetted_model(file)

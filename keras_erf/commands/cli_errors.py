@@ -1,4 +1,4 @@
-"""How commands end: a user's mistake in one line, an interruption, each with its status."""
+"""Errors and interruptions on the command line: one line each, and an exit status."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from keras_erf.commands.arguments import OPTIONS, in_options
 from keras_erf.commands.console import as_json_alone
+from keras_erf.commands.parsing import OPTIONS, REMEDIES
 from keras_erf.errors import KerasERFError
 
 __all__ = ["OneLineGroup", "one_line_errors"]
 
-# Of click, or of typer's own copy of it; typer gives no name of its own to it.
+# Of click, or of typer's own copy of it; typer does not export it.
 UsageError: Any = typer.BadParameter.__mro__[1]
 
 UNHARMED = "Nothing was left half written."
 
 
 class OneLineGroup(TyperGroup):
-    """Commands whose mistakes in the call are told in one line, as all others are."""
+    """Commands that report usage errors in one line, like all other errors."""
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **options: Any
     ) -> Any:
         """Runs a command; ends the process with its status, or returns that."""
-        given = sys.argv[1:] if args is None else list(args)
-        aside = as_json_alone() if "--json" in given else nullcontext()
+        words = sys.argv[1:] if args is None else list(args)
+        aside = as_json_alone() if "--json" in words else nullcontext()
         try:
             with aside:
-                status = super().main(given or ["--help"], standalone_mode=False, **options)
+                status = super().main(words or ["--help"], standalone_mode=False, **options)
         except UsageError as error:
             typer.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
             status = 2
@@ -51,13 +51,13 @@ def one_line_errors(
     """Turns a user's mistake into one line and status 2, an interruption into 130.
 
     Args:
-        interrupted: What is told of an interruption.
-        options: What the command calls the arguments that errors name.
+        interrupted: The message after an interruption.
+        options: The command's names of the arguments that errors name.
     """
     try:
         yield
     except KerasERFError as error:
-        typer.echo(f"Error: {in_options(str(error), options)}", err=True)
+        typer.echo(f"Error: {error.renamed(options, REMEDIES)}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
         raise typer.Exit(_interrupted(interrupted)) from None

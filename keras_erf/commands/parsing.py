@@ -1,11 +1,11 @@
-"""The command line's texts, read as values; each mistake gets one clear line."""
+"""Parses the values of options; each mistake raises a one-line error."""
 
 from __future__ import annotations
 
 import ast
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OPTIONS",
+    "REMEDIES",
     "Preprocess",
     "check_writable",
-    "in_options",
     "read_grid",
     "read_inputs",
     "read_options",
@@ -28,7 +28,7 @@ __all__ = [
     "read_unit",
 ]
 
-# What the command line calls the arguments that the library's messages name.
+# The command line's names of the arguments that errors name.
 OPTIONS = {
     "batch_size": "--batch-size",
     "definition": "--definition",
@@ -54,27 +54,17 @@ OPTIONS = {
     "softness": "--softness",
     "workers": "--workers",
 }
-# Remedies that are for Python alone, and those of the command line.
+# Beginnings of remedies that only work in Python, and their replacements on the command line.
 REMEDIES = {
     "Use `build` for fresh weights": "Use --weights none for fresh weights",
     "probe a model that starts behind it": "name another one",
-    "Pass a rule by `rules=": "In Python, pass a rule by `rules=",
-    "or pass a rule by `rules": "or, in Python, pass a rule by `rules",
+    "Pass a rule by `rules": "In Python, pass a rule by `rules",
+    "Choose a layer before it, or pass": "Choose a layer before it, or, in Python, pass",
 }
 
 
-def in_options(message: str, options: Mapping[str, str]) -> str:
-    """A message of the library in the words of the command line."""
-    for python, remedy in REMEDIES.items():
-        message = message.replace(python, remedy)
-    for name, option in options.items():
-        message = message.replace(f"`{name}`", f"`{option}`")
-        message = message.replace(f"Received: {name}=", f"Received: {option} ")
-    return message
-
-
 def read_options(texts: Sequence[str] | None) -> dict[str, Any]:
-    """`NAME=VALUE` texts as keyword arguments; what is no Python literal is a string."""
+    """`NAME=VALUE` texts as keyword arguments; a value that is no Python literal is a string."""
     options: dict[str, Any] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
@@ -136,8 +126,8 @@ class Preprocess:
 
     Args:
         scale: One factor, or one per channel.
-        mean: What is taken off next, likewise.
-        std: The divisor, likewise.
+        mean: The mean, one or one per channel.
+        std: The divisor, one or one per channel.
         bgr: Whether the model takes blue, green, red.
     """
 
@@ -147,12 +137,12 @@ class Preprocess:
     bgr: bool
 
     def __call__(self, batch: Any) -> Any:
-        """What the model sees of a batch with values 0 to 255."""
+        """The model's input for a batch with values 0 to 255."""
         ready = batch[..., ::-1] if self.bgr else batch
         return (ready * self.scale - self.mean) / self.std
 
     def check(self, channels: int) -> None:
-        """Fails where it does not fit images of so many channels."""
+        """Raises an error if it does not fit images with that number of channels."""
         for name, values in (("--scale", self.scale), ("--mean", self.mean), ("--std", self.std)):
             if len(values) not in (1, channels):
                 raise InvalidInputError(
@@ -169,7 +159,7 @@ class Preprocess:
 def read_preprocess(
     scale: str | None, mean: str | None, std: str | None, bgr: bool, images: Path | None
 ) -> Preprocess | None:
-    """The arithmetic that the options ask for, of images; `None` without any."""
+    """The arithmetic on images that the options state; `None` without such options."""
     if scale is mean is std is None and not bgr:
         return None
     if images is None:
@@ -190,31 +180,31 @@ def read_preprocess(
 
 def read_inputs(
     graph: Graph,
-    looked_at: int,
+    measured: int,
     noise: str,
     images: Path | None,
     preprocess: Callable[[Any], Any] | None,
 ) -> Any:
-    """What a model is given: images go to the input that is looked at, noise to the others.
+    """A model's inputs: images for the input that is measured, noise for the others.
 
     Args:
         graph: The model's.
-        looked_at: Number of the input tensor that is looked at.
+        measured: Number of the input tensor that is measured.
         noise: The kind of noise.
-        images: A folder; `None` is noise everywhere.
-        preprocess: What is done to a batch of images.
+        images: A folder; `None` is noise for all inputs.
+        preprocess: Function applied to a batch of images.
     """
     if images is None:
         return noise
     if len(graph.inputs) == 1 and noise != "normal":
         raise InvalidInputError(
-            "`--noise` must be left out beside --images, where no other input takes it. "
+            "`--noise` must be left out with --images, as no other input takes noise. "
             f"Received: {noise!r}"
         )
     from keras_erf.inputs.images import ImageFolder
 
     if isinstance(preprocess, Preprocess):
-        channels = graph.tensors[looked_at].shape[graph.channel_axes[looked_at]]
+        channels = graph.tensors[measured].shape[graph.channel_axes[measured]]
         preprocess.check(int(channels or 0))
     if not images.is_dir():
         raise InvalidInputError(
@@ -224,14 +214,17 @@ def read_inputs(
     folder = ImageFolder(images, preprocess)
     if len(graph.inputs) == 1:
         return folder
-    return {graph.tensors[one].name: folder if one == looked_at else noise for one in graph.inputs}
+    return {
+        graph.tensors[number].name: folder if number == measured else noise
+        for number in graph.inputs
+    }
 
 
 def check_writable(folder: Path) -> None:
-    """Fails before the long work, not after it; makes nothing yet."""
+    """Raises an error before the long work, not after it; creates nothing."""
     try:
-        # What exists of it: only there can be tried what writing would meet.
-        nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        # The nearest existing folder: only there can writing be tested.
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:

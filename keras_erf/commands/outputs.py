@@ -1,4 +1,4 @@
-"""The files that commands leave: pictures, results, tables."""
+"""The files that commands write: pictures, results, tables."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["free_stem", "save_panel", "save_profile", "save_result", "save_training"]
 
 
-# Maps of one call differ by less than this share of their peak, on other machines too.
+# Maps of the same call differ by less than this share of their peak, even across machines.
 ALIKE = 1e-3
 
 
 def free_stem(
     parts: Sequence[str], taken: set[str], folder: Path, result: EffectiveReceptiveField
 ) -> str:
-    """A file name of these parts that no other result has.
+    """Returns a file name made of these parts that no other result has.
 
     Args:
-        parts: What the name is made of.
+        parts: The parts of the name.
         taken: Names of this run, in lower case; the new one is added.
         folder: Where the files will be.
-        result: What will be saved there: it may take the place of an earlier result of the
-            same settings, and of no other.
+        result: The result that will be saved there: it may replace an earlier result with the
+            same settings, but no other.
     """
     plain = plain_name("-".join(parts))
     stem, number = plain, 1
@@ -47,7 +47,7 @@ def free_stem(
 
 
 def _is_of_others(file: Path, result: EffectiveReceptiveField) -> bool:
-    """Whether a file is there that is not a result of the same settings; weights may differ."""
+    """Whether the file exists and is not a result with the same settings; weights may differ."""
     from keras_erf.results.effective import load
 
     if not file.exists():
@@ -58,14 +58,14 @@ def _is_of_others(file: Path, result: EffectiveReceptiveField) -> bool:
         return True
     if _settings(other) != _settings(result):
         return True
-    # One network on other images, whose folder has the same name: the same call gives one map.
+    # The same network on other images, whose folder has the same name, gives another map.
     peak = np.abs(result.map).max()
     alike = other.count == result.count and np.abs(other.map - result.map).max() < ALIKE * peak
     return other.provenance["weights"] == result.provenance["weights"] and not alike
 
 
 def _settings(result: EffectiveReceptiveField) -> Any:
-    """What was asked for, as far as a result shows it."""
+    """The settings of a result, as far as it records them."""
     field, about = result.receptive_field, result.provenance
     runs = [
         {
@@ -97,7 +97,7 @@ def save_profile(profile: Profile, folder: Path) -> tuple[Path, Path]:
 
 
 def save_panel(panel: Panel, folder: Path) -> dict[str, Path]:
-    """Saves picture, tables and verdict of a panel; returns their paths by what they are."""
+    """Saves picture, tables and verdict of a panel; returns their paths by kind."""
     tables = {"table": panel.frame, "fits": panel.fits, "maps": panel.maps}
     files = {"picture": folder / f"{panel.name}.png", "verdict": folder / f"{panel.name}.txt"}
     _save_picture(panel, files["picture"])
@@ -127,7 +127,7 @@ def _save_picture(result: Any, path: Path) -> None:
     from matplotlib.figure import Figure
 
     drawn = result.plot()
-    # Of some it is axes, of others the whole figure.
+    # Some return axes, others a figure.
     figure = drawn if isinstance(drawn, Figure) else drawn.figure
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=150)
