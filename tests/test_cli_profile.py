@@ -55,7 +55,7 @@ def test_json_is_the_only_output(tmp_path):
     assert document["results"] == str(tmp_path)
 
 
-def test_an_interrupted_profile_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_profile_resumes(tmp_path, monkeypatch):
     measured = []
     measure = profiling.measure
 

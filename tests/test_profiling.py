@@ -130,7 +130,7 @@ def test_the_same_without_the_cone(model, found):
         np.testing.assert_allclose(one.map, other.map, rtol=0, atol=1e-6 * other.map.max())
 
 
-def test_an_interrupted_profile_goes_on_where_it_was(model, found, tmp_path, monkeypatch):
+def test_an_interrupted_profile_resumes_where_it_was(model, found, tmp_path, monkeypatch):
     from keras_erf.measuring import profiling
 
     measured = []
