@@ -58,13 +58,12 @@ fuzz: $(READY_TEST) ## compare GRAPHS random graphs with brute force, from SEED
 		tests/test_random_sums.py tests/test_random_dependence.py \
 		$(PYTEST_ARGS)
 
-check: $(READY_DEV) ## check format, lint, types and spelling
+check: $(READY_DEV) ## check format, lint, types, spelling and phrases
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-# Once `make phrases` lists nothing, remove the sign from the next line.
-#	$(PYTHON) scripts/plain_english.py
+	$(PYTHON) scripts/plain_english.py
 
 phrases: ## list phrases that plain English avoids
 	@$(PYTHON) scripts/plain_english.py

@@ -332,8 +332,8 @@ class ReceptiveField:
         if all(low == high for low, high in self.size_range):
             del rows["size over its units"]
         cells = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(told)}</td></tr>"
-            for name, told in rows.items()
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            for name, value in rows.items()
         )
         return f'<table style="text-align:left">{cells}</table>'
 

@@ -219,7 +219,7 @@ def simplified(table: Table) -> Reach:
     if len(axes) > 1:
         return table
     nothing = starts >= stops
-    # Two turns and more: what repeats but once may be chance, and a line goes on for ever.
+    # Two turns and more: what repeats only once may be chance, and a line never ends.
     for period in range(1, min(LONGEST_PERIOD, (len(starts) - 1) // 2) + 1):
         seen = ~(nothing[period:] | nothing[:-period])
         if (nothing[period:] != nothing[:-period]).any() or not seen.any():
@@ -259,7 +259,7 @@ def _united(parts: Sequence[Reach], shape: Sequence[int], size: int) -> Reach:
         return first
     gathered = any(part.gathered for part in parts)
     for part in parts:
-        # Beside all of the input nothing counts, not even the padding around it.
+        # Next to all of the input nothing counts, not even the padding around it.
         whole = isinstance(part, Line) and part.gathered and part.axis is None
         if whole and part.starts[0] <= 0 and part.stops[0] >= size:
             return Line(None, (0,), (size,), 0, True)

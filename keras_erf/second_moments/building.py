@@ -97,7 +97,7 @@ class SquareBuilder:
         return self._sum(name, [number, self.common[number]], self._new(name))
 
     def line(self, number: int, numbers: Sequence[int]) -> int:
-        """A tensor beside another one that is the sum of some."""
+        """A tensor parallel to another one: the sum of some lines."""
         name = self.tensors[number].name
         if len(numbers) > 1:
             return self._sum(name, numbers, self._new(name))
@@ -107,11 +107,11 @@ class SquareBuilder:
         return made
 
     def scaled(self, number: int, line: int, factor: float) -> int:
-        """A line beside a tensor multiplied by a number."""
+        """A line parallel to a tensor, multiplied by a number."""
         return self._scaled(self.tensors[number].name, line, factor)
 
     def padded(self, number: int, line: int, first: bool, channels: tuple[int, int]) -> int:
-        """A line beside some channels of a tensor with zeros for the channels around them."""
+        """A line of some channels of a tensor, with zeros for the channels around them."""
         name = self.tensors[number].name
         layer, made = Padded(channels, first, dtype=DTYPE, name="squared"), self._new(name)
         self.nodes.append(plain_call(name, layer, (line,), made))

@@ -286,7 +286,7 @@ class Coherence:
         return lines
 
     def _among_channels(self, tensor: int, way: _Way, line: int) -> int:
-        """A line beside a summand as one beside the tensor, of all of its channels."""
+        """A line parallel to a summand as one of all of the tensor's channels."""
         first = self.firsts[way.number]
         count, own = (self._count(number, first) for number in (tensor, way.number))
         if self.narrow or count == own:

@@ -52,7 +52,7 @@ class SquareStep:
 def mixing(steps: Sequence[SquareStep], lost: frozenset[int]) -> list[float]:
     """Of each call, how many gradients it puts together that are not independent; 1 for none.
 
-    Weights that are used again leave a share of one in as many as there are channels.
+    Weights that are used again leave a share of one over the number of channels.
 
     Args:
         steps: The calls in the order they run.

@@ -1,4 +1,4 @@
-"""The squared network of some units: a graph that stands beside the model's own."""
+"""The squared network of some units: a graph parallel to the model's own."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def squared(
         UnsupportedLayerError: As `receptive_field`.
     """
     for tensor in tensors:
-        # Layers nobody knows are opened as far as this.
+        # Unknown layers are opened up to this one.
         tracing.channel_axis(tensor)
     found = tracing.graph.ancestors(*tensors)
     # Examples are drawn by a call's place in the model, whatever else is asked for.
@@ -112,7 +112,7 @@ def _calls(tracing: Tracing, node: Node) -> list[Node]:
 
 
 def _holds_tensors(node: Node) -> bool:
-    """Whether a call puts tensors that no call makes, weights say, beside those it is given.
+    """Whether a call takes tensors that no call makes, such as weights, next to those it is given.
 
     They are of the batch, and the dtype, that the layer around it was opened with.
     """
