@@ -122,8 +122,8 @@ def test_every_layer_is_shown_and_nothing_is_wider_than_the_screen(name, size, v
         assert rows.nth(place).get_attribute("aria-selected") == "true"
         assert page.input_value("#depth") == str(place)
         assert page.locator("#table tr.chosen th").text_content() == result.layer
-        size = page.locator("#figures tr:has-text('Effective size') td").first.text_content()
-        assert size == with_error(result.size, None if result.constant else result.size_error)
+        text = page.locator("#figures tr:has-text('Effective size') td").first.text_content()
+        assert text == with_error(result.size, None if result.constant else result.size_error)
         seen.add(picture(page))
         wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1] == WIDTHS[size][0]
