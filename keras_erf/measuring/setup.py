@@ -63,8 +63,8 @@ def prepared(
 
     Args:
         model: The user's model, whose layers and tensors may be what names a layer.
-        layers: One layer, or `None` for the last map; with `several` one or some, and `None`
-            for every map.
+        layers: Layers, `None` among them for the last map; with `several` one layer or some, and
+            `None` for every map.
         settings: Whether to calibrate, and on what.
         unit: The unit of each layer.
         input: Name of the input.

@@ -40,9 +40,10 @@ def squared_gradients(
         known = cone.run(values)
     gradients = []
     for unit, coherent in zip(units, modes, strict=True):
-        tensors, seeds = [known[unit.tensor]], [_seed(unit, cone, known)]
+        seed = _seed(unit, cone, known)
+        tensors, seeds = [known[unit.tensor]], [seed]
         if coherent is not None:
-            for number, squares in _added(unit, coherent, cone, known, tape).items():
+            for number, squares in _added(unit, seed, coherent, cone, known, tape).items():
                 tensors.append(known[number])
                 seeds.append(squares)
         gradients.append(tape.gradient(tensors, source, output_gradients=seeds))
@@ -61,7 +62,12 @@ def _seed(unit: Target, cone: Cone, known: Mapping[int, Any]) -> Any:
 
 
 def _added(
-    unit: Target, coherent: Coherent, cone: Cone, known: Mapping[int, Any], tape: tf.GradientTape
+    unit: Target,
+    seed: Any,
+    coherent: Coherent,
+    cone: Cone,
+    known: Mapping[int, Any],
+    tape: tf.GradientTape,
 ) -> dict[int, Any]:
     """The squares that modes add to tensors, by the tensors' numbers."""
 
@@ -76,7 +82,7 @@ def _added(
         unconnected_gradients="zero",
     )
     numbers = (*coherent.modes, unit.tensor)
-    arrays = [*map(np.asarray, maps), np.asarray(_seed(unit, cone, known))]
+    arrays = [*map(np.asarray, maps), np.asarray(seed)]
     added = {}
     for source in coherent.sources:
         stack = np.stack(

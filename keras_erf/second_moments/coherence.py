@@ -128,9 +128,9 @@ class Coherence:
         self.weighted: dict[int, SquareStep] = {}
         # Means over windows of what random weights made, which are sums with random weights too.
         self.pooled: dict[int, SquareStep] = {}
-        # Of the tensors in the order they are made.
-        self.shapes: dict[int, tuple[int, ...]] = {}
-        self.firsts: dict[int, bool] = {}
+        # What makes the tensors, in this order.
+        self.steps: dict[int, SquareStep] = {}
+        self.origins: dict[_Key, list[tuple[_Key, _Way, float]]] = {}
         self.modes: dict[_Key, int] = {}
         # What random weights make of a mode along their input.
         self.behind: dict[tuple[int, _Key], int] = {}
@@ -139,7 +139,7 @@ class Coherence:
     def follow(self, step: SquareStep) -> None:
         """Learns what the output of a call is the sum of."""
         recipe, output = step.recipe, step.node.outputs[0]
-        self.shapes[output], self.firsts[output] = step.shape, step.first
+        self.steps[output] = step
         if len(step.node.outputs) > 1:
             return
         if recipe.entrywise:
@@ -161,7 +161,7 @@ class Coherence:
             reached |= found
         if not reached:
             return None
-        order = {tensor: place for place, tensor in enumerate(self.shapes)}
+        order = {tensor: place for place, tensor in enumerate(self.steps)}
         keys = sorted(reached, key=lambda key: (order.get(key.tensor, -1), key.centred))
         for key in keys:
             if key not in self.modes:
@@ -196,7 +196,8 @@ class Coherence:
             )
             for place in step.places
             # A tensor that is stretched is none of the sum's entries.
-            if self.shapes.get(node.inputs[place], step.shape) == step.shape
+            if node.inputs[place] not in self.steps
+            or self.steps[node.inputs[place]].shape == step.shape
             for way in self._ways(node.inputs[place])
         ][-MOST_WAYS:]
 
@@ -211,7 +212,8 @@ class Coherence:
 
     def _count(self, number: int, first: bool) -> int:
         """How many channels a tensor has."""
-        shape = self.shapes.get(number) or self.builder.tensors[number].shape
+        step = self.steps.get(number)
+        shape = self.builder.tensors[number].shape if step is None else step.shape
         return int(shape[0 if first else -1] or 1)
 
     def _beside(self, step: SquareStep) -> None:
@@ -244,6 +246,8 @@ class Coherence:
 
     def _before(self, key: _Key) -> list[tuple[_Key, _Way, float]]:
         """What makes part of a mode: modes, the random weights behind each, and its share."""
+        if key in self.origins:
+            return self.origins[key]
         found, values = [], self._values(key)
         for way in self._ways(key.tensor):
             step = self._sums(way.number)
@@ -259,6 +263,7 @@ class Coherence:
             if share**2 * power > LEAST * float(np.square(other).mean()):
                 source = _Key(step.node.inputs[step.places[0]], way.centred)
                 found.append((source, way, share))
+        self.origins[key] = found
         return found
 
     def _sums(self, number: int) -> SquareStep | None:
@@ -273,8 +278,8 @@ class Coherence:
             known = way.number, source
             if known not in self.behind:
                 pool = self.pooled.get(way.number)
-                step = self.weighted[way.number if pool is None else pool.node.inputs[0]]
-                line = self.builder.repeated(step, self.modes[source])
+                made = way.number if pool is None else pool.node.inputs[0]
+                line = self.builder.repeated(self.weighted[made], self.modes[source])
                 if pool is not None:
                     # Of n positions each is along the mean of all, with 1 / n of its square.
                     size = math.prod(pool.node.operation.pool_size)
@@ -287,7 +292,7 @@ class Coherence:
 
     def _among_channels(self, tensor: int, way: _Way, line: int) -> int:
         """A line parallel to a summand as one of all of the tensor's channels."""
-        first = self.firsts[way.number]
+        first = self.steps[way.number].first
         count, own = (self._count(number, first) for number in (tensor, way.number))
         if self.narrow or count == own:
             return line
@@ -312,12 +317,11 @@ class Coherence:
 
     def _channels(self, entry: _Entry) -> tuple[int, int, int] | None:
         """The channel axis of a mode's map, and the channels that a summand is of them."""
-        way, shape = self._ways(entry.key.tensor)[entry.way], self.shapes.get(entry.key.tensor)
-        if self.narrow or shape is None or way.number == entry.key.tensor:
+        way, step = self._ways(entry.key.tensor)[entry.way], self.steps.get(entry.key.tensor)
+        if self.narrow or step is None or way.number == entry.key.tensor:
             return None
-        first = self.firsts.get(entry.key.tensor, False)
-        axis = 0 if first else len(shape) - 1
-        return axis, way.start, way.start + self._count(way.number, first)
+        axis = 0 if step.first else len(step.shape) - 1
+        return axis, way.start, way.start + self._count(way.number, step.first)
 
     def _product(self, one: _Entry, other: _Entry) -> float:
         """The mean product of two modes in a summand, over the rows that both have."""
