@@ -43,6 +43,8 @@ pytest.register_assert_rewrite("tests.networks", "tests.ruling")
 from tests.releases import reason_to_skip
 
 ROOT = Path(__file__).resolve().parents[1]
+# Real models, images and tables next to the repository, which few have.
+SHARED = Path(os.environ.get("KERAS_ERF_SHARED", ROOT.parent / "shared"))
 
 # Modules that take tens of seconds, or start processes: `make quick` leaves them out.
 SLOW = {
@@ -63,14 +65,35 @@ SHUFFLED = {
 }  # fmt: skip
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what is slow, and skips what the installed release of Keras cannot run itself."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the mark that `pytest_collection_modifyitems` sets."""
+    line = "shared: needs real models, images or tables that are not in the repository"
+    config.addinivalue_line("markers", line)
+
+
+def pytest_report_header() -> str:
+    """Says where real models and images are looked for."""
+    here = "with" if SHARED.is_dir() else "not there: without"
+    return f"shared files: {SHARED}, {here} the tests that need them"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks what is slow or needs shared files, and leaves out what cannot run here."""
+    absent = []
     for item in items:
+        folders = [name for name in item.fixturenames if name.startswith("shared_")]
+        if folders:
+            item.add_marker(pytest.mark.shared)
+        if not all((SHARED / name.removeprefix("shared_")).is_dir() for name in folders):
+            absent.append(item)
         if item.path.stem.removeprefix("test_") in SLOW:
             item.add_marker(pytest.mark.slow)
         reason = reason_to_skip(item.name)
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
+    if absent:
+        config.hook.pytest_deselected(items=absent)
+        items[:] = [item for item in items if item not in absent]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -111,30 +134,22 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-def _shared(folder: str) -> Path:
-    """Returns a folder of real models, images or tables kept next to the repository, or skips."""
-    shared = Path(os.environ.get("KERAS_ERF_SHARED", ROOT.parent / "shared"))
-    if not (shared / folder).is_dir():
-        pytest.skip(f"no folder {folder!r} in {shared}; set KERAS_ERF_SHARED to where it is")
-    return shared / folder
-
-
 @pytest.fixture(scope="session")
 def shared_models() -> Path:
     """Folder of pretrained model files."""
-    return _shared("models")
+    return SHARED / "models"
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real images."""
-    return _shared("data")
+    return SHARED / "data"
 
 
 @pytest.fixture(scope="session")
 def shared_reference() -> Path:
     """Folder of reference tables."""
-    return _shared("reference")
+    return SHARED / "reference"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

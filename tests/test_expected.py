@@ -116,14 +116,19 @@ SUMMED = {"sum of branches", "mean of branches", "separable", "global average"}
 DRAWN = {"repeated over time"}
 
 
-@pytest.mark.parametrize("name", sorted(set(SINGLE) - SUMMED - DRAWN))
-@pytest.mark.parametrize("corner", [False, True])
+@pytest.mark.parametrize(
+    ("name", "corner"),
+    [
+        (name, corner)
+        for name in sorted(set(SINGLE) - SUMMED - DRAWN)
+        for corner in (False, True)
+        if not (corner and name == "zero padding")  # There is nothing but padding.
+    ],
+)
 def test_squares_of_one_layer_are_those_of_its_jacobian(name, corner):
     make, shape = SINGLE[name]
     model = built(make, shape)
     unit = (0,) * (len(shape) - 1) if corner else "center"
-    if corner and name == "zero padding":
-        pytest.skip("a corner of the padding sees nothing")
     found = erf.expected(model, weights="given", unit=unit)
     wanted = squares_of_jacobian(model, found.unit)
     single = len(shape) == 4 or name in ("interpolation", "resizing", "rescaling")
