@@ -41,10 +41,7 @@ PLANES = [
     {"kernel_size": (3, 2), "dilation_rate": (1, 2)},
     {"kernel_size": (3, 4), "strides": (2, 2)},
 ]
-UNEVEN = [
-    {"kernel_size": (3, 2), "strides": (2, 1)},
-    {"kernel_size": (4, 1), "strides": (3, 2)},
-]
+UNEVEN = [{"kernel_size": (3, 2), "strides": (2, 1)}, {"kernel_size": (4, 1), "strides": (3, 2)}]
 SPACES = [
     {"kernel_size": (2, 3, 1), "strides": (1, 2, 3)},
     {"kernel_size": (2, 3, 2), "dilation_rate": (1, 2, 2)},

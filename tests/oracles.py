@@ -100,10 +100,7 @@ def chain_cumulants(layers: Sequence[Layer]) -> tuple[float, float, int]:
 
 
 def structure(
-    depth: int = 15,
-    *,
-    strided: Sequence[int] = (),
-    dilated: Sequence[tuple[int, int]] = (),
+    depth: int = 15, *, strided: Sequence[int] = (), dilated: Sequence[tuple[int, int]] = ()
 ) -> list[Layer]:
     """The paper's structures: `depth` all-ones layers of 3 taps, counted from 1.
 

@@ -215,8 +215,7 @@ def test_points_in_memory_are_set_aside_too():
 
 def compile_(model: keras.Model) -> None:
     model.compile(
-        keras.optimizers.SGD(0.05),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        keras.optimizers.SGD(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
 
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import keras_erf
 from keras_erf.cli import app
-from tests.commands import PNG, run
+from tests.commands import PNG, run, words
 from tests.hanging import HANGING
 
 
@@ -42,19 +42,7 @@ def test_analyze_writes_picture_and_result(tmp_path):
 
 def test_analyze_json_is_the_only_output(tmp_path):
     result = run(
-        "analyze",
-        "plain",
-        "-o",
-        "depth=3",
-        "-o",
-        "activation=relu",
-        "-l",
-        "conv2",
-        "-l",
-        "conv3",
-        "--samples",
-        2,
-        "--out",
+        *words("analyze plain -o depth=3 -o activation=relu -l conv2 -l conv3 --samples 2 --out"),
         tmp_path,
         "--json",
     )
@@ -83,20 +71,9 @@ def test_analyze_takes_images_with_the_options_arithmetic(tmp_path, images, monk
 
     monkeypatch.setattr("keras_erf.measuring.probing.probe", record)
     result = run(
-        "analyze",
-        "plain",
-        "-o",
-        "channels=3",
-        "--images",
+        *words("analyze plain -o channels=3 --images"),
         images,
-        "--scale",
-        "1/10",
-        "--mean",
-        "1,2,3",
-        "--std",
-        ".5",
-        "--bgr",
-        "--out",
+        *words("--scale 1/10 --mean 1,2,3 --std .5 --bgr --out"),
         tmp_path / "out",
     )
     assert result.exit_code == 130
@@ -106,11 +83,7 @@ def test_analyze_takes_images_with_the_options_arithmetic(tmp_path, images, monk
 
 def test_analyze_with_the_familys_own_preprocessing(tmp_path, images):
     result = run(
-        "analyze",
-        "cifar_resnet14",
-        "-l",
-        "stage1_block1_out",
-        "--images",
+        *words("analyze cifar_resnet14 -l stage1_block1_out --images"),
         images,
         "--out",
         tmp_path / "out",
@@ -131,15 +104,7 @@ def test_broken_image_is_named_and_left_out(tmp_path, images):
     (images / "broken.jpg").write_bytes(b"no image")
     with pytest.warns(UserWarning, match=r"broken\.jpg"):
         result = run(
-            "analyze",
-            "plain",
-            "-o",
-            "channels=3",
-            "-o",
-            "depth=3",
-            "-o",
-            "activation=relu",
-            "--images",
+            *words("analyze plain -o channels=3 -o depth=3 -o activation=relu --images"),
             images,
             "--out",
             tmp_path / "out",
@@ -617,16 +582,7 @@ def test_analyze_works_on_real_models_and_images(name, tmp_path, shared_models, 
 
 def test_analyze_an_application_without_weights(tmp_path):
     result = run(
-        "analyze",
-        "ResNet50",
-        "--weights",
-        "none",
-        "-l",
-        "conv2_block3_out",
-        "--samples",
-        2,
-        "--out",
-        tmp_path,
+        *words("analyze ResNet50 --weights none -l conv2_block3_out --samples 2 --out"), tmp_path
     )
     assert result.exit_code == 0, result.output
     assert "35x35" in result.output

@@ -676,10 +676,7 @@ def clipped(box: Box, sizes: tuple[int, ...]) -> Box:
 
 def has_the_models_values_and_gradients(solved: Solved) -> None:
     for found, expected in zip(solved.found, solved.expected, strict=True):
-        for one, other in (
-            (found.value, expected.value),
-            (found.gradient, expected.gradient),
-        ):
+        for one, other in ((found.value, expected.value), (found.gradient, expected.gradient)):
             assert np.abs(one - other).max() <= solved.case.tolerance * np.abs(other).max()
     assert any(expected.gradient.any() for expected in solved.expected)
 

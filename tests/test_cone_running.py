@@ -65,10 +65,7 @@ BLIND = {
     ),
     "average": (lambda x: layers.AveragePooling2D(2)(layers.ZeroPadding2D(4)(x)), (1, 4)),
     "between-taps": (lambda x: layers.Conv2DTranspose(2, 1, 3)(x), (1, 3)),
-    "output-padding": (
-        lambda x: layers.Conv2DTranspose(2, 2, 2, output_padding=1)(x),
-        (18, 16),
-    ),
+    "output-padding": (lambda x: layers.Conv2DTranspose(2, 2, 2, output_padding=1)(x), (18, 16)),
     "cut-away": (lambda x, y: layers.Concatenate(axis=1)([x, y]), (13, 2)),
 }
 
@@ -165,10 +162,7 @@ def test_parts_of_two_tensors_at_once():
         model = model_of(lambda x: layers.MaxPooling2D(2)(inner(x)))
         tracing = tracing_of(model)
         first, last = tracing.graph.find("inner"), tracing.graph.outputs[0]
-        wanted: dict[int, Box] = {
-            first: ((6, 7), (7, 8), (0, 4)),
-            last: ((0, 1), (1, 2), (0, 4)),
-        }
+        wanted: dict[int, Box] = {first: ((6, 7), (7, 8), (0, 4)), last: ((0, 1), (1, 2), (0, 4))}
         cone = cone_of(tracing, wanted)
         # The hull of both; the second needs rows 0 and 1, columns 2 and 3.
         assert cone.parts[first] == ((0, 7), (2, 8), (0, 4))

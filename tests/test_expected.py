@@ -65,10 +65,7 @@ SINGLE: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
     "conv3d": (lambda x: layers.Conv3D(2, 2)(x), (4, 3, 3, 2)),
     "depthwise": (lambda x: layers.DepthwiseConv2D(3, depth_multiplier=2)(x), (6, 6, 3)),
     "separable": (lambda x: layers.SeparableConv2D(3, 3)(x), (6, 6, 2)),
-    "transposed": (
-        lambda x: layers.Conv2DTranspose(2, 3, strides=2, padding="same")(x),
-        (5, 4, 3),
-    ),
+    "transposed": (lambda x: layers.Conv2DTranspose(2, 3, strides=2, padding="same")(x), (5, 4, 3)),
     "dense": (lambda x: layers.Dense(4)(x), (5, 5, 3)),
     "average pool": (lambda x: layers.AveragePooling2D(3, 2)(x), (8, 7, 2)),
     "average pool, same": (lambda x: layers.AveragePooling2D(3, 1, padding="same")(x), (5, 6, 2)),

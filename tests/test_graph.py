@@ -328,10 +328,7 @@ def functional(kind: type) -> keras.Model:
 @pytest.mark.parametrize(
     ("make", "remedy"),
     [
-        (
-            Subclassed,
-            r"`model` must be a Functional or Sequential.*keras.Model\(x, model\(x\)\)",
-        ),
+        (Subclassed, r"`model` must be a Functional or Sequential.*keras.Model\(x, model\(x\)\)"),
         (lambda: functional(Overridden), "`model` must be a Functional or Sequential"),
         (lambda: keras.Sequential([layers.Conv2D(2, 3)]), r"`model` must be built.*model.build"),
         (lambda: layers.Conv2D(2, 3), "`model` must be a Keras 3 model"),

@@ -205,10 +205,7 @@ AFFINE: dict[str, tuple[Any, ...]] = {
     "bicubic": (lambda x: layers.UpSampling2D(2, interpolation="bicubic")(x), IMAGE),
     "resizing": (lambda x: layers.Resizing(4, 9)(x), IMAGE),
     "centre crop": (lambda x: layers.CenterCrop(3, 3)(x), IMAGE),
-    "global average": (
-        lambda x: layers.RepeatVector(3)(layers.GlobalAveragePooling2D()(x)),
-        IMAGE,
-    ),
+    "global average": (lambda x: layers.RepeatVector(3)(layers.GlobalAveragePooling2D()(x)), IMAGE),
     "global average of a line": (
         lambda x: layers.RepeatVector(3)(layers.GlobalAveragePooling1D()(x)),
         LINE,

@@ -131,10 +131,7 @@ def many() -> dict[str, np.ndarray]:
 
 
 # E[x^k] for k = 1, 2, ..., 8.
-MOMENTS = {
-    "normal": [0, 1, 0, 3, 0, 15, 0, 105],
-    "uniform": [1 / (k + 1) for k in range(1, 9)],
-}
+MOMENTS = {"normal": [0, 1, 0, 3, 0, 15, 0, 105], "uniform": [1 / (k + 1) for k in range(1, 9)]}
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])

@@ -119,10 +119,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "operands of other ranks": (lambda x, y: x + y, ((2, 3, 3), (3, 3))),
     "constant of more axes": (lambda x: x + np.ones((5, 1, 1, 1)), ((4, 3),)),
     "distances of the batch": (ops.cdist, ((4,), (4,))),
-    "take by a tensor": (
-        lambda x: ops.take(x, ops.cast(x[:, 0], "int32"), axis=1),
-        ((4, 3),),
-    ),
+    "take by a tensor": (lambda x: ops.take(x, ops.cast(x[:, 0], "int32"), axis=1), ((4, 3),)),
     "batch moved": (op("transpose", axes=(1, 0, 2)), ((2, 3),)),
     "batch swapped": (op("swapaxes", axis1=0, axis2=1), ((2, 3),)),
     "all axes turned about": (ops.transpose, ((2, 2),)),
@@ -230,10 +227,7 @@ for name, (build, shape) in {
     "pool": (lambda x: ops.average_pool(plane(x), (2, 3), (1, 2), padding="same"), (5, 6, 2)),
     "kernel": (lambda x: ops.conv(plane(x), np.ones((3, 2, 2, 1)), 2, padding="same"), (7, 6, 2)),
     "halves": (lambda x: ops.multiply(*ops.split(conv(x), 2, axis=1)), (8, 2)),
-    "masked": (
-        lambda x: conv(ops.where(MASK[:, None], conv(x), 0.0)),
-        (5, 2),
-    ),
+    "masked": (lambda x: conv(ops.where(MASK[:, None], conv(x), 0.0)), (5, 2)),
 }.items():
     NETWORKS.add(name, build, shape)
 

@@ -288,11 +288,7 @@ def test_a_gaussian_is_drawn_where_it_says_something(case):
 
 @pytest.mark.parametrize(
     ("mask", "faded"),
-    [
-        (np.ones((6, 6)), False),
-        (np.eye(6)[::-1], True),
-        (np.indices((6, 6)).sum(axis=0) % 2, True),
-    ],
+    [(np.ones((6, 6)), False), (np.eye(6)[::-1], True), (np.indices((6, 6)).sum(axis=0) % 2, True)],
     ids=["square", "diagonal", "specks"],
 )
 def test_the_outline_of_specks_is_faint(mask, faded):

@@ -130,13 +130,7 @@ def test_radial_profiles_of_parts_count_the_pixels_outside():
     cut = make_result(whole.block_sums, ((5, 26), (8, 29)))
     inside = make_result(whole.block_sums[:, 5:26, 8:29])
     held = type(cut)(
-        inside.block_sums,
-        cut.block_counts,
-        0,
-        cut.receptive_field,
-        cut.definition,
-        {},
-        part=part,
+        inside.block_sums, cut.block_counts, 0, cut.receptive_field, cut.definition, {}, part=part
     )
     distances, means, _ = radial_profile(held)
     rows, columns = np.indices(held.map.shape)

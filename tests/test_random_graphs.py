@@ -84,10 +84,7 @@ def compare(description: graphs.Description, counts: Counter[str]) -> None:
         if len(units) > MANY_UNITS:
             units = jacobian.some_units(shape, count=SOME_UNITS)
         seen = jacobian.supports(
-            oracle,
-            units,
-            input=description.analysed,
-            tolerance=description.tolerance,
+            oracle, units, input=description.analysed, tolerance=description.tolerance
         )
         counts["graphs"] += 1
         counts["nodes"] += len(model.layers) + graphs.node_count(description.steps)

@@ -261,9 +261,7 @@ def test_constant_sums_are_refused_and_no_others(part, record_property):
     assert counts["sound"]
 
 
-NAMED = {
-    "padding": Network(2, ((3, "tanh"),), "softmax", ("padded", "resized"), "luo2016"),
-}
+NAMED = {"padding": Network(2, ((3, "tanh"),), "softmax", ("padded", "resized"), "luo2016")}
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -141,8 +141,7 @@ def test_dark_and_light_differ(visit):
     assert light.evaluate(ground) == dark.evaluate(ground)
     # The page hears of it a moment later.
     light.wait_for_function(
-        "wanted => document.querySelector('#maps canvas').toDataURL() === wanted",
-        arg=picture(dark),
+        "wanted => document.querySelector('#maps canvas').toDataURL() === wanted", arg=picture(dark)
     )
 
 

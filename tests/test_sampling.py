@@ -63,11 +63,7 @@ def refused(inputs, specs=(IMAGE,)) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "low", "high", "mean", "variance"),
-    [
-        ("normal", -np.inf, np.inf, 0, 1),
-        ("uniform", 0, 1, 1 / 2, 1 / 12),
-        ("zeros", 0, 0, 0, 0),
-    ],
+    [("normal", -np.inf, np.inf, 0, 1), ("uniform", 0, 1, 1 / 2, 1 / 12), ("zeros", 0, 0, 0, 0)],
 )
 def test_noise_has_its_moments(kind, low, high, mean, variance):
     source = make_source(kind, [IMAGE], seed=1)

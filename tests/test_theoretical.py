@@ -222,11 +222,7 @@ def line(*made: Any, length: int = 24) -> keras.Model:
         [layers.Cropping1D((7, 0)), layers.ZeroPadding1D((0, 4))],
         [layers.AveragePooling1D(2), layers.UpSampling1D(3)],
         [layers.Conv1D(2, 1, 2, padding="same"), layers.Conv1DTranspose(2, 3, 2)],
-        [
-            layers.Conv1D(2, 4, 2, padding="same"),
-            layers.UpSampling1D(2),
-            layers.Conv1D(2, 3, 2),
-        ],
+        [layers.Conv1D(2, 4, 2, padding="same"), layers.UpSampling1D(2), layers.Conv1D(2, 3, 2)],
     ],
 )
 def test_the_centre_unit_is_the_nearest_of_all(made, length):
