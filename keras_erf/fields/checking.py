@@ -227,7 +227,7 @@ def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict
     masks = {
         place: np.zeros(tracing.shape(source), dtype=bool)
         for place, source in enumerate(node.inputs)
-        if tracing.reaches(source)
+        if tracing.is_reached(source)
     }
     for view in tracing.views(node, through_global=True):
         if view.output == output:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.algebra.reach import Reach
+from keras_erf.algebra.intervals import Reach
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.theoretical import Rules, locate, tracing_of
 from keras_erf.fields.tracing import Tracing
@@ -177,7 +177,7 @@ def _learned(tracing: Tracing) -> list[Node]:
     """The calls whose fields are known, in the order they run."""
     learned: list[Node] = []
     for node in tracing.graph.nodes:
-        if any(tracing.reaches(tensor) for tensor in node.inputs):
+        if any(tracing.is_reached(tensor) for tensor in node.inputs):
             with contextlib.suppress(KerasERFError):
                 tracing.known(node.outputs[0], through_global=False)
                 learned.extend(tracing.inside(node))

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from keras_erf.algebra.geometry import ReceptiveField, as_index
 from keras_erf.errors import InvalidInputError, KerasERFError
-from keras_erf.fields.ranging import size_ranges
-from keras_erf.fields.sizing import Rules, default_layer, maps, sized
+from keras_erf.fields.input_size import Rules, default_layer, maps, sized
+from keras_erf.fields.size_range import size_ranges
 from keras_erf.fields.tokens import TokenGrid, checked_grid, found_grid, given_grid
 from keras_erf.fields.tracing import Tracing
 from keras_erf.fields.units import UnitTracer
@@ -281,7 +281,7 @@ def _field(
     """The field of a unit of a tensor, and what traces the tensor's units."""
     graph = tracing.graph
     name, input_name = graph.tensors[tensor].name, graph.tensors[tracing.input].name
-    if not tracing.reaches(tensor):
+    if not tracing.is_reached(tensor):
         raise InvalidInputError(
             f"`layer` {name!r} does not depend on input {input_name!r}. Name another input or "
             f"another layer. Received: layer={name!r}, input={input_name!r}"

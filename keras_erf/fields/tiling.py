@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_erf.algebra.geometry import ReceptiveField
-from keras_erf.algebra.moving import even_step
-from keras_erf.algebra.reach import Line, Reach, table
+from keras_erf.algebra.intervals import Line, Reach, table
+from keras_erf.algebra.strides import even_step
 from keras_erf.errors import InvalidInputError
-from keras_erf.fields.sizing import sized
+from keras_erf.fields.input_size import sized
 from keras_erf.fields.theoretical import Rules, Target, locate
 from keras_erf.wording import by
 
@@ -167,7 +167,7 @@ def _check_tiles(target: Target, overlap: TileOverlap, rules: Rules | None) -> N
             f"{part.graph.failures[target.tensor]}. Name a layer before it. {shown}"
         )
     for node in whole.graph.ancestors(target.tensor):
-        for tensor in node.outputs if any(map(whole.reaches, node.inputs)) else ():
+        for tensor in node.outputs if any(map(whole.is_reached, node.inputs)) else ():
             pair = [
                 tracing.known(tensor, through_global=False).reaches or ()
                 for tracing in (whole, part)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.algebra.reach import Line, Reach, table
+from keras_erf.algebra.intervals import Line, Reach, table
 from keras_erf.errors import InvalidInputError
 
 __all__ = ["TokenGrid", "checked_grid", "found_grid", "given_grid"]

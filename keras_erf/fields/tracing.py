@@ -15,16 +15,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_erf.algebra.geometry import Box
-from keras_erf.algebra.holes import Holes
-from keras_erf.algebra.parts import Part, seen_by, together
-from keras_erf.algebra.passing import Known, ViewStep, carried, is_global
-from keras_erf.algebra.reach import Line
+from keras_erf.algebra.intervals import Line
+from keras_erf.algebra.masking import MaskedView
+from keras_erf.algebra.masks import BoxedMask, seen_by, together
+from keras_erf.algebra.propagation import TensorField, ViewStep, carried, is_global
 from keras_erf.algebra.views import AnyView
 from keras_erf.dependence.call import Call, Rule
-from keras_erf.dependence.chain import chained
+from keras_erf.dependence.chaining import chained
 from keras_erf.dependence.measured import measured
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
-from keras_erf.fields.known_values import known_after
+from keras_erf.fields.constant_propagation import known_after
 from keras_erf.graph import PAIR, Graph, Node, Tensor
 from keras_erf.layers.table import find_rule, is_unknown, views
 from keras_erf.layers.wrappers import lifted
@@ -70,9 +70,9 @@ class Tracing:
         self._spatial: dict[int, tuple[int, ...]] = {}
         # Views that take in all of space where it is still spread out: the global paths.
         self._global: set[tuple[Node, AnyView]] = set()
-        start = Known(tuple(Line(axis, (0,), (1,), 1) for axis in self.input_axes))
-        self._local: dict[int, Known] = {input: start}
-        self._entire: dict[int, Known] = {input: start}
+        start = TensorField(tuple(Line(axis, (0,), (1,), 1) for axis in self.input_axes))
+        self._local: dict[int, TensorField] = {input: start}
+        self._entire: dict[int, TensorField] = {input: start}
         self._reached = {input}
         for node in graph.nodes:
             if self._reached.intersection(node.inputs):
@@ -86,7 +86,7 @@ class Tracing:
         other._inside, other._inner, other._views = {}, set(), {}
         return other
 
-    def reaches(self, tensor: int) -> bool:
+    def is_reached(self, tensor: int) -> bool:
         """Whether the input leads to the tensor."""
         return tensor in self._reached
 
@@ -138,7 +138,7 @@ class Tracing:
         shape = self.shape(tensor)
         return tuple([shape[axis] for axis in self.spatial_axes(tensor)])
 
-    def known(self, tensor: int, *, through_global: bool) -> Known:
+    def known(self, tensor: int, *, through_global: bool) -> TensorField:
         """What the units of a tensor see.
 
         Args:
@@ -165,7 +165,7 @@ class Tracing:
 
     def _support(
         self, tensor: int, position: Sequence[int], *, through_global: bool
-    ) -> Part | None:
+    ) -> BoxedMask | None:
         part = self._parts(tensor, position, through_global=through_global).get(self.input)
         return part and part.without(self.graph.channel_axes[self.input])
 
@@ -181,13 +181,13 @@ class Tracing:
 
     def _parts(
         self, tensor: int, position: Sequence[int], *, through_global: bool
-    ) -> dict[int, Part]:
+    ) -> dict[int, BoxedMask]:
         """The masks of `masks`, each over a box that holds what is marked."""
         self._learn(tensor)
         channel = self._channels[tensor]
         starts: list[int | None] = [int(place) for place in position]
         starts.insert(channel, None)
-        parts = {tensor: Part(np.ones((1,) * len(starts), dtype=bool), tuple(starts))}
+        parts = {tensor: BoxedMask(np.ones((1,) * len(starts), dtype=bool), tuple(starts))}
         for node in reversed(self.ancestors(tensor)):
             if parts.keys().isdisjoint(node.outputs):
                 continue
@@ -235,7 +235,7 @@ class Tracing:
         return [
             view
             for view in self.relations(node)
-            if self.reaches(node.inputs[view.input])
+            if self.is_reached(node.inputs[view.input])
             and (through_global or (node, view) not in self._global)
         ]
 
@@ -289,7 +289,7 @@ class Tracing:
             if zeros is None or not zeros.any():
                 views.append(view)
             elif not zeros.all():
-                holes = Holes(~zeros, output=view.output)
+                holes = MaskedView(~zeros, output=view.output)
                 views += chained([view], call.outputs[view.output], [holes])
         return tuple(views)
 
@@ -314,7 +314,7 @@ class Tracing:
             if last in self._local or node is None:
                 pending.pop()
                 continue
-            sources = [source for source in node.inputs if self.reaches(source)]
+            sources = [source for source in node.inputs if self.is_reached(source)]
             missing = [source for source in sources if source not in self._local]
             failed = [source for source in (last, *sources) if source in self._failed]
             if not failed and missing:
@@ -366,7 +366,7 @@ class Tracing:
         for tensor in node.outputs:
             if tensor not in self._local:
                 # Inside, the input does not lead there.
-                self._local[tensor] = self._entire[tensor] = Known(None)
+                self._local[tensor] = self._entire[tensor] = TensorField(None)
                 self._channels[tensor] = len(self.shape(tensor)) - 1
         self._inside[node] = nodes
         return True
@@ -377,7 +377,7 @@ class Tracing:
 
     def _pass_over(self, node: Node) -> None:
         """Carries reaches and channel axes over one call."""
-        views = [view for view in self.relations(node) if self.reaches(node.inputs[view.input])]
+        views = [view for view in self.relations(node) if self.is_reached(node.inputs[view.input])]
         sizes = [self.shape(self.input)[axis] for axis in self.input_axes]
         for place, output in enumerate(node.outputs):
             used = [view for view in views if view.output == place]

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from keras_erf.algebra.geometry import Box, Interval, index_within
-from keras_erf.algebra.moving import even_step, repeated
-from keras_erf.algebra.passing import Known
-from keras_erf.algebra.reach import Line, Reach, table
+from keras_erf.algebra.intervals import Line, Reach, table
+from keras_erf.algebra.propagation import TensorField
+from keras_erf.algebra.strides import even_step, repeated
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.tokens import TokenGrid
 from keras_erf.fields.tracing import Tracing
@@ -24,7 +24,7 @@ Unit = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Trace:
+class UnitField:
     """What one unit sees.
 
     Args:
@@ -69,11 +69,11 @@ class UnitTracer:
         """Indices of a unit along the tensor's spatial axes."""
         return self.grid.position(unit) if self.grid else unit
 
-    def known(self, *, through_global: bool) -> Known:
+    def known(self, *, through_global: bool) -> TensorField:
         """What is known of the tensor's units."""
         return self.tracing.known(self.tensor, through_global=through_global)
 
-    def trace(self, unit: Unit) -> Trace:
+    def trace(self, unit: Unit) -> UnitField:
         """What a unit of the map sees.
 
         Raises:
@@ -102,7 +102,7 @@ class UnitTracer:
         status: str = "whole" if whole and known.status == "exact" else known.status
         if known.loose and not whole:
             cut, status = self._tightened(unit, cut, status)
-        return Trace(cut, gathered, status)
+        return UnitField(cut, gathered, status)
 
     def _tightened(self, unit: Unit, box: Box, status: str) -> tuple[Box, str]:
         """The box of what is really seen, where a box may be too wide, and how sure it is."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.graph.calls import Node, Shape, Tensor
+from keras_erf.graph.constants import agreed, has_zeros, operands, random_weights, settled
 from keras_erf.graph.running import called, followed, inferred, learned_weights, stateless
-from keras_erf.graph.settling import agreed, has_zeros, operands, random_weights, settled
 from keras_erf.graph.unrolling import Builder
 
 __all__ = ["PAIR", "Graph"]

@@ -14,7 +14,7 @@ from keras import activations, layers, ops
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import channel_axis
 from keras_erf.dependence.call import Call, Rule, part_of
-from keras_erf.dependence.chain import chained
+from keras_erf.dependence.chaining import chained
 from keras_erf.dependence.measured import measured
 from keras_erf.layers.conditions import without_activation
 from keras_erf.layers.elementwise import elementwise, elementwise_squares, on_entries

@@ -19,7 +19,7 @@ from keras_erf.algebra.geometry import Blocks, Marks, Ranges, Relation
 from keras_erf.algebra.views import AnyView, Link, Status, View
 from keras_erf.dependence.axes import rank_of
 from keras_erf.dependence.call import Call, bound_arguments
-from keras_erf.dependence.labels import Label, labelled
+from keras_erf.dependence.labelled_axes import Label, labelled
 from keras_erf.dependence.measured import measured
 from keras_erf.dependence.simple import ACROSS_BATCH, refused
 from keras_erf.graph import LOW, Argument

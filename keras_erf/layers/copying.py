@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 from keras import tree
 
-from keras_erf.algebra.gathering import rearranged
 from keras_erf.algebra.geometry import Window
+from keras_erf.algebra.indexing import rearranged
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import counted_axes
 from keras_erf.dependence.call import Call

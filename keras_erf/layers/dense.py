@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.call import Call, bound_arguments
-from keras_erf.dependence.labels import Label, labelled
+from keras_erf.dependence.labelled_axes import Label, labelled
 from keras_erf.dependence.measured import measured
 from keras_erf.dependence.simple import WRONG_SHAPE
 from keras_erf.errors import UnsupportedLayerError

@@ -14,7 +14,7 @@ from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box, Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.call import Call, CallSite
-from keras_erf.dependence.chain import Chain
+from keras_erf.dependence.chaining import ChainedView
 
 __all__ = [
     "BATCH",
@@ -102,7 +102,7 @@ PartRule = Callable[[PartSite], Restricted | None]
 
 def shortened(view: AnyView, call: Call) -> AnyView:
     """A view without the steps at which every place surely sees the same place alone."""
-    if not isinstance(view, Chain):
+    if not isinstance(view, ChainedView):
         return view
     shapes = (call.inputs[view.input], *view.between, call.outputs[view.output])
     steps = [

@@ -20,7 +20,7 @@ from keras_erf.algebra.geometry import Ranges, Relation, Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import channel_axis
 from keras_erf.dependence.call import Call, bound_arguments, part_of
-from keras_erf.dependence.chain import Chain, chained
+from keras_erf.dependence.chaining import ChainedView, chained
 from keras_erf.dependence.measured import measured
 from keras_erf.graph import Argument
 from keras_erf.layers.activation import mixes_last_axis, on_single_elements
@@ -142,7 +142,7 @@ def _from_state(place: int, made: Made, done: np.ndarray, *, sequence: bool, car
         return [View((Link(None),), place, number)]
     there = Ranges((0,) * len(done), tuple(later.astype(int).tolist()))
     spread = View((Link(0, there), Link(None)), 0, number)
-    return [own, Chain((View((Link(1),), place), spread), ((1, made[1][-1]),))]
+    return [own, ChainedView((View((Link(1),), place), spread), ((1, made[1][-1]),))]
 
 
 def _run(

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 from keras_erf.algebra.boxes import entire, widened
-from keras_erf.algebra.factoring import products, runs
+from keras_erf.algebra.decomposition import products, runs
 from keras_erf.algebra.geometry import Interval, Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import spatial_axes

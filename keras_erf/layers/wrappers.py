@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_erf.algebra.gathering import Gather
+from keras_erf.algebra.indexing import IndexedView
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.call import Call, part_of
-from keras_erf.dependence.chain import Chain, chained
+from keras_erf.dependence.chaining import ChainedView, chained
 from keras_erf.dependence.measured import measured
 from keras_erf.layers.conditions import AffineSite
 from keras_erf.layers.entry import Entry
@@ -74,16 +74,16 @@ def lifted(view: AnyView, steps: int) -> AnyView | None:
             for link in view.links
         )
         return View((Link(0), *links), view.input, view.output, view.gathers, view.status)
-    if isinstance(view, Gather):
+    if isinstance(view, IndexedView):
         size = int(np.prod(view.shape))
         ahead = (np.arange(steps) * size).reshape(-1, *[1] * view.indices.ndim)
         indices = np.where(view.indices < 0, -1, view.indices + ahead)
-        return Gather(indices, (steps, *view.shape), view.input, view.output, view.gathers)
-    if isinstance(view, Chain):
+        return IndexedView(indices, (steps, *view.shape), view.input, view.output, view.gathers)
+    if isinstance(view, ChainedView):
         over_time = [lifted(step, steps) for step in view.steps]
         known = tuple(step for step in over_time if step is not None)
         between = tuple((steps, *shape) for shape in view.between)
-        return Chain(known, between) if len(known) == len(over_time) else None
+        return ChainedView(known, between) if len(known) == len(over_time) else None
     return None
 
 

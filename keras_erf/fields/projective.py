@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_erf.algebra.geometry import Box, bounding_box, index_within
-from keras_erf.dependence.measured import Probed
+from keras_erf.dependence.measured import MeasuredView
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Rules, locate
 
@@ -101,9 +101,9 @@ def projective_field(
         mask = mask[target.grid.position(tuple(np.indices(target.grid.shape)))]
     # Of a measured layer that sees no box it is not known forwards which units see a pixel.
     loose = any(
-        isinstance(view, Probed)
+        isinstance(view, MeasuredView)
         for node in tracing.ancestors(target.tensor)
-        if any(map(tracing.reaches, node.inputs))
+        if any(map(tracing.is_reached, node.inputs))
         for view in tracing.views(node, through_global=through_global)
     )
     status = "bound" if loose else field.status

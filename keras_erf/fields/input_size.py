@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.algebra.reach import Line
+from keras_erf.algebra.intervals import Line
 from keras_erf.dependence.call import Rule
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.tracing import Tracing
@@ -33,7 +33,7 @@ AMPLE_SIZES = (WHOLE_SIZE, 1024, 8192)
 
 def is_map(tracing: Tracing, tensor: int) -> bool:
     """Whether a tensor depends on the input and has more than one spatial position."""
-    return tracing.reaches(tensor) and math.prod(tracing.spatial_shape(tensor)) > 1
+    return tracing.is_reached(tensor) and math.prod(tracing.spatial_shape(tensor)) > 1
 
 
 def maps(tracing: Tracing) -> tuple[list[int], list[tuple[str, str]]]:
@@ -66,7 +66,7 @@ def _last_map(tracing: Tracing) -> int:
                 if is_map(tracing, tensor):
                     return tensor
             except InvalidInputError as error:
-                if tracing.is_open(tensor) and tracing.reaches(tensor):
+                if tracing.is_open(tensor) and tracing.is_reached(tensor):
                     raise
                 reason = reason or f" ({error})"
     raise InvalidInputError(
@@ -126,7 +126,7 @@ def sized(
         if tensor in tracing.graph.failures or (wanted is None and not is_map(tracing, tensor)):
             size = max(2 * size, FIRST_SIZE)
         else:
-            if not (tracing.reaches(tensor) and tracing.spatial_axes(tensor)):
+            if not (tracing.is_reached(tensor) and tracing.spatial_axes(tensor)):
                 # It has no field; the caller raises the error.
                 break
             tracer = UnitTracer(tracing, tensor, through_global)
@@ -205,7 +205,7 @@ def _shrunk(tracing: Tracing) -> bool:
     for node in tracing.graph.nodes:
         for tensor in node.outputs:
             with contextlib.suppress(KerasERFError):
-                if not tracing.reaches(tensor) or math.prod(tracing.spatial_shape(tensor)) != 1:
+                if not tracing.is_reached(tensor) or math.prod(tracing.spatial_shape(tensor)) != 1:
                     continue
                 known = tracing.known(tensor, through_global=True)
                 if any(

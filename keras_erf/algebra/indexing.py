@@ -1,7 +1,7 @@
 """Views of layers that only move elements about: the source of each single element.
 
 Where every axis of the input follows an axis of the output by itself, such a
-view is a `View` like any other (`rearranged`); elsewhere it is a `Gather`.
+view is a `View` like any other (`rearranged`); elsewhere it is an `IndexedView`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from functools import cached_property
 import numpy as np
 
 from keras_erf.algebra.geometry import Ranges, Relation, Window
-from keras_erf.algebra.reach import Line, Reach, Table, simplified, table
+from keras_erf.algebra.intervals import Line, Reach, Table, simplified, table
 from keras_erf.algebra.views import AnyView, Link, Shape, Status, View
 
-__all__ = ["Gather", "rearranged"]
+__all__ = ["IndexedView", "rearranged"]
 
 
 @dataclass(frozen=True, eq=False)
-class Gather:
+class IndexedView:
     """The source of each single element of the output.
 
     Args:
@@ -95,14 +95,14 @@ def rearranged(
     element by element elsewhere.
 
     Args:
-        indices: As in `Gather`.
+        indices: As in `IndexedView`.
         shape: Shape of the input, the batch not counted.
         input: Which of the layer's inputs is seen.
         output: Which of the layer's outputs sees it.
         alone: Whether elements that come from nowhere are padding around the
             input; otherwise another input may stand there.
     """
-    whole = Gather(indices, shape, input, output)
+    whole = IndexedView(indices, shape, input, output)
     present = indices >= 0
     if not present.any():
         return whole

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_erf.algebra.reach import Line
+from keras_erf.algebra.intervals import Line
 from keras_erf.fields.units import UnitTracer
 
 __all__ = ["size_ranges"]
