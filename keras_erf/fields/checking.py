@@ -20,6 +20,7 @@ from keras_erf.dependence.call import Call
 from keras_erf.dependence.gradient_support import seen_alone
 from keras_erf.dependence.perturbation import Seen, beyond, confirmed
 from keras_erf.errors import UnsupportedLayerError
+from keras_erf.fields.supports import masks_on_path
 from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Argument, Node
@@ -125,7 +126,7 @@ def check(
         model, layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
     )
     tracing = target.tracing
-    masks = tracing.masks(target.tensor, target.position, through_global=True)
+    masks = masks_on_path(tracing, target.tensor, target.position, through_global=True)
     differences, unmeasured = [], []
     checked = 0
     for node in reversed(tracing.ancestors(target.tensor)):
@@ -146,10 +147,10 @@ def check(
                 for input_place, mask in by_rule.items():
                     ruled.add(node.inputs[input_place], mask)
                     measured.add(node.inputs[input_place], by_gradient[input_place])
-                if tracing.is_layer_of_keras(node):
-                    # None of them with a rule compares, rounds or stops gradients.
+                unknown = tracing.dependences.is_unknown(node)
+                if not (unknown or isinstance(node.kind, str)):
+                    # No layer of Keras with a rule compares, rounds or stops gradients.
                     continue
-                unknown = tracing.is_unknown(node)
                 for input_place, mask in _shown(
                     call, place, steps, by_rule, by_gradient, unknown
                 ).items():

@@ -66,7 +66,7 @@ def _last_map(tracing: Tracing) -> int:
                 if is_map(tracing, tensor):
                     return tensor
             except InvalidInputError as error:
-                if tracing.is_open(tensor) and tracing.is_reached(tensor):
+                if tracing.shapes.is_open(tensor) and tracing.is_reached(tensor):
                     raise
                 reason = reason or f" ({error})"
     raise InvalidInputError(

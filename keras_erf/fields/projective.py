@@ -11,6 +11,7 @@ import numpy as np
 from keras_erf.algebra.geometry import Box, bounding_box, index_within
 from keras_erf.dependence.measured import MeasuredView
 from keras_erf.errors import InvalidInputError
+from keras_erf.fields.supports import seeing_units
 from keras_erf.fields.theoretical import Rules, locate
 
 __all__ = ["ProjectiveField", "projective_field"]
@@ -96,7 +97,7 @@ def projective_field(
             f"{field.input_size}. Received: pixel={pixel!r}"
         )
     tracing = target.tracing
-    mask = tracing.spread(target.tensor, index, through_global=through_global)
+    mask = seeing_units(tracing, target.tensor, index, through_global=through_global)
     if target.grid is not None:
         mask = mask[target.grid.position(tuple(np.indices(target.grid.shape)))]
     # Of a measured layer that sees no box it is not known forwards which units see a pixel.

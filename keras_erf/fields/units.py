@@ -15,6 +15,7 @@ from keras_erf.algebra.intervals import Line, Reach, table
 from keras_erf.algebra.propagation import TensorField
 from keras_erf.algebra.strides import even_step, repeated
 from keras_erf.errors import InvalidInputError
+from keras_erf.fields.supports import support, visible_box
 from keras_erf.fields.tokens import TokenGrid
 from keras_erf.fields.tracing import Tracing
 
@@ -123,12 +124,12 @@ class UnitTracer:
     def visible(self, unit: Unit) -> Box:
         """Tight box of the pixels the unit really sees."""
         position = self.position(self.checked(unit))
-        return self.tracing.visible(self.tensor, position, through_global=self.through_global)
+        return visible_box(self.tracing, self.tensor, position, through_global=self.through_global)
 
     def support(self, unit: Unit) -> np.ndarray:
         """Boolean mask over the input of the pixels the unit really sees."""
         position = self.position(self.checked(unit))
-        return self.tracing.mask(self.tensor, position, through_global=self.through_global)
+        return support(self.tracing, self.tensor, position, through_global=self.through_global)
 
     def checked(self, unit: Any) -> Unit:
         """`unit` as a tuple of ints inside the map.

@@ -40,7 +40,7 @@ def _hides(tracing: Tracing, node: Node, used: set[int]) -> bool:
         if isinstance(view, (View, MeasuredView)) and view.hidden:
             return True
         source, output = (
-            tracing.tensors[tensor]
+            tracing.shapes.tensors[tensor]
             for tensor in (node.inputs[view.input], node.outputs[view.output])
         )
         stepped = _is_number(source.dtype) and not _is_number(output.dtype)
