@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.dependence.call import Call
+from keras_erf.dependence.call import Call, unsupported
 from keras_erf.dependence.simple import ACROSS_BATCH
-from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import Argument
 
 __all__ = ["channel_axis", "counted_axes", "own_axes", "rank_of", "spatial_axes"]
@@ -55,9 +54,6 @@ def counted_axes(call: Call, axes: Sequence[int]) -> set[int]:
     rank = len(call.inputs[0])
     counted = {axis % (rank + 1) - 1 for axis in axes}
     if -1 in counted:
-        raise UnsupportedLayerError(
-            f"No rule tells the receptive field of layer {call.name!r}: it mixes the samples of "
-            "a batch. Choose a layer before it, or pass a rule by `rules`. Received: "
-            f"{type(call.layer).__name__} with axis={list(axes)!r}"
-        )
+        received = f"{type(call.layer).__name__} with axis={list(axes)!r}"
+        raise unsupported(call, "it mixes the samples of a batch", received)
     return counted

@@ -13,7 +13,7 @@ from keras_erf.algebra.views import AnyView
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import Argument, settled
 
-__all__ = ["Call", "CallSite", "Rule", "bound_arguments", "part_of"]
+__all__ = ["Call", "CallSite", "Rule", "bound_arguments", "part_of", "unsupported"]
 
 Shape = tuple[int, ...]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -92,6 +92,16 @@ class Call:
         return self.outputs[0]
 
 
+def unsupported(call: Call, reason: str, received: str | None = None) -> UnsupportedLayerError:
+    """The error of a layer whose field no rule states, with the reason."""
+    kind = type(call.layer).__name__
+    return UnsupportedLayerError(
+        expected=f"No rule tells the receptive field of layer {call.name!r}: {reason}",
+        remedy="Choose a layer before it, or pass a rule by `rules`",
+        received=received or f"{kind} from {call.inputs} to {call.outputs}",
+    )
+
+
 def part_of(
     call: Call,
     layer: Any,
@@ -110,11 +120,8 @@ def part_of(
     """
 
     def cannot_run(*_: Any, **__: Any) -> list[Any]:
-        raise UnsupportedLayerError(
-            f"No rule tells the receptive field of layer {call.name!r}: the {type(layer).__name__} "
-            "inside it cannot be measured by itself. Choose a layer before it, or pass a rule by "
-            f"`rules`. Received: {type(call.layer).__name__} from {call.inputs} to {call.outputs}"
-        )
+        inner = type(layer).__name__
+        raise unsupported(call, f"the {inner} inside it cannot be measured by itself")
 
     return replace(
         call,

@@ -211,7 +211,7 @@ def _shown(
         shown = confirmed(call, output, steps, place, doubtful) if doubtful.any() else doubtful
         if shown is None:
             raise UnsupportedLayerError(
-                "of what has no gradient there is too much to try, or it draws at random"
+                expected="of what has no gradient there is too much to try, or it draws at random",
             )
         changed[place] = shown | (more.masks[place] & ~known[place])
     return changed

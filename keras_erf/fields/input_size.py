@@ -70,8 +70,10 @@ def _last_map(tracing: Tracing) -> int:
                     raise
                 reason = reason or f" ({error})"
     raise InvalidInputError(
-        "`layer` must be a layer with more than one position and a known field; the model has none"
-        f"{reason}. Received: layer=None for model {tracing.graph.name!r}"
+        argument="layer",
+        expected="must be a layer with more than one position and a known field; the model has "
+        f"none{reason}",
+        received=f"layer=None for model {tracing.graph.name!r}",
     )
 
 
@@ -163,8 +165,9 @@ def _asked_sizes(
         isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in sizes_given
     ):
         raise InvalidInputError(
-            f"`input_shape` must give {len(own)} positive spatial sizes, without batch and "
-            f"channels. Received: input_shape={input_shape!r}"
+            argument="input_shape",
+            expected=f"must give {len(own)} positive spatial sizes, without batch and channels",
+            received=f"input_shape={input_shape!r}",
         )
     wanted = tuple(int(n) for n in sizes_given)
     shapes = {}
@@ -177,9 +180,11 @@ def _asked_sizes(
             scaled = Fraction(after) if None in (size, before) else Fraction(size * after, before)
             if scaled.denominator != 1:
                 raise InvalidInputError(
-                    f"`input_shape` must keep the inputs' proportions in whole pixels: input "
-                    f"{graph.tensors[number].name!r} has {size} pixels where the analysed one has "
-                    f"{before}. Received: input_shape={input_shape!r}"
+                    argument="input_shape",
+                    expected="must keep the inputs' proportions in whole pixels: input "
+                    f"{graph.tensors[number].name!r} has {size} pixels where the "
+                    f"analysed one has {before}",
+                    received=f"input_shape={input_shape!r}",
                 )
             sizes.append(int(scaled))
         shapes[number] = tuple(sizes)

@@ -71,8 +71,10 @@ def path_sizes(
     paths = _paths(target.tracing).get(target.tensor)
     if paths is None:
         raise InvalidInputError(
-            f"`layer` {name!r} is not reached without a layer that gathers the whole space. Choose "
-            f"an earlier layer. Received: layer={name!r}"
+            argument="layer",
+            expected=f"{name!r} is not reached without a layer that gathers the whole space",
+            remedy="Choose an earlier layer",
+            received=f"layer={name!r}",
         )
     smallest, largest = (tuple(map(_extent, ends)) for ends in (paths.smallest, paths.largest))
     return PathSizes(name, smallest, largest)
@@ -115,8 +117,10 @@ def unproductive_layers(
     graph = build_graph(model)
     if input_shape is None and None in graph.tensors[graph.input_number(input)].shape:
         raise InvalidInputError(
-            "`input_shape` must be given where the model leaves it open: what has been seen "
-            "already depends on it. Received: input_shape=None"
+            argument="input_shape",
+            expected="must be given where the model leaves it open: what has been seen "
+            "already depends on it",
+            received="input_shape=None",
         )
     tracing = tracing_of(model, input=input, input_shape=input_shape, rules=rules)
     sizes = tracing.spatial_shape(tracing.input)

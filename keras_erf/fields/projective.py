@@ -93,8 +93,10 @@ def projective_field(
     index = index_within(pixel, field.input_size)
     if index is None:
         raise InvalidInputError(
-            f"`pixel` must be an index for each axis, inside the input, whose spatial shape is "
-            f"{field.input_size}. Received: pixel={pixel!r}"
+            argument="pixel",
+            expected="must be an index for each axis, inside the input, whose spatial "
+            f"shape is {field.input_size}",
+            received=f"pixel={pixel!r}",
         )
     tracing = target.tracing
     mask = seeing_units(tracing, target.tensor, index, through_global=through_global)

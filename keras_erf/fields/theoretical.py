@@ -283,23 +283,29 @@ def _field(
     name, input_name = graph.tensors[tensor].name, graph.tensors[tracing.input].name
     if not tracing.is_reached(tensor):
         raise InvalidInputError(
-            f"`layer` {name!r} does not depend on input {input_name!r}. Name another input or "
-            f"another layer. Received: layer={name!r}, input={input_name!r}"
+            argument="layer",
+            expected=f"{name!r} does not depend on input {input_name!r}",
+            remedy="Name another input or another layer",
+            received=f"layer={name!r}, input={input_name!r}",
         )
     shape, axes = tracing.shape(tensor), tracing.spatial_axes(tensor)
     if not tracing.input_axes:
         raise InvalidInputError(
-            "`input` must have spatial axes and a channel axis. Name another input, or "
-            "give a wave form a channel axis, keras.Input((length, 1)), and take of token ids a "
-            "model that starts behind their embedding. "
-            f"Received: input={input_name!r} of shape {tracing.shape(tracing.input)} without the "
-            "batch"
+            argument="input",
+            expected="must have spatial axes and a channel axis",
+            remedy="Name another input, or give a wave form a channel axis, "
+            "keras.Input((length, 1)), and take of token ids a model that "
+            "starts behind their embedding",
+            received=f"input={input_name!r} of shape {tracing.shape(tracing.input)} "
+            "without the batch",
         )
     if not axes:
         names = [graph.tensors[other].name for other in maps(tracing)[0]]
         raise InvalidInputError(
-            f"`layer` must have spatial axes. Layers that do: {', '.join(names[-4:]) or 'none'}. "
-            f"Received: layer={name!r} of shape {shape} without the batch"
+            argument="layer",
+            expected="must have spatial axes",
+            remedy=f"Layers that do: {', '.join(names[-4:]) or 'none'}",
+            received=f"layer={name!r} of shape {shape} without the batch",
         )
     tracer = _tracer(tracing, tensor, unit, through_global, grid)
     centered = isinstance(unit, str) and unit == "center"
@@ -351,8 +357,9 @@ def _tracer(
     tokens = None
     if grid is not None and len(axes) != 1:
         raise InvalidInputError(
-            "`grid` is for a layer of tokens, with one spatial axis. "
-            f"Received: grid={grid!r} for a map of {tracing.spatial_shape(tensor)}"
+            argument="grid",
+            expected="is for a layer of tokens, with one spatial axis",
+            received=f"grid={grid!r} for a map of {tracing.spatial_shape(tensor)}",
         )
     if len(axes) == 1 < rank and count != 1:
         shape = tracing.shape(tensor)
@@ -373,6 +380,7 @@ def _check_rules(rules: Any) -> None:
     )
     if not known:
         raise InvalidInputError(
-            "`rules` must be functions by layer class, such as {MyLayer: rule}. "
-            f"Received: rules={rules!r}"
+            argument="rules",
+            expected="must be functions by layer class, such as {MyLayer: rule}",
+            received=f"rules={rules!r}",
         )

@@ -85,8 +85,10 @@ class UnitTracer:
         if not box or any(start >= stop for start, stop in box):
             how = "" if self.through_global else " without the layers that gather the whole space"
             raise InvalidInputError(
-                f"`unit` {unit} of layer {self.name!r} sees nothing of the input{how}. Choose "
-                f"another unit or layer. Received: through_global={self.through_global}"
+                argument="unit",
+                expected=f"{unit} of layer {self.name!r} sees nothing of the input{how}",
+                remedy="Choose another unit or layer",
+                received=f"through_global={self.through_global}",
             )
         entire = tuple((0, size) for size in self.tracing.spatial_shape(self.tracing.input))
         full = [a <= 0 and b >= size for (a, b), (_, size) in zip(box, entire, strict=True)]
@@ -140,9 +142,10 @@ class UnitTracer:
         index = index_within(unit, self.sizes)
         if index is None:
             raise InvalidInputError(
-                "`unit` must be 'center' or an index for each axis, inside the map of layer "
-                f"{self.name!r}, whose shape is {self.sizes}. Received: "
-                f"unit={' '.join(repr(unit).split())}"
+                argument="unit",
+                expected="must be 'center' or an index for each axis, inside the map of "
+                f"layer {self.name!r}, whose shape is {self.sizes}",
+                received=f"unit={' '.join(repr(unit).split())}",
             )
         return index
 

@@ -70,8 +70,10 @@ def cloned(model: Any, *, remedy: str, dtypes: Mapping[str, str] | None = None) 
     except Exception as error:  # Layers are the user's, and raise what they like.
         reason = str(error) if isinstance(error, _Refused) else reason_of(error)
         raise InvalidInputError(
-            f"`model` must be one that can be copied: {reason}. {remedy}. "
-            f"Received: model={model.name!r}"
+            argument="model",
+            expected=f"must be one that can be copied: {reason}",
+            remedy=remedy,
+            received=f"model={model.name!r}",
         ) from error
     return copy
 
@@ -114,7 +116,8 @@ def copied(graph: Graph, *tensors: int, dtypes: Mapping[str, str]) -> Graph:
             enter(make)
             copier.finish()
     except Exception as error:  # Layers are the user's, and raise what they like.
-        raise InvalidInputError(f"`model` cannot be copied: {reason_of(error)}") from error
+        expected = f"cannot be copied: {reason_of(error)}"
+        raise InvalidInputError(argument="model", expected=expected) from error
     return replace(
         graph,
         nodes=tuple(

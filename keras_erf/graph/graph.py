@@ -67,15 +67,18 @@ class Graph:
         ]
         if calls:
             raise UnknownLayerError(
-                f"`layer` {wanted!r} is called {len(calls)} times: name one of "
-                f"{', '.join(calls)}. Received: layer={wanted!r} for model {self.name!r}"
+                argument="layer",
+                expected=f"{wanted!r} is called {len(calls)} times: name one of {', '.join(calls)}",
+                received=f"layer={wanted!r} for model {self.name!r}",
             )
         near = difflib.get_close_matches(wanted, names, n=5, cutoff=0.4)
         hint = f"Nearest names: {', '.join(near)}" if near else f"The last: {', '.join(names[-5:])}"
         raise UnknownLayerError(
-            "`layer` must be a layer of the model: a name, a path such as 'backbone/conv1', a "
-            f"layer or a symbolic tensor. {hint}. "
-            f"Received: layer={wanted!r} for model {self.name!r}"
+            argument="layer",
+            expected="must be a layer of the model: a name, a path such as "
+            "'backbone/conv1', a layer or a symbolic tensor",
+            remedy=hint,
+            received=f"layer={wanted!r} for model {self.name!r}",
         )
 
     def input_number(self, name: str | None) -> int:
@@ -89,8 +92,9 @@ class Graph:
         names = [self.tensors[number].name for number in self.inputs]
         if name not in names:
             raise InvalidInputError(
-                f"`input` must name an input of the model: {', '.join(names)}. "
-                f"Received: input={name!r}"
+                argument="input",
+                expected=f"must name an input of the model: {', '.join(names)}",
+                received=f"input={name!r}",
             )
         return self.inputs[names.index(name)]
 

@@ -124,7 +124,9 @@ def views(
     found = rule(replace(call, rule_of=rule_of))
     if not isinstance(found, (tuple, list)):
         raise InvalidInputError(
-            f"`rules` must give the views of layer {call.name!r} as a tuple. Received: {found!r}"
+            argument="rules",
+            expected=f"must give the views of layer {call.name!r} as a tuple",
+            received=f"{found!r}",
         )
     return tuple(found)
 

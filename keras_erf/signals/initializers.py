@@ -51,9 +51,10 @@ def squares(layer: Any, name: str, weights: Weights, *, of: str = "kernel") -> n
     found = second_moment(initializer, shape)
     if found is None:
         raise InvalidInputError(
-            f"`weights` must be 'given' where weights are not drawn about zero: layer "
-            f"{layer.name!r} has its {name} from {type(initializer).__name__}. "
-            "Received: weights='random'"
+            argument="weights",
+            expected="must be 'given' where weights are not drawn about zero: layer "
+            f"{layer.name!r} has its {name} from {type(initializer).__name__}",
+            received="weights='random'",
         )
     return np.broadcast_to(np.asarray(found, np.float64), shape)
 
