@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from keras import tree
+from keras import Layer, tree
 
 from keras_erf.algebra.geometry import Window
 from keras_erf.algebra.indexing import rearranged
@@ -167,10 +167,11 @@ def concatenated_squares(site: SquareSite) -> Recipe | None:
     made = mixed(site.signals, sizes)
     if axis != site.channels:
         made = replace(made, profile=None, sizes=())
+    joins = isinstance(site.layer, Layer)
     if site.narrow:
         # Each channel of an input is one of the output's, and sees what that one sees.
-        return Recipe(None, (made,), common=1.0) if axis == site.channels else None
-    return Recipe(in_double(site.layer), (made,), common=1.0, as_called=True)
+        return Recipe(None, (made,), common=1.0, joins=joins) if axis == site.channels else None
+    return Recipe(in_double(site.layer), (made,), common=1.0, joins=joins, as_called=True)
 
 
 joins = partial(Entry, squares=concatenated_squares, affine=in_all_tensors, keeps_known=True)

@@ -103,7 +103,15 @@ def batch_normalization_squares(site: SquareSite) -> Recipe:
         profile = blended([made.profile, None], [made.second, shift**2])
         made = Signal(made.values + shift * signs, profile=profile)
     after, common = site.gains(site.along(axis_of(site), scale))
-    return Recipe(None, (made,), after=after, common=common, entrywise=True)
+    return Recipe(
+        None,
+        (made,),
+        after=after,
+        common=common,
+        scales=True,
+        standardised=True,
+        entrywise=True,
+    )
 
 
 def centred_squares(site: SquareSite) -> Recipe | None:
@@ -118,7 +126,8 @@ def centred_squares(site: SquareSite) -> Recipe | None:
     """
     layer, alone = site.layer, _is_over_channels(site)
     channels = site.call.output[site.channels]
-    groups = layer.groups if isinstance(layer, layers.GroupNormalization) else 1
+    grouped = isinstance(layer, layers.GroupNormalization)
+    groups = layer.groups if grouped else 1
     size = channels // groups if groups > 0 else 1
     made, strength = site.signal.normalised(layer.epsilon, size, inputs=not alone)
     factor: Any = strength
@@ -140,7 +149,13 @@ def centred_squares(site: SquareSite) -> Recipe | None:
         left = max(1 - 2 / channels, 0.0)
         factor, common = left * factor, left * common
     return Recipe(
-        None, (made,), after=factor, common=common, centred=alone, certainty="approximate"
+        None,
+        (made,),
+        after=factor,
+        common=common,
+        centred=alone,
+        scales=grouped,
+        certainty="approximate",
     )
 
 
@@ -237,6 +252,7 @@ ENTRIES = (
         part=stretched_on_part,
         squares=rescaling_squares,
         entrywise=True,
+        operands=("scale",),
         affine=in_one_tensor,
     ),
 )

@@ -125,7 +125,7 @@ def average_pooling_squares(site: SquareSite) -> Recipe:
     counts = np.asarray(math.prod(_counts(site.call, entire(site.call.output))))
     shares = 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
     along = matrices_along(site, _means)
-    return Recipe(layer, (made,), after=shares, common=shares, along=along)
+    return Recipe(layer, (made,), after=shares, common=shares, along=along, mean=True)
 
 
 def max_pooling_squares(site: SquareSite) -> Recipe:

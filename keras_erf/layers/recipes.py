@@ -117,6 +117,11 @@ class Recipe:
             random weights make them independent.
         common_before: As `before`, of these products; empty for the same.
         centred: Whether the layer takes off the mean over the channels.
+        signs: Of each input of a sum, 1 or -1; empty where all are added.
+        scales: Whether it multiplies by one positive number, `after`, everywhere in space.
+        standardised: Whether it takes off each channel's mean over the inputs.
+        joins: Whether it puts tensors one behind the other.
+        mean: Whether it takes means over windows.
         apart: As `after`, of the products of the gradients at two positions; `None` for the same.
         along: Of a layer without weights, matrices along each axis of space, one set for each
             path through it: what stands for it where neighbours have something in common.
@@ -139,6 +144,11 @@ class Recipe:
     common: Any = None
     common_before: tuple[Any, ...] = ()
     centred: bool = False
+    signs: tuple[int, ...] = ()
+    scales: bool = False
+    standardised: bool = False
+    joins: bool = False
+    mean: bool = False
     apart: Any = None
     along: tuple[Matrices, ...] = ()
     steps: tuple[float, ...] | None = None

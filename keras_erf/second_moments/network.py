@@ -165,7 +165,7 @@ def _built(
         )
         entry = _described(node)
         if entry is not None and entry.entrywise:
-            composites.follow(site)
+            composites.follow(site, entry.operands)
         found = composites.recipe(site, signals) if len(places) > 1 else None
         if found is not None:
             root, recipe = found
