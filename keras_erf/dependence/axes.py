@@ -10,16 +10,17 @@ import numpy as np
 from keras_erf.dependence.call import Call, unsupported
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.graph import Argument
+from keras_erf.types import Layer
 
 __all__ = ["channel_axis", "counted_axes", "own_axes", "rank_of", "spatial_axes"]
 
 
-def channel_axis(layer: Any, rank: int) -> int:
+def channel_axis(layer: Layer, rank: int) -> int:
     """Channel axis a layer goes by, on tensors of `rank` axes: the last, if it does not say."""
     return 0 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
 
 
-def spatial_axes(layer: Any, rank: int) -> tuple[int, ...]:
+def spatial_axes(layer: Layer, rank: int) -> tuple[int, ...]:
     """The other axes, in order."""
     channel = channel_axis(layer, rank)
     return tuple(axis for axis in range(rank) if axis != channel)

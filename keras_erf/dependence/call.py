@@ -12,6 +12,7 @@ import numpy as np
 from keras_erf.algebra.views import AnyView
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import Argument, settled
+from keras_erf.types import Array, Layer, Operation
 
 __all__ = ["Call", "CallSite", "Rule", "bound_arguments", "part_of", "unsupported"]
 
@@ -45,13 +46,13 @@ class Call:
     """
 
     name: str
-    layer: Any
+    layer: Layer
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
     dtypes: tuple[str, ...] = ()
     batch: int | None = None
     filled: Callable[[], Arguments] = field(default=lambda: ((), {}), repr=False, compare=False)
-    run: Callable[..., list[Any]] = field(default=lambda *_, **__: [], repr=False, compare=False)
+    run: Callable[..., list[Array]] = field(default=lambda *_, **__: [], repr=False, compare=False)
     rule_of: Callable[[Any], Rule | None] = field(default=lambda _: None, repr=False, compare=False)
     known: tuple[np.ndarray | None, ...] = field(default=(), repr=False, compare=False)
     drawn: Mapping[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
@@ -104,10 +105,10 @@ def unsupported(call: Call, reason: str, received: str | None = None) -> Unsuppo
 
 def part_of(
     call: Call,
-    layer: Any,
+    layer: Layer,
     inputs: tuple[Shape, ...],
     outputs: tuple[Shape, ...],
-    run: Callable[..., list[Any]] | None = None,
+    run: Callable[..., list[Array]] | None = None,
 ) -> Call:
     """The call of a layer inside the one that is called.
 
@@ -119,7 +120,7 @@ def part_of(
         run: As in `Call`; without it the inner layer cannot be measured.
     """
 
-    def cannot_run(*_: Any, **__: Any) -> list[Any]:
+    def cannot_run(*_: Any, **__: Any) -> list[Array]:
         inner = type(layer).__name__
         raise unsupported(call, f"the {inner} inside it cannot be measured by itself")
 
@@ -154,6 +155,6 @@ class CallSite:
     call: Call
 
     @property
-    def layer(self) -> Any:
+    def layer(self) -> Operation:
         """The layer or operation."""
         return self.call.layer

@@ -24,6 +24,7 @@ from keras_erf.fields.supports import masks_on_path
 from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Argument, Node
+from keras_erf.types import KerasTensor, Layer, Model
 from keras_erf.wording import counted
 
 __all__ = ["Check", "Difference", "check"]
@@ -81,8 +82,8 @@ class Check:
 
 
 def check(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     unit: tuple[int, ...] | Literal["center"] = "center",
     input: str | None = None,

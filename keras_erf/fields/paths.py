@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.theoretical import Rules, locate, tracing_of
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Node, build_graph
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = ["PathSizes", "path_sizes", "unproductive_layers"]
 
@@ -34,8 +34,8 @@ class PathSizes:
 
 
 def path_sizes(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
@@ -81,7 +81,7 @@ def path_sizes(
 
 
 def unproductive_layers(
-    model: Any,
+    model: Model,
     *,
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from keras_erf.dependence.measured import MeasuredView
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.supports import seeing_units
 from keras_erf.fields.theoretical import Rules, locate
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = ["ProjectiveField", "projective_field"]
 
@@ -44,8 +44,8 @@ class ProjectiveField:
 
 
 def projective_field(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     pixel: Sequence[int],
     input: str | None = None,

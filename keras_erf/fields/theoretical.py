@@ -19,6 +19,7 @@ from keras_erf.fields.tokens import TokenGrid, checked_grid, found_grid, given_g
 from keras_erf.fields.tracing import Tracing
 from keras_erf.fields.units import UnitTracer
 from keras_erf.graph import Graph, build_graph
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = [
     "FieldTable",
@@ -35,8 +36,8 @@ Unit = tuple[int, ...]
 
 
 def receptive_field(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     unit: Unit | Literal["center"] = "center",
     input: str | None = None,
@@ -134,7 +135,7 @@ class FieldTable:
 
 
 def receptive_fields(
-    model: Any,
+    model: Model,
     *,
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
@@ -184,7 +185,7 @@ def receptive_fields(
 
 
 def tracing_of(
-    model: Any,
+    model: Model,
     *,
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
@@ -230,8 +231,8 @@ class Target:
 
 
 def locate(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     unit: Unit | Literal["center"] = "center",
     input: str | None = None,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from keras_erf.algebra.strides import even_step
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.input_size import sized
 from keras_erf.fields.theoretical import Rules, Target, locate
+from keras_erf.types import KerasTensor, Layer, Model
 from keras_erf.wording import by
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class TileOverlap:
 
 
 def tile_overlap(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     erf: EffectiveReceptiveField | None = None,
     mass: float = 0.99,

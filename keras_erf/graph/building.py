@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.graph.graph import Graph
 from keras_erf.graph.unrolling import Builder, functional
+from keras_erf.types import Model
 
 __all__ = ["build_graph"]
 
 
-def build_graph(model: Any) -> Graph:
+def build_graph(model: Model | Graph) -> Graph:
     """The flat graph of a Functional or Sequential Keras model; a graph is returned unchanged.
 
     Raises:

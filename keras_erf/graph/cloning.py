@@ -23,6 +23,7 @@ from keras_erf.graph.building import build_graph
 from keras_erf.graph.graph import Graph
 from keras_erf.graph.running import enter
 from keras_erf.graph.unrolling import functional
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = ["cloned", "computing_layers", "copied"]
 
@@ -44,7 +45,7 @@ def computing_layers(model: keras.Layer) -> list[keras.Layer]:
     ]
 
 
-def cloned(model: Any, *, remedy: str, dtypes: Mapping[str, str] | None = None) -> keras.Model:
+def cloned(model: Model, *, remedy: str, dtypes: Mapping[str, str] | None = None) -> keras.Model:
     """A copy of a Functional or Sequential model; the model itself stays as it is.
 
     The copy's graph has the same calls and tensors under the same numbers. It
@@ -175,7 +176,7 @@ class _Copier:
                     if other.trainable != original.trainable:
                         other.trainable = original.trainable
 
-    def _model(self, model: Any) -> Any:
+    def _model(self, model: Model) -> Any:
         function = functional(model)
         inputs = keras.tree.map_structure(self._input, function._inputs_struct)
         if isinstance(model, keras.Sequential):
@@ -185,7 +186,7 @@ class _Copier:
         kind = keras.Model if isinstance(model, keras.Model) else keras.Function
         return kind(inputs, outputs, name=model.name)
 
-    def _input(self, tensor: Any) -> Any:
+    def _input(self, tensor: KerasTensor) -> Any:
         layer = tensor._keras_history.operation
         dtype = keras.backend.standardize_dtype(tensor.dtype)
         start = keras.KerasTensor(
@@ -272,7 +273,7 @@ def _is_option(value: Any) -> bool:
     return isinstance(value, kinds)
 
 
-def _function_of(layer: Any) -> Any:
+def _function_of(layer: Layer) -> Any:
     return getattr(layer, "activation", None)
 
 

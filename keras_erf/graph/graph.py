@@ -15,6 +15,7 @@ from keras_erf.graph.calls import Node, Shape, Tensor
 from keras_erf.graph.constants import agreed, has_zeros, operands, random_weights, settled
 from keras_erf.graph.running import called, followed, inferred, learned_weights, stateless
 from keras_erf.graph.unrolling import Builder
+from keras_erf.types import Array, KerasTensor, Layer
 
 __all__ = ["PAIR", "Graph"]
 
@@ -51,7 +52,7 @@ class Graph:
     batch: int | None = None
     failures: Mapping[int, str] = field(default_factory=dict, repr=False)
 
-    def find(self, layer: Any) -> int:
+    def find(self, layer: str | Layer | KerasTensor) -> int:
         """Number of the tensor that `layer` (a name, path, `Layer` or `KerasTensor`) stands for.
 
         Raises:
@@ -231,7 +232,7 @@ class Graph:
         ]
         return nodes, [replace(tensor, shape=(*steps, *tensor.shape)) for tensor in tensors]
 
-    def runner(self, node: Node) -> Callable[..., list[Any]]:
+    def runner(self, node: Node) -> Callable[..., list[Array]]:
         """A function that runs one call by itself.
 
         It takes the values of the call's inputs, with a batch axis, and `state`,
@@ -249,8 +250,8 @@ class Graph:
             return keras.ops.cast(drawn, argument.dtype)
 
         def run(
-            values: Sequence[Any], *, state: Sequence[tuple[Any, Any]] | None = None
-        ) -> list[Any]:
+            values: Sequence[Array], *, state: Sequence[tuple[Any, Any]] | None = None
+        ) -> list[Array]:
             known = dict(zip(node.inputs, values, strict=True))
             outputs: list[Any] = []
             own = (lambda argument: argument) if state is None else constant
@@ -313,7 +314,7 @@ def _known_inside(
     return dict(zip(map(id, [*computed, *changed]), common, strict=True)), bool(changed)
 
 
-def _any(value: Any) -> bool:
+def _any(value: Array) -> bool:
     return bool(np.any(np.asarray(value)))
 
 

@@ -10,6 +10,7 @@ import keras
 
 from keras_erf.errors import reason_of
 from keras_erf.graph.calls import Node
+from keras_erf.types import Operation
 
 __all__ = [
     "called",
@@ -141,7 +142,7 @@ def _refuse_empty(node: Node, outputs: Sequence[Any]) -> None:
             raise ValueError(f"no position is left, its output would have shape {tensor.shape}")
 
 
-def _specifier(operation: Any) -> Callable[..., Any]:
+def _specifier(operation: Operation) -> Callable[..., Any]:
     """What infers the outputs of a call; of a layer that only knows shapes, without detours."""
     plain = (
         isinstance(operation, keras.Layer)

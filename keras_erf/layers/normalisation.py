@@ -27,6 +27,7 @@ from keras_erf.layers.recipes import NotAlike, Recipe, SquareSite
 from keras_erf.signals.initializers import second_moment
 from keras_erf.signals.profiles import blended
 from keras_erf.signals.signals import Signal
+from keras_erf.types import Layer, Variable
 
 __all__ = ["ENTRIES", "axis_of", "normalization", "values_of"]
 
@@ -182,12 +183,12 @@ def axis_of(site: SquareSite) -> int:
     return site.layer.axis % (len(site.call.output) + 1) - 1
 
 
-def values_of(variable: Any, *_: Any) -> np.ndarray:
+def values_of(variable: Variable, *_: Any) -> np.ndarray:
     """Values of a variable in double precision."""
     return np.asarray(variable, np.float64)
 
 
-def initial_values(variable: Any, layer: Any, name: str) -> np.ndarray:
+def initial_values(variable: Variable, layer: Layer, name: str) -> np.ndarray:
     """What a gain or shift starts from; the root of its mean square where that is drawn."""
     initializer = getattr(layer, f"{name}_initializer")
     shape = tuple(variable.shape)

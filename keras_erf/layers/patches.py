@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.convolution import convolution
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.windows import as_layer, as_tuple, layer_like
+from keras_erf.types import Layer
 
 __all__ = ["ENTRIES"]
 
@@ -110,7 +110,7 @@ def _padded(
     return (ChainedView((shifts, copied), (tuple(padded),)),)
 
 
-def _pairs(layer: Any) -> tuple[tuple[int, ...], ...]:
+def _pairs(layer: Layer) -> tuple[tuple[int, ...], ...]:
     """Kernel, dilation, padding and stride of a fold or its inverse."""
     given = (layer.kernel_size, layer.dilation, layer.padding, layer.stride)
     return tuple(as_tuple(one, 2) for one in given)

@@ -9,7 +9,6 @@ the other way round.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import keras
 import numpy as np
@@ -22,6 +21,7 @@ from keras_erf.dependence.chaining import ChainedView, chained
 from keras_erf.dependence.measured import measured
 from keras_erf.dependence.simple import WRONG_SHAPE
 from keras_erf.layers.entry import Entry
+from keras_erf.types import Layer
 
 __all__ = ["ENTRIES"]
 
@@ -80,7 +80,7 @@ def short_time_fourier(call: Call) -> tuple[AnyView, ...]:
     return tuple(views)
 
 
-def _counted(layer: Any) -> np.ndarray:
+def _counted(layer: Layer) -> np.ndarray:
     """Which samples of a frame have a weight in the window.
 
     Read off the operation itself, as backends place and end windows in their own

@@ -32,6 +32,7 @@ from keras_erf.layers.transposed_convolution import needed_sources
 from keras_erf.layers.windows import window_views
 from keras_erf.signals.profiles import passed
 from keras_erf.signals.signals import averaged
+from keras_erf.types import Array
 
 __all__ = ["ENTRIES", "upsampling_squares"]
 
@@ -60,7 +61,7 @@ def upsampling_on_part(site: PartSite) -> Restricted | None:
         inputs[axis], wanted[axis] = interval, site.wanted[axis]
         made[axis] = (interval[0] * window.up, interval[1] * window.up)
 
-    def run(values: Sequence[Any], call: Callable[..., Any]) -> list[Any]:
+    def run(values: Sequence[Array], call: Callable[..., Any]) -> list[Array]:
         # At the part's own ends, where a bilinear layer repeats the last pixel, nothing is wanted.
         return [cut(one, tuple(made), tuple(wanted)) for one in as_called(values, call)]
 

@@ -16,6 +16,7 @@ from keras_erf.dependence.chaining import ChainedView, chained
 from keras_erf.dependence.measured import measured
 from keras_erf.layers.conditions import AffineSite
 from keras_erf.layers.entry import Entry
+from keras_erf.types import Array
 
 __all__ = ["ENTRIES", "lifted"]
 
@@ -37,7 +38,7 @@ def time_distributed(call: Call) -> tuple[AnyView, ...]:
         return measured(call)
     steps = call.inputs[0][0]
 
-    def run(values: Sequence[Any], **options: Any) -> list[Any]:
+    def run(values: Sequence[Array], **options: Any) -> list[Array]:
         repeated = [ops.repeat(ops.expand_dims(value, 1), steps, axis=1) for value in values]
         return [made[:, 0] for made in call.run(repeated, **options)]
 

@@ -16,6 +16,7 @@ import numpy as np
 from keras_erf.graph import Argument
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.signals.signals import Signal, activated
+from keras_erf.types import Array
 
 __all__ = ["Composites", "Function"]
 
@@ -67,7 +68,7 @@ class Composites:
         return self.made.get(number, (number, _unchanged))
 
 
-def _unchanged(values: Any) -> Any:
+def _unchanged(values: Array) -> Array:
     return values
 
 
@@ -76,7 +77,7 @@ def _called(site: SquareSite, functions: Sequence[Function]) -> Function:
     # Of a layer `call`: it checks no ranks, and casts nothing.
     run = site.layer.call
 
-    def function(values: Any) -> Any:
+    def function(values: Array) -> Array:
         known = [one(values) for one in functions]
         filled = keras.tree.map_structure(
             lambda one: known[one.place] if isinstance(one, Argument) else one, (args, kwargs)
