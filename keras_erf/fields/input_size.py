@@ -133,7 +133,7 @@ def sized(
                 break
             tracer = UnitTracer(tracing, tensor, through_global)
             box = tracer.box(tracer.center_unit())
-            extents = tracing.spatial_shape(input)
+            extents = tracer.extents
             inside = all(
                 start >= 0 and stop <= extent
                 for (start, stop), extent in zip(box, extents, strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from keras_erf.algebra.geometry import ReceptiveField, as_index
@@ -268,8 +268,7 @@ def target_of(
 ) -> Target:
     """A unit of a tensor whose number is known; arguments as `receptive_field`."""
     field, tracer = _field(tracing, tensor, unit, through_global, grid)
-    axes, position = tracing.spatial_axes(tensor), tracer.position(field.unit)
-    return Target(tracing, tensor, axes, position, field, tracer.grid)
+    return Target(tracing, tensor, tracer.axes, tracer.position(field.unit), field, tracer.grid)
 
 
 def _field(
@@ -289,7 +288,8 @@ def _field(
             remedy="Name another input or another layer",
             received=f"layer={name!r}, input={input_name!r}",
         )
-    shape, axes = tracing.shape(tensor), tracing.spatial_axes(tensor)
+    tracer = UnitTracer(tracing, tensor, through_global)
+    shape, axes = tracer.shape, tracer.axes
     if not tracing.input_axes:
         raise InvalidInputError(
             argument="input",
@@ -308,7 +308,7 @@ def _field(
             remedy=f"Layers that do: {', '.join(names[-4:]) or 'none'}",
             received=f"layer={name!r} of shape {shape} without the batch",
         )
-    tracer = _tracer(tracing, tensor, unit, through_global, grid)
+    tracer = replace(tracer, grid=_token_grid(tracer, unit, grid))
     centered = isinstance(unit, str) and unit == "center"
     unit_index = tracer.center_unit() if centered else tracer.checked(unit)
     trace = tracer.trace(unit_index)
@@ -330,7 +330,7 @@ def _field(
         layer=name,
         input=input_name,
         unit=unit_index,
-        input_size=tracing.spatial_shape(tracing.input),
+        input_size=tracer.extents,
         output_size=tracer.sizes,
         size=size,
         stride=tuple(
@@ -345,32 +345,27 @@ def _field(
     return field, tracer
 
 
-def _tracer(
-    tracing: Tracing,
-    tensor: int,
-    unit: Unit | Literal["center"],
-    through_global: bool,
-    grid: Sequence[int] | None,
-) -> UnitTracer:
-    """The tracer of a tensor's units, on a grid where the tensor is one of tokens."""
-    axes, rank = tracing.spatial_axes(tensor), len(tracing.input_axes)
+def _token_grid(
+    tracer: UnitTracer, unit: Unit | Literal["center"], grid: Sequence[int] | None
+) -> TokenGrid | None:
+    """The grid of a tensor of tokens, by which its units are named; `None` for other tensors."""
+    axes, rank = tracer.axes, len(tracer.extents)
     count = 0 if isinstance(unit, str) else len(as_index(unit))
-    tokens = None
     if grid is not None and len(axes) != 1:
         raise InvalidInputError(
             argument="grid",
             expected="is for a layer of tokens, with one spatial axis",
-            received=f"grid={grid!r} for a map of {tracing.spatial_shape(tensor)}",
+            received=f"grid={grid!r} for a map of {tracer.sizes}",
         )
-    if len(axes) == 1 < rank and count != 1:
-        shape = tracing.shape(tensor)
-        reaches = tracing.known(tensor, through_global=False).reaches
-        tokens = found_grid(reaches, axes[0], shape) if reaches is not None else None
-        if tokens is None and (grid is not None or count == rank):
-            tokens = given_grid(grid, shape[axes[0]], rank)
-        elif tokens is not None and grid is not None:
-            checked_grid(grid, tokens)
-    return UnitTracer(tracing, tensor, through_global, tokens)
+    if not len(axes) == 1 < rank or count == 1:
+        return None
+    reaches = tracer.known(through_global=False).reaches
+    tokens = found_grid(reaches, axes[0], tracer.shape) if reaches is not None else None
+    if tokens is None and (grid is not None or count == rank):
+        return given_grid(grid, tracer.shape[axes[0]], rank)
+    if tokens is not None and grid is not None:
+        checked_grid(grid, tokens)
+    return tokens
 
 
 def _check_rules(rules: Any) -> None:

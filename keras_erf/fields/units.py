@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,25 @@ class UnitTracer:
         """Name of the layer."""
         return self.tracing.graph.tensors[self.tensor].name
 
+    @cached_property
+    def shape(self) -> Unit:
+        """Shape of the tensor, the batch not counted."""
+        return self.tracing.shape(self.tensor)
+
+    @cached_property
+    def axes(self) -> tuple[int, ...]:
+        """Its spatial axes."""
+        return self.tracing.spatial_axes(self.tensor)
+
+    @cached_property
+    def extents(self) -> tuple[int, ...]:
+        """Spatial shape of the input."""
+        return self.tracing.spatial_shape(self.tracing.input)
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """Number of units along each axis of the map."""
-        return self.grid.shape if self.grid else self.tracing.spatial_shape(self.tensor)
+        return self.grid.shape if self.grid else tuple([self.shape[axis] for axis in self.axes])
 
     def position(self, unit: Unit) -> Unit:
         """Indices of a unit along the tensor's spatial axes."""
@@ -90,7 +106,7 @@ class UnitTracer:
                 remedy="Choose another unit or layer",
                 received=f"through_global={self.through_global}",
             )
-        entire = tuple((0, size) for size in self.tracing.spatial_shape(self.tracing.input))
+        entire = tuple((0, size) for size in self.extents)
         full = [a <= 0 and b >= size for (a, b), (_, size) in zip(box, entire, strict=True)]
         gathered = tuple(
             all_of_it and reach.gathered
@@ -110,7 +126,7 @@ class UnitTracer:
     def _tightened(self, unit: Unit, box: Box, status: str) -> tuple[Box, str]:
         """The box of what is really seen, where a box may be too wide, and how sure it is."""
         visible = self.visible(unit)
-        sizes = self.tracing.spatial_shape(self.tracing.input)
+        sizes = self.extents
         triples = list(zip(box, visible, sizes, strict=True))
         if all((max(a, 0), min(b, size)) == side for (a, b), side, size in triples):
             return box, status
@@ -161,7 +177,7 @@ class UnitTracer:
 
         0 where it does not move, and `None` where it moves unevenly.
         """
-        extents = self.tracing.spatial_shape(self.tracing.input)
+        extents = self.extents
         return tuple(map(self._stride, self._moving(), extents))
 
     def _stride(self, reach: Reach, extent: int) -> Fraction | None:
@@ -181,7 +197,7 @@ class UnitTracer:
 
     def _stride_on_line(self, reach: Reach, unit: tuple[Any, ...]) -> Fraction | None:
         """Pixels per unit of a row of units, if they lie evenly on the line they come from."""
-        places = self.tracing.spatial_axes(self.tensor)
+        places = self.axes
         position = self.position(unit)
         if isinstance(reach, Line):
             if reach.axis not in places:
@@ -252,7 +268,7 @@ class UnitTracer:
             For each group its axes of the map, and for each axis of the input its number, the
             reach along it and its size. Those that nothing moves have groups of their own.
         """
-        extents = self.tracing.spatial_shape(self.tracing.input)
+        extents = self.extents
         groups: list[tuple[set[int], list[tuple[int, Reach, int]]]] = []
         for place, (reach, extent) in enumerate(zip(reaches, extents, strict=True)):
             moved = self._moved_axes(reach)
@@ -305,7 +321,7 @@ class UnitTracer:
 
     def _hulls(self, reach: Reach, unit: tuple[Any, ...]) -> tuple[Any, Any]:
         """Starts and stops of units whose indices are numbers or arrays of them."""
-        places = self.tracing.spatial_axes(self.tensor)
+        places = self.axes
         position = self.position(unit)
         if isinstance(reach, Line):
             if reach.axis is None:
@@ -313,7 +329,7 @@ class UnitTracer:
             if reach.axis in places:
                 return reach.at(np.asarray(position[places.index(reach.axis)]))
             # It follows the channels, and the unit has all of them.
-            reach = table(reach, self.tracing.shape(self.tensor))
+            reach = table(reach, self.shape)
         arrays = []
         for array, low in ((reach.starts, True), (reach.stops, False)):
             channels = tuple(axis for axis in range(array.ndim) if axis not in places)
@@ -327,7 +343,7 @@ class UnitTracer:
 
     def _moved_axes(self, reach: Reach) -> set[int]:
         """Axes of the map that make a difference to a reach."""
-        places = self.tracing.spatial_axes(self.tensor)
+        places = self.axes
         if isinstance(reach, Line):
             moved = {reach.axis} if reach.axis is not None else set()
         else:
