@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ else:
 
 # A tensor of the backend, or a NumPy array.
 Array: TypeAlias = Any
+# Pairs of a variable and the value to read in its place.
+State: TypeAlias = Sequence[tuple[Variable, Array]]
 
 __all__ = [
     "Array",
@@ -28,5 +31,6 @@ __all__ = [
     "Model",
     "Operation",
     "Optimizer",
+    "State",
     "Variable",
 ]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from keras_erf.dependence.call import Rule
 from keras_erf.fields.shapes import Shapes
 from keras_erf.graph import Graph, Node
+from keras_erf.layers.table import is_unknown
 
 __all__ = ["OpenedLayers"]
 
@@ -14,18 +18,24 @@ class OpenedLayers:
     Args:
         graph: The graph.
         shapes: Shapes of its tensors; those inside of opened layers are added.
+        rules: The user's own rules, by layer class: these layers stay closed.
         assigned: Whether zeros among the weights count.
     """
 
-    def __init__(self, graph: Graph, shapes: Shapes, *, assigned: bool) -> None:
+    def __init__(
+        self, graph: Graph, shapes: Shapes, rules: Mapping[type, Rule], *, assigned: bool
+    ) -> None:
         self._graph = graph
         self._shapes = shapes
+        self._rules = rules
         self._assigned = assigned
         self._calls: dict[Node, list[Node]] = {}
         self._inner: set[Node] = set()
 
     def calls_of(self, node: Node) -> list[Node] | None:
-        """The calls that a layer makes; `None` if they cannot be traced."""
+        """The calls that a layer without a rule makes; `None` if they cannot be traced."""
+        if not is_unknown(node.operation, self._rules):
+            return None
         shapes = [self._shapes.of(tensor) for tensor in node.inputs]
         dtypes = [self._shapes.tensors[tensor].dtype for tensor in node.inputs]
         output_shapes = [self._shapes.of(tensor) for tensor in node.outputs]

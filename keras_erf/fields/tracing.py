@@ -20,7 +20,6 @@ from keras_erf.fields.dependences import Dependences
 from keras_erf.fields.opening import OpenedLayers
 from keras_erf.fields.shapes import Shapes
 from keras_erf.graph import Graph, Node
-from keras_erf.layers.table import is_unknown
 
 __all__ = ["Tracing"]
 
@@ -65,7 +64,7 @@ class Tracing:
         """Takes the calls of a graph."""
         self.graph = graph
         self._makers = {tensor: node for node in graph.nodes for tensor in node.outputs}
-        self._opened = OpenedLayers(graph, self.shapes, assigned=self._assigned)
+        self._opened = OpenedLayers(graph, self.shapes, self.rules, assigned=self._assigned)
         self.dependences = Dependences(
             graph, self.shapes, self._opened, self.rules, assigned=self._assigned
         )
@@ -163,7 +162,7 @@ class Tracing:
 
     def _pass(self, node: Node) -> None:
         """Carries reaches and channel axes over one call, or over those inside it."""
-        if not (is_unknown(node.operation, self.rules) and self._pass_inside(node)):
+        if not self._pass_inside(node):
             self._pass_over(node)
 
     def _pass_inside(self, node: Node) -> bool:

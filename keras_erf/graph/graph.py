@@ -15,7 +15,7 @@ from keras_erf.graph.calls import Node, Shape, Tensor
 from keras_erf.graph.constants import agreed, has_zeros, operands, random_weights, settled
 from keras_erf.graph.running import called, followed, inferred, learned_weights, stateless
 from keras_erf.graph.unrolling import Builder
-from keras_erf.types import Array, KerasTensor, Layer
+from keras_erf.types import Array, KerasTensor, Layer, State
 
 __all__ = ["PAIR", "Graph"]
 
@@ -190,7 +190,7 @@ class Graph:
             for sublayer in inner
         ]
 
-        def calls(state: Sequence[tuple[Any, Any]]) -> tuple[Builder, list[int], Any]:
+        def calls(state: State) -> tuple[Builder, list[int], Any]:
             ends: list[Any] = []
             scope = stateless(lambda: ends.extend(followed(node, specs)), state)
             function = keras.Function(list(specs.values()), ends)
@@ -249,9 +249,7 @@ class Graph:
             drawn = np.where(np.isnan(known), rng.standard_normal(known.shape), known)
             return keras.ops.cast(drawn, argument.dtype)
 
-        def run(
-            values: Sequence[Array], *, state: Sequence[tuple[Any, Any]] | None = None
-        ) -> list[Array]:
+        def run(values: Sequence[Array], *, state: State | None = None) -> list[Array]:
             known = dict(zip(node.inputs, values, strict=True))
             outputs: list[Any] = []
             own = (lambda argument: argument) if state is None else constant
@@ -269,7 +267,7 @@ def _known_inside(
     layer: keras.Layer,
     nodes: Sequence[Node],
     scope: keras.StatelessScope,
-    calls: Callable[[Sequence[tuple[Any, Any]]], tuple[Builder, list[int], Any]],
+    calls: Callable[[State], tuple[Builder, list[int], Any]],
     assigned: bool,
 ) -> tuple[dict[int, np.ndarray], bool]:
     """What is known of the constants and the assigned weights inside a layer, by `id`.

@@ -10,7 +10,7 @@ import keras
 
 from keras_erf.errors import reason_of
 from keras_erf.graph.calls import Node
-from keras_erf.types import Operation
+from keras_erf.types import Operation, State
 
 __all__ = [
     "called",
@@ -42,9 +42,7 @@ def enter(action: Callable[[], None]) -> None:
     _Entry(name="graph", dtype="float32")(action=action)
 
 
-def stateless(
-    action: Callable[[], None], state: Sequence[tuple[Any, Any]] = ()
-) -> keras.StatelessScope:
+def stateless(action: Callable[[], None], state: State = ()) -> keras.StatelessScope:
     """Runs `action` as a model's call, without a trace in any layer.
 
     Args:
