@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_erf.algebra.decomposition import products
 from keras_erf.algebra.geometry import Marks, Relation, Window
-from keras_erf.algebra.indexing import IndexedView
+from keras_erf.algebra.indexing import IndexedView, other_axes
 from keras_erf.algebra.masking import MaskedView
 from keras_erf.algebra.views import AnyView, Link, Status, View, least_sure
 from keras_erf.dependence.call import Call
@@ -151,7 +151,7 @@ def _seen_through(
     terms = products(mask)
     if len(terms) > MOST_PARTS:
         ranks = range(mask.ndim)
-        terms = [tuple(np.asarray(mask.any(axis=_all_but(axis, mask.ndim))) for axis in ranks)]
+        terms = [tuple(np.asarray(mask.any(axis=other_axes(axis, mask.ndim))) for axis in ranks)]
         status = "bound"
     parts = []
     for sets in terms:
@@ -198,7 +198,3 @@ def _outer(labels: Sequence[Label], lines: Mapping[Label, np.ndarray]) -> np.nda
     for label, line in lines.items():
         marked = marked & line.reshape([-1 if one == label else 1 for one in labels])
     return marked
-
-
-def _all_but(axis: int, rank: int) -> tuple[int, ...]:
-    return tuple(one for one in range(rank) if one != axis)

@@ -171,12 +171,7 @@ def _links(
     lines: dict[int, list[int]],
     seen: dict[Unit, np.ndarray],
 ) -> tuple[tuple[Link, ...], bool]:
-    """A link for each axis of an input, from what units on lines through the middle see.
-
-    Returns:
-        The links, and whether each is the hull of what is seen: an axis that
-        follows several axes of the output is taken whole.
-    """
+    """A link for each axis, from units on lines through the middle, and whether it is a hull only."""
     links: list[Link] = []
     constant: dict[int, np.ndarray] = {}
     sure = True

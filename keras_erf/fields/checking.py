@@ -187,23 +187,7 @@ def _shown(
     by_gradient: Sequence[np.ndarray],
     unknown: bool,
 ) -> dict[int, np.ndarray]:
-    """What changes show of a layer that may compare, round or stop gradients.
-
-    Args:
-        call: The layer.
-        output: Which of its outputs.
-        steps: Masks of it.
-        ruled: By place of an input, what those should see by the rule.
-        by_gradient: For each input, what they see by gradients.
-        unknown: Whether they may see what the rule does not name.
-
-    Returns:
-        By place of an input what makes a difference, of what the rule names
-        without a gradient and of what it does not name.
-
-    Raises:
-        UnsupportedLayerError: There is too much to try.
-    """
+    """What changes show of a layer that may compare, round or stop gradients, by place of an input."""
     known = [ruled.get(place, np.ones_like(mask)) | mask for place, mask in enumerate(by_gradient)]
     more = beyond(call, output, steps, known) if unknown else Seen(known)
     changed = {}

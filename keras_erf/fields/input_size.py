@@ -53,12 +53,7 @@ def maps(tracing: Tracing) -> tuple[list[int], list[tuple[str, str]]]:
 
 
 def _last_map(tracing: Tracing) -> int:
-    """The last tensor with more than one position.
-
-    Raises:
-        UnsupportedLayerError: It may lie behind a layer that no rule knows.
-        InvalidInputError: There is none, or it may be one whose shape is left open.
-    """
+    """The last tensor with more than one position; raises if there is none or none is known."""
     reason = ""
     for node in reversed(tracing.graph.nodes):
         for tensor in node.outputs:

@@ -270,18 +270,7 @@ def _known_inside(
     calls: Callable[[State], tuple[Builder, list[int], Any]],
     assigned: bool,
 ) -> tuple[dict[int, np.ndarray], bool]:
-    """What is known of the constants and the assigned weights inside a layer, by `id`.
-
-    Args:
-        layer: The layer.
-        nodes: The calls inside it, made with its own weights.
-        scope: The scope they were made in.
-        calls: Makes the calls again, with other weights.
-        assigned: Whether zeros among the weights count.
-
-    Returns:
-        Known values, and whether the layer assigns weights as it runs.
-    """
+    """Known constants and assigned weights inside a layer, by `id`, and whether it assigns any."""
     weights = learned_weights(layer)
     constants = [operand for node in nodes for operand in operands(node)]
     computed = [value for value in constants if not isinstance(value, keras.Variable)]
