@@ -171,7 +171,7 @@ def _links(
     lines: dict[int, list[int]],
     seen: dict[Unit, np.ndarray],
 ) -> tuple[tuple[Link, ...], bool]:
-    """A link for each axis, from units on lines through the middle, and whether it is a hull only."""
+    """A link for each axis, from units on lines through the middle; and which are hulls."""
     links: list[Link] = []
     constant: dict[int, np.ndarray] = {}
     sure = True

@@ -187,7 +187,7 @@ def _shown(
     by_gradient: Sequence[np.ndarray],
     unknown: bool,
 ) -> dict[int, np.ndarray]:
-    """What changes show of a layer that may compare, round or stop gradients, by place of an input."""
+    """What changes show of a layer that may compare, round or stop gradients, by input."""
     known = [ruled.get(place, np.ones_like(mask)) | mask for place, mask in enumerate(by_gradient)]
     more = beyond(call, output, steps, known) if unknown else Seen(known)
     changed = {}
