@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from keras_erf.definitions import DEFINITIONS, Definition
     from keras_erf.fields.checking import Check, check
     from keras_erf.fields.paths import PathSizes, path_sizes, unproductive_layers
-    from keras_erf.fields.projecting import ProjectiveField, projective_field
+    from keras_erf.fields.projective import ProjectiveField, projective_field
     from keras_erf.fields.theoretical import FieldTable, receptive_field, receptive_fields
     from keras_erf.fields.tiling import TileOverlap, tile_overlap
     from keras_erf.inputs.images import ImageFolder
@@ -90,7 +90,7 @@ _HOMES = {
     "ImageFolder": "inputs.images",
     "Profile": "measuring.profiling",
     "PathSizes": "fields.paths",
-    "ProjectiveField": "fields.projecting",
+    "ProjectiveField": "fields.projective",
     "ReceptiveField": "algebra.geometry",
     "TileOverlap": "fields.tiling",
     "calibrate_batch_norm": "measuring.calibrating",
@@ -102,7 +102,7 @@ _HOMES = {
     "path_sizes": "fields.paths",
     "probe": "measuring.probing",
     "profile": "measuring.profiling",
-    "projective_field": "fields.projecting",
+    "projective_field": "fields.projective",
     "receptive_field": "fields.theoretical",
     "receptive_fields": "fields.theoretical",
     "report": "reporting",

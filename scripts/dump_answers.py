@@ -102,7 +102,7 @@ def located(model: keras.Model) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Functions that find the centre units of layers."""
     for number, tensor in enumerate(model.inputs):
         tracing = tracing_of(model, input=tensor.name)
-        nodes = [node for node in tracing.graph.nodes if tracing.reaches(node.outputs[0])]
+        nodes = [node for node in tracing.graph.nodes if tracing.is_reached(node.outputs[0])]
         for place in some(len(nodes)):
             find = partial(target_of, tracing, nodes[place].outputs[0])
             yield f"input {number} {place:03} {nodes[place].name}", find

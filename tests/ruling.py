@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_erf.algebra.geometry import Box, ReceptiveField
-from keras_erf.algebra.reach import Line, table, united
+from keras_erf.algebra.intervals import Line, table, united
 from keras_erf.algebra.views import AnyView
 from keras_erf.errors import InvalidInputError
 from keras_erf.graph import Graph, Node, build_graph

@@ -16,7 +16,7 @@ from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box, Window
 from keras_erf.algebra.views import Link, View
 from keras_erf.cone import Cone, cone_of, whole_cone
-from keras_erf.dependence.chain import chained
+from keras_erf.dependence.chaining import chained
 from keras_erf.fields.theoretical import Target, locate, tracing_of
 from keras_erf.layers.activation import is_finished_by_position
 from keras_erf.layers.parts import PartSite, Restricted, as_called, called_on_part, shortened

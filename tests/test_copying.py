@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 import keras_erf as erf
+from keras_erf.fields.supports import support
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import build_graph
 from keras_erf.layers.copying import copied_squares
@@ -156,5 +157,5 @@ def test_what_is_known_stays_known_behind_copies():
         along = 2 if made.shape[2] > 1 else 1
         graph = build_graph(keras.Model(x, ops.softmax(made, axis=along)))
         unit = (0, 7) if along == 2 else (0, 0) if made.shape[1] == 8 else (3, 0)
-        seen = Tracing(graph, 0).mask(graph.outputs[0], unit, through_global=True)
+        seen = support(Tracing(graph, 0), graph.outputs[0], unit, through_global=True)
         assert np.argwhere(seen)[:, 1].tolist() == [5, 6, 7]

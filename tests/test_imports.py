@@ -19,6 +19,7 @@ PACKAGE, TESTS = ROOT / "keras_erf", ROOT / "tests"
 # Modules and packages, from the lowest up: each imports only from those before it.
 ORDER = (
     "errors",
+    "types",
     "_version",
     "wording",
     "progress",

@@ -195,7 +195,7 @@ def seen_by(tracing: Any, tensor: int, seen: np.ndarray) -> np.ndarray:
     """The mask of the input that a mask of a tensor's elements sees."""
     masks = {tensor: seen}
     for node in reversed(tracing.ancestors(tensor)):
-        for view in tracing.relations(node):
+        for view in tracing.dependences.of(node):
             made, source = node.outputs[view.output], node.inputs[view.input]
             if made in masks:
                 mask = view.mask(masks[made], tracing.shape(made), tracing.shape(source))

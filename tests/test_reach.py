@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_erf.algebra.gathering import Gather
 from keras_erf.algebra.geometry import Blocks, Relation, Window
-from keras_erf.algebra.moving import even_step, repeated
-from keras_erf.algebra.reach import NOTHING, Line, Reach, Table, simplified, table, united
+from keras_erf.algebra.indexing import IndexedView
+from keras_erf.algebra.intervals import NOTHING, Line, Reach, Table, simplified, table, united
+from keras_erf.algebra.strides import even_step, repeated
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
@@ -341,7 +341,7 @@ def test_equal_paths_are_one():
 def test_entries_keep_their_places_on_the_line_they_come_from():
     # Six pixels in twos: a row of tokens, then the token before them.
     line = moved(Window(2, 2)).after(Window(up=3, size=3, padding=0), 0)
-    rows = Gather(np.arange(6 * 4).reshape(24, 1), (6, 4, 1)).follow(line, (24, 1), (6, 4, 1))
+    rows = IndexedView(np.arange(6 * 4).reshape(24, 1), (6, 4, 1)).follow(line, (24, 1), (6, 4, 1))
     assert isinstance(rows, Table)
     assert rows.stride == Fraction(2, 3)
     assert rows.places.ravel().tolist() == np.repeat(np.arange(6), 4).tolist()

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_erf.algebra.gathering import Gather, rearranged
 from keras_erf.algebra.geometry import Marks, Ranges, Window
-from keras_erf.algebra.reach import NOTHING, Line, Reach, Table, table
+from keras_erf.algebra.indexing import IndexedView, rearranged
+from keras_erf.algebra.intervals import NOTHING, Line, Reach, Table, table
 from keras_erf.algebra.views import AnyView, Link, View
 
 hypothesis = pytest.importorskip("hypothesis")
@@ -53,18 +53,18 @@ def views(draw: Any) -> tuple[View, Shape, Shape]:
 
 
 @st.composite
-def gathers(draw: Any) -> tuple[Gather, Shape, Shape]:
+def gathers(draw: Any) -> tuple[IndexedView, Shape, Shape]:
     """A gather of random sources, some of them none, with the same shapes."""
     output = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple))
     shape = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     indices = rng.integers(-1, np.prod(shape), output)
-    return Gather(indices, shape), output, shape
+    return IndexedView(indices, shape), output, shape
 
 
 def dense(view: AnyView, output: Shape, shape: Shape) -> np.ndarray:
     """The view as a boolean matrix: entry (output element, input element), both flattened."""
-    if isinstance(view, Gather):
+    if isinstance(view, IndexedView):
         return view.indices.reshape(-1, 1) == np.arange(np.prod(shape))
     assert isinstance(view, View)
     return np.array(
@@ -247,7 +247,7 @@ def test_a_gather_has_the_field_of_each_source(case, data):
 
 def test_what_every_unit_sees_alike_is_not_moved():
     everywhere = Line(None, (0,), (9,), gathered=True)
-    gather = Gather(np.array([1, 0, 3]), (4,))
+    gather = IndexedView(np.array([1, 0, 3]), (4,))
     for view in (View((Link(0, Window(3)),)), View((Link(None),)), gather):
         assert view.follow(everywhere, (3,), (4,)) is everywhere
 
@@ -257,8 +257,8 @@ def test_which_axis_an_input_axis_follows():
     assert view.follows == (1, None, 0)
     # The rows of the input follow the columns of the output; its columns follow both axes.
     indices = np.array([[0, 4], [1, 5], [2, 6]])
-    assert Gather(indices, (2, 4)).follows == (1, 0)
-    assert Gather(np.array([[0, 4], [1, 6]]), (2, 4)).follows == (1, None)
+    assert IndexedView(indices, (2, 4)).follows == (1, 0)
+    assert IndexedView(np.array([[0, 4], [1, 6]]), (2, 4)).follows == (1, None)
 
 
 # --- Rearrangements ------------------------------------------------------------------------------
@@ -331,8 +331,8 @@ def test_a_rearrangement_sees_the_sources(name, alone):
     indices, shape = shape_of(name)
     view = rearranged(indices, shape, input=1, output=2, alone=alone)
     assert (view.input, view.output) == (1, 2)
-    assert isinstance(view, View if name in SEPARABLE else Gather)
-    gather = Gather(indices, shape)
+    assert isinstance(view, View if name in SEPARABLE else IndexedView)
+    gather = IndexedView(indices, shape)
     np.testing.assert_array_equal(
         dense(view, indices.shape, shape), dense(gather, indices.shape, shape)
     )

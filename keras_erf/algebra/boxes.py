@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from keras_erf.algebra.geometry import Box, Interval
+from keras_erf.types import Array
 
 __all__ = ["cut", "elements", "entire", "hull", "widened"]
 
@@ -28,7 +28,7 @@ def hull(first: Box | None, second: Box) -> Box:
     return tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(first, second, strict=True))
 
 
-def cut(value: Any, held: Box, wanted: Box) -> Any:
+def cut(value: Array, held: Box, wanted: Box) -> Array:
     """The `wanted` part of a value, with a batch axis, that is the part `held` of a tensor."""
     if held == wanted:
         return value

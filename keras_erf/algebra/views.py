@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from keras_erf.algebra.geometry import Relation, Window
-from keras_erf.algebra.reach import Line, Reach, simplified, table
+from keras_erf.algebra.intervals import Line, Reach, simplified, table
 
 __all__ = ["AnyView", "Link", "Shape", "Status", "View", "least_sure"]
 

@@ -21,6 +21,7 @@ from keras_erf.graph import Graph, Node, called, stateless
 from keras_erf.layers.parts import PartSite, Run, as_called, shortened
 from keras_erf.layers.table import described, is_patched
 from keras_erf.layers.table import views as found_views
+from keras_erf.types import Array, State
 
 __all__ = ["Cone", "ConeStep", "cone_of", "whole_cone"]
 
@@ -58,7 +59,7 @@ class Cone:
         values: Mapping[int, Any],
         *,
         training: bool = False,
-        state: Sequence[tuple[Any, Any]] = (),
+        state: State = (),
         steps: int | None = None,
         keep: Collection[int] | None = None,
     ) -> dict[int, Any]:
@@ -89,7 +90,7 @@ class Cone:
     def _advance(self, step: ConeStep, known: dict[int, Any], training: bool) -> None:
         node = step.node
 
-        def call(parts: Sequence[Any]) -> list[Any]:
+        def call(parts: Sequence[Any]) -> list[Array]:
             return called(node, dict(zip(node.inputs, parts, strict=True)), training=training)
 
         taken = []

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.dependence.call import Call
+from keras_erf.dependence.call import Call, unsupported
 from keras_erf.dependence.simple import ACROSS_BATCH
-from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import Argument
+from keras_erf.types import Layer
 
 __all__ = ["channel_axis", "counted_axes", "own_axes", "rank_of", "spatial_axes"]
 
 
-def channel_axis(layer: Any, rank: int) -> int:
+def channel_axis(layer: Layer, rank: int) -> int:
     """Channel axis a layer goes by, on tensors of `rank` axes: the last, if it does not say."""
     return 0 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
 
 
-def spatial_axes(layer: Any, rank: int) -> tuple[int, ...]:
+def spatial_axes(layer: Layer, rank: int) -> tuple[int, ...]:
     """The other axes, in order."""
     channel = channel_axis(layer, rank)
     return tuple(axis for axis in range(rank) if axis != channel)
@@ -55,9 +55,6 @@ def counted_axes(call: Call, axes: Sequence[int]) -> set[int]:
     rank = len(call.inputs[0])
     counted = {axis % (rank + 1) - 1 for axis in axes}
     if -1 in counted:
-        raise UnsupportedLayerError(
-            f"No rule tells the receptive field of layer {call.name!r}: it mixes the samples of "
-            "a batch. Choose a layer before it, or pass a rule by `rules`. Received: "
-            f"{type(call.layer).__name__} with axis={list(axes)!r}"
-        )
+        received = f"{type(call.layer).__name__} with axis={list(axes)!r}"
+        raise unsupported(call, "it mixes the samples of a batch", received)
     return counted

@@ -12,8 +12,9 @@ import numpy as np
 from keras_erf.algebra.views import AnyView
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import Argument, settled
+from keras_erf.types import Array, Layer, Operation
 
-__all__ = ["Call", "CallSite", "Rule", "bound_arguments", "part_of"]
+__all__ = ["Call", "CallSite", "Rule", "bound_arguments", "part_of", "unsupported"]
 
 Shape = tuple[int, ...]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -45,13 +46,13 @@ class Call:
     """
 
     name: str
-    layer: Any
+    layer: Layer
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
     dtypes: tuple[str, ...] = ()
     batch: int | None = None
     filled: Callable[[], Arguments] = field(default=lambda: ((), {}), repr=False, compare=False)
-    run: Callable[..., list[Any]] = field(default=lambda *_, **__: [], repr=False, compare=False)
+    run: Callable[..., list[Array]] = field(default=lambda *_, **__: [], repr=False, compare=False)
     rule_of: Callable[[Any], Rule | None] = field(default=lambda _: None, repr=False, compare=False)
     known: tuple[np.ndarray | None, ...] = field(default=(), repr=False, compare=False)
     drawn: Mapping[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
@@ -92,12 +93,22 @@ class Call:
         return self.outputs[0]
 
 
+def unsupported(call: Call, reason: str, received: str | None = None) -> UnsupportedLayerError:
+    """The error of a layer whose field no rule states, with the reason."""
+    kind = type(call.layer).__name__
+    return UnsupportedLayerError(
+        expected=f"No rule tells the receptive field of layer {call.name!r}: {reason}",
+        remedy="Choose a layer before it, or pass a rule by `rules`",
+        received=received or f"{kind} from {call.inputs} to {call.outputs}",
+    )
+
+
 def part_of(
     call: Call,
-    layer: Any,
+    layer: Layer,
     inputs: tuple[Shape, ...],
     outputs: tuple[Shape, ...],
-    run: Callable[..., list[Any]] | None = None,
+    run: Callable[..., list[Array]] | None = None,
 ) -> Call:
     """The call of a layer inside the one that is called.
 
@@ -109,12 +120,9 @@ def part_of(
         run: As in `Call`; without it the inner layer cannot be measured.
     """
 
-    def cannot_run(*_: Any, **__: Any) -> list[Any]:
-        raise UnsupportedLayerError(
-            f"No rule tells the receptive field of layer {call.name!r}: the {type(layer).__name__} "
-            "inside it cannot be measured by itself. Choose a layer before it, or pass a rule by "
-            f"`rules`. Received: {type(call.layer).__name__} from {call.inputs} to {call.outputs}"
-        )
+    def cannot_run(*_: Any, **__: Any) -> list[Array]:
+        inner = type(layer).__name__
+        raise unsupported(call, f"the {inner} inside it cannot be measured by itself")
 
     return replace(
         call,
@@ -147,6 +155,6 @@ class CallSite:
     call: Call
 
     @property
-    def layer(self) -> Any:
+    def layer(self) -> Operation:
         """The layer or operation."""
         return self.call.layer

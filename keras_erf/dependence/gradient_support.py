@@ -219,7 +219,8 @@ def unmeasurable(call: Call, reason: str) -> UnsupportedLayerError:
     """The error of a layer that does not tell, and what to do."""
     kind = type(call.layer).__name__
     return UnsupportedLayerError(
-        f"Layer {call.name!r} is unknown and cannot be measured: {reason}. Pass a rule by "
-        f"`rules={{{kind}: rule}}`, `keras_erf.rules.whole` to have it see all of its input, or "
-        f"choose a layer before it. Received: {kind} from {call.inputs} to {call.outputs}"
+        expected=f"Layer {call.name!r} is unknown and cannot be measured: {reason}",
+        remedy=f"Pass a rule by `rules={{{kind}: rule}}`, `keras_erf.rules.whole` "
+        "to have it see all of its input, or choose a layer before it",
+        received=f"{kind} from {call.inputs} to {call.outputs}",
     )

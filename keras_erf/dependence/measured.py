@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from keras_erf.algebra.geometry import Marks, Relation, Window
-from keras_erf.algebra.reach import Reach
+from keras_erf.algebra.intervals import Reach
 from keras_erf.algebra.views import AnyView, Link, Status, View
 from keras_erf.dependence.axes import channel_axis
 from keras_erf.dependence.call import Call
@@ -29,7 +29,7 @@ from keras_erf.dependence.gradient_support import (
 )
 from keras_erf.dependence.perturbation import Seen, beyond
 
-__all__ = ["Probed", "measured"]
+__all__ = ["MeasuredView", "measured"]
 
 Shape = tuple[int, ...]
 Unit = tuple[int, ...]
@@ -69,7 +69,7 @@ def measured(call: Call) -> tuple[AnyView, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Probed:
+class MeasuredView:
     """A view whose masks are measured when they are asked for.
 
     Args:
@@ -157,9 +157,9 @@ def _views_of(call: Call, output: int) -> Iterator[AnyView]:
         elif all(np.array_equal(predicted[unit], seen[unit]) for unit in units):
             yield view
         elif all((predicted[unit] | ~seen[unit]).all() for unit in units):
-            yield Probed(call, view, "measured" if sure else "bound")
+            yield MeasuredView(call, view, "measured" if sure else "bound")
         else:
-            yield Probed(call, everything, "bound")
+            yield MeasuredView(call, everything, "bound")
 
 
 def _links(
@@ -171,12 +171,7 @@ def _links(
     lines: dict[int, list[int]],
     seen: dict[Unit, np.ndarray],
 ) -> tuple[tuple[Link, ...], bool]:
-    """A link for each axis of an input, from what units on lines through the middle see.
-
-    Returns:
-        The links, and whether each is the hull of what is seen: an axis that
-        follows several axes of the output is taken whole.
-    """
+    """A link for each axis, from units on lines through the middle; and which are hulls."""
     links: list[Link] = []
     constant: dict[int, np.ndarray] = {}
     sure = True

@@ -32,9 +32,9 @@ def refused(reason: str) -> Rule:
 
     def rule(call: Call) -> tuple[AnyView, ...]:
         raise UnsupportedLayerError(
-            f"Layer {call.name!r} has no receptive field: {reason}. Choose a layer before it, or "
-            f"pass a rule by `rules`. Received: {type(call.layer).__name__} from {call.inputs} to "
-            f"{call.outputs}"
+            expected=f"Layer {call.name!r} has no receptive field: {reason}",
+            remedy="Choose a layer before it, or pass a rule by `rules`",
+            received=f"{type(call.layer).__name__} from {call.inputs} to {call.outputs}",
         )
 
     return rule

@@ -20,9 +20,11 @@ from keras_erf.dependence.call import Call
 from keras_erf.dependence.gradient_support import seen_alone
 from keras_erf.dependence.perturbation import Seen, beyond, confirmed
 from keras_erf.errors import UnsupportedLayerError
+from keras_erf.fields.supports import masks_on_path
 from keras_erf.fields.theoretical import Rules, locate
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Argument, Node
+from keras_erf.types import KerasTensor, Layer, Model
 from keras_erf.wording import counted
 
 __all__ = ["Check", "Difference", "check"]
@@ -80,8 +82,8 @@ class Check:
 
 
 def check(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     unit: tuple[int, ...] | Literal["center"] = "center",
     input: str | None = None,
@@ -125,7 +127,7 @@ def check(
         model, layer, unit=unit, input=input, input_shape=input_shape, grid=grid, rules=rules
     )
     tracing = target.tracing
-    masks = tracing.masks(target.tensor, target.position, through_global=True)
+    masks = masks_on_path(tracing, target.tensor, target.position, through_global=True)
     differences, unmeasured = [], []
     checked = 0
     for node in reversed(tracing.ancestors(target.tensor)):
@@ -146,10 +148,10 @@ def check(
                 for input_place, mask in by_rule.items():
                     ruled.add(node.inputs[input_place], mask)
                     measured.add(node.inputs[input_place], by_gradient[input_place])
-                if tracing.is_layer_of_keras(node):
-                    # None of them with a rule compares, rounds or stops gradients.
+                unknown = tracing.dependences.is_unknown(node)
+                if not (unknown or isinstance(node.kind, str)):
+                    # No layer of Keras with a rule compares, rounds or stops gradients.
                     continue
-                unknown = tracing.is_unknown(node)
                 for input_place, mask in _shown(
                     call, place, steps, by_rule, by_gradient, unknown
                 ).items():
@@ -185,23 +187,7 @@ def _shown(
     by_gradient: Sequence[np.ndarray],
     unknown: bool,
 ) -> dict[int, np.ndarray]:
-    """What changes show of a layer that may compare, round or stop gradients.
-
-    Args:
-        call: The layer.
-        output: Which of its outputs.
-        steps: Masks of it.
-        ruled: By place of an input, what those should see by the rule.
-        by_gradient: For each input, what they see by gradients.
-        unknown: Whether they may see what the rule does not name.
-
-    Returns:
-        By place of an input what makes a difference, of what the rule names
-        without a gradient and of what it does not name.
-
-    Raises:
-        UnsupportedLayerError: There is too much to try.
-    """
+    """What changes show of a layer that may compare, round or stop gradients, by input."""
     known = [ruled.get(place, np.ones_like(mask)) | mask for place, mask in enumerate(by_gradient)]
     more = beyond(call, output, steps, known) if unknown else Seen(known)
     changed = {}
@@ -210,7 +196,7 @@ def _shown(
         shown = confirmed(call, output, steps, place, doubtful) if doubtful.any() else doubtful
         if shown is None:
             raise UnsupportedLayerError(
-                "of what has no gradient there is too much to try, or it draws at random"
+                expected="of what has no gradient there is too much to try, or it draws at random",
             )
         changed[place] = shown | (more.masks[place] & ~known[place])
     return changed
@@ -227,7 +213,7 @@ def _ruled(tracing: Tracing, node: Node, output: int, asked: np.ndarray) -> dict
     masks = {
         place: np.zeros(tracing.shape(source), dtype=bool)
         for place, source in enumerate(node.inputs)
-        if tracing.reaches(source)
+        if tracing.is_reached(source)
     }
     for view in tracing.views(node, through_global=True):
         if view.output == output:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from keras_erf.algebra.reach import Reach
+from keras_erf.algebra.intervals import Reach
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.theoretical import Rules, locate, tracing_of
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Node, build_graph
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = ["PathSizes", "path_sizes", "unproductive_layers"]
 
@@ -34,8 +34,8 @@ class PathSizes:
 
 
 def path_sizes(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
@@ -71,15 +71,17 @@ def path_sizes(
     paths = _paths(target.tracing).get(target.tensor)
     if paths is None:
         raise InvalidInputError(
-            f"`layer` {name!r} is not reached without a layer that gathers the whole space. Choose "
-            f"an earlier layer. Received: layer={name!r}"
+            argument="layer",
+            expected=f"{name!r} is not reached without a layer that gathers the whole space",
+            remedy="Choose an earlier layer",
+            received=f"layer={name!r}",
         )
     smallest, largest = (tuple(map(_extent, ends)) for ends in (paths.smallest, paths.largest))
     return PathSizes(name, smallest, largest)
 
 
 def unproductive_layers(
-    model: Any,
+    model: Model,
     *,
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
@@ -115,8 +117,10 @@ def unproductive_layers(
     graph = build_graph(model)
     if input_shape is None and None in graph.tensors[graph.input_number(input)].shape:
         raise InvalidInputError(
-            "`input_shape` must be given where the model leaves it open: what has been seen "
-            "already depends on it. Received: input_shape=None"
+            argument="input_shape",
+            expected="must be given where the model leaves it open: what has been seen "
+            "already depends on it",
+            received="input_shape=None",
         )
     tracing = tracing_of(model, input=input, input_shape=input_shape, rules=rules)
     sizes = tracing.spatial_shape(tracing.input)
@@ -177,7 +181,7 @@ def _learned(tracing: Tracing) -> list[Node]:
     """The calls whose fields are known, in the order they run."""
     learned: list[Node] = []
     for node in tracing.graph.nodes:
-        if any(tracing.reaches(tensor) for tensor in node.inputs):
+        if any(tracing.is_reached(tensor) for tensor in node.inputs):
             with contextlib.suppress(KerasERFError):
                 tracing.known(node.outputs[0], through_global=False)
                 learned.extend(tracing.inside(node))

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from keras_erf.algebra.geometry import ReceptiveField, as_index
 from keras_erf.errors import InvalidInputError, KerasERFError
-from keras_erf.fields.ranging import size_ranges
-from keras_erf.fields.sizing import Rules, default_layer, maps, sized
+from keras_erf.fields.input_size import Rules, default_layer, maps, sized
+from keras_erf.fields.size_range import size_ranges
 from keras_erf.fields.tokens import TokenGrid, checked_grid, found_grid, given_grid
 from keras_erf.fields.tracing import Tracing
 from keras_erf.fields.units import UnitTracer
 from keras_erf.graph import Graph, build_graph
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = [
     "FieldTable",
@@ -35,8 +36,8 @@ Unit = tuple[int, ...]
 
 
 def receptive_field(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     unit: Unit | Literal["center"] = "center",
     input: str | None = None,
@@ -134,7 +135,7 @@ class FieldTable:
 
 
 def receptive_fields(
-    model: Any,
+    model: Model,
     *,
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
@@ -184,7 +185,7 @@ def receptive_fields(
 
 
 def tracing_of(
-    model: Any,
+    model: Model,
     *,
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
@@ -230,8 +231,8 @@ class Target:
 
 
 def locate(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     unit: Unit | Literal["center"] = "center",
     input: str | None = None,
@@ -267,8 +268,7 @@ def target_of(
 ) -> Target:
     """A unit of a tensor whose number is known; arguments as `receptive_field`."""
     field, tracer = _field(tracing, tensor, unit, through_global, grid)
-    axes, position = tracing.spatial_axes(tensor), tracer.position(field.unit)
-    return Target(tracing, tensor, axes, position, field, tracer.grid)
+    return Target(tracing, tensor, tracer.axes, tracer.position(field.unit), field, tracer.grid)
 
 
 def _field(
@@ -281,27 +281,34 @@ def _field(
     """The field of a unit of a tensor, and what traces the tensor's units."""
     graph = tracing.graph
     name, input_name = graph.tensors[tensor].name, graph.tensors[tracing.input].name
-    if not tracing.reaches(tensor):
+    if not tracing.is_reached(tensor):
         raise InvalidInputError(
-            f"`layer` {name!r} does not depend on input {input_name!r}. Name another input or "
-            f"another layer. Received: layer={name!r}, input={input_name!r}"
+            argument="layer",
+            expected=f"{name!r} does not depend on input {input_name!r}",
+            remedy="Name another input or another layer",
+            received=f"layer={name!r}, input={input_name!r}",
         )
-    shape, axes = tracing.shape(tensor), tracing.spatial_axes(tensor)
+    tracer = UnitTracer(tracing, tensor, through_global)
+    shape, axes = tracer.shape, tracer.axes
     if not tracing.input_axes:
         raise InvalidInputError(
-            "`input` must have spatial axes and a channel axis. Name another input, or "
-            "give a wave form a channel axis, keras.Input((length, 1)), and take of token ids a "
-            "model that starts behind their embedding. "
-            f"Received: input={input_name!r} of shape {tracing.shape(tracing.input)} without the "
-            "batch"
+            argument="input",
+            expected="must have spatial axes and a channel axis",
+            remedy="Name another input, or give a wave form a channel axis, "
+            "keras.Input((length, 1)), and take of token ids a model that "
+            "starts behind their embedding",
+            received=f"input={input_name!r} of shape {tracing.shape(tracing.input)} "
+            "without the batch",
         )
     if not axes:
         names = [graph.tensors[other].name for other in maps(tracing)[0]]
         raise InvalidInputError(
-            f"`layer` must have spatial axes. Layers that do: {', '.join(names[-4:]) or 'none'}. "
-            f"Received: layer={name!r} of shape {shape} without the batch"
+            argument="layer",
+            expected="must have spatial axes",
+            remedy=f"Layers that do: {', '.join(names[-4:]) or 'none'}",
+            received=f"layer={name!r} of shape {shape} without the batch",
         )
-    tracer = _tracer(tracing, tensor, unit, through_global, grid)
+    tracer = replace(tracer, grid=_token_grid(tracer, unit, grid))
     centered = isinstance(unit, str) and unit == "center"
     unit_index = tracer.center_unit() if centered else tracer.checked(unit)
     trace = tracer.trace(unit_index)
@@ -323,7 +330,7 @@ def _field(
         layer=name,
         input=input_name,
         unit=unit_index,
-        input_size=tracing.spatial_shape(tracing.input),
+        input_size=tracer.extents,
         output_size=tracer.sizes,
         size=size,
         stride=tuple(
@@ -338,31 +345,27 @@ def _field(
     return field, tracer
 
 
-def _tracer(
-    tracing: Tracing,
-    tensor: int,
-    unit: Unit | Literal["center"],
-    through_global: bool,
-    grid: Sequence[int] | None,
-) -> UnitTracer:
-    """The tracer of a tensor's units, on a grid where the tensor is one of tokens."""
-    axes, rank = tracing.spatial_axes(tensor), len(tracing.input_axes)
+def _token_grid(
+    tracer: UnitTracer, unit: Unit | Literal["center"], grid: Sequence[int] | None
+) -> TokenGrid | None:
+    """The grid of a tensor of tokens, by which its units are named; `None` for other tensors."""
+    axes, rank = tracer.axes, len(tracer.extents)
     count = 0 if isinstance(unit, str) else len(as_index(unit))
-    tokens = None
     if grid is not None and len(axes) != 1:
         raise InvalidInputError(
-            "`grid` is for a layer of tokens, with one spatial axis. "
-            f"Received: grid={grid!r} for a map of {tracing.spatial_shape(tensor)}"
+            argument="grid",
+            expected="is for a layer of tokens, with one spatial axis",
+            received=f"grid={grid!r} for a map of {tracer.sizes}",
         )
-    if len(axes) == 1 < rank and count != 1:
-        shape = tracing.shape(tensor)
-        reaches = tracing.known(tensor, through_global=False).reaches
-        tokens = found_grid(reaches, axes[0], shape) if reaches is not None else None
-        if tokens is None and (grid is not None or count == rank):
-            tokens = given_grid(grid, shape[axes[0]], rank)
-        elif tokens is not None and grid is not None:
-            checked_grid(grid, tokens)
-    return UnitTracer(tracing, tensor, through_global, tokens)
+    if not len(axes) == 1 < rank or count == 1:
+        return None
+    reaches = tracer.known(through_global=False).reaches
+    tokens = found_grid(reaches, axes[0], tracer.shape) if reaches is not None else None
+    if tokens is None and (grid is not None or count == rank):
+        return given_grid(grid, tracer.shape[axes[0]], rank)
+    if tokens is not None and grid is not None:
+        checked_grid(grid, tokens)
+    return tokens
 
 
 def _check_rules(rules: Any) -> None:
@@ -373,6 +376,7 @@ def _check_rules(rules: Any) -> None:
     )
     if not known:
         raise InvalidInputError(
-            "`rules` must be functions by layer class, such as {MyLayer: rule}. "
-            f"Received: rules={rules!r}"
+            argument="rules",
+            expected="must be functions by layer class, such as {MyLayer: rule}",
+            received=f"rules={rules!r}",
         )

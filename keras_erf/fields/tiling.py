@@ -6,16 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_erf.algebra.geometry import ReceptiveField
-from keras_erf.algebra.moving import even_step
-from keras_erf.algebra.reach import Line, Reach, table
+from keras_erf.algebra.intervals import Line, Reach, table
+from keras_erf.algebra.strides import even_step
 from keras_erf.errors import InvalidInputError
-from keras_erf.fields.sizing import sized
+from keras_erf.fields.input_size import sized
 from keras_erf.fields.theoretical import Rules, Target, locate
+from keras_erf.types import KerasTensor, Layer, Model
 from keras_erf.wording import by
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class TileOverlap:
 
 
 def tile_overlap(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     erf: EffectiveReceptiveField | None = None,
     mass: float = 0.99,
@@ -102,7 +103,9 @@ def tile_overlap(
     """
     if not isinstance(mass, (int, float)) or not 0 < mass <= 1:
         raise InvalidInputError(
-            f"`mass` must be a share above 0 and at most 1. Received: mass={mass!r}"
+            argument="mass",
+            expected="must be a share above 0 and at most 1",
+            received=f"mass={mass!r}",
         )
     target = locate(
         model,
@@ -117,19 +120,25 @@ def tile_overlap(
     reaches = known.reaches or ()
     if erf is None and known is not tracing.known(target.tensor, through_global=False):
         raise InvalidInputError(
-            f"`layer` {field.layer!r} sees as much of the input as there is, through a layer that "
-            "gathers it: no tiles are seamless. Give an `erf`, or `through_global=False` for the "
-            f"local paths. Received: layer={field.layer!r}"
+            argument="layer",
+            expected=f"{field.layer!r} sees as much of the input as there is, through a "
+            "layer that gathers it: no tiles are seamless",
+            remedy="Give an `erf`, or `through_global=False` for the local paths",
+            received=f"layer={field.layer!r}",
         )
     if len(target.spatial_axes) != len(tracing.input_axes):
         raise InvalidInputError(
-            "`layer` must have an axis for each axis of the input; a row of tokens has not. "
-            f"Received: layer={field.layer!r} of {field.output_size}"
+            argument="layer",
+            expected="must have an axis for each axis of the input; a row of tokens has not",
+            received=f"layer={field.layer!r} of {field.output_size}",
         )
     if None in field.stride:
         raise InvalidInputError(
-            f"`layer` {field.layer!r} must have units that move evenly over the input, which its "
-            f"own do not. Name a layer before it. Received: layer={field.layer!r}"
+            argument="layer",
+            expected=f"{field.layer!r} must have units that move evenly over the input, "
+            "which its own do not",
+            remedy="Name a layer before it",
+            received=f"layer={field.layer!r}",
         )
     strides = [Fraction(stride) for stride in field.stride if stride is not None]
     steps = _steps(target)
@@ -159,15 +168,18 @@ def _check_tiles(target: Target, overlap: TileOverlap, rules: Rules | None) -> N
         for before, after, step in zip(overlap.before, overlap.after, overlap.step, strict=True)
     )
     part = sized(target.graph, None, target.input, tile, False, rules)
-    whole, shown = target.tracing, f"Received: layer={overlap.layer!r}, an input of "
-    shown += f"{by(overlap.input_size, 'x')} px"
+    whole, received = target.tracing, f"layer={overlap.layer!r}, an input of "
+    received += f"{by(overlap.input_size, 'x')} px"
     if target.tensor in part.graph.failures:
         raise InvalidInputError(
-            f"`layer` {overlap.layer!r} cannot be made of a tile of {by(tile, 'x')} px: "
-            f"{part.graph.failures[target.tensor]}. Name a layer before it. {shown}"
+            argument="layer",
+            expected=f"{overlap.layer!r} cannot be made of a tile of {by(tile, 'x')} px: "
+            f"{part.graph.failures[target.tensor]}",
+            remedy="Name a layer before it",
+            received=received,
         )
     for node in whole.graph.ancestors(target.tensor):
-        for tensor in node.outputs if any(map(whole.reaches, node.inputs)) else ():
+        for tensor in node.outputs if any(map(whole.is_reached, node.inputs)) else ():
             pair = [
                 tracing.known(tensor, through_global=False).reaches or ()
                 for tracing in (whole, part)
@@ -179,14 +191,19 @@ def _check_tiles(target: Target, overlap: TileOverlap, rules: Rules | None) -> N
                 sizes = tuple(map(_rounded, overlap.input_size, overlap.step))
                 if sizes == overlap.input_size:
                     raise InvalidInputError(
-                        f"`layer` {overlap.layer!r} has no seamless tiles: what {node.name!r} sees "
-                        f"depends on the size of the whole image. Name a layer before it. {shown}"
+                        argument="layer",
+                        expected=f"{overlap.layer!r} has no seamless tiles: what {node.name!r} "
+                        "sees depends on the size of the whole image",
+                        remedy="Name a layer before it",
+                        received=received,
                     )
                 raise InvalidInputError(
-                    f"`input_shape` must be a multiple of {by(overlap.step, 'x')}: the padding of "
-                    f"{node.name!r} follows the size of the whole image, and tiles of others have "
-                    f"seams. Pad or crop the image to such a size, {by(sizes, 'x')} for one. "
-                    f"{shown}"
+                    argument="input_shape",
+                    expected=f"must be a multiple of {by(overlap.step, 'x')}: the padding of "
+                    f"{node.name!r} follows the size of the whole image, and tiles of "
+                    "others have seams",
+                    remedy=f"Pad or crop the image to such a size, {by(sizes, 'x')} for one",
+                    received=received,
                 )
 
 
@@ -233,8 +250,10 @@ def _ends(reach: Reach, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, n
     axes = reach.axes
     if len(axes) != 1:
         raise InvalidInputError(
-            "`layer` must be a layer whose units move along an axis of their own for each axis of "
-            f"the input. Received: a layer of shape {tuple(shape)} without the batch"
+            argument="layer",
+            expected="must be a layer whose units move along an axis of their own for "
+            "each axis of the input",
+            received=f"a layer of shape {tuple(shape)} without the batch",
         )
     return reach.starts.ravel(), reach.stops.ravel(), np.arange(reach.starts.size)
 
@@ -267,12 +286,15 @@ def _effective(
     """The halo that holds a share of an effective field's map."""
     if erf.layer != field.layer:
         raise InvalidInputError(
-            f"`erf` must be of the layer {field.layer!r}. Received: a result of {erf.layer!r}"
+            argument="erf",
+            expected=f"must be of the layer {field.layer!r}",
+            received=f"a result of {erf.layer!r}",
         )
     if len(erf.unit) != len(strides):
         raise InvalidInputError(
-            f"`erf` must be of a unit with an index for each of {len(strides)} axes. "
-            f"Received: unit {erf.unit}"
+            argument="erf",
+            expected=f"must be of a unit with an index for each of {len(strides)} axes",
+            received=f"unit {erf.unit}",
         )
     weights = np.abs(erf.map)
     own = [

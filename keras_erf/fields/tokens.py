@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.algebra.reach import Line, Reach, table
+from keras_erf.algebra.intervals import Line, Reach, table
 from keras_erf.errors import InvalidInputError
 
 __all__ = ["TokenGrid", "checked_grid", "found_grid", "given_grid"]
@@ -50,8 +50,10 @@ def given_grid(shape: Sequence[int] | None, tokens: int, rank: int) -> TokenGrid
     )
     if not numbers or len(shape) != rank or math.prod(shape) > tokens:
         raise InvalidInputError(
-            f"`grid` must be {rank} whole numbers, the sides of a grid of at most {tokens} tokens. "
-            f"Received: grid={shape!r}"
+            argument="grid",
+            expected=f"must be {rank} whole numbers, the sides of a grid of at most "
+            f"{tokens} tokens",
+            received=f"grid={shape!r}",
         )
     return TokenGrid(tuple(int(size) for size in shape), tokens - math.prod(shape))
 
@@ -64,8 +66,10 @@ def checked_grid(shape: Any, grid: TokenGrid) -> None:
     """
     if not isinstance(shape, (tuple, list)) or tuple(shape) != grid.shape:
         raise InvalidInputError(
-            f"`grid` must be {grid.shape}, the map that the tokens come from; leave it out. "
-            f"Received: grid={shape!r}"
+            argument="grid",
+            expected=f"must be {grid.shape}, the map that the tokens come from",
+            remedy="leave it out",
+            received=f"grid={shape!r}",
         )
 
 

@@ -6,15 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from keras_erf.algebra.geometry import Box, Interval, index_within
-from keras_erf.algebra.moving import even_step, repeated
-from keras_erf.algebra.passing import Known
-from keras_erf.algebra.reach import Line, Reach, table
+from keras_erf.algebra.intervals import Line, Reach, table
+from keras_erf.algebra.propagation import TensorField
+from keras_erf.algebra.strides import even_step, repeated
 from keras_erf.errors import InvalidInputError
+from keras_erf.fields.supports import support, visible_box
 from keras_erf.fields.tokens import TokenGrid
 from keras_erf.fields.tracing import Tracing
 
@@ -24,7 +26,7 @@ Unit = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Trace:
+class UnitField:
     """What one unit sees.
 
     Args:
@@ -60,20 +62,35 @@ class UnitTracer:
         """Name of the layer."""
         return self.tracing.graph.tensors[self.tensor].name
 
+    @cached_property
+    def shape(self) -> Unit:
+        """Shape of the tensor, the batch not counted."""
+        return self.tracing.shape(self.tensor)
+
+    @cached_property
+    def axes(self) -> tuple[int, ...]:
+        """Its spatial axes."""
+        return self.tracing.spatial_axes(self.tensor)
+
+    @cached_property
+    def extents(self) -> tuple[int, ...]:
+        """Spatial shape of the input."""
+        return self.tracing.spatial_shape(self.tracing.input)
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """Number of units along each axis of the map."""
-        return self.grid.shape if self.grid else self.tracing.spatial_shape(self.tensor)
+        return self.grid.shape if self.grid else tuple([self.shape[axis] for axis in self.axes])
 
     def position(self, unit: Unit) -> Unit:
         """Indices of a unit along the tensor's spatial axes."""
         return self.grid.position(unit) if self.grid else unit
 
-    def known(self, *, through_global: bool) -> Known:
+    def known(self, *, through_global: bool) -> TensorField:
         """What is known of the tensor's units."""
         return self.tracing.known(self.tensor, through_global=through_global)
 
-    def trace(self, unit: Unit) -> Trace:
+    def trace(self, unit: Unit) -> UnitField:
         """What a unit of the map sees.
 
         Raises:
@@ -84,10 +101,12 @@ class UnitTracer:
         if not box or any(start >= stop for start, stop in box):
             how = "" if self.through_global else " without the layers that gather the whole space"
             raise InvalidInputError(
-                f"`unit` {unit} of layer {self.name!r} sees nothing of the input{how}. Choose "
-                f"another unit or layer. Received: through_global={self.through_global}"
+                argument="unit",
+                expected=f"{unit} of layer {self.name!r} sees nothing of the input{how}",
+                remedy="Choose another unit or layer",
+                received=f"through_global={self.through_global}",
             )
-        entire = tuple((0, size) for size in self.tracing.spatial_shape(self.tracing.input))
+        entire = tuple((0, size) for size in self.extents)
         full = [a <= 0 and b >= size for (a, b), (_, size) in zip(box, entire, strict=True)]
         gathered = tuple(
             all_of_it and reach.gathered
@@ -102,12 +121,12 @@ class UnitTracer:
         status: str = "whole" if whole and known.status == "exact" else known.status
         if known.loose and not whole:
             cut, status = self._tightened(unit, cut, status)
-        return Trace(cut, gathered, status)
+        return UnitField(cut, gathered, status)
 
     def _tightened(self, unit: Unit, box: Box, status: str) -> tuple[Box, str]:
         """The box of what is really seen, where a box may be too wide, and how sure it is."""
         visible = self.visible(unit)
-        sizes = self.tracing.spatial_shape(self.tracing.input)
+        sizes = self.extents
         triples = list(zip(box, visible, sizes, strict=True))
         if all((max(a, 0), min(b, size)) == side for (a, b), side, size in triples):
             return box, status
@@ -123,12 +142,12 @@ class UnitTracer:
     def visible(self, unit: Unit) -> Box:
         """Tight box of the pixels the unit really sees."""
         position = self.position(self.checked(unit))
-        return self.tracing.visible(self.tensor, position, through_global=self.through_global)
+        return visible_box(self.tracing, self.tensor, position, through_global=self.through_global)
 
     def support(self, unit: Unit) -> np.ndarray:
         """Boolean mask over the input of the pixels the unit really sees."""
         position = self.position(self.checked(unit))
-        return self.tracing.mask(self.tensor, position, through_global=self.through_global)
+        return support(self.tracing, self.tensor, position, through_global=self.through_global)
 
     def checked(self, unit: Any) -> Unit:
         """`unit` as a tuple of ints inside the map.
@@ -139,9 +158,10 @@ class UnitTracer:
         index = index_within(unit, self.sizes)
         if index is None:
             raise InvalidInputError(
-                "`unit` must be 'center' or an index for each axis, inside the map of layer "
-                f"{self.name!r}, whose shape is {self.sizes}. Received: "
-                f"unit={' '.join(repr(unit).split())}"
+                argument="unit",
+                expected="must be 'center' or an index for each axis, inside the map of "
+                f"layer {self.name!r}, whose shape is {self.sizes}",
+                received=f"unit={' '.join(repr(unit).split())}",
             )
         return index
 
@@ -157,7 +177,7 @@ class UnitTracer:
 
         0 where it does not move, and `None` where it moves unevenly.
         """
-        extents = self.tracing.spatial_shape(self.tracing.input)
+        extents = self.extents
         return tuple(map(self._stride, self._moving(), extents))
 
     def _stride(self, reach: Reach, extent: int) -> Fraction | None:
@@ -177,7 +197,7 @@ class UnitTracer:
 
     def _stride_on_line(self, reach: Reach, unit: tuple[Any, ...]) -> Fraction | None:
         """Pixels per unit of a row of units, if they lie evenly on the line they come from."""
-        places = self.tracing.spatial_axes(self.tensor)
+        places = self.axes
         position = self.position(unit)
         if isinstance(reach, Line):
             if reach.axis not in places:
@@ -248,7 +268,7 @@ class UnitTracer:
             For each group its axes of the map, and for each axis of the input its number, the
             reach along it and its size. Those that nothing moves have groups of their own.
         """
-        extents = self.tracing.spatial_shape(self.tracing.input)
+        extents = self.extents
         groups: list[tuple[set[int], list[tuple[int, Reach, int]]]] = []
         for place, (reach, extent) in enumerate(zip(reaches, extents, strict=True)):
             moved = self._moved_axes(reach)
@@ -301,7 +321,7 @@ class UnitTracer:
 
     def _hulls(self, reach: Reach, unit: tuple[Any, ...]) -> tuple[Any, Any]:
         """Starts and stops of units whose indices are numbers or arrays of them."""
-        places = self.tracing.spatial_axes(self.tensor)
+        places = self.axes
         position = self.position(unit)
         if isinstance(reach, Line):
             if reach.axis is None:
@@ -309,7 +329,7 @@ class UnitTracer:
             if reach.axis in places:
                 return reach.at(np.asarray(position[places.index(reach.axis)]))
             # It follows the channels, and the unit has all of them.
-            reach = table(reach, self.tracing.shape(self.tensor))
+            reach = table(reach, self.shape)
         arrays = []
         for array, low in ((reach.starts, True), (reach.stops, False)):
             channels = tuple(axis for axis in range(array.ndim) if axis not in places)
@@ -323,7 +343,7 @@ class UnitTracer:
 
     def _moved_axes(self, reach: Reach) -> set[int]:
         """Axes of the map that make a difference to a reach."""
-        places = self.tracing.spatial_axes(self.tensor)
+        places = self.axes
         if isinstance(reach, Line):
             moved = {reach.axis} if reach.axis is not None else set()
         else:

@@ -10,13 +10,13 @@ Running the graph calls the user's own layers on plain tensors in a stateless
 scope: no node is added to a layer, no variable is written, no loss recorded.
 """
 
+from keras_erf.graph.architecture_table import architecture
 from keras_erf.graph.building import build_graph
 from keras_erf.graph.calls import Argument, Node, Tensor, kind_of, plain_call
 from keras_erf.graph.cloning import cloned, computing_layers, copied
-from keras_erf.graph.describing import architecture
+from keras_erf.graph.constants import LOW, has_zeros, is_operand, random_weights, settled
 from keras_erf.graph.graph import PAIR, Graph
 from keras_erf.graph.running import called, layers_inside, learned_weights, own_weights, stateless
-from keras_erf.graph.settling import LOW, has_zeros, is_operand, random_weights, settled
 from keras_erf.graph.weight_count import count_weights
 
 __all__ = [

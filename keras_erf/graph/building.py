@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.graph.graph import Graph
 from keras_erf.graph.unrolling import Builder, functional
+from keras_erf.types import Model
 
 __all__ = ["build_graph"]
 
 
-def build_graph(model: Any) -> Graph:
+def build_graph(model: Model | Graph) -> Graph:
     """The flat graph of a Functional or Sequential Keras model; a graph is returned unchanged.
 
     Raises:
@@ -25,19 +24,23 @@ def build_graph(model: Any) -> Graph:
     if function is None:
         if isinstance(model, keras.Sequential):
             raise InvalidInputError(
-                "`model` must be built: call `model.build(input_shape)` or start it with "
-                f"`keras.Input`. Received: model={model.name!r}, a Sequential model not yet built"
+                argument="model",
+                expected="must be built: call `model.build(input_shape)` or start it with "
+                "`keras.Input`",
+                received=f"model={model.name!r}, a Sequential model not yet built",
             )
         if isinstance(model, keras.Model):
             raise InvalidInputError(
-                "`model` must be a Functional or Sequential Keras model; a subclassed model has "
-                "no graph to read. Wrap it: keras.Model(x, model(x)) with "
-                f"x = keras.Input(...). Received: model={model.name!r} of type "
-                f"{type(model).__name__}"
+                argument="model",
+                expected="must be a Functional or Sequential Keras model; a subclassed model "
+                "has no graph to read",
+                remedy="Wrap it: keras.Model(x, model(x)) with x = keras.Input(...)",
+                received=f"model={model.name!r} of type {type(model).__name__}",
             )
         raise InvalidInputError(
-            "`model` must be a Keras 3 model. "
-            f"Received: model of type {type(model).__module__}.{type(model).__name__}"
+            argument="model",
+            expected="must be a Keras 3 model",
+            received=f"model of type {type(model).__module__}.{type(model).__name__}",
         )
     builder = Builder()
     inputs = []

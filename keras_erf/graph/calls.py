@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_erf.types import Array, Operation
+
 __all__ = ["Argument", "Node", "Shape", "Tensor", "kind_of", "plain_call"]
 
 Shape = tuple[int | None, ...]
@@ -63,7 +65,7 @@ class Node:
     """
 
     name: str
-    operation: Any
+    operation: Operation
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     arguments: Any = field(repr=False)
@@ -82,7 +84,7 @@ class Node:
         values: Mapping[int, Any],
         run: Callable[..., Any],
         constant: Callable[[Any], Any] = lambda argument: argument,
-    ) -> list[Any]:
+    ) -> list[Array]:
         """Outputs of `run(*args, **kwargs)` with the call's tensors taken from `values`.
 
         `constant` gives what stands in for each of its other arguments.
@@ -127,13 +129,13 @@ class _Tensors:
         return (filled[0] if len(filled) == 1 else filled,), {}
 
 
-def kind_of(operation: Any) -> type | str:
+def kind_of(operation: Operation) -> type | str:
     """What descriptions are looked up by: a layer's class, or `"ops.Add"` for an operation."""
     kind = type(operation)
     return f"ops.{kind.__name__}" if kind.__module__.startswith(_OPERATIONS) else kind
 
 
-def plain_call(name: str, operation: Any, inputs: tuple[int, ...], output: int) -> Node:
+def plain_call(name: str, operation: Operation, inputs: tuple[int, ...], output: int) -> Node:
     """A call that is in no model, of a layer on tensors and nothing else.
 
     Args:

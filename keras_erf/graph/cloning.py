@@ -23,6 +23,7 @@ from keras_erf.graph.building import build_graph
 from keras_erf.graph.graph import Graph
 from keras_erf.graph.running import enter
 from keras_erf.graph.unrolling import functional
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = ["cloned", "computing_layers", "copied"]
 
@@ -44,7 +45,7 @@ def computing_layers(model: keras.Layer) -> list[keras.Layer]:
     ]
 
 
-def cloned(model: Any, *, remedy: str, dtypes: Mapping[str, str] | None = None) -> keras.Model:
+def cloned(model: Model, *, remedy: str, dtypes: Mapping[str, str] | None = None) -> keras.Model:
     """A copy of a Functional or Sequential model; the model itself stays as it is.
 
     The copy's graph has the same calls and tensors under the same numbers. It
@@ -70,8 +71,10 @@ def cloned(model: Any, *, remedy: str, dtypes: Mapping[str, str] | None = None) 
     except Exception as error:  # Layers are the user's, and raise what they like.
         reason = str(error) if isinstance(error, _Refused) else reason_of(error)
         raise InvalidInputError(
-            f"`model` must be one that can be copied: {reason}. {remedy}. "
-            f"Received: model={model.name!r}"
+            argument="model",
+            expected=f"must be one that can be copied: {reason}",
+            remedy=remedy,
+            received=f"model={model.name!r}",
         ) from error
     return copy
 
@@ -114,7 +117,8 @@ def copied(graph: Graph, *tensors: int, dtypes: Mapping[str, str]) -> Graph:
             enter(make)
             copier.finish()
     except Exception as error:  # Layers are the user's, and raise what they like.
-        raise InvalidInputError(f"`model` cannot be copied: {reason_of(error)}") from error
+        expected = f"cannot be copied: {reason_of(error)}"
+        raise InvalidInputError(argument="model", expected=expected) from error
     return replace(
         graph,
         nodes=tuple(
@@ -172,7 +176,7 @@ class _Copier:
                     if other.trainable != original.trainable:
                         other.trainable = original.trainable
 
-    def _model(self, model: Any) -> Any:
+    def _model(self, model: Model) -> Any:
         function = functional(model)
         inputs = keras.tree.map_structure(self._input, function._inputs_struct)
         if isinstance(model, keras.Sequential):
@@ -182,7 +186,7 @@ class _Copier:
         kind = keras.Model if isinstance(model, keras.Model) else keras.Function
         return kind(inputs, outputs, name=model.name)
 
-    def _input(self, tensor: Any) -> Any:
+    def _input(self, tensor: KerasTensor) -> Any:
         layer = tensor._keras_history.operation
         dtype = keras.backend.standardize_dtype(tensor.dtype)
         start = keras.KerasTensor(
@@ -269,7 +273,7 @@ def _is_option(value: Any) -> bool:
     return isinstance(value, kinds)
 
 
-def _function_of(layer: Any) -> Any:
+def _function_of(layer: Layer) -> Any:
     return getattr(layer, "activation", None)
 
 

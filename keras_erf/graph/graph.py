@@ -12,9 +12,10 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.graph.calls import Node, Shape, Tensor
+from keras_erf.graph.constants import agreed, has_zeros, operands, random_weights, settled
 from keras_erf.graph.running import called, followed, inferred, learned_weights, stateless
-from keras_erf.graph.settling import agreed, has_zeros, operands, random_weights, settled
 from keras_erf.graph.unrolling import Builder
+from keras_erf.types import Array, KerasTensor, Layer, State
 
 __all__ = ["PAIR", "Graph"]
 
@@ -51,7 +52,7 @@ class Graph:
     batch: int | None = None
     failures: Mapping[int, str] = field(default_factory=dict, repr=False)
 
-    def find(self, layer: Any) -> int:
+    def find(self, layer: str | Layer | KerasTensor) -> int:
         """Number of the tensor that `layer` (a name, path, `Layer` or `KerasTensor`) stands for.
 
         Raises:
@@ -67,15 +68,18 @@ class Graph:
         ]
         if calls:
             raise UnknownLayerError(
-                f"`layer` {wanted!r} is called {len(calls)} times: name one of "
-                f"{', '.join(calls)}. Received: layer={wanted!r} for model {self.name!r}"
+                argument="layer",
+                expected=f"{wanted!r} is called {len(calls)} times: name one of {', '.join(calls)}",
+                received=f"layer={wanted!r} for model {self.name!r}",
             )
         near = difflib.get_close_matches(wanted, names, n=5, cutoff=0.4)
         hint = f"Nearest names: {', '.join(near)}" if near else f"The last: {', '.join(names[-5:])}"
         raise UnknownLayerError(
-            "`layer` must be a layer of the model: a name, a path such as 'backbone/conv1', a "
-            f"layer or a symbolic tensor. {hint}. "
-            f"Received: layer={wanted!r} for model {self.name!r}"
+            argument="layer",
+            expected="must be a layer of the model: a name, a path such as "
+            "'backbone/conv1', a layer or a symbolic tensor",
+            remedy=hint,
+            received=f"layer={wanted!r} for model {self.name!r}",
         )
 
     def input_number(self, name: str | None) -> int:
@@ -89,8 +93,9 @@ class Graph:
         names = [self.tensors[number].name for number in self.inputs]
         if name not in names:
             raise InvalidInputError(
-                f"`input` must name an input of the model: {', '.join(names)}. "
-                f"Received: input={name!r}"
+                argument="input",
+                expected=f"must name an input of the model: {', '.join(names)}",
+                received=f"input={name!r}",
             )
         return self.inputs[names.index(name)]
 
@@ -185,7 +190,7 @@ class Graph:
             for sublayer in inner
         ]
 
-        def calls(state: Sequence[tuple[Any, Any]]) -> tuple[Builder, list[int], Any]:
+        def calls(state: State) -> tuple[Builder, list[int], Any]:
             ends: list[Any] = []
             scope = stateless(lambda: ends.extend(followed(node, specs)), state)
             function = keras.Function(list(specs.values()), ends)
@@ -227,7 +232,7 @@ class Graph:
         ]
         return nodes, [replace(tensor, shape=(*steps, *tensor.shape)) for tensor in tensors]
 
-    def runner(self, node: Node) -> Callable[..., list[Any]]:
+    def runner(self, node: Node) -> Callable[..., list[Array]]:
         """A function that runs one call by itself.
 
         It takes the values of the call's inputs, with a batch axis, and `state`,
@@ -244,9 +249,7 @@ class Graph:
             drawn = np.where(np.isnan(known), rng.standard_normal(known.shape), known)
             return keras.ops.cast(drawn, argument.dtype)
 
-        def run(
-            values: Sequence[Any], *, state: Sequence[tuple[Any, Any]] | None = None
-        ) -> list[Any]:
+        def run(values: Sequence[Array], *, state: State | None = None) -> list[Array]:
             known = dict(zip(node.inputs, values, strict=True))
             outputs: list[Any] = []
             own = (lambda argument: argument) if state is None else constant
@@ -264,21 +267,10 @@ def _known_inside(
     layer: keras.Layer,
     nodes: Sequence[Node],
     scope: keras.StatelessScope,
-    calls: Callable[[Sequence[tuple[Any, Any]]], tuple[Builder, list[int], Any]],
+    calls: Callable[[State], tuple[Builder, list[int], Any]],
     assigned: bool,
 ) -> tuple[dict[int, np.ndarray], bool]:
-    """What is known of the constants and the assigned weights inside a layer, by `id`.
-
-    Args:
-        layer: The layer.
-        nodes: The calls inside it, made with its own weights.
-        scope: The scope they were made in.
-        calls: Makes the calls again, with other weights.
-        assigned: Whether zeros among the weights count.
-
-    Returns:
-        Known values, and whether the layer assigns weights as it runs.
-    """
+    """Known constants and assigned weights inside a layer, by `id`, and whether it assigns any."""
     weights = learned_weights(layer)
     constants = [operand for node in nodes for operand in operands(node)]
     computed = [value for value in constants if not isinstance(value, keras.Variable)]
@@ -309,7 +301,7 @@ def _known_inside(
     return dict(zip(map(id, [*computed, *changed]), common, strict=True)), bool(changed)
 
 
-def _any(value: Any) -> bool:
+def _any(value: Array) -> bool:
     return bool(np.any(np.asarray(value)))
 
 

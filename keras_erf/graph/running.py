@@ -10,6 +10,7 @@ import keras
 
 from keras_erf.errors import reason_of
 from keras_erf.graph.calls import Node
+from keras_erf.types import Operation, State
 
 __all__ = [
     "called",
@@ -41,9 +42,7 @@ def enter(action: Callable[[], None]) -> None:
     _Entry(name="graph", dtype="float32")(action=action)
 
 
-def stateless(
-    action: Callable[[], None], state: Sequence[tuple[Any, Any]] = ()
-) -> keras.StatelessScope:
+def stateless(action: Callable[[], None], state: State = ()) -> keras.StatelessScope:
     """Runs `action` as a model's call, without a trace in any layer.
 
     Args:
@@ -141,7 +140,7 @@ def _refuse_empty(node: Node, outputs: Sequence[Any]) -> None:
             raise ValueError(f"no position is left, its output would have shape {tensor.shape}")
 
 
-def _specifier(operation: Any) -> Callable[..., Any]:
+def _specifier(operation: Operation) -> Callable[..., Any]:
     """What infers the outputs of a call; of a layer that only knows shapes, without detours."""
     plain = (
         isinstance(operation, keras.Layer)

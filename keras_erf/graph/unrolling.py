@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_erf.graph.calls import Node, Tensor
+from keras_erf.types import KerasTensor, Model
 
 __all__ = ["Builder", "functional"]
 
@@ -28,7 +29,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.layers: dict[str | int, tuple[int, ...]] = {}
 
-    def add_tensor(self, name: str, tensor: Any) -> int:
+    def add_tensor(self, name: str, tensor: KerasTensor) -> int:
         """Adds a symbolic tensor; returns its number."""
         shape = tuple(tensor.shape[1:])
         self.tensors.append(Tensor(name, shape, keras.backend.standardize_dtype(tensor.dtype)))
@@ -103,7 +104,7 @@ class Builder:
         return rank - 1
 
 
-def functional(model: Any) -> Any:
+def functional(model: Model) -> Any:
     """The graph of calls behind a model, or `None` if it has none (or runs other code)."""
     if isinstance(model, keras.Sequential):
         return model._functional if type(model).call is keras.Sequential.call else None

@@ -14,12 +14,13 @@ from keras import activations, layers, ops
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import channel_axis
 from keras_erf.dependence.call import Call, Rule, part_of
-from keras_erf.dependence.chain import chained
+from keras_erf.dependence.chaining import chained
 from keras_erf.dependence.measured import measured
 from keras_erf.layers.conditions import without_activation
 from keras_erf.layers.elementwise import elementwise, elementwise_squares, on_entries
 from keras_erf.layers.parts import PartSite, Restricted, called_on_part, stretched_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite
+from keras_erf.types import Array, Layer
 
 __all__ = [
     "ENTRIES",
@@ -69,7 +70,7 @@ class Activated:
 
     rule: Rule
 
-    def knows(self, layer: Any) -> bool:
+    def knows(self, layer: Layer) -> bool:
         """Whether the layer's activation is a layer, or a known function."""
         given = layer.activation
         known = on_single_elements(given) or mixes_last_axis(given)
@@ -96,7 +97,7 @@ class Activated:
         return chained(found, call.output, mixed)
 
 
-def is_finished_by_position(layer: Any) -> bool:
+def is_finished_by_position(layer: Layer) -> bool:
     """Whether a layer's activation is known to need no more than its own position."""
     activation = layer.activation
     if on_single_elements(activation) or type(activation) in ON_SINGLE_ELEMENTS:
@@ -105,7 +106,7 @@ def is_finished_by_position(layer: Any) -> bool:
     return mixes_last_axis(activation) and channels_last
 
 
-def finished(layer: Any, value: Any) -> Any:
+def finished(layer: Layer, value: Array) -> Array:
     """Behind a convolution: the layer's bias and activation."""
     if layer.use_bias:
         shape = [1] * len(value.shape)

@@ -55,7 +55,9 @@ def added_squares(site: SquareSite) -> Recipe | None:
     signals, number = list(site.signals), None
     if len(signals) == 1:
         number = _number(site)
+    signs: tuple[int, ...] = ()
     if site.node.kind in (layers.Subtract, "ops.Subtract"):
+        signs = (1, -1)
         args, kwargs = site.call.arguments
         first = next(iter((*args, *kwargs.values())))
         if number is not None and isinstance(first, Argument):
@@ -65,7 +67,7 @@ def added_squares(site: SquareSite) -> Recipe | None:
     made = summed(signals)
     if number is not None and number.size == 1:
         made = shifted_signal(made, float(number.reshape(())))
-    return Recipe(None, (made,), common=1.0, entrywise=True)
+    return Recipe(None, (made,), common=1.0, signs=signs, entrywise=True)
 
 
 def shifted_signal(signal: Signal, shift: float) -> Signal:

@@ -19,12 +19,13 @@ from keras_erf.algebra.geometry import Blocks, Marks, Ranges, Relation
 from keras_erf.algebra.views import AnyView, Link, Status, View
 from keras_erf.dependence.axes import rank_of
 from keras_erf.dependence.call import Call, bound_arguments
-from keras_erf.dependence.labels import Label, labelled
+from keras_erf.dependence.labelled_axes import Label, labelled
 from keras_erf.dependence.measured import measured
 from keras_erf.dependence.simple import ACROSS_BATCH, refused
 from keras_erf.graph import LOW, Argument
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.products import operand_shape
+from keras_erf.types import Array
 
 __all__ = ["ENTRIES"]
 
@@ -228,7 +229,9 @@ def attention_operation(call: Call) -> tuple[AnyView, ...]:
     return tuple(views)
 
 
-def _visible(call: Call, mask: Any, bias: Any, steps: int, keys: int) -> tuple[np.ndarray, Status]:
+def _visible(
+    call: Call, mask: Any, bias: Array, steps: int, keys: int
+) -> tuple[np.ndarray, Status]:
     """Which keys each step may see, and how sure that is for each head of each sample."""
     visible = np.ones((steps, keys), dtype=bool)
     status: Status = "exact"

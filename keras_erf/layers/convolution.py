@@ -27,6 +27,7 @@ from keras_erf.layers.windows import (
     window_views,
     windows_of,
 )
+from keras_erf.types import Array, Layer
 
 __all__ = ["ENTRIES", "convolution", "depthwise_convolution"]
 
@@ -62,7 +63,7 @@ def _on_part(operation: Callable[..., Any], *names: str) -> PartRule:
     def on_part(site: PartSite) -> Restricted | None:
         layer, blocked = site.layer, operation is ops.conv and is_better_in_blocks(site)
 
-        def operate(value: Any, pads: Pads) -> Any:
+        def operate(value: Array, pads: Pads) -> Array:
             value = padded(value, pads)
             kernels = [ops.cast(getattr(layer, name), layer.compute_dtype) for name in names]
             if blocked:
@@ -102,7 +103,7 @@ def separable_squares(site: SquareSite) -> Recipe | None:
     return kernel_recipe(site, [first, second], taps, filters=1, depth_multiplier=1)
 
 
-def separable_multiply_adds(layer: Any, taken: Box, given: Box) -> int:
+def separable_multiply_adds(layer: Layer, taken: Box, given: Box) -> int:
     """Both kernels at each position of the output."""
     kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
     return positions(layer, given) * sum(math.prod(one.shape) for one in kernels)

@@ -12,14 +12,13 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from keras import tree
+from keras import Layer, tree
 
-from keras_erf.algebra.gathering import rearranged
 from keras_erf.algebra.geometry import Window
+from keras_erf.algebra.indexing import rearranged
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import counted_axes
-from keras_erf.dependence.call import Call
-from keras_erf.errors import UnsupportedLayerError
+from keras_erf.dependence.call import Call, unsupported
 from keras_erf.graph import Argument
 from keras_erf.layers.conditions import in_all_tensors, in_first_operand, in_one_tensor
 from keras_erf.layers.entry import Entry
@@ -59,12 +58,12 @@ def traced(call: Call) -> tuple[AnyView, ...]:
             for more in (0, raised)
         ]
     except Exception as error:  # A layer raises what it likes.
-        raise _refused(call, f"it does not run on integers ({type(error).__name__})") from error
+        raise unsupported(call, f"it does not run on integers ({type(error).__name__})") from error
     views: list[AnyView] = []
     for output, shape in enumerate(call.outputs):
         once, again = (run[output] for run in runs)
         if once.shape != (batch, *shape):
-            raise _refused(call, f"it makes {once.shape[0]} samples of {batch}")
+            raise unsupported(call, f"it makes {once.shape[0]} samples of {batch}")
         with np.errstate(invalid="ignore"):
             # Constants may be infinite.
             copied = again - once == raised
@@ -73,7 +72,7 @@ def traced(call: Call) -> tuple[AnyView, ...]:
         sources = np.where(copied, once - samples, 0)[0].astype(np.int64)
         alike = np.array_equal(once, np.where(copied, sources + samples, once[0]))
         if not (copied | (again == once)).all() or (sources >= total).any() or not alike:
-            raise _refused(call, "its outputs are not copies of its sample's inputs")
+            raise unsupported(call, "its outputs are not copies of its sample's inputs")
         for place, (first, count) in enumerate(zip(firsts, counts, strict=False)):
             indices = np.where((sources >= first) & (sources < first + count), sources - first, -1)
             if (indices >= 0).any():
@@ -87,14 +86,6 @@ def traced(call: Call) -> tuple[AnyView, ...]:
                     )
                 )
     return tuple(views)
-
-
-def _refused(call: Call, reason: str) -> UnsupportedLayerError:
-    return UnsupportedLayerError(
-        f"No rule tells the receptive field of layer {call.name!r}: {reason}. Choose a layer "
-        f"before it, or pass a rule by `rules`. Received: {type(call.layer).__name__} from "
-        f"{call.inputs} to {call.outputs}"
-    )
 
 
 def copied_squares(site: SquareSite) -> Recipe:
@@ -176,10 +167,11 @@ def concatenated_squares(site: SquareSite) -> Recipe | None:
     made = mixed(site.signals, sizes)
     if axis != site.channels:
         made = replace(made, profile=None, sizes=())
+    joins = isinstance(site.layer, Layer)
     if site.narrow:
         # Each channel of an input is one of the output's, and sees what that one sees.
-        return Recipe(None, (made,), common=1.0) if axis == site.channels else None
-    return Recipe(in_double(site.layer), (made,), common=1.0, as_called=True)
+        return Recipe(None, (made,), common=1.0, joins=joins) if axis == site.channels else None
+    return Recipe(in_double(site.layer), (made,), common=1.0, joins=joins, as_called=True)
 
 
 joins = partial(Entry, squares=concatenated_squares, affine=in_all_tensors, keeps_known=True)

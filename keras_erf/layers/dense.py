@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from keras_erf.algebra.views import AnyView, Link, View
-from keras_erf.dependence.call import Call, bound_arguments
-from keras_erf.dependence.labels import Label, labelled
+from keras_erf.dependence.call import Call, bound_arguments, unsupported
+from keras_erf.dependence.labelled_axes import Label, labelled
 from keras_erf.dependence.measured import measured
 from keras_erf.dependence.simple import WRONG_SHAPE
-from keras_erf.errors import UnsupportedLayerError
 from keras_erf.graph import Argument
 from keras_erf.layers.activation import Activated, activated_on_part
 from keras_erf.layers.conditions import without_activation
@@ -46,11 +45,8 @@ def einsum_dense(call: Call) -> tuple[AnyView, ...]:
     if len(set(own)) < len(own) or len(made) != len(call.output) + 1:
         return measured(call)
     if made.find(own[0]) != 0:
-        raise UnsupportedLayerError(
-            f"No rule tells the receptive field of layer {call.name!r}: its equation mixes the "
-            "samples of a batch. Choose a layer before it, or pass a rule by `rules`. Received: "
-            f"equation={call.layer.equation!r}"
-        )
+        received = f"equation={call.layer.equation!r}"
+        raise unsupported(call, "its equation mixes the samples of a batch", received)
     followed = [made.index(one) - 1 if one in made else None for one in own[1:]]
     pairs = zip(followed, call.inputs[0], strict=True)
     if any(axis is not None and call.output[axis] != size for axis, size in pairs):

@@ -39,6 +39,7 @@ class Entry:
         keeps_known: Whether known values of its inputs (zeros, scores far below all others)
             may make values of its outputs known.
         flat: Whether its gradient is zero or stopped, although its outputs depend on its inputs.
+        operands: Names of settings that act on its tensors as operands do.
         sums: Whether it adds its tensors up, entry by entry.
         over_space: Whether it adds up entries over all of space.
     """
@@ -54,6 +55,7 @@ class Entry:
     multiply_adds: Callable[[Any, Box, Box], int] | None = None
     keeps_known: bool = False
     flat: bool = False
+    operands: tuple[str, ...] = ()
     sums: bool = False
     over_space: bool = False
 

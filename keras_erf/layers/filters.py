@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from keras_erf.algebra.gathering import Gather
 from keras_erf.algebra.geometry import Marks
+from keras_erf.algebra.indexing import IndexedView
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import channel_axis, spatial_axes
 from keras_erf.dependence.call import Call
-from keras_erf.dependence.chain import Chain
+from keras_erf.dependence.chaining import ChainedView
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.convolution import depthwise_convolution
@@ -65,8 +65,8 @@ def edges(call: Call) -> tuple[AnyView, ...]:
             if axis == along:
                 near = (abs(o - i) == 1) & (o > 0) & (o < shape[axis] - 1)
             links[axis] = Link(axis, Marks(near))
-        placed = Gather(np.where(np.arange(2) == direction, chosen, -1), shape)
-        views.append(Chain((View(tuple(links)), placed), (shape,)))
+        placed = IndexedView(np.where(np.arange(2) == direction, chosen, -1), shape)
+        views.append(ChainedView((View(tuple(links)), placed), (shape,)))
     return tuple(views)
 
 

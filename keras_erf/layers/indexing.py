@@ -10,12 +10,12 @@ import numpy as np
 from keras import tree
 
 from keras_erf.algebra.geometry import Blocks, Window
-from keras_erf.algebra.holes import Holes
+from keras_erf.algebra.masking import MaskedView
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import own_axes, rank_of
 from keras_erf.dependence.call import Call, Rule, bound_arguments
-from keras_erf.dependence.chain import chained
-from keras_erf.dependence.labels import labelled
+from keras_erf.dependence.chaining import chained
+from keras_erf.dependence.labelled_axes import labelled
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.graph import Argument
 from keras_erf.layers.conditions import AffineSite, in_first_operand, is_computed
@@ -50,7 +50,7 @@ def where(call: Call) -> tuple[AnyView, ...]:
     views: list[AnyView] = []
     for name, used in (("x1", chosen != 0), ("x2", chosen == 0)):
         own = [one for one in elementwise(call) if given[name] == Argument(one.input)]
-        views += chained(own, call.output, [Holes(used)]) if used.any() else ()
+        views += chained(own, call.output, [MaskedView(used)]) if used.any() else ()
     return tuple(views)
 
 

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from keras_erf.algebra.geometry import Ranges, Relation
+from keras_erf.algebra.geometry import Ranges, Relation, Window
 from keras_erf.algebra.views import Link, View
 from keras_erf.dependence.axes import spatial_axes
 from keras_erf.dependence.call import Call
@@ -127,6 +127,8 @@ def resampled(size: int, count: int, interpolation: str, *, antialias: bool = Fa
     if interpolation == "area":
         # A pixel counts as far as it overlaps the output's; kernels do not matter.
         return bins(size, count)
+    if interpolation == "bilinear" and count % size == 0:
+        return _triangle(count // size)
     radius, kernel = KERNELS[interpolation]
     widened = max(scale, Fraction(1)) if antialias else Fraction(1)
 
@@ -139,6 +141,15 @@ def resampled(size: int, count: int, interpolation: str, *, antialias: bool = Fa
         return _around(center, radius * widened, lambda distance: kernel(distance / widened))
 
     return _phases(size, count, taps)
+
+
+def _triangle(factor: int) -> Window:
+    """Bilinear enlargement by a whole factor, as a window of 2 f - (f mod 2) taps.
+
+    Output o weighs the two inputs around (o + 1/2) / f - 1/2, the window's centre.
+    """
+    taps = 2 * factor - factor % 2
+    return Window(taps, padding=(taps - 1) // 2 + factor // 2, up=factor)
 
 
 def _nearest(size: int, count: int) -> Relation:

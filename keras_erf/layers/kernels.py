@@ -23,6 +23,7 @@ from keras_erf.layers.recipes import Recipe, SquareSite, kernel_layer
 from keras_erf.signals.initializers import squares
 from keras_erf.signals.profiles import blended, spread
 from keras_erf.signals.signals import Signal, Slope, activated, drawn
+from keras_erf.types import Array, Layer
 
 __all__ = ["kernel_at_inputs", "kernel_at_outputs", "kernel_recipe", "kernel_squares", "positions"]
 
@@ -34,7 +35,7 @@ def kernel_squares(site: SquareSite, name: str, *, of: str = "kernel") -> np.nda
     return found if zeros is None else np.where(zeros, 0, found)
 
 
-def _sums(site: SquareSite, taps: Any, **changes: Any) -> Signal:
+def _sums(site: SquareSite, taps: Array, **changes: Any) -> Signal:
     """The signal of sums over a kernel's taps, and of their bias.
 
     Args:
@@ -62,7 +63,7 @@ def _sums(site: SquareSite, taps: Any, **changes: Any) -> Signal:
     return drawn(second, shared, site.key, profile, means)
 
 
-def _one_channel(layer: Any, shape: Sequence[int]) -> tuple[int, ...]:
+def _one_channel(layer: Layer, shape: Sequence[int]) -> tuple[int, ...]:
     channels = channel_axis(layer, len(shape))
     return (*shape[:channels], 1, *shape[channels + 1 :])
 
@@ -70,7 +71,7 @@ def _one_channel(layer: Any, shape: Sequence[int]) -> tuple[int, ...]:
 def kernel_recipe(
     site: SquareSite,
     kernels: Sequence[np.ndarray],
-    taps: Any,
+    taps: Array,
     *,
     out: int = -1,
     share: int = 1,
@@ -111,17 +112,17 @@ def kernel_recipe(
     )
 
 
-def positions(layer: Any, part: Box) -> int:
+def positions(layer: Layer, part: Box) -> int:
     """Places of a part, channels not counted."""
     channel = channel_axis(layer, len(part))
     return elements(tuple(one for axis, one in enumerate(part) if axis != channel))
 
 
-def kernel_at_outputs(layer: Any, taken: Box, given: Box) -> int:
+def kernel_at_outputs(layer: Layer, taken: Box, given: Box) -> int:
     """The whole kernel at each position of the output."""
     return positions(layer, given) * math.prod(layer.kernel.shape)
 
 
-def kernel_at_inputs(layer: Any, taken: Box, given: Box) -> int:
+def kernel_at_inputs(layer: Layer, taken: Box, given: Box) -> int:
     """The whole kernel at each position of the input."""
     return positions(layer, taken) * math.prod(layer.kernel.shape)

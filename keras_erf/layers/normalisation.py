@@ -27,6 +27,7 @@ from keras_erf.layers.recipes import NotAlike, Recipe, SquareSite
 from keras_erf.signals.initializers import second_moment
 from keras_erf.signals.profiles import blended
 from keras_erf.signals.signals import Signal
+from keras_erf.types import Layer, Variable
 
 __all__ = ["ENTRIES", "axis_of", "normalization", "values_of"]
 
@@ -103,7 +104,15 @@ def batch_normalization_squares(site: SquareSite) -> Recipe:
         profile = blended([made.profile, None], [made.second, shift**2])
         made = Signal(made.values + shift * signs, profile=profile)
     after, common = site.gains(site.along(axis_of(site), scale))
-    return Recipe(None, (made,), after=after, common=common, entrywise=True)
+    return Recipe(
+        None,
+        (made,),
+        after=after,
+        common=common,
+        scales=True,
+        standardised=True,
+        entrywise=True,
+    )
 
 
 def centred_squares(site: SquareSite) -> Recipe | None:
@@ -118,7 +127,8 @@ def centred_squares(site: SquareSite) -> Recipe | None:
     """
     layer, alone = site.layer, _is_over_channels(site)
     channels = site.call.output[site.channels]
-    groups = layer.groups if isinstance(layer, layers.GroupNormalization) else 1
+    grouped = isinstance(layer, layers.GroupNormalization)
+    groups = layer.groups if grouped else 1
     size = channels // groups if groups > 0 else 1
     made, strength = site.signal.normalised(layer.epsilon, size, inputs=not alone)
     factor: Any = strength
@@ -140,7 +150,13 @@ def centred_squares(site: SquareSite) -> Recipe | None:
         left = max(1 - 2 / channels, 0.0)
         factor, common = left * factor, left * common
     return Recipe(
-        None, (made,), after=factor, common=common, centred=alone, certainty="approximate"
+        None,
+        (made,),
+        after=factor,
+        common=common,
+        centred=alone,
+        scales=grouped,
+        certainty="approximate",
     )
 
 
@@ -167,12 +183,12 @@ def axis_of(site: SquareSite) -> int:
     return site.layer.axis % (len(site.call.output) + 1) - 1
 
 
-def values_of(variable: Any, *_: Any) -> np.ndarray:
+def values_of(variable: Variable, *_: Any) -> np.ndarray:
     """Values of a variable in double precision."""
     return np.asarray(variable, np.float64)
 
 
-def initial_values(variable: Any, layer: Any, name: str) -> np.ndarray:
+def initial_values(variable: Variable, layer: Layer, name: str) -> np.ndarray:
     """What a gain or shift starts from; the root of its mean square where that is drawn."""
     initializer = getattr(layer, f"{name}_initializer")
     shape = tuple(variable.shape)
@@ -237,6 +253,7 @@ ENTRIES = (
         part=stretched_on_part,
         squares=rescaling_squares,
         entrywise=True,
+        operands=("scale",),
         affine=in_one_tensor,
     ),
 )

@@ -14,7 +14,8 @@ from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box, Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.call import Call, CallSite
-from keras_erf.dependence.chain import Chain
+from keras_erf.dependence.chaining import ChainedView
+from keras_erf.types import Array
 
 __all__ = [
     "BATCH",
@@ -35,7 +36,7 @@ __all__ = [
 Pads = list[tuple[int, int]]
 
 
-def padded(value: Any, pads: Pads, constant: float | None = None) -> Any:
+def padded(value: Array, pads: Pads, constant: float | None = None) -> Array:
     """`value` with zeros, or a constant, put around it."""
     if not any(map(any, pads)):
         return value
@@ -59,7 +60,7 @@ class PartSite(CallSite):
     views: tuple[AnyView, ...]
     wanted: Box
 
-    def converted(self, value: Any) -> Any:
+    def converted(self, value: Array) -> Array:
         """A value as the layer's own call gets it: floats in its precision."""
         layer = self.layer
         return layer.dtype_policy.convert_input(value, layer.autocast, layer.input_dtype)
@@ -102,7 +103,7 @@ PartRule = Callable[[PartSite], Restricted | None]
 
 def shortened(view: AnyView, call: Call) -> AnyView:
     """A view without the steps at which every place surely sees the same place alone."""
-    if not isinstance(view, Chain):
+    if not isinstance(view, ChainedView):
         return view
     shapes = (call.inputs[view.input], *view.between, call.outputs[view.output])
     steps = [
@@ -116,7 +117,9 @@ def shortened(view: AnyView, call: Call) -> AnyView:
     return replace(only, input=view.input, output=view.output)
 
 
-def as_called(values: Sequence[Any], call: Callable[[Sequence[Any]], list[Any]]) -> list[Any]:
+def as_called(
+    values: Sequence[Array], call: Callable[[Sequence[Array]], list[Array]]
+) -> list[Array]:
     """Calls the layer itself."""
     return call(values)
 
@@ -186,7 +189,7 @@ def constant_shapes(site: PartSite) -> Iterator[tuple[int, ...]]:
     yield from map(shape_of, keras.tree.flatten((args, kwargs)) + public)
 
 
-def shape_of(value: Any) -> tuple[int, ...]:
+def shape_of(value: Array) -> tuple[int, ...]:
     """Shape of an array, a variable or a list of numbers; of anything else that of a number."""
     shape = None if isinstance(value, type) else getattr(value, "shape", None)
     return np.shape(value) if shape is None else tuple(shape)

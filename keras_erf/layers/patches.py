@@ -5,20 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from keras_erf.algebra.gathering import Gather
 from keras_erf.algebra.geometry import Window
+from keras_erf.algebra.indexing import IndexedView
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import channel_axis, spatial_axes
 from keras_erf.dependence.call import Call
-from keras_erf.dependence.chain import Chain
+from keras_erf.dependence.chaining import ChainedView
 from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.convolution import convolution
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.windows import as_layer, as_tuple, layer_like
+from keras_erf.types import Layer
 
 __all__ = ["ENTRIES"]
 
@@ -80,7 +80,7 @@ def folding(call: Call) -> tuple[AnyView, ...]:
         row = np.arange(channels) * math.prod(kernel) + taps[0] * kernel[1] + taps[1]
         indices = row[:, None, None] * call.inputs[0][1] + place
         present = inside[0][:, None] & inside[1]
-        views.append(Gather(np.where(present, indices, -1), call.inputs[0]))
+        views.append(IndexedView(np.where(present, indices, -1), call.inputs[0]))
     return tuple(views)
 
 
@@ -106,11 +106,11 @@ def _padded(
 ) -> tuple[AnyView, ...]:
     """Padding, and then a copy of the elements at `indices`."""
     shifts = View(tuple(Link(axis, Window(padding=n)) for axis, n in enumerate(before)))
-    copied = Gather(indices, tuple(padded))
-    return (Chain((shifts, copied), (tuple(padded),)),)
+    copied = IndexedView(indices, tuple(padded))
+    return (ChainedView((shifts, copied), (tuple(padded),)),)
 
 
-def _pairs(layer: Any) -> tuple[tuple[int, ...], ...]:
+def _pairs(layer: Layer) -> tuple[tuple[int, ...], ...]:
     """Kernel, dilation, padding and stride of a fold or its inverse."""
     given = (layer.kernel_size, layer.dilation, layer.padding, layer.stride)
     return tuple(as_tuple(one, 2) for one in given)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from keras import backend, layers, ops
@@ -32,6 +31,7 @@ from keras_erf.layers.recipes import (
 from keras_erf.layers.windows import as_layer, as_tuple, on_windows, window_views, windows_along
 from keras_erf.signals.profiles import passed
 from keras_erf.signals.signals import averaged, largest_of
+from keras_erf.types import Array, Layer
 
 __all__ = ["ENTRIES"]
 
@@ -53,7 +53,7 @@ def max_pooling_on_part(site: PartSite) -> Restricted | None:
     """Maxima; padding is never one of them."""
     layer = site.layer
 
-    def operate(value: Any, pads: Pads) -> Any:
+    def operate(value: Array, pads: Pads) -> Array:
         dtype = backend.standardize_dtype(value.dtype)
         lowest = -np.inf if backend.is_float_dtype(dtype) else np.iinfo(dtype).min
         return ops.max_pool(
@@ -74,7 +74,7 @@ def average_pooling_on_part(site: PartSite) -> Restricted | None:
     pairs = zip(_counts(site.call, site.wanted), layer.pool_size, strict=True)
     factors = [size / np.maximum(counts, 1) for counts, size in pairs if (counts < size).any()]
 
-    def operate(value: Any, pads: Pads) -> Any:
+    def operate(value: Array, pads: Pads) -> Array:
         value = ops.average_pool(
             padded(value, pads),
             layer.pool_size,
@@ -125,7 +125,7 @@ def average_pooling_squares(site: SquareSite) -> Recipe:
     counts = np.asarray(math.prod(_counts(site.call, entire(site.call.output))))
     shares = 1 / counts if np.ptp(counts) else 1 / float(counts.flat[0])
     along = matrices_along(site, _means)
-    return Recipe(layer, (made,), after=shares, common=shares, along=along)
+    return Recipe(layer, (made,), after=shares, common=shares, along=along, mean=True)
 
 
 def max_pooling_squares(site: SquareSite) -> Recipe:
@@ -162,7 +162,7 @@ def _means(site: SquareSite, axis: int) -> np.ndarray:
     return held / inside.sum(axis=1, keepdims=True)
 
 
-def _averages(layer: Any) -> Any:
+def _averages(layer: Layer) -> Layer:
     """The average pool over a pool's windows."""
     name = keras_class(layer).__name__.replace("Max", "Average")
     geometry = {key: getattr(layer, key) for key in ("pool_size", "strides", "padding")}

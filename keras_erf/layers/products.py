@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.algebra.gathering import Gather
 from keras_erf.algebra.geometry import Marks
+from keras_erf.algebra.indexing import IndexedView
 from keras_erf.algebra.views import AnyView, Link, Status, View
 from keras_erf.dependence.axes import own_axes, rank_of
 from keras_erf.dependence.call import Call, Rule, bound_arguments
-from keras_erf.dependence.chain import Chain
-from keras_erf.dependence.labels import Label, labelled
+from keras_erf.dependence.chaining import ChainedView
+from keras_erf.dependence.labelled_axes import Label, labelled
 from keras_erf.graph import Argument
 from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.entry import Entry
@@ -173,7 +173,7 @@ def trace(call: Call) -> tuple[AnyView, ...]:
     diagonal = np.diagonal(ids, layer.offset, first, second)
     rank = diagonal.ndim - 1
     total = View((*map(Link, range(rank)), Link(None)))
-    return (Chain((Gather(diagonal, shape), total), (diagonal.shape,)),)
+    return (ChainedView((IndexedView(diagonal, shape), total), (diagonal.shape,)),)
 
 
 def matrix(status: Status = "exact") -> Rule:

@@ -16,6 +16,7 @@ from keras_erf.dependence.call import CallSite
 from keras_erf.graph import Node
 from keras_erf.signals.initializers import Weights
 from keras_erf.signals.signals import Key, Signal
+from keras_erf.types import Array, Layer, Operation
 
 __all__ = [
     "DTYPE",
@@ -117,6 +118,11 @@ class Recipe:
             random weights make them independent.
         common_before: As `before`, of these products; empty for the same.
         centred: Whether the layer takes off the mean over the channels.
+        signs: Of each input of a sum, 1 or -1; empty where all are added.
+        scales: Whether it multiplies by one positive number, `after`, everywhere in space.
+        standardised: Whether it takes off each channel's mean over the inputs.
+        joins: Whether it puts tensors one behind the other.
+        mean: Whether it takes means over windows.
         apart: As `after`, of the products of the gradients at two positions; `None` for the same.
         along: Of a layer without weights, matrices along each axis of space, one set for each
             path through it: what stands for it where neighbours have something in common.
@@ -132,13 +138,18 @@ class Recipe:
         certainty: How good the rule is.
     """
 
-    layer: Any
+    layer: Layer
     signals: tuple[Signal, ...]
     before: tuple[Any, ...] = ()
     after: Any = 1.0
     common: Any = None
     common_before: tuple[Any, ...] = ()
     centred: bool = False
+    signs: tuple[int, ...] = ()
+    scales: bool = False
+    standardised: bool = False
+    joins: bool = False
+    mean: bool = False
     apart: Any = None
     along: tuple[Matrices, ...] = ()
     steps: tuple[float, ...] | None = None
@@ -159,8 +170,8 @@ SquareRule = Callable[[SquareSite], Recipe | None]
 
 
 def kernel_layer(
-    layer: Any, weights: Sequence[np.ndarray], shape: Sequence[int], **changes: Any
-) -> Any:
+    layer: Layer, weights: Sequence[np.ndarray], shape: Sequence[int], **changes: Any
+) -> Layer:
     """A linear layer with a kernel, in double precision, of the geometry of another and no more.
 
     Args:
@@ -191,14 +202,14 @@ GEOMETRY = (
 )  # fmt: skip
 
 
-def keras_class(layer: Any) -> Any:
+def keras_class(layer: Layer) -> type[Layer]:
     """Keras's own class that a layer is one of."""
     return next(
         kind for kind in type(layer).__mro__ if kind.__module__.partition(".")[0] == "keras"
     )
 
 
-def in_double(operation: Any) -> Any:
+def in_double(operation: Operation) -> Operation:
     """A layer without weights, or an operation, that keeps double precision."""
     if not isinstance(operation, keras.Layer):
         return operation
@@ -221,7 +232,7 @@ class Resampled(keras.Layer):
         super().__init__(**options)
         self.matrices = {axis: np.asarray(one) for axis, one in matrices.items()}
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         """The product along every axis."""
         for axis, matrix in self.matrices.items():
             made = ops.tensordot(inputs, ops.cast(matrix, inputs.dtype), [[axis + 1], [1]])

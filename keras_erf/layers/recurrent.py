@@ -20,12 +20,13 @@ from keras_erf.algebra.geometry import Ranges, Relation, Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import channel_axis
 from keras_erf.dependence.call import Call, bound_arguments, part_of
-from keras_erf.dependence.chain import Chain, chained
+from keras_erf.dependence.chaining import ChainedView, chained
 from keras_erf.dependence.measured import measured
 from keras_erf.graph import Argument
 from keras_erf.layers.activation import mixes_last_axis, on_single_elements
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.windows import windows_of
+from keras_erf.types import Layer
 
 __all__ = ["ENTRIES"]
 
@@ -109,14 +110,14 @@ def cell(call: Call) -> tuple[AnyView, ...]:
     )
 
 
-def _known(call: Call, inner: Any) -> bool:
+def _known(call: Call, inner: Layer) -> bool:
     """Whether a cell, or all of a stack of them, are Keras's own."""
     if type(inner) is layers.StackedRNNCells:
         return all(_known(call, one) for one in inner.cells)
     return call.rule_of(inner) is cell
 
 
-def _plain_activations(layer: Any) -> bool:
+def _plain_activations(layer: Layer) -> bool:
     """Whether the activations of a convolutional LSTM keep to a position."""
     both = (layer.activation, layer.recurrent_activation)
     last = layer.data_format == "channels_last"
@@ -142,12 +143,12 @@ def _from_state(place: int, made: Made, done: np.ndarray, *, sequence: bool, car
         return [View((Link(None),), place, number)]
     there = Ranges((0,) * len(done), tuple(later.astype(int).tolist()))
     spread = View((Link(0, there), Link(None)), 0, number)
-    return [own, Chain((View((Link(1),), place), spread), ((1, made[1][-1]),))]
+    return [own, ChainedView((View((Link(1),), place), spread), ((1, made[1][-1]),))]
 
 
 def _run(
     call: Call,
-    layer: Any,
+    layer: Layer,
     place: int,
     made: Sequence[Made],
     states: Sequence[int] = (),
@@ -180,7 +181,7 @@ def _run(
     return tuple(found)
 
 
-def _step(layer: Any, length: int, done: np.ndarray, lag: int = 0) -> Relation:
+def _step(layer: Layer, length: int, done: np.ndarray, lag: int = 0) -> Relation:
     """The step that was done `lag` before the last one; nothing where there was none."""
     index = done - 1 - lag
     there = index >= 0
@@ -189,7 +190,7 @@ def _step(layer: Any, length: int, done: np.ndarray, lag: int = 0) -> Relation:
 
 
 def _steps(
-    call: Call, layer: Any, place: int, made: Made, done: np.ndarray, sequence: bool
+    call: Call, layer: Layer, place: int, made: Made, done: np.ndarray, sequence: bool
 ) -> list[AnyView]:
     """The last step done, and all steps done."""
     length, *features = call.inputs[place]
@@ -212,7 +213,7 @@ def _steps(
 
 
 def _convolutions(
-    call: Call, layer: Any, place: int, made: Made, done: np.ndarray, sequence: bool
+    call: Call, layer: Layer, place: int, made: Made, done: np.ndarray, sequence: bool
 ) -> list[AnyView]:
     """The convolution of each step's input, and those of the state on the way from there."""
     length, *shape = call.inputs[place]

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from keras_erf.algebra.geometry import Ranges, Window
-from keras_erf.algebra.holes import Holes
+from keras_erf.algebra.masking import MaskedView
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import own_axes
 from keras_erf.dependence.call import Call, Rule
-from keras_erf.dependence.chain import chained
-from keras_erf.dependence.labels import Label, labelled
+from keras_erf.dependence.chaining import chained
+from keras_erf.dependence.labelled_axes import Label, labelled
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.graph import LOW, Argument
 from keras_erf.layers.conditions import in_first_operand, in_one_tensor, unless_integer
@@ -69,7 +69,7 @@ def largest(call: Call) -> tuple[AnyView, ...]:
     present = values > LOW
     present = np.isnan(values) | present
     present |= ~present.any(axis=axes, keepdims=True)
-    return chained((Holes(np.asarray(present)),), shape, views)
+    return chained((MaskedView(np.asarray(present)),), shape, views)
 
 
 def cumulative(call: Call) -> tuple[AnyView, ...]:

@@ -9,7 +9,7 @@ from keras_erf.algebra.geometry import Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import spatial_axes
 from keras_erf.dependence.call import Call
-from keras_erf.dependence.chain import chained
+from keras_erf.dependence.chaining import chained
 from keras_erf.dependence.measured import measured
 from keras_erf.dependence.simple import UNBATCHED, refused
 from keras_erf.layers.conditions import in_one_tensor

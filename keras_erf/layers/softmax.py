@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_erf.algebra.holes import Holes
+from keras_erf.algebra.masking import MaskedView
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.call import Call
-from keras_erf.dependence.chain import chained
+from keras_erf.dependence.chaining import chained
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.graph import LOW, Argument
 from keras_erf.layers.entry import Entry
@@ -75,7 +75,7 @@ def without_low(call: Call, views: tuple[AnyView, ...]) -> tuple[AnyView, ...]:
     if axes is None or present is None:
         return views
     present = present & (present.sum(axis=axes, keepdims=True) > 1)
-    shape, holes = call.output, (Holes(present),)
+    shape, holes = call.output, (MaskedView(present),)
     return chained(chained(holes, shape, views), shape, holes) if present.any() else ()
 
 

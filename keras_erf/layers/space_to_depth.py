@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from keras import ops
 
 from keras_erf.layers.parts import PartSite, padded
+from keras_erf.types import Array
 
 __all__ = ["in_blocks", "is_better_in_blocks"]
 
@@ -24,7 +24,7 @@ def is_better_in_blocks(site: PartSite) -> bool:
     return plain and few and max(layer.strides) > 1 and max(layer.dilation_rate) == 1
 
 
-def in_blocks(value: Any, kernel: Any, strides: Sequence[int]) -> Any:
+def in_blocks(value: Array, kernel: Array, strides: Sequence[int]) -> Array:
     """A strided convolution, channels last and without padding, as one of stride 1 over blocks.
 
     Blocks of as many pixels as the stride become channels, and the kernel, filled up

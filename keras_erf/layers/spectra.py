@@ -9,19 +9,19 @@ the other way round.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import keras
 import numpy as np
 
-from keras_erf.algebra.gathering import Gather
 from keras_erf.algebra.geometry import Blocks, Marks, Ranges, Window
+from keras_erf.algebra.indexing import IndexedView
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.call import Call
-from keras_erf.dependence.chain import Chain, chained
+from keras_erf.dependence.chaining import ChainedView, chained
 from keras_erf.dependence.measured import measured
 from keras_erf.dependence.simple import WRONG_SHAPE
 from keras_erf.layers.entry import Entry
+from keras_erf.types import Layer
 
 __all__ = ["ENTRIES"]
 
@@ -68,17 +68,19 @@ def short_time_fourier(call: Call) -> tuple[AnyView, ...]:
         places = np.pad(places, length // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(places, length)[:: layer.sequence_stride]
     offsets = np.arange(math.prod(leading)).reshape(*leading, 1, 1) * size
-    framed = Gather(np.where(_counted(layer), frames + offsets, -1), shape)
+    framed = IndexedView(np.where(_counted(layer), frames + offsets, -1), shape)
     rank = len(leading)
     views = []
     for output in range(2):
         weights = Marks(_weights(call.output[-1], length, length, sine=output == 1))
         links = (*map(Link, range(rank + 1)), Link(rank + 1, weights))
-        views.append(Chain((framed, View(links, output=output)), ((*leading, *frames.shape),)))
+        views.append(
+            ChainedView((framed, View(links, output=output)), ((*leading, *frames.shape),))
+        )
     return tuple(views)
 
 
-def _counted(layer: Any) -> np.ndarray:
+def _counted(layer: Layer) -> np.ndarray:
     """Which samples of a frame have a weight in the window.
 
     Read off the operation itself, as backends place and end windows in their own

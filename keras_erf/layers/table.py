@@ -11,7 +11,6 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
 
 from keras import layers
 
@@ -21,6 +20,7 @@ from keras_erf.dependence.measured import measured
 from keras_erf.errors import InvalidInputError
 from keras_erf.layers.activation import Activated
 from keras_erf.layers.entry import Entry
+from keras_erf.types import Operation
 
 __all__ = [
     "ENTRIES",
@@ -90,12 +90,12 @@ def find_rule(kind: type | str, own: Mapping[type, Rule] | None = None) -> Rule 
     return None if entry is None else entry.dependence
 
 
-def is_patched(operation: Any) -> bool:
+def is_patched(operation: Operation) -> bool:
     """Whether a layer has a `call` of its own put on it, which its class does not show."""
     return "call" in vars(operation)
 
 
-def is_unknown(operation: Any, own: Mapping[type, Rule] | None = None) -> bool:
+def is_unknown(operation: Operation, own: Mapping[type, Rule] | None = None) -> bool:
     """Whether a layer has no rule but the measured one, so that opening it may show more."""
     kind = type(operation)
     if not isinstance(operation, layers.Layer) or (own and kind in own):
@@ -124,7 +124,9 @@ def views(
     found = rule(replace(call, rule_of=rule_of))
     if not isinstance(found, (tuple, list)):
         raise InvalidInputError(
-            f"`rules` must give the views of layer {call.name!r} as a tuple. Received: {found!r}"
+            argument="rules",
+            expected=f"must give the views of layer {call.name!r} as a tuple",
+            received=f"{found!r}",
         )
     return tuple(found)
 

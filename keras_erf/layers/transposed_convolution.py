@@ -24,6 +24,7 @@ from keras_erf.layers.kernels import kernel_at_inputs, kernel_recipe, kernel_squ
 from keras_erf.layers.parts import PartSite, Restricted
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.layers.windows import EVERY, counted_taps, kernel_of, padding_before, window_views
+from keras_erf.types import Array
 
 __all__ = ["ENTRIES", "needed_sources"]
 
@@ -90,7 +91,7 @@ def transposed_on_part(site: PartSite) -> Restricted | None:
         before = (window.size - 1) * window.dilation - window.padding
         starts[axis] = interval[0] * window.up - before
 
-    def run(values: Sequence[Any], _: Callable[..., Any]) -> list[Any]:
+    def run(values: Sequence[Array], _: Callable[..., Any]) -> list[Array]:
         value = ops.conv_transpose(
             site.converted(values[0]),
             ops.cast(layer.kernel, layer.compute_dtype),

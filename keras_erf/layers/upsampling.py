@@ -32,39 +32,19 @@ from keras_erf.layers.transposed_convolution import needed_sources
 from keras_erf.layers.windows import window_views
 from keras_erf.signals.profiles import passed
 from keras_erf.signals.signals import averaged
+from keras_erf.types import Array
 
 __all__ = ["ENTRIES", "upsampling_squares"]
 
 
-def smooth_upsampling(call: Call) -> tuple[View]:
-    """Up-sampling by whole factors with another interpolation than the nearest."""
-    how = call.layer.interpolation
-    return (per_axis(call, lambda size, count: resampled(size, count, how)),)
-
-
 def upsampling(call: Call) -> tuple[View, ...]:
-    """Up-sampling by whole factors, nearest and bilinear; others as `resizing` says.
-
-    Nearest: output o copies input floor(o / f). Bilinear with half-pixel
-    centres: output o weighs the two inputs around (o + 1/2) / f - 1/2, a
-    triangle of 2 f - (f mod 2) taps centred on that point.
-    """
-    layer, rank = call.layer, len(call.output)
-    if rank == 2:
-        return (
-            View((Link(0, Window(layer.size, padding=layer.size - 1, up=layer.size)), Link(1))),
-        )
-    interpolation = getattr(layer, "interpolation", "nearest")
-    if interpolation not in ("nearest", "bilinear"):
-        return smooth_upsampling(call)
-    windows = []
-    for factor in layer.size:
-        if interpolation == "nearest" or factor == 1:
-            windows.append(Window(factor, padding=factor - 1, up=factor))
-        else:
-            taps = 2 * factor - factor % 2
-            windows.append(Window(taps, padding=(taps - 1) // 2 + factor // 2, up=factor))
-    return window_views(call, windows, Link(channel_axis(layer, rank)))
+    """Up-sampling by whole factors: nearest copies input floor(o / f), others interpolate."""
+    layer = call.layer
+    how = getattr(layer, "interpolation", "nearest")
+    if how != "nearest":
+        return (per_axis(call, lambda size, count: resampled(size, count, how)),)
+    windows = [Window(one, padding=one - 1, up=one) for one in np.atleast_1d(layer.size).tolist()]
+    return window_views(call, windows, Link(channel_axis(layer, len(call.output))))
 
 
 def upsampling_on_part(site: PartSite) -> Restricted | None:
@@ -81,7 +61,7 @@ def upsampling_on_part(site: PartSite) -> Restricted | None:
         inputs[axis], wanted[axis] = interval, site.wanted[axis]
         made[axis] = (interval[0] * window.up, interval[1] * window.up)
 
-    def run(values: Sequence[Any], call: Callable[..., Any]) -> list[Any]:
+    def run(values: Sequence[Array], call: Callable[..., Any]) -> list[Array]:
         # At the part's own ends, where a bilinear layer repeats the last pixel, nothing is wanted.
         return [cut(one, tuple(made), tuple(wanted)) for one in as_called(values, call)]
 

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 from keras_erf.algebra.boxes import entire, widened
-from keras_erf.algebra.factoring import products, runs
+from keras_erf.algebra.decomposition import products, runs
 from keras_erf.algebra.geometry import Interval, Window
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import spatial_axes
@@ -32,6 +32,7 @@ from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.graph import Argument
 from keras_erf.layers.activation import finished, is_finished_by_position
 from keras_erf.layers.parts import Pads, PartSite, Restricted
+from keras_erf.types import Array
 
 __all__ = [
     "EVERY",
@@ -210,7 +211,7 @@ def on_windows(
             return None
         needed[axis], pads[axis + 1] = found
 
-    def run(values: Sequence[Any], _: Any) -> list[Any]:
+    def run(values: Sequence[Array], _: Any) -> list[Array]:
         value = operate(site.converted(values[0]), pads)
         return [finished(site.layer, value) if finish else value]
 

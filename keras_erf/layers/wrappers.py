@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_erf.algebra.gathering import Gather
+from keras_erf.algebra.indexing import IndexedView
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.call import Call, part_of
-from keras_erf.dependence.chain import Chain, chained
+from keras_erf.dependence.chaining import ChainedView, chained
 from keras_erf.dependence.measured import measured
 from keras_erf.layers.conditions import AffineSite
 from keras_erf.layers.entry import Entry
+from keras_erf.types import Array
 
 __all__ = ["ENTRIES", "lifted"]
 
@@ -37,7 +38,7 @@ def time_distributed(call: Call) -> tuple[AnyView, ...]:
         return measured(call)
     steps = call.inputs[0][0]
 
-    def run(values: Sequence[Any], **options: Any) -> list[Any]:
+    def run(values: Sequence[Array], **options: Any) -> list[Array]:
         repeated = [ops.repeat(ops.expand_dims(value, 1), steps, axis=1) for value in values]
         return [made[:, 0] for made in call.run(repeated, **options)]
 
@@ -74,16 +75,16 @@ def lifted(view: AnyView, steps: int) -> AnyView | None:
             for link in view.links
         )
         return View((Link(0), *links), view.input, view.output, view.gathers, view.status)
-    if isinstance(view, Gather):
+    if isinstance(view, IndexedView):
         size = int(np.prod(view.shape))
         ahead = (np.arange(steps) * size).reshape(-1, *[1] * view.indices.ndim)
         indices = np.where(view.indices < 0, -1, view.indices + ahead)
-        return Gather(indices, (steps, *view.shape), view.input, view.output, view.gathers)
-    if isinstance(view, Chain):
+        return IndexedView(indices, (steps, *view.shape), view.input, view.output, view.gathers)
+    if isinstance(view, ChainedView):
         over_time = [lifted(step, steps) for step in view.steps]
         known = tuple(step for step in over_time if step is not None)
         between = tuple((steps, *shape) for shape in view.between)
-        return Chain(known, between) if len(known) == len(over_time) else None
+        return ChainedView(known, between) if len(known) == len(over_time) else None
     return None
 
 

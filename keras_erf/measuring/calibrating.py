@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_erf.cone import whole_cone
 from keras_erf.errors import InvalidInputError, KerasERFError, reason_of
-from keras_erf.fields.sizing import sized
+from keras_erf.fields.input_size import sized
 from keras_erf.graph import Graph, build_graph, cloned, computing_layers
 from keras_erf.inputs.sampling import InputSpec, Source, make_source
 from keras_erf.measuring.data_sizes import sizes_of_data

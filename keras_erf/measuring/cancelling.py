@@ -285,7 +285,7 @@ def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:
         tensor
         for node in reversed(target.graph.ancestors(target.tensor))
         for tensor in node.outputs
-        if tensor != target.tensor and target.tracing.reaches(tensor)
+        if tensor != target.tensor and target.tracing.is_reached(tensor)
     ]
     # Behind those that nothing but rounding comes to the cause is the same.
     ordered = sorted(before, key=lambda tensor: tensor not in finding.lost)

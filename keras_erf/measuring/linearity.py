@@ -39,7 +39,7 @@ def has_constant_gradient(target: Target, *, training: bool) -> bool:
     everything = (*nodes, *target.graph.ancestors(target.tensor))
     masked = any(_may_mask(node.operation) for node in everything)
     for node in nodes:
-        if not any(map(tracing.reaches, node.inputs)):
+        if not any(map(tracing.is_reached, node.inputs)):
             continue
         if is_patched(node.operation):
             return False

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_erf._version import __version__
 from keras_erf.errors import InvalidInputError
 from keras_erf.fields.theoretical import Target
-from keras_erf.fields.unseen import unseen
+from keras_erf.fields.without_gradient import unseen
 from keras_erf.graph import Graph
 from keras_erf.inputs.sampling import InputSpec, Source, make_source
 from keras_erf.inputs.streaming import streamed

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_erf.errors import BackendError, InvalidInputError, KerasERFError
-from keras_erf.fields.sizing import Rules, maps
+from keras_erf.fields.input_size import Rules, maps
 from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, build_graph

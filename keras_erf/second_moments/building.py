@@ -47,7 +47,7 @@ class SquareBuilder:
 
     def __init__(self, tracing: Tracing, radii: Mapping[int, tuple[int, ...]]) -> None:
         self.radii = radii
-        self.tensors = list(tracing.tensors)
+        self.tensors = list(tracing.shapes.tensors)
         self.name = tracing.graph.name
         self.nodes: list[Any] = []
         # For each tensor with channels that have something in common, the one that stands for it.

@@ -23,9 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import keras
 import numpy as np
-from keras import layers
 
 from keras_erf.second_moments.correlation import SquareStep
 from keras_erf.signals.signals import Signal
@@ -144,11 +142,11 @@ class Coherence:
             return
         if recipe.entrywise:
             self._through(step)
-        elif isinstance(step.node.operation, keras.layers.Concatenate):
+        elif recipe.joins:
             self._beside(step)
         elif recipe.weighted:
             self.weighted[output] = step
-        elif _is_mean(step) and _is_linear(self.weighted.get(step.node.inputs[0])):
+        elif recipe.mean and _is_linear(self.weighted.get(step.node.inputs[0])):
             self.pooled[output] = step
 
     def unit(self, number: int) -> Coherent | None:
@@ -185,14 +183,13 @@ class Coherence:
         # Those of an activation before it, handed on by a scale, are in already.
         if any(self.signals[one].slopes is slopes for one in node.inputs):
             slopes = None
-        centred = isinstance(node.operation, keras.layers.BatchNormalization)
         self.ways[output] = [
             replace(
                 way,
                 slopes=way.slopes
                 * math.sqrt(before[place])
                 * (self._scale(step, way) if slopes is None else slopes[way.rows]),
-                centred=way.centred or centred,
+                centred=way.centred or recipe.standardised,
             )
             for place in step.places
             # A tensor that is stretched is none of the sum's entries.
@@ -347,12 +344,6 @@ class Coherence:
         """A mode at a tensor's examples."""
         values = self.signals[key.tensor].values
         return np.ones_like(values) if key.seed else _centred(values, key.centred)
-
-
-def _is_mean(step: SquareStep) -> bool:
-    """Whether a call is an average pool."""
-    pools = (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)
-    return isinstance(step.node.operation, pools)
 
 
 def _is_linear(step: SquareStep | None) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_erf.layers.recipes import DTYPE, Matrices
+from keras_erf.types import Array, Layer
 
 __all__ = ["Apart", "Overlap", "Padded", "Spread"]
 
@@ -48,7 +49,7 @@ class Spread(keras.Layer):
         ]
         self.space = [matrix.shape[0] for matrix in terms[0]]
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Array) -> Array:
         """The squares, and the companion where there is one."""
         squares, *companions = keras.tree.flatten(inputs)
         count = len(self.space)
@@ -72,7 +73,7 @@ class Spread(keras.Layer):
         made = made * tf.constant(hole, made.dtype)
         return [centre, tf.reshape(made, shape)]
 
-    def _mapped(self, values: Any, maps: Sequence[np.ndarray]) -> Any:
+    def _mapped(self, values: Array, maps: Sequence[np.ndarray]) -> Array:
         """The product along every axis and its offsets."""
         count = len(self.space)
         for axis, matrix in enumerate(maps):
@@ -88,7 +89,7 @@ class Spread(keras.Layer):
             values = tf.transpose(values, order)
         return values
 
-    def compute_output_spec(self, inputs: Any) -> Any:
+    def compute_output_spec(self, inputs: Array) -> Any:
         """The shapes of both."""
         squares = keras.tree.flatten(inputs)[0]
         batch, channels = squares.shape[0], squares.shape[1 if self.first else -1]
@@ -126,13 +127,13 @@ class Apart(keras.Layer):
     """
 
     def __init__(
-        self, layer: Any, steps: Sequence[float], before: Radius, after: Radius, **options: Any
+        self, layer: Layer, steps: Sequence[float], before: Radius, after: Radius, **options: Any
     ) -> None:
         super().__init__(**options)
         self.layer, self.before, self.after = layer, before, after
         self.places = [_places(step, *far) for step, *far in zip(steps, before, after, strict=True)]
 
-    def call(self, companion: Any) -> Any:
+    def call(self, companion: Array) -> Array:
         """The companion of the output."""
         count = len(self.before)
         shape, sizes = tf.shape(companion), [2 * one + 1 for one in self.before]
@@ -154,7 +155,7 @@ class Apart(keras.Layer):
             values = tf.transpose(values, [*range(count, 2 * count + 2), *range(count)])
         return tf.reshape(values, tf.concat([tf.shape(values)[: count + 1], [-1]], 0))
 
-    def compute_output_spec(self, companion: Any) -> Any:
+    def compute_output_spec(self, companion: Array) -> Any:
         """The shape of the output's companion."""
         batch, *space, channels = companion.shape
         channels //= math.prod(2 * one + 1 for one in self.before)
@@ -200,7 +201,7 @@ class Overlap(keras.Layer):
         kernel = both * (shifts.any(axis=1) / (2 * math.prod(size) - common))
         self.taps = kernel[..., None, :]
 
-    def call(self, squares: Any) -> Any:
+    def call(self, squares: Array) -> Array:
         """The part of the output's companion that comes from the squares."""
         if self.first:
             squares = keras.ops.moveaxis(squares, 1, -1)
@@ -214,7 +215,7 @@ class Overlap(keras.Layer):
         made = keras.ops.moveaxis(made, 1, -2)
         return tf.reshape(made, tf.concat([tf.shape(made)[:-2], [-1]], 0))
 
-    def compute_output_spec(self, squares: Any) -> Any:
+    def compute_output_spec(self, squares: Array) -> Any:
         """The shape of the output's companion."""
         batch, *rest = squares.shape
         channels, space = (rest[0], rest[1:]) if self.first else (rest[-1], rest[:-1])
@@ -239,7 +240,7 @@ class Padded(keras.Layer):
         super().__init__(**options)
         self.channels, self.first = channels, first
 
-    def call(self, values: Any) -> Any:
+    def call(self, values: Array) -> Array:
         """The input with zeros around it."""
         padding = [[0, 0]] * len(values.shape)
         padding[1 if self.first else -1] = list(self.channels)

@@ -16,6 +16,7 @@ import numpy as np
 from keras_erf.graph import Argument
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.signals.signals import Signal, activated
+from keras_erf.types import Array
 
 __all__ = ["Composites", "Function"]
 
@@ -32,11 +33,17 @@ class Composites:
 
     made: dict[int, tuple[int, Function]] = field(default_factory=dict)
 
-    def follow(self, site: SquareSite) -> None:
-        """Learns what a call on single entries makes, if all of its inputs come from one."""
+    def follow(self, site: SquareSite, operands: Sequence[str]) -> None:
+        """Learns what a call on single entries makes, if all of its inputs come from one.
+
+        Args:
+            site: The call.
+            operands: As in `Entry`.
+        """
         roots = {self._origin(number)[0] for number in site.node.inputs}
         shapes = {*site.call.inputs, *site.call.outputs}
-        if len(roots) > 1 or len(shapes) > 1 or len(site.call.outputs) > 1 or _has_arrays(site):
+        single = len(roots) == len(shapes) == len(site.call.outputs) == 1
+        if not single or _has_arrays(site, operands):
             return
         functions = [self._origin(number)[1] for number in site.node.inputs]
         self.made[site.node.outputs[0]] = roots.pop(), _called(site, functions)
@@ -61,7 +68,7 @@ class Composites:
         return self.made.get(number, (number, _unchanged))
 
 
-def _unchanged(values: Any) -> Any:
+def _unchanged(values: Array) -> Array:
     return values
 
 
@@ -70,7 +77,7 @@ def _called(site: SquareSite, functions: Sequence[Function]) -> Function:
     # Of a layer `call`: it checks no ranks, and casts nothing.
     run = site.layer.call
 
-    def function(values: Any) -> Any:
+    def function(values: Array) -> Array:
         known = [one(values) for one in functions]
         filled = keras.tree.map_structure(
             lambda one: known[one.place] if isinstance(one, Argument) else one, (args, kwargs)
@@ -80,8 +87,9 @@ def _called(site: SquareSite, functions: Sequence[Function]) -> Function:
     return function
 
 
-def _has_arrays(site: SquareSite) -> bool:
+def _has_arrays(site: SquareSite, operands: Sequence[str]) -> bool:
     """Whether numbers that differ from entry to entry are among the arguments or settings."""
-    settings = [] if not isinstance(site.layer, keras.layers.Rescaling) else [site.layer.scale]
-    constants = [*keras.tree.flatten(site.call.arguments), *settings]
-    return any(np.size(one) > 1 for one in constants if hasattr(one, "shape"))
+    constants = [one for one in keras.tree.flatten(site.call.arguments) if hasattr(one, "shape")]
+    # Settings may be lists.
+    constants += [getattr(site.layer, name) for name in operands]
+    return any(np.size(one) > 1 for one in constants)

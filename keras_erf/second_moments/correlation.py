@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from keras import layers
 
 from keras_erf.graph import Node
 from keras_erf.layers.recipes import Recipe
@@ -127,6 +126,6 @@ def _meet(node: Node) -> bool:
 def _has_weights(node: Node) -> bool:
     """Whether a call has random weights, which make what is behind it independent."""
     layer = node.operation
-    if not isinstance(layer, keras.Layer) or isinstance(layer, layers.BatchNormalization):
-        return False
-    return any(math.prod(weight.shape) > 1 and len(weight.shape) > 1 for weight in layer.weights)
+    return isinstance(layer, keras.Layer) and any(
+        math.prod(weight.shape) > 1 and len(weight.shape) > 1 for weight in layer.weights
+    )

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_erf.layers.recipes import DTYPE, Recipe, SquareSite
 from keras_erf.signals.signals import Signal, drawn
+from keras_erf.types import Array
 
 __all__ = ["MeasuredSquares", "measured"]
 
@@ -42,15 +43,15 @@ class MeasuredSquares(keras.Layer):
         self.shapes = [tuple(shape) for shape in site.call.outputs]
         self.signals = self._signals()
 
-    def call(self, *inputs: Any) -> Any:
+    def call(self, *inputs: Array) -> Array:
         """Zeros of the output's shape, whose gradient is the squared one."""
         flat = [tf.convert_to_tensor(one) for one in keras.tree.flatten(inputs)]
 
         @tf.custom_gradient
-        def run(*values: Any) -> Any:
+        def run(*values: Array) -> Array:
             made = [tf.zeros((len(values[0]), *shape), DTYPE) for shape in self.shapes]
 
-            def backwards(*upstream: Any) -> Any:
+            def backwards(*upstream: Array) -> Any:
                 return self._squared(values, upstream)
 
             return made, backwards
@@ -58,12 +59,12 @@ class MeasuredSquares(keras.Layer):
         made = run(*flat)
         return made[0] if len(self.shapes) == 1 else made
 
-    def compute_output_spec(self, *inputs: Any) -> Any:
+    def compute_output_spec(self, *inputs: Array) -> Any:
         """The shapes of the layer it stands for."""
         made = [keras.KerasTensor((None, *shape), dtype=DTYPE) for shape in self.shapes]
         return made[0] if len(made) == 1 else made
 
-    def _squared(self, values: Sequence[Any], upstream: Sequence[Any]) -> list[Any]:
+    def _squared(self, values: Sequence[Array], upstream: Sequence[Array]) -> list[Array]:
         """Products of the squared Jacobian's transpose, averaged over the draws."""
         peak = tf.reduce_max([tf.reduce_max(one) for one in upstream])
         scale = tf.where(peak > 0, peak, tf.ones_like(peak))

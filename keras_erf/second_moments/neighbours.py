@@ -18,10 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 
-from keras_erf.graph import Node
 from keras_erf.layers.recipes import Matrices
 from keras_erf.second_moments.correlation import SquareStep
 
@@ -29,8 +27,6 @@ __all__ = ["MOST", "merged", "radii"]
 
 # More offsets than these are not carried.
 MOST = 700
-# One positive number for all of space, where their recipe has one.
-SCALES = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
 Radius = tuple[int, ...]
 
 
@@ -46,7 +42,7 @@ def merged(steps: Sequence[SquareStep]) -> list[SquareStep]:
             root, terms = ways[0] or (numbers[0], ())
             paths = tuple(_composed(new, old) for new in recipe.along for old in terms or (None,))
             sources[node.outputs[0]] = root, paths
-        elif len(numbers) == 1 and node.kind in SCALES and isinstance(recipe.after, float):
+        elif len(numbers) == 1 and recipe.scales and isinstance(recipe.after, float):
             sizes = _space(step)
             if sizes and not recipe.centred:
                 root, terms = ways[0] or (numbers[0], (_same(sizes),))
@@ -70,7 +66,7 @@ def _met(step: SquareStep, ways: Sequence[Any], sources: dict[int, Any]) -> Squa
     terms: list[Matrices] = []
     for place, way in zip(step.places, ways, strict=True):
         scale = math.sqrt(before[place] * recipe.after)
-        sign = -1 if place and _is_difference(node) else 1
+        sign = recipe.signs[place] if recipe.signs else 1
         own = (_same(_space(step)),) if way is None else way[1]
         terms += [_scaled(one, sign * scale) for one in own]
     # Stretched over space, one of them would have to be summed up.
@@ -93,10 +89,6 @@ def _same(sizes: Sequence[int]) -> Matrices:
 
 def _scaled(term: Matrices, scale: float) -> Matrices:
     return (scale * term[0], *term[1:])
-
-
-def _is_difference(node: Node) -> bool:
-    return node.kind in (keras.layers.Subtract, "ops.Subtract")
 
 
 def _composed(new: Matrices, old: Matrices | None) -> Matrices:

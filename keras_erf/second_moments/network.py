@@ -126,7 +126,7 @@ def _holds_tensors(node: Node) -> bool:
 
 def _is_alike(tracing: Tracing, node: Node) -> bool:
     entry = _described(node)
-    return not any(map(tracing.reaches, node.inputs)) or (entry is not None and entry.alike)
+    return not any(map(tracing.is_reached, node.inputs)) or (entry is not None and entry.alike)
 
 
 def _described(node: Node) -> Entry | None:
@@ -151,7 +151,7 @@ def _built(
     signals = {number: drawn(1.0, 0.0, (number,)) for number in graph.inputs}
     steps, composites = list[SquareStep](), Composites()
     for node, key in calls:
-        places = tuple(p for p, one in enumerate(node.inputs) if tracing.reaches(one))
+        places = tuple(p for p, one in enumerate(node.inputs) if tracing.is_reached(one))
         site = SquareSite(
             node=node,
             call=tracing.call(node),
@@ -165,7 +165,7 @@ def _built(
         )
         entry = _described(node)
         if entry is not None and entry.entrywise:
-            composites.follow(site)
+            composites.follow(site, entry.operands)
         found = composites.recipe(site, signals) if len(places) > 1 else None
         if found is not None:
             root, recipe = found

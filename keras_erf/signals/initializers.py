@@ -10,6 +10,7 @@ import numpy as np
 from keras import initializers
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.types import Initializer, Layer
 
 __all__ = ["TellsSecondMoment", "Weights", "second_moment", "squares"]
 
@@ -30,7 +31,7 @@ class TellsSecondMoment(Protocol):
         """`E[w^2]` of each entry of a weight of that shape."""
 
 
-def squares(layer: Any, name: str, weights: Weights, *, of: str = "kernel") -> np.ndarray:
+def squares(layer: Layer, name: str, weights: Weights, *, of: str = "kernel") -> np.ndarray:
     """Mean square of each entry of a layer's weight, float64, of the weight's shape.
 
     Args:
@@ -51,14 +52,15 @@ def squares(layer: Any, name: str, weights: Weights, *, of: str = "kernel") -> n
     found = second_moment(initializer, shape)
     if found is None:
         raise InvalidInputError(
-            f"`weights` must be 'given' where weights are not drawn about zero: layer "
-            f"{layer.name!r} has its {name} from {type(initializer).__name__}. "
-            "Received: weights='random'"
+            argument="weights",
+            expected="must be 'given' where weights are not drawn about zero: layer "
+            f"{layer.name!r} has its {name} from {type(initializer).__name__}",
+            received="weights='random'",
         )
     return np.broadcast_to(np.asarray(found, np.float64), shape)
 
 
-def second_moment(initializer: Any, shape: Sequence[int]) -> Any:
+def second_moment(initializer: Initializer, shape: Sequence[int]) -> Any:
     """`E[w^2]` of what an initialiser draws, one number or one per entry; `None` for a mean.
 
     Of an initialiser that is not known it is the mean over 64 draws and over the
@@ -91,7 +93,7 @@ def second_moment(initializer: Any, shape: Sequence[int]) -> Any:
     return _drawn(initializer, shape)
 
 
-def _drawn(initializer: Any, shape: Sequence[int]) -> Any:
+def _drawn(initializer: Initializer, shape: Sequence[int]) -> Any:
     """As `second_moment`, by asking the initialiser for weights."""
     values = np.stack(
         [np.asarray(one(tuple(shape), dtype="float32"), np.float64) for one in _copies(initializer)]
@@ -106,7 +108,7 @@ def _drawn(initializer: Any, shape: Sequence[int]) -> Any:
     return found.reshape(*np.shape(found), *(1 for _ in channels))
 
 
-def _copies(initializer: Any) -> list[Any]:
+def _copies(initializer: Initializer) -> list[Any]:
     """The initialiser as often as it is asked; with other seeds, or all draws would agree."""
     config = initializer.get_config() if isinstance(initializer, initializers.Initializer) else {}
     if "seed" not in config:

@@ -7,10 +7,11 @@ positions, without a channel axis; `None` where it is the same everywhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from keras_erf.types import Array, Layer
 
 __all__ = ["Profile", "blended", "multiplied", "normalised", "passed", "spread"]
 
@@ -25,14 +26,14 @@ def normalised(strengths: np.ndarray) -> tuple[Profile, float]:
     return strengths / mean, mean
 
 
-def passed(layer: Any, profile: Profile, space: Sequence[int]) -> tuple[Profile, float]:
+def passed(layer: Layer, profile: Profile, space: Sequence[int]) -> tuple[Profile, float]:
     """The profile behind a layer of one channel that is linear in squares, and its gain."""
     made = layer(_image(profile, space))
     return normalised(np.asarray(made, np.float64)[0, ..., 0])
 
 
 def spread(
-    layer: Any, profile: Profile, space: Sequence[int]
+    layer: Layer, profile: Profile, space: Sequence[int]
 ) -> tuple[Profile, Profile, float, float]:
     """What a layer of random weights makes of a profile.
 
@@ -80,6 +81,6 @@ def multiplied(profiles: Sequence[Profile]) -> tuple[Profile, float]:
     return normalised(np.prod(known, axis=0))
 
 
-def _image(profile: Profile, space: Sequence[int]) -> Any:
+def _image(profile: Profile, space: Sequence[int]) -> Array:
     values = np.ones(space) if profile is None else profile
     return tf.constant(values[None, ..., None], tf.float64)

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.algebra.factoring import products
-from keras_erf.algebra.gathering import Gather
+from keras_erf.algebra.decomposition import products
 from keras_erf.algebra.geometry import Marks, Relation, Window
-from keras_erf.algebra.holes import Holes
+from keras_erf.algebra.indexing import IndexedView, other_axes
+from keras_erf.algebra.masking import MaskedView
 from keras_erf.algebra.views import AnyView, Link, Status, View, least_sure
 from keras_erf.dependence.call import Call
-from keras_erf.dependence.chain import Chain, chained
+from keras_erf.dependence.chaining import ChainedView, chained
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.graph import Argument
 
@@ -91,12 +91,12 @@ def labelled(
                 names = [kept.index(label) for label in labels[1:]]
                 ids = np.arange(math.prod(shape)).reshape(shape)
                 diagonal = np.einsum(ids, names, list(range(len(kept))))
-                view = Chain((Gather(diagonal, shape, operand.place), view), (sizes,))
+                view = ChainedView((IndexedView(diagonal, shape, operand.place), view), (sizes,))
             elif one.summed:
-                holes = Holes(_outer(kept, one.summed), operand.place)
-                view = Chain((holes, view), (shape,))
+                holes = MaskedView(_outer(kept, one.summed), operand.place)
+                view = ChainedView((holes, view), (shape,))
             if one.made:
-                holes = Holes(_outer(made[1:], one.made), output=output)
+                holes = MaskedView(_outer(made[1:], one.made), output=output)
                 view = chained([view], call.outputs[output], [holes])[0]
             views.append(view)
     return tuple(views)
@@ -151,7 +151,7 @@ def _seen_through(
     terms = products(mask)
     if len(terms) > MOST_PARTS:
         ranks = range(mask.ndim)
-        terms = [tuple(np.asarray(mask.any(axis=_all_but(axis, mask.ndim))) for axis in ranks)]
+        terms = [tuple(np.asarray(mask.any(axis=other_axes(axis, mask.ndim))) for axis in ranks)]
         status = "bound"
     parts = []
     for sets in terms:
@@ -198,7 +198,3 @@ def _outer(labels: Sequence[Label], lines: Mapping[Label, np.ndarray]) -> np.nda
     for label, line in lines.items():
         marked = marked & line.reshape([-1 if one == label else 1 for one in labels])
     return marked
-
-
-def _all_but(axis: int, rank: int) -> tuple[int, ...]:
-    return tuple(one for one in range(rank) if one != axis)

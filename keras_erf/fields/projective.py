@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from keras_erf.algebra.geometry import Box, bounding_box, index_within
-from keras_erf.dependence.measured import Probed
+from keras_erf.dependence.measured import MeasuredView
 from keras_erf.errors import InvalidInputError
+from keras_erf.fields.supports import seeing_units
 from keras_erf.fields.theoretical import Rules, locate
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = ["ProjectiveField", "projective_field"]
 
@@ -43,8 +44,8 @@ class ProjectiveField:
 
 
 def projective_field(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     pixel: Sequence[int],
     input: str | None = None,
@@ -92,18 +93,20 @@ def projective_field(
     index = index_within(pixel, field.input_size)
     if index is None:
         raise InvalidInputError(
-            f"`pixel` must be an index for each axis, inside the input, whose spatial shape is "
-            f"{field.input_size}. Received: pixel={pixel!r}"
+            argument="pixel",
+            expected="must be an index for each axis, inside the input, whose spatial "
+            f"shape is {field.input_size}",
+            received=f"pixel={pixel!r}",
         )
     tracing = target.tracing
-    mask = tracing.spread(target.tensor, index, through_global=through_global)
+    mask = seeing_units(tracing, target.tensor, index, through_global=through_global)
     if target.grid is not None:
         mask = mask[target.grid.position(tuple(np.indices(target.grid.shape)))]
     # Of a measured layer that sees no box it is not known forwards which units see a pixel.
     loose = any(
-        isinstance(view, Probed)
+        isinstance(view, MeasuredView)
         for node in tracing.ancestors(target.tensor)
-        if any(map(tracing.reaches, node.inputs))
+        if any(map(tracing.is_reached, node.inputs))
         for view in tracing.views(node, through_global=through_global)
     )
     status = "bound" if loose else field.status

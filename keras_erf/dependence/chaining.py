@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_erf.algebra.reach import Reach
+from keras_erf.algebra.intervals import Reach
 from keras_erf.algebra.views import AnyView, Status, least_sure
 
-__all__ = ["Chain", "chained"]
+__all__ = ["ChainedView", "chained"]
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
+class ChainedView:
     """Steps from an input tensor over tensors that only the operation itself knows.
 
     Args:
@@ -90,15 +90,15 @@ def chained(
         second: Views of the other step, of that tensor.
     """
     return tuple(
-        Chain((*_steps(one), *_steps(two)), (*_between(one), shape, *_between(two)))
+        ChainedView((*_steps(one), *_steps(two)), (*_between(one), shape, *_between(two)))
         for one in first
         for two in second
     )
 
 
 def _steps(view: AnyView) -> tuple[AnyView, ...]:
-    return view.steps if isinstance(view, Chain) else (view,)
+    return view.steps if isinstance(view, ChainedView) else (view,)
 
 
 def _between(view: AnyView) -> tuple[Shape, ...]:
-    return view.between if isinstance(view, Chain) else ()
+    return view.between if isinstance(view, ChainedView) else ()

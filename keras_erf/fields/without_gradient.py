@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras_erf.algebra.views import View
 from keras_erf.dependence.gradient_support import is_smooth
-from keras_erf.dependence.measured import Probed
+from keras_erf.dependence.measured import MeasuredView
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Node
 from keras_erf.layers.table import described
@@ -32,15 +32,15 @@ def unseen(tracing: Tracing, tensor: int) -> list[str]:
 
 def _hides(tracing: Tracing, node: Node, used: set[int]) -> bool:
     """Whether a call has no gradient by one of its inputs on the path."""
-    if not any(map(tracing.reaches, node.inputs)):
+    if not any(map(tracing.is_reached, node.inputs)):
         return False
     entry = described(node.kind)
     flat = entry is not None and entry.flat
     for view in tracing.views(node, through_global=True):
-        if isinstance(view, (View, Probed)) and view.hidden:
+        if isinstance(view, (View, MeasuredView)) and view.hidden:
             return True
         source, output = (
-            tracing.tensors[tensor]
+            tracing.shapes.tensors[tensor]
             for tensor in (node.inputs[view.input], node.outputs[view.output])
         )
         stepped = _is_number(source.dtype) and not _is_number(output.dtype)

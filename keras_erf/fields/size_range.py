@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_erf.algebra.reach import Line
+from keras_erf.algebra.intervals import Line
 from keras_erf.fields.units import UnitTracer
 
 __all__ = ["size_ranges"]
@@ -34,7 +34,7 @@ def size_ranges(tracer: UnitTracer, size: Sequence[int]) -> Ranges:
     """
     reaches = tracer.known(through_global=tracer.through_global).reaches or ()
     gathered = any(reach.gathered for reach in reaches)
-    places = tracer.tracing.spatial_axes(tracer.tensor)
+    places = tracer.axes
     if not gathered and all(
         isinstance(reach, Line) and reach.period == 1 and reach.axis in (None, *places)
         for reach in reaches
@@ -90,7 +90,7 @@ def _together(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """One group for all axes: what is taken in whole has no padding around it."""
     reaches = tracer.known(through_global=tracer.through_global).reaches or ()
-    extents = tracer.tracing.spatial_shape(tracer.tracing.input)
+    extents = tracer.extents
     rows = itertools.product(*(range(len(number)) for number in counts))
     index = np.array(list(rows)).T
     joint = np.concatenate(

@@ -9,11 +9,11 @@ import numpy as np
 from keras_erf.algebra.geometry import Box, Window, bounding_box
 from keras_erf.algebra.views import AnyView, Link, Shape, View
 
-__all__ = ["Part", "seen_by", "together"]
+__all__ = ["BoxedMask", "seen_by", "together"]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class BoxedMask:
     """The marked elements of a tensor, all of them inside of a box.
 
     Args:
@@ -50,10 +50,10 @@ class Part:
                 found.append((first + (start or 0), last + (start or 0)) if last else (0, 0))
         return tuple(found)
 
-    def without(self, axis: int) -> Part:
+    def without(self, axis: int) -> BoxedMask:
         """The elements of the other axes where any along `axis` is marked."""
         starts = self.starts[:axis] + self.starts[axis + 1 :]
-        return Part(np.asarray(self.mask.any(axis=axis)), starts)
+        return BoxedMask(np.asarray(self.mask.any(axis=axis)), starts)
 
     def _slices(self) -> tuple[slice, ...]:
         pairs = zip(self.starts, self.mask.shape, strict=True)
@@ -62,7 +62,7 @@ class Part:
         )
 
 
-def together(first: Part, second: Part, shape: Shape) -> Part:
+def together(first: BoxedMask, second: BoxedMask, shape: Shape) -> BoxedMask:
     """The elements that either part marks."""
     for one in (first, second):
         if one.mask.size == 1 and one.mask.all() and all(start is None for start in one.starts):
@@ -86,10 +86,10 @@ def together(first: Part, second: Part, shape: Shape) -> Part:
             for own, start, length in zip(one.starts, starts, one.mask.shape, strict=True)
         )
         result[slices] |= one.mask
-    return Part(result, tuple(starts))
+    return BoxedMask(result, tuple(starts))
 
 
-def seen_by(view: AnyView, part: Part, output: Shape, shape: Shape) -> Part:
+def seen_by(view: AnyView, part: BoxedMask, output: Shape, shape: Shape) -> BoxedMask:
     """What the marked elements of a view's output see of its input; see `AnyView.mask`."""
     if not isinstance(view, View) or not _takes_axes_alone(view):
         return _cut(view.mask(part.full(output), output, shape), shape)
@@ -116,7 +116,7 @@ def seen_by(view: AnyView, part: Part, output: Shape, shape: Shape) -> Part:
             lines, start = _moved(link, lines, start or 0, output[link.axis], size)
         kept = np.moveaxis(lines, 0, axis)
         found.append(start)
-    return Part(kept, tuple(found))
+    return BoxedMask(kept, tuple(found))
 
 
 def _takes_axes_alone(view: View) -> bool:
@@ -144,7 +144,7 @@ def _moved(
     return moved.backward(lines, max(stop - first, 1)), first
 
 
-def _cut(mask: np.ndarray, shape: Shape) -> Part:
+def _cut(mask: np.ndarray, shape: Shape) -> BoxedMask:
     """A mask over a whole tensor, cut to what is marked."""
     starts: list[int | None] = []
     slices = []
@@ -152,4 +152,4 @@ def _cut(mask: np.ndarray, shape: Shape) -> Part:
         whole = own == 1 < size
         starts.append(None if whole else first)
         slices.append(slice(None) if whole else slice(first, max(last, first + 1)))
-    return Part(mask[tuple(slices)], tuple(starts))
+    return BoxedMask(mask[tuple(slices)], tuple(starts))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.algebra.reach import Line
+from keras_erf.algebra.intervals import Line
 from keras_erf.dependence.call import Rule
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.tracing import Tracing
@@ -33,7 +33,7 @@ AMPLE_SIZES = (WHOLE_SIZE, 1024, 8192)
 
 def is_map(tracing: Tracing, tensor: int) -> bool:
     """Whether a tensor depends on the input and has more than one spatial position."""
-    return tracing.reaches(tensor) and math.prod(tracing.spatial_shape(tensor)) > 1
+    return tracing.is_reached(tensor) and math.prod(tracing.spatial_shape(tensor)) > 1
 
 
 def maps(tracing: Tracing) -> tuple[list[int], list[tuple[str, str]]]:
@@ -53,12 +53,7 @@ def maps(tracing: Tracing) -> tuple[list[int], list[tuple[str, str]]]:
 
 
 def _last_map(tracing: Tracing) -> int:
-    """The last tensor with more than one position.
-
-    Raises:
-        UnsupportedLayerError: It may lie behind a layer that no rule knows.
-        InvalidInputError: There is none, or it may be one whose shape is left open.
-    """
+    """The last tensor with more than one position; raises if there is none or none is known."""
     reason = ""
     for node in reversed(tracing.graph.nodes):
         for tensor in node.outputs:
@@ -66,12 +61,14 @@ def _last_map(tracing: Tracing) -> int:
                 if is_map(tracing, tensor):
                     return tensor
             except InvalidInputError as error:
-                if tracing.is_open(tensor) and tracing.reaches(tensor):
+                if tracing.shapes.is_open(tensor) and tracing.is_reached(tensor):
                     raise
                 reason = reason or f" ({error})"
     raise InvalidInputError(
-        "`layer` must be a layer with more than one position and a known field; the model has none"
-        f"{reason}. Received: layer=None for model {tracing.graph.name!r}"
+        argument="layer",
+        expected="must be a layer with more than one position and a known field; the model has "
+        f"none{reason}",
+        received=f"layer=None for model {tracing.graph.name!r}",
     )
 
 
@@ -126,12 +123,12 @@ def sized(
         if tensor in tracing.graph.failures or (wanted is None and not is_map(tracing, tensor)):
             size = max(2 * size, FIRST_SIZE)
         else:
-            if not (tracing.reaches(tensor) and tracing.spatial_axes(tensor)):
+            if not (tracing.is_reached(tensor) and tracing.spatial_axes(tensor)):
                 # It has no field; the caller raises the error.
                 break
             tracer = UnitTracer(tracing, tensor, through_global)
             box = tracer.box(tracer.center_unit())
-            extents = tracing.spatial_shape(input)
+            extents = tracer.extents
             inside = all(
                 start >= 0 and stop <= extent
                 for (start, stop), extent in zip(box, extents, strict=True)
@@ -163,8 +160,9 @@ def _asked_sizes(
         isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in sizes_given
     ):
         raise InvalidInputError(
-            f"`input_shape` must give {len(own)} positive spatial sizes, without batch and "
-            f"channels. Received: input_shape={input_shape!r}"
+            argument="input_shape",
+            expected=f"must give {len(own)} positive spatial sizes, without batch and channels",
+            received=f"input_shape={input_shape!r}",
         )
     wanted = tuple(int(n) for n in sizes_given)
     shapes = {}
@@ -177,9 +175,11 @@ def _asked_sizes(
             scaled = Fraction(after) if None in (size, before) else Fraction(size * after, before)
             if scaled.denominator != 1:
                 raise InvalidInputError(
-                    f"`input_shape` must keep the inputs' proportions in whole pixels: input "
-                    f"{graph.tensors[number].name!r} has {size} pixels where the analysed one has "
-                    f"{before}. Received: input_shape={input_shape!r}"
+                    argument="input_shape",
+                    expected="must keep the inputs' proportions in whole pixels: input "
+                    f"{graph.tensors[number].name!r} has {size} pixels where the "
+                    f"analysed one has {before}",
+                    received=f"input_shape={input_shape!r}",
                 )
             sizes.append(int(scaled))
         shapes[number] = tuple(sizes)
@@ -205,7 +205,7 @@ def _shrunk(tracing: Tracing) -> bool:
     for node in tracing.graph.nodes:
         for tensor in node.outputs:
             with contextlib.suppress(KerasERFError):
-                if not tracing.reaches(tensor) or math.prod(tracing.spatial_shape(tensor)) != 1:
+                if not tracing.is_reached(tensor) or math.prod(tracing.spatial_shape(tensor)) != 1:
                     continue
                 known = tracing.known(tensor, through_global=True)
                 if any(

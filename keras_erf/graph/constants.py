@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from keras_erf.graph.calls import Argument, Node
+from keras_erf.types import Array
 
 __all__ = ["LOW", "agreed", "has_zeros", "is_operand", "operands", "random_weights", "settled"]
 
@@ -28,7 +29,7 @@ LOW = -5e3
 NUMBERS = ("bool", "int", "uint", "float", "bfloat")
 
 
-def settled(value: Any, *, assigned: bool = True) -> np.ndarray | None:
+def settled(value: Array, *, assigned: bool = True) -> np.ndarray | None:
     """What is known of a constant or a weight.
 
     Args:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_erf.algebra.reach import Reach, simplified, table
+from keras_erf.algebra.intervals import Reach, simplified, table
 from keras_erf.algebra.views import Shape, Status
 
-__all__ = ["Holes"]
+__all__ = ["MaskedView"]
 
 
 @dataclass(frozen=True, eq=False)
-class Holes:
+class MaskedView:
     """Each element sees that of the same place, or nothing.
 
     Args:

@@ -10,6 +10,7 @@ import keras
 
 from keras_erf.graph.calls import Node
 from keras_erf.graph.graph import Graph
+from keras_erf.types import Operation
 
 __all__ = ["architecture"]
 
@@ -31,7 +32,7 @@ def architecture(graph: Graph) -> list[tuple[Any, ...]]:
     ]
 
 
-def _config(operation: Any) -> Any:
+def _config(operation: Operation) -> Any:
     if isinstance(operation, keras.Layer):
         # A custom layer need not have a configuration.
         with contextlib.suppress(NotImplementedError):

@@ -1,7 +1,7 @@
 """Views of layers that only move elements about: the source of each single element.
 
 Where every axis of the input follows an axis of the output by itself, such a
-view is a `View` like any other (`rearranged`); elsewhere it is a `Gather`.
+view is a `View` like any other (`rearranged`); elsewhere it is an `IndexedView`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from functools import cached_property
 import numpy as np
 
 from keras_erf.algebra.geometry import Ranges, Relation, Window
-from keras_erf.algebra.reach import Line, Reach, Table, simplified, table
+from keras_erf.algebra.intervals import Line, Reach, Table, simplified, table
 from keras_erf.algebra.views import AnyView, Link, Shape, Status, View
 
-__all__ = ["Gather", "rearranged"]
+__all__ = ["IndexedView", "other_axes", "rearranged"]
 
 
 @dataclass(frozen=True, eq=False)
-class Gather:
+class IndexedView:
     """The source of each single element of the output.
 
     Args:
@@ -95,14 +95,14 @@ def rearranged(
     element by element elsewhere.
 
     Args:
-        indices: As in `Gather`.
+        indices: As in `IndexedView`.
         shape: Shape of the input, the batch not counted.
         input: Which of the layer's inputs is seen.
         output: Which of the layer's outputs sees it.
         alone: Whether elements that come from nowhere are padding around the
             input; otherwise another input may stand there.
     """
-    whole = Gather(indices, shape, input, output)
+    whole = IndexedView(indices, shape, input, output)
     present = indices >= 0
     if not present.any():
         return whole
@@ -110,7 +110,7 @@ def rearranged(
     fixed = [bool((line[present] == line[present][0]).all()) for line in coordinates]
     # Outputs of each axis that copy anything; together they must be all that do.
     ranks = range(indices.ndim)
-    along = [np.asarray(present.any(axis=_others(axis, indices.ndim))) for axis in ranks]
+    along = [np.asarray(present.any(axis=other_axes(axis, indices.ndim))) for axis in ranks]
     product = np.ones((), dtype=bool)
     for marked in along:
         product = np.logical_and.outer(product, marked)
@@ -133,7 +133,7 @@ def rearranged(
             links[place] = Link(None)
             continue
         free.discard(axis)
-        sources = np.where(present, line, -1).max(axis=_others(axis, indices.ndim))
+        sources = np.where(present, line, -1).max(axis=other_axes(axis, indices.ndim))
         relation = _relation(sources, along[axis], size)
         links[place] = Link(axis, relation, clip=not alone)
     if not all(along[axis].all() for axis in free):
@@ -143,7 +143,7 @@ def rearranged(
 
 def _follows(line: np.ndarray, present: np.ndarray, axis: int) -> bool:
     """Whether an output's index along `axis` tells the index it copies, where it copies any."""
-    others = _others(axis, line.ndim)
+    others = other_axes(axis, line.ndim)
     lowest = np.where(present, line, np.iinfo(line.dtype).max).min(axis=others)
     highest = np.where(present, line, -1).max(axis=others)
     return bool((lowest == highest)[present.any(axis=others)].all())
@@ -179,7 +179,8 @@ def _squeezed(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _others(axis: int, rank: int) -> tuple[int, ...]:
+def other_axes(axis: int, rank: int) -> tuple[int, ...]:
+    """All axes of `rank` axes but one."""
     return tuple(one for one in range(rank) if one != axis)
 
 

@@ -8,15 +8,15 @@ from functools import cached_property
 
 import numpy as np
 
-from keras_erf.algebra.gathering import Gather
-from keras_erf.algebra.reach import Line, Reach, Table, simplified, table, united
+from keras_erf.algebra.indexing import IndexedView
+from keras_erf.algebra.intervals import Line, Reach, Table, simplified, table, united
 from keras_erf.algebra.views import AnyView, Shape, Status, View, least_sure
 
-__all__ = ["Known", "ViewStep", "carried", "is_global"]
+__all__ = ["TensorField", "ViewStep", "carried", "is_global"]
 
 
 @dataclass(frozen=True)
-class Known:
+class TensorField:
     """What is known of the units of a tensor.
 
     Args:
@@ -47,7 +47,7 @@ class ViewStep:
     """
 
     view: AnyView
-    known: Known
+    known: TensorField
     shape: Shape
     channel: int
     output: Shape
@@ -67,7 +67,9 @@ def is_global(step: ViewStep) -> bool:
     return step.view.gathers or any(map(_gathered, step.path, reaches))
 
 
-def carried(steps: Sequence[ViewStep], output: Shape, channel: int, sizes: Sequence[int]) -> Known:
+def carried(
+    steps: Sequence[ViewStep], output: Shape, channel: int, sizes: Sequence[int]
+) -> TensorField:
     """What is known of the units of a tensor that sees others by several steps.
 
     Args:
@@ -78,7 +80,7 @@ def carried(steps: Sequence[ViewStep], output: Shape, channel: int, sizes: Seque
     """
     used = [step for step in steps if step.known.reaches is not None]
     if not used:
-        return Known(None)
+        return TensorField(None)
     paths = [_path(step) for step in used]
     status = least_sure(one for step in used for one in (step.view.status, step.known.status))
     differ = any(path != paths[0] for path in paths[1:])
@@ -87,7 +89,7 @@ def carried(steps: Sequence[ViewStep], output: Shape, channel: int, sizes: Seque
         kept = not isinstance(step.view, View) or step.view.follows[step.channel] is not None
         uneven = uneven or (step.known.uneven and kept)
     loose = any(step.known.loose or (step.known.uneven and _leaves_out(step)) for step in used)
-    return Known(united(paths, output, sizes), status, uneven, loose)
+    return TensorField(united(paths, output, sizes), status, uneven, loose)
 
 
 def _path(step: ViewStep) -> tuple[Reach, ...]:
@@ -127,7 +129,7 @@ def _axes(reach: Reach) -> tuple[int, ...]:
 
 def _covers_in_part(view: AnyView, channel: int) -> bool:
     """Whether only some of the output's channels see the input by a view."""
-    if isinstance(view, Gather):
+    if isinstance(view, IndexedView):
         return bool((view.indices < 0).any())
     return isinstance(view, View) and any(link.axis == channel and link.clip for link in view.links)
 
