@@ -80,7 +80,7 @@ def check_sums(
     if not targets:
         return
     for finding in _cancelled(targets, cone, batch, settings, valid=valid, state=state):
-        raise GradientError(_refusal(finding, settings, state))
+        raise _refusal(finding, settings, state)
 
 
 def check_expected(targets: Sequence[Target], settings: Settings, *, random: bool) -> None:
@@ -230,22 +230,22 @@ def _has_fallen(
     return target.input not in needed or not is_alive(target.input)
 
 
-def _refusal(finding: _Finding, settings: Settings, state: State) -> str:
-    """One line on a unit whose gradient cancels: the layer to blame, and the one to take."""
+def _refusal(finding: _Finding, settings: Settings, state: State) -> GradientError:
+    """The error of a unit whose gradient cancels: the layer to blame, and the one to take."""
     target, definition = finding.target, settings.definition
     field = target.receptive_field
     where = f"The gradient of unit {field.unit} of layer {field.layer!r}"
     if not finding.constant:
-        return (
-            f"{where} is lost in rounding: its channels' sum, of which definition "
-            f"{definition.name!r} takes the gradient, hardly depends on the input. Run the model "
-            "in float64, or choose an earlier layer"
+        return GradientError(
+            expected=f"{where} is lost in rounding: its channels' sum, of which definition "
+            f"{definition.name!r} takes the gradient, hardly depends on the input",
+            remedy="Run the model in float64, or choose an earlier layer",
         )
     blamed = _blamed(finding)
-    return (
-        f"{where} is zero for every input: the channels of {blamed.name!r} sum to a constant, and "
-        f"definition {definition.name!r} takes the gradient of their sum. "
-        f"{_remedy(finding, blamed, settings, state)}"
+    return GradientError(
+        expected=f"{where} is zero for every input: the channels of {blamed.name!r} sum to a "
+        f"constant, and definition {definition.name!r} takes the gradient of their sum",
+        remedy=_remedy(finding, blamed, settings, state),
     )
 
 

@@ -240,7 +240,9 @@ def _feed(
         if run.done >= wanted:
             break
     if not run.done:
-        raise InvalidInputError("`inputs` must hold at least one sample. Received: none")
+        raise InvalidInputError(
+            argument="inputs", expected="must hold at least one sample", received="none"
+        )
     run.finish(batch)
     return False
 

@@ -42,9 +42,11 @@ def in_full_precision(model: Any, graph: Graph | None = None) -> keras.Model:
         mode = layer.quantization_mode
         if mode is not None:
             raise InvalidInputError(
-                "`model` must not be quantized: what is rounded to whole numbers has no gradient "
-                "of its own. Probe the model before `quantize`. "
-                f"Received: layer {layer.name!r} quantized to {mode}"
+                argument="model",
+                expected="must not be quantized: what is rounded to whole numbers has no "
+                "gradient of its own",
+                remedy="Probe the model before `quantize`",
+                received=f"layer {layer.name!r} quantized to {mode}",
             )
     dtypes = {layer.compute_dtype for layer in layers} | {tensor.dtype for tensor in graph.tensors}
     if dtypes.isdisjoint(HALF):

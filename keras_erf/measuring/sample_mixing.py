@@ -60,8 +60,10 @@ def check_mixing(targets: Sequence[Target], cone: Cone, batch: Mapping[int, Any]
         else "Measure at inference"
     )
     raise InvalidInputError(
-        f"`training` must be False: in training mode {who} {what}, so that a unit sees every "
-        f"pixel of every sample. {remedy}. Received: training=True"
+        argument="training",
+        expected=f"must be False: in training mode {who} {what}, so that a unit sees every pixel "
+        f"of every sample. {remedy}",
+        received="training=True",
     )
 
 

@@ -99,9 +99,7 @@ def named_results(results: Any) -> list[tuple[str, EffectiveReceptiveField]]:
         named = [(one.layer, one) for one in several]
     if not named:
         raise InvalidInputError(
-            argument="results",
-            expected="must hold at least one result",
-            received="none",
+            argument="results", expected="must hold at least one result", received="none"
         )
     return named
 

@@ -117,9 +117,7 @@ def plot_pair(
     """
     if len(names) != 2 or names[0] == names[1]:
         raise InvalidInputError(
-            argument="names",
-            expected="must be two different names",
-            received=f"names={names!r}",
+            argument="names", expected="must be two different names", received=f"names={names!r}"
         )
     shown = _shown(dict(zip(names, (before, after), strict=True)), scale)
     if before.map.shape != after.map.shape:
@@ -180,9 +178,7 @@ class _Shown:
 def _shown(results: Any, scale: str) -> list[_Shown]:
     if scale not in SCALES:
         raise InvalidInputError(
-            argument="scale",
-            expected=f"must be one of {SCALES}",
-            received=f"scale={scale!r}",
+            argument="scale", expected=f"must be one of {SCALES}", received=f"scale={scale!r}"
         )
     named = named_results(results)
     for name, one in named:

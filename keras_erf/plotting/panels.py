@@ -57,9 +57,7 @@ def plot_panel(panel: Panel) -> Figure:
     """
     if panel.frame.empty or panel.maps.empty:
         raise InvalidInputError(
-            argument="panel",
-            expected="must hold measurements",
-            received=f"an empty {panel.name!r}",
+            argument="panel", expected="must hold measurements", received=f"an empty {panel.name!r}"
         )
     with sns.axes_style("ticks"):
         return _draw_laws(panel) if panel.fits is not None else _draw_maps(panel)

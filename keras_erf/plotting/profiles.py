@@ -86,9 +86,7 @@ def plot_profile(
         )
     if not isinstance(names, bool):
         raise InvalidInputError(
-            argument="names",
-            expected="must be True or False",
-            received=f"names={names!r}",
+            argument="names", expected="must be True or False", received=f"names={names!r}"
         )
     if not profile.results:
         raise InvalidInputError(

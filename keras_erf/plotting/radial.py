@@ -66,9 +66,7 @@ def plot_radial(
     """
     if scale not in SCALES:
         raise InvalidInputError(
-            argument="scale",
-            expected=f"must be one of {SCALES}",
-            received=f"scale={scale!r}",
+            argument="scale", expected=f"must be one of {SCALES}", received=f"scale={scale!r}"
         )
     named = named_results(results)
     definitions = list(dict.fromkeys(one.definition.name for _, one in named))

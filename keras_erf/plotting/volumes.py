@@ -49,9 +49,7 @@ def plot_volume(
     for name, value, known in (("view", view, VIEWS), ("scale", scale, SCALES)):
         if value not in known:
             raise InvalidInputError(
-                argument=name,
-                expected=f"must be one of {known}",
-                received=f"{name}={value!r}",
+                argument=name, expected=f"must be one of {known}", received=f"{name}={value!r}"
             )
     if result.map.ndim != 3:
         raise InvalidInputError(

@@ -67,9 +67,7 @@ def report(
         profiles.append(compare)
     if title is not None and not isinstance(title, str):
         raise InvalidInputError(
-            argument="title",
-            expected="must be a text",
-            received=f"title={title!r}",
+            argument="title", expected="must be a text", received=f"title={title!r}"
         )
     page = _rendered(profiles, title)
     write_text(target, page)

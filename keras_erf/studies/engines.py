@@ -53,10 +53,8 @@ def started(engine: str, workers: int) -> Iterator[None]:
         except (ImportError, OSError, ValueError) as error:
             raise InvalidInputError(
                 argument="engine",
-                expected=(
-                    f"{engine!r} needs the extra of that name, and a cluster: pip install "
-                    f"'keras-erf[{engine}]', and name the cluster by {ADDRESSES[engine]}"
-                ),
+                expected=f"{engine!r} needs the extra of that name, and a cluster: pip install "
+                f"'keras-erf[{engine}]', and name the cluster by {ADDRESSES[engine]}",
                 received=f"{' '.join(str(error).split())[:200]}",
             ) from error
         yield

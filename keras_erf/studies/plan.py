@@ -290,9 +290,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InvalidInputError(
-            argument="path",
-            expected=f"must be a study in TOML: {reason}",
-            received=repr(str(path)),
+            argument="path", expected=f"must be a study in TOML: {reason}", received=repr(str(path))
         ) from error
     tables = held.pop("models", None)
     if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
@@ -317,7 +315,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         try:
             models[name] = ModelEntry(**given)
         except InvalidInputError as error:
-            raise InvalidInputError(f"models.{name}: {error}") from error
+            raise InvalidInputError(expected=f"models.{name}: {error}") from error
     if isinstance(held.get("inputs"), str) and held["inputs"] not in NOISE:
         held["inputs"] = str(folder / held["inputs"])
     return Study(models, **held)
@@ -355,10 +353,11 @@ def _check_names(held: Mapping[str, Any], kind: type, where: str) -> None:
     for name in held:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
             raise InvalidInputError(
-                f"`{name}` is no key of {where}; these are: {', '.join(known)}.{hint} "
-                f"Received: {name} = {held[name]!r}"
+                argument=name,
+                expected=f"is no key of {where}; these are: {', '.join(known)}",
+                remedy=f"Did you mean {near[0]!r}?" if near else None,
+                received=f"{name} = {held[name]!r}",
             )
 
 

@@ -20,7 +20,7 @@ from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules
 from keras_erf.measuring.measurement import Measurement
 from keras_erf.measuring.plans import plan_of
-from keras_erf.measuring.settings import Settings, check_whole
+from keras_erf.measuring.settings import Location, Settings, check_whole
 from keras_erf.measuring.setup import check_backend, fingerprint, prepared
 from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.training.logbook import Logbook, Phase, Point
@@ -124,16 +124,12 @@ class ERFLogger(keras.callbacks.Callback):
         check_whole("every", every, 1)
         if per not in ("epoch", "batch"):
             raise InvalidInputError(
-                argument="per",
-                expected="must be 'epoch' or 'batch'",
-                received=f"per={per!r}",
+                argument="per", expected="must be 'epoch' or 'batch'", received=f"per={per!r}"
             )
         self.layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
         if not self.layers:
             raise InvalidInputError(
-                argument="layers",
-                expected="must name at least one layer",
-                received="none",
+                argument="layers", expected="must name at least one layer", received="none"
             )
         self.settings = Settings(
             inputs=inputs,
@@ -279,20 +275,14 @@ class ERFLogger(keras.callbacks.Callback):
             self.model,
             self.layers,
             self.settings,
-            unit=self.unit,
-            input=self.input,
-            input_shape=self.input_shape,
-            grid=self.grid,
-            rules=self.rules,
+            Location(self.unit, self.input, self.input_shape, self.grid, self.rules),
             assigned=False,
         )
         if found.model is not self.model:
             raise InvalidInputError(
                 argument="model",
-                expected=(
-                    "must compute in one precision: a copy would be measured, which "
-                    "training does not change"
-                ),
+                expected="must compute in one precision: a copy would be measured, which "
+                "training does not change",
                 received=f"model={self.model.name!r} of mixed precision",
             )
         # Each layer separately, so that each stops and fails on its own. Traces inside of layers
