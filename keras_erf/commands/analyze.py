@@ -59,7 +59,8 @@ def analyze(
         check_writable(out)
         request = options.open(model)
         # All of them first: an error in the last one must not cost the probes before it.
-        units = [request.located([name]) for name in layer or [None]]
+        names: list[str | None] = [*layer] if layer else [None]
+        units = [request.located([name]) for name in names]
         name = request.loaded.name
         results = []
         failed: dict[str, GradientError] = {}
