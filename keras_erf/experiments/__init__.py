@@ -65,6 +65,7 @@ def run(
             remedy=f"Did you mean {near[0]!r}?" if near else None,
             received=f"panel={panel!r}",
         )
+    from keras_erf.experiments.panel import Runs
     from keras_erf.measuring.settings import check_whole
     from keras_erf.measuring.setup import check_backend
 
@@ -81,7 +82,7 @@ def run(
             received=f"{unknown[0]}={options[unknown[0]]!r}",
         )
     with shown(progress, f"Measuring {panel}") as report:
-        result: Panel = measured(runs, seed, report, **options)
+        result: Panel = measured(Runs(runs, seed, report), **options)
     return result
 
 
