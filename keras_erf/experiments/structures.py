@@ -29,7 +29,7 @@ def run(
         positions: Positions of the layers with stride 2, or with dilation 2, 4 and 8.
     """
     places = tuple(positions) if isinstance(positions, Iterable) else ()
-    numbers = all(isinstance(row, int) and 1 <= one <= depth for one in places)
+    numbers = all(isinstance(place, int) and 1 <= place <= depth for place in places)
     if len(set(places)) != len(RATES) or not numbers:
         raise InvalidInputError(
             argument="positions",
