@@ -139,12 +139,7 @@ def new_console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def progress_bar(doing: str, of: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, so that standard output can be piped.
-
-    Args:
-        doing: Name of the activity.
-        of: Plural of the things that are counted.
-    """
+    """A bar on standard error, so that standard output can be piped."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

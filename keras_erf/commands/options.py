@@ -116,14 +116,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A model that was loaded, and what is measured in it.
-
-    Args:
-        loaded: The model and its name.
-        graph: Its graph.
-        location: The unit of each layer.
-        settings: How it is measured, and on what.
-    """
+    """A model that was loaded, and what is measured in it."""
 
     loaded: LoadedModel
     graph: Graph

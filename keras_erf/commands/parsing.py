@@ -193,15 +193,7 @@ def read_inputs(
     images: Path | None,
     preprocess: Callable[[Any], Any] | None,
 ) -> Any:
-    """A model's inputs: images for the input that is measured, noise for the others.
-
-    Args:
-        graph: The model's.
-        measured: Number of the input tensor that is measured.
-        noise: The kind of noise.
-        images: A folder; `None` is noise for all inputs.
-        preprocess: Function applied to a batch of images.
-    """
+    """A model's inputs: images for the input that is measured, noise for the others."""
     if images is None:
         return noise
     if len(graph.inputs) == 1 and noise != "normal":

@@ -105,16 +105,7 @@ def print_results(
     centered: bool,
     tolerance: float | None = None,
 ) -> None:
-    """Prints the table of effective fields, a summary in words, and the paths of the files.
-
-    Args:
-        model: Name of the model.
-        results: Results with the paths of picture and `.npz`.
-        skipped: Layers that were left out, and why.
-        guessed: Whether the program chose the layer.
-        centered: Whether the unit is the centre unit.
-        tolerance: The share of the size at which to stop, if one was asked for.
-    """
+    """Prints the table of effective fields, a summary in words, and the paths of the files."""
     console = new_console()
     _print_effective(console, model, [result for result, _, _ in results])
     print_remedies([result for result, _, _ in results])
@@ -129,14 +120,7 @@ def print_results(
 def print_profile(
     model: str, profile: Profile, files: tuple[Path, Path], *, tolerance: float | None = None
 ) -> None:
-    """Prints the table of a profile's effective fields, notes, and the paths of the files.
-
-    Args:
-        model: Name of the model.
-        profile: Of at least one layer.
-        files: Paths of its picture and its table; the results are in the same folder.
-        tolerance: The share of the size at which to stop, if one was asked for.
-    """
+    """Prints the table of a profile's effective fields, notes, and the paths of the files."""
     console = new_console()
     results, (picture, table) = profile.results, files
     _print_effective(console, model, results)
@@ -245,12 +229,7 @@ def _print_words(
 
 
 def _edge_advice(field: ReceptiveField, *, centered: bool) -> str | None:
-    """How to show all of a field that extends beyond the input's edge; `None` if it does not.
-
-    Args:
-        field: The unit's.
-        centered: Whether the unit is the centre unit, which depends on the input's size.
-    """
+    """How to show all of a field that extends beyond the input's edge; `None` if it does not."""
     box, sizes = field.box(), field.input_size
     before = any(start < 0 for start, _ in box)
     after = any(stop > size for (_, stop), size in zip(box, sizes, strict=True))
@@ -274,11 +253,7 @@ def _edge_advice(field: ReceptiveField, *, centered: bool) -> str | None:
 
 
 def print_remedies(results: Sequence[EffectiveReceptiveField]) -> None:
-    """Prints a line for each note of the results, with its remedy and the layers it applies to.
-
-    Args:
-        results: What was measured.
-    """
+    """Prints a line for each note of the results, with its remedy and the layers it applies to."""
     from keras_erf.measuring.untrained import REMEDIES
 
     console = new_console()

@@ -89,13 +89,7 @@ class Measured:
 
 
 class Runs:
-    """Measures the conditions of a panel, keeps them, and reports progress.
-
-    Args:
-        runs: Networks for each condition, each with fresh weights and inputs, by the same seeds.
-        seed: Seed of the first network.
-        report: Called with the numbers of conditions done and wanted.
-    """
+    """Measures the conditions of a panel, keeps them, and reports progress."""
 
     def __init__(self, runs: int, seed: int, report: Progress) -> None:
         self.runs, self.seed, self.report = runs, seed, report

@@ -66,14 +66,6 @@ def check_sums(
 ) -> None:
     """Raises if what a definition seeds at a unit is the same for every input.
 
-    Args:
-        targets: Units of one graph and one input.
-        cone: What computes them.
-        batch: Samples of the parts of the inputs that the cone takes, by tensor number.
-        settings: Definition and mode.
-        valid: How many of the samples count, the first ones.
-        state: Pairs of a variable and the value to read in its place.
-
     Raises:
         GradientError: It is; the layer to blame is named, and one to take in its place.
     """
@@ -84,13 +76,7 @@ def check_sums(
 
 
 def check_expected(targets: Sequence[Target], settings: Settings, *, random: bool) -> None:
-    """As `check_sums`, and `check`, of units that are not sampled: on noise.
-
-    Args:
-        targets: Units of one graph and one input.
-        settings: Definition and mode.
-        random: Whether weights are as their initialisers draw them, not those of the model.
-    """
+    """As `check_sums`, and `check`, of units that are not sampled: on noise."""
     check(targets[0], settings)
     plan = planned(targets, settings)
     batch = _noise(targets[0], plan, settings)

@@ -17,10 +17,6 @@ SPILLED = 1e-3
 def beyond_field(target: Target, held: Box | None) -> np.ndarray | None:
     """Where a part of the input lies outside the field of a unit.
 
-    Args:
-        target: The unit.
-        held: The part, over all axes of the input, the batch not counted; `None` is everything.
-
     Returns:
         A mask of the part's shape, of length 1 along the channels; `None` if the field holds
         all of it.

@@ -26,10 +26,6 @@ def has_constant_gradient(target: Target, *, training: bool) -> bool:
     Its gradient is then the same for every sample, whatever the other inputs
     are. What a definition makes of the tensor (such as a ReLU) does not count.
 
-    Args:
-        target: The unit; all units of a tensor have the same answer.
-        training: Whether layers run in training mode.
-
     Returns:
         `True` only where it is certain.
     """

@@ -49,10 +49,6 @@ def measure(
 class Measurement:
     """A measurement of some units, compiled once; each `run` uses the current weights.
 
-    Args:
-        plan: The units, and what computes them.
-        settings: How they are measured.
-
     Raises:
         InvalidInputError: The settings do not fit the model.
     """
@@ -84,10 +80,6 @@ class Measurement:
         self, *, weights: str, report: Progress = lambda done, wanted: None
     ) -> list[EffectiveReceptiveField]:
         """Measures the units on the same samples, in one pass; returns one result per unit.
-
-        Args:
-            weights: Fingerprint of the model's weights.
-            report: Called with the number of samples done and wanted.
 
         Raises:
             GradientError: As `probe`.
@@ -142,14 +134,7 @@ class Measurement:
 def provenance(
     target: Target, weights: str, settings: Settings, runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """How results were obtained, and through which layers a gradient does not see.
-
-    Args:
-        target: The unit.
-        weights: Fingerprint of the model's weights, before they are calibrated.
-        settings: How they were measured.
-        runs: What was run.
-    """
+    """How results were obtained, and through which layers a gradient does not see."""
     hidden = unseen(target.tracing, target.tensor)
     layers = (node.operation for node in target.graph.nodes)
     calibrated = settings.calibrate and any(

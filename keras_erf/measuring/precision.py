@@ -25,10 +25,6 @@ def in_full_precision(model: Any, graph: Graph | None = None) -> keras.Model:
     the same weights; others, those of float64 too, are as they were. Tensors
     have the same numbers in the graphs of both.
 
-    Args:
-        model: A Functional or Sequential Keras model; it is not changed.
-        graph: Its graph, if it is there already.
-
     Returns:
         `model` if nothing in it is of half precision, else a copy.
 

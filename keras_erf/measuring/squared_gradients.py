@@ -24,12 +24,6 @@ def squared_gradients(
 ) -> list[Any]:
     """Mean squared gradients of units with respect to the input, from one pass forwards.
 
-    Args:
-        units: Of the squared network, all of one input.
-        modes: Of each unit those of its gradient; `None` where it has none.
-        cone: What computes the units, and the lines of their modes.
-        values: The input's part that the cone takes, by tensor number.
-
     Returns:
         For each unit a tensor of the shape of the input's part; `None` where nothing leads
         from the input to the unit.

@@ -20,12 +20,7 @@ def change(share: float) -> str:
 
 
 def summary(profile: Profile, among: str = "") -> str:
-    """States what the last layer sees and uses, and how the share changes over depth.
-
-    Args:
-        profile: Of at least one layer.
-        among: Text after the layer's name that tells several profiles apart.
-    """
+    """States what the last layer sees and uses, and how the share changes over depth."""
     first, last = profile.results[0], profile.results[-1]
     count = len(profile.results)
     sentence = (

@@ -82,14 +82,7 @@ def _new_client() -> Any:
 def parallel(
     tasks: Sequence[Task], engine: str, workers: int, folder: str
 ) -> Iterator[TaskOutcome]:
-    """Yields outcomes of several processes, in the order of their completion.
-
-    Args:
-        tasks: What to measure.
-        engine: One of `ENGINES`, started.
-        workers: Number of tasks to run at a time.
-        folder: A local folder with a file for each running task.
-    """
+    """Yields outcomes of several processes, in the order of their completion."""
     import joblib
 
     if not tasks:

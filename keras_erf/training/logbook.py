@@ -71,11 +71,7 @@ class Phase:
 
 
 class Logbook:
-    """Points and results, in memory and, if a folder is given, in a table and a file each.
-
-    Args:
-        folder: The folder that stores them, or `None`.
-    """
+    """Points and results, in memory and, if a folder is given, in a table and a file each."""
 
     def __init__(self, folder: Path | None) -> None:
         self.store = None if folder is None else Store(folder, MANIFEST, KIND)
@@ -136,12 +132,6 @@ class Logbook:
         The weights decide. Those of a point at the step belong to a run that was interrupted there;
         those of the last point, or of any point for a new optimizer, begin the next phase. If
         there is no point at the step, the last phase continues.
-
-        Args:
-            count: Steps that the training's optimizer has counted.
-            layers: Names of the layers that are measured.
-            definition: Name of the definition.
-            weights: Fingerprint of the weights.
 
         Raises:
             InvalidInputError: The points belong to another run.
