@@ -166,8 +166,7 @@ ImagesOption = Annotated[
     Path | None, input_option("--images", metavar="DIR", help="Folder of images.")
 ]
 NoiseOption = Annotated[
-    Noise,
-    input_option("--noise", metavar="KIND", help="Without images: normal, uniform or zeros."),
+    Noise, input_option("--noise", metavar="KIND", help="Without images: normal, uniform or zeros.")
 ]
 ScaleOption = Annotated[
     str | None,

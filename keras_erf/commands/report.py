@@ -35,8 +35,7 @@ def report(
     layer: Annotated[list[str] | None, layer_option("all with more than one position")] = None,
     options: Options,
     compare: Annotated[
-        str | None,
-        second_option("--compare", metavar="MODEL", help="A second model, to compare."),
+        str | None, second_option("--compare", metavar="MODEL", help="A second model, to compare.")
     ] = None,
     compare_weights: Annotated[
         str | None,

@@ -31,8 +31,7 @@ training_option = in_panel("Training")
 
 def train(
     task: Annotated[
-        TaskName,
-        typer.Argument(metavar="TASK", help="Network and images.", show_default=False),
+        TaskName, typer.Argument(metavar="TASK", help="Network and images.", show_default=False)
     ],
     data: Annotated[
         Path | None,

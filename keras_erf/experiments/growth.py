@@ -59,10 +59,7 @@ def run(networks: Runs, *, depths: Sequence[int] = DEPTHS) -> Panel:
         for quantity, predicted_slope in zip(POSTER, oracle, strict=True):
             fields = [result.trf_size for result in results]
             law = analysis.bootstrap_power_law(
-                depths,
-                blocks,
-                scale=fields if quantity == "shrinkage" else 1.0,
-                seed=networks.seed,
+                depths, blocks, scale=fields if quantity == "shrinkage" else 1.0, seed=networks.seed
             )
             rows.append(
                 {

@@ -14,13 +14,7 @@ __all__ = ["run"]
 CHANNELS = 64
 
 
-def run(
-    networks: Runs,
-    *,
-    blocks: int = 10,
-    layers: int = 2,
-    energy: float = 1.0,
-) -> Panel:
+def run(networks: Runs, *, blocks: int = 10, layers: int = 2, energy: float = 1.0) -> Panel:
     """Measures the same convolutions with and without shortcuts.
 
     Args:

@@ -15,12 +15,7 @@ CHANNELS = 64
 RATES = (2, 4, 8)
 
 
-def run(
-    networks: Runs,
-    *,
-    depth: int = 15,
-    positions: Sequence[int] = (5, 10, 15),
-) -> Panel:
+def run(networks: Runs, *, depth: int = 15, positions: Sequence[int] = (5, 10, 15)) -> Panel:
     """Measures 15 dense convolutions, the same with three strides, and with three dilations.
 
     Args:

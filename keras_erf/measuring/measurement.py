@@ -36,11 +36,7 @@ BETWEEN_CHECKS = 0.25
 
 
 def measure(
-    plan: Plan,
-    settings: Settings,
-    *,
-    weights: str,
-    report: Progress = lambda done, wanted: None,
+    plan: Plan, settings: Settings, *, weights: str, report: Progress = lambda done, wanted: None
 ) -> list[EffectiveReceptiveField]:
     """One run of a `Measurement`; arguments and errors are its own."""
     return Measurement(plan, settings).run(weights=weights, report=report)

@@ -18,13 +18,7 @@ if TYPE_CHECKING:
     from keras_erf.algebra.geometry import Box
     from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = [
-    "Content",
-    "mask_outline",
-    "named_results",
-    "pixel_edges",
-    "read_content",
-]
+__all__ = ["Content", "mask_outline", "named_results", "pixel_edges", "read_content"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,9 +49,7 @@ from keras_erf.plotting.texts import add_texts, field_label, region_label
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = [
-    "plot_map",
-]
+__all__ = ["plot_map"]
 
 
 def plot_map(

@@ -25,11 +25,7 @@ __all__ = ["plot_overlay"]
 
 
 def plot_overlay(
-    result: EffectiveReceptiveField,
-    image: ArrayLike,
-    ax: Axes | None = None,
-    *,
-    veil: float = 0.8,
+    result: EffectiveReceptiveField, image: ArrayLike, ax: Axes | None = None, *, veil: float = 0.8
 ) -> Axes:
     """Draws an image as a unit sees it: clear where the impact is large, veiled elsewhere.
 

@@ -43,11 +43,7 @@ APART, LONGEST = 2.5, 26
 
 
 def plot_profile(
-    profile: Profile,
-    ax: Axes | None = None,
-    *,
-    scale: str | None = None,
-    names: bool = True,
+    profile: Profile, ax: Axes | None = None, *, scale: str | None = None, names: bool = True
 ) -> Axes:
     """Draws effective and theoretical sizes of layers over depth.
 

@@ -107,9 +107,7 @@ def plot_radial(
     return ax
 
 
-def radial_profile(
-    result: EffectiveReceptiveField,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def radial_profile(result: EffectiveReceptiveField) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns distances, and the mean impact on their rings with its standard error.
 
     Rings are one pixel wide, around the centre of the theoretical field; empty rings are left out.

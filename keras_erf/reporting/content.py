@@ -87,11 +87,7 @@ def _gaussian(result: EffectiveReceptiveField) -> dict[str, Any] | None:
         return None
     if not analysis.is_bell(fit.sigma.tolist(), fit.r_squared, result.receptive_field.size):
         return None
-    return {
-        "center": fit.center.tolist(),
-        "covariance": fit.covariance.tolist(),
-        "radius": RADIUS,
-    }
+    return {"center": fit.center.tolist(), "covariance": fit.covariance.tolist(), "radius": RADIUS}
 
 
 def _plain(value: Any) -> Any:

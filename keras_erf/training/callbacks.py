@@ -354,10 +354,7 @@ class ERFLogger(keras.callbacks.Callback):
         return points
 
     def _show(
-        self,
-        step: int,
-        points: Sequence[Point],
-        results: Sequence[EffectiveReceptiveField | None],
+        self, step: int, points: Sequence[Point], results: Sequence[EffectiveReceptiveField | None]
     ) -> None:
         """Scalars and pictures for TensorBoard."""
         import tensorflow as tf
