@@ -40,7 +40,7 @@ def reproduce(
             help=f"{', '.join(PANELS)}; or {ALL}.",
             show_default=False,
             autocompletion=lambda incomplete: [
-                one for one in (*PANELS, ALL) if one.startswith(incomplete)
+                name for name in (*PANELS, ALL) if name.startswith(incomplete)
             ],
         ),
     ],

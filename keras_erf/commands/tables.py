@@ -80,15 +80,15 @@ def print_fields(
     columns = ("layer", "map", "TRF (px)", "stride", "padding", "centre (px)", "status")
     rows = [
         (
-            one.layer,
-            by(one.output_size, "x"),
-            by(one.size_range, "x"),
-            by(one.stride, "x"),
-            NONE if None in one.padding else by(one.padding, "x"),
-            _point(one.center()),
-            one.status,
+            field.layer,
+            by(field.output_size, "x"),
+            by(field.size_range, "x"),
+            by(field.stride, "x"),
+            NONE if None in field.padding else by(field.padding, "x"),
+            _point(field.center()),
+            field.status,
         )
-        for one in fields
+        for field in fields
     ]
     console.print(title)
     if rows:
@@ -129,7 +129,7 @@ def print_profile(
     if linear:
         of = "gradient of 1 layer does" if linear == 1 else f"gradients of {linear} layers do"
         console.print(f"The {of} not depend on the input: one sample is enough.")
-    short = [one for one in results if one.stopped_by not in ("tolerance", "linear")]
+    short = [result for result in results if result.stopped_by not in ("tolerance", "linear")]
     if tolerance is not None and short:
         # If all images were used, more samples need more images.
         exhausted = short[0].stopped_by == "inputs"
@@ -258,7 +258,7 @@ def print_remedies(results: Sequence[EffectiveReceptiveField]) -> None:
 
     console = new_console()
     for note, remedy in REMEDIES.items():
-        noted = [one for one in results if note in one.provenance.get("notes", ())]
+        noted = [result for result in results if note in result.provenance.get("notes", ())]
         if noted:
             first = noted[0].layer if len(noted) < len(results) else ""
             where = f" ({counted(len(noted), 'layer')}, {first} first)" if first else ""

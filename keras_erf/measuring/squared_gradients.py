@@ -102,5 +102,7 @@ def _of_channels(
     first, _ = held[axis]
     index = [slice(None)] * values.ndim
     index[axis + 1] = slice(start - first, stop - first)
-    box = tuple((0, stop - start) if place == axis else one for place, one in enumerate(held))
+    box = tuple(
+        (0, stop - start) if place == axis else interval for place, interval in enumerate(held)
+    )
     return values[tuple(index)], box

@@ -87,10 +87,10 @@ def named_results(results: Any) -> list[tuple[str, EffectiveReceptiveField]]:
         InvalidInputError: There are no results.
     """
     if isinstance(results, Mapping):
-        named = [(str(name), one) for name, one in results.items()]
+        named = [(str(name), result) for name, result in results.items()]
     else:
         several = results if isinstance(results, Iterable) else [results]
-        named = [(one.layer, one) for one in several]
+        named = [(result.layer, result) for result in several]
     if not named:
         raise InvalidInputError(
             argument="results", expected="must hold at least one result", received="none"

@@ -29,7 +29,7 @@ def summary(profile: Profile, among: str = "") -> str:
     )
     if count == 1:
         return sentence
-    shares = [100 * one.ratio for one in profile.results]
+    shares = [100 * result.ratio for result in profile.results]
     least = min(range(count), key=shares.__getitem__)
     went = f"Over its {count} layers the share goes from {shares[0]:.0f} % at {first.layer}"
     if least not in (0, count - 1):
@@ -40,15 +40,15 @@ def summary(profile: Profile, among: str = "") -> str:
 def compared(first: Profile, second: Profile, pairs: list[int | None]) -> str:
     """Compares the effective sizes of the second profile with those of the first."""
     both = [
-        (one, second.results[place])
-        for one, place in zip(first.results, pairs, strict=True)
+        (result, second.results[place])
+        for result, place in zip(first.results, pairs, strict=True)
         if place is not None
     ]
     if not both:
         return "No layer of one has a counterpart in the other."
-    one, _ = both[-1]
+    result, _ = both[-1]
     mine, theirs = map(size_with_error, both[-1])
-    sentence = f"At {one.layer} the effective size is {mine} px in A and {theirs} px in B"
+    sentence = f"At {result.layer} the effective size is {mine} px in A and {theirs} px in B"
     factors = [theirs.size / mine.size for mine, theirs in both]
     if len(both) == 1:
         return f"{sentence} ({change(factors[0])})."
@@ -67,10 +67,10 @@ def facts(profile: Profile) -> list[str]:
     if last.expected is not None:
         found.append(f"expected of {last.expected} weights")
     else:
-        many = counted_samples(one.count for one in profile.results)
+        many = counted_samples(result.count for result in profile.results)
         kinds = "; ".join(dict.fromkeys(str(run["inputs"]) for run in last.provenance["runs"]))
         found.append(f"{many}: {kinds}")
-    names = dict.fromkeys(one.definition.name for one in profile.results)
+    names = dict.fromkeys(result.definition.name for result in profile.results)
     found.append(f"definition {', '.join(names)}")
     found += noted(profile.results)
     found.append(f"keras-erf {last.provenance['versions']['keras_erf']}")

@@ -262,9 +262,9 @@ def _row(task: Mapping[str, Any], metrics: Mapping[str, Any], key: str) -> dict[
     for name, value in metrics.items():
         if name == "trf_size_range":
             for end, sizes in zip(("smallest", "largest"), zip(*value, strict=True), strict=True):
-                row.update({f"trf_size_{end}_{axis}": one for axis, one in enumerate(sizes)})
+                row.update({f"trf_size_{end}_{axis}": size for axis, size in enumerate(sizes)})
         elif isinstance(value, list):
-            row.update({f"{name}_{axis}": one for axis, one in enumerate(value)})
+            row.update({f"{name}_{axis}": entry for axis, entry in enumerate(value)})
         elif name not in row:
             row[name] = value
     return {**row, "key": key}

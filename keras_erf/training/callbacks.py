@@ -245,10 +245,10 @@ class ERFLogger(keras.callbacks.Callback):
             points = self.logbook.at(self._step())
         if logs is None:
             return
-        found = {point.layer: point for point in points}
+        by_layer = {point.layer: point for point in points}
         for field in self._fields:
             start = f"{field.layer}/" if len(self._fields) > 1 else ""
-            point = found.get(field.layer)
+            point = by_layer.get(field.layer)
             # NaN without a point: `CSVLogger` only writes the columns of the first epoch.
             for name, own in LOGGED.items():
                 logs[f"{start}{name}"] = math.nan if point is None else getattr(point, own)
@@ -271,14 +271,14 @@ class ERFLogger(keras.callbacks.Callback):
 
     def _prepare(self) -> None:
         begin = time.perf_counter()
-        found = prepared(
+        ready = prepared(
             self.model,
             self.layers,
             self.settings,
             Location(self.unit, self.input, self.input_shape, self.grid, self.rules),
             assigned=False,
         )
-        if found.model is not self.model:
+        if ready.model is not self.model:
             raise InvalidInputError(
                 argument="model",
                 expected="must compute in one precision: a copy would be measured, which "
@@ -288,10 +288,10 @@ class ERFLogger(keras.callbacks.Callback):
         # Each layer separately, so that each stops and fails on its own. Traces inside of layers
         # may hold the current weights.
         self._measurements = [
-            Measurement(plan_of([one], self.settings, inside=False), self.settings)
-            for one in found.targets
+            Measurement(plan_of([target], self.settings, inside=False), self.settings)
+            for target in ready.targets
         ]
-        self._fields = [one.receptive_field for one in found.targets]
+        self._fields = [target.receptive_field for target in ready.targets]
         self._measured = self.model
         self.seconds += time.perf_counter() - begin
 
@@ -343,7 +343,7 @@ class ERFLogger(keras.callbacks.Callback):
         begin = time.perf_counter()
         points, mark = self.logbook.at(step), fingerprint(self.model)
         if not points or any(point.weights != mark for point in points):
-            results = [_measured(one, mark) for one in self._measurements]
+            results = [_measured(measurement, mark) for measurement in self._measurements]
             definition = self.settings.definition.name
             points = self.logbook.add(
                 self._phase, step, self._epoch, self._fields, results, mark, definition

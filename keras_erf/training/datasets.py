@@ -110,7 +110,11 @@ def cifar10(folder: str | Path | None = None) -> tuple[Examples, Examples]:
 
 def _classes(folder: Path) -> set[str]:
     """Names of the class folders; Keras's reader ignores hidden ones."""
-    return {one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")}
+    return {
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")
+    }
 
 
 def _read(folder: Path) -> Examples:
@@ -126,7 +130,7 @@ def _read(folder: Path) -> Examples:
             expected="must hold images that can be read",
             received=f"{_broken(folder)}{reason_of(error)}",
         ) from error
-    images, labels = (np.concatenate(list(one)) for one in zip(*parts, strict=True))
+    images, labels = (np.concatenate(list(arrays)) for arrays in zip(*parts, strict=True))
     return Examples(images, labels.astype(np.int64))
 
 
@@ -157,7 +161,9 @@ def scenes(folder: str | Path) -> dict[str, Scenes]:
         InvalidInputError: A folder or file, which the message names, is missing or unreadable.
     """
     root = Path(folder)
-    missing = [one for part in PARTS for one in (part, f"{part}annot") if not (root / one).is_dir()]
+    missing = [
+        name for part in PARTS for name in (part, f"{part}annot") if not (root / name).is_dir()
+    ]
     if missing:
         raise InvalidInputError(
             argument="data",
