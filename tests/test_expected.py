@@ -745,10 +745,17 @@ def less_own_average(x: Any) -> Any:
     return layers.Average()([layers.Subtract()([y, x]), x])
 
 
+def scaled_average(x: Any) -> Any:
+    x = layers.Conv1D(1, 2, use_bias=False)(layers.AveragePooling1D(2, 1)(x))
+    y = layers.AveragePooling1D(3, 1, padding="same")(x)
+    return layers.Add()([layers.BatchNormalization(scale=False, center=False, epsilon=3.0)(y), x])
+
+
 @pytest.mark.parametrize(
     "make",
     [
         pooled_twice,
+        scaled_average,
         pooled_around_a_stride,
         pooled_around_an_enlargement,
         own_averages,
@@ -762,6 +769,20 @@ def test_what_neighbours_have_in_common_is_carried(make, corner):
     wanted = Flips(model, found.unit).squares()
     np.testing.assert_allclose(found.map, wanted, rtol=1e-12, atol=1e-14)
     assert found.provenance["expected"]["approximate"] == []
+
+
+def test_a_scale_by_channel_is_no_function_of_single_entries():
+    """A setting of the layer and an operand of the call are the same product."""
+
+    def gated(scale: Callable[[Any], Any]) -> np.ndarray:
+        inputs = keras.Input((6, 6, 2))
+        x = layers.Conv2D(2, 3, kernel_initializer=keras.initializers.HeNormal(seed=0))(inputs)
+        x = layers.Multiply()([x, layers.Activation("sigmoid")(scale(x))])
+        return erf.expected(keras.Model(inputs, x), weights="given").map
+
+    constant = np.asarray([2.0, 3.0], "float32")
+    found = gated(layers.Rescaling([2.0, 3.0]))
+    np.testing.assert_allclose(found, gated(lambda x: x * constant), rtol=1e-9)
 
 
 def interpolated(x: Any, form: str = "channels_last") -> Any:

@@ -89,6 +89,7 @@ def _called(site: SquareSite, functions: Sequence[Function]) -> Function:
 
 def _has_arrays(site: SquareSite, operands: Sequence[str]) -> bool:
     """Whether numbers that differ from entry to entry are among the arguments or settings."""
-    settings = [getattr(site.layer, name) for name in operands]
-    constants = [*keras.tree.flatten(site.call.arguments), *settings]
-    return any(np.size(one) > 1 for one in constants if hasattr(one, "shape"))
+    constants = [one for one in keras.tree.flatten(site.call.arguments) if hasattr(one, "shape")]
+    # Settings may be lists.
+    constants += [getattr(site.layer, name) for name in operands]
+    return any(np.size(one) > 1 for one in constants)
