@@ -25,6 +25,7 @@ from keras_erf.measuring.squared_gradients import squared_gradients
 from keras_erf.measuring.untrained import notes_of
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.second_moments import SquaredNetwork, Weights, squared
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = ["expected", "growth"]
 
@@ -37,8 +38,8 @@ RUN = {"inputs": "none", "seed": 0, "samples": 1, "stopped_by": "expected", "ski
 
 
 def expected(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     weights: Weights = "random",
     unit: tuple[int, ...] | Literal["center"] = "center",
@@ -118,7 +119,7 @@ def expected(
 
 
 def growth(
-    model: Any,
+    model: Model,
     layers: Iterable[Any] | None = None,
     *,
     weights: Weights = "random",

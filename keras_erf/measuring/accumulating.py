@@ -23,6 +23,7 @@ from keras_erf.measuring.containment import SPILLED, beyond_field, spilled
 from keras_erf.measuring.diagnosing import explain_gradient, failing_layer
 from keras_erf.measuring.gradients import channels_and_gradients, sample_maps, within
 from keras_erf.results.effective import BLOCKS
+from keras_erf.types import Variable
 
 __all__ = ["Accumulator", "Sums"]
 
@@ -81,7 +82,7 @@ class Accumulator:
         *,
         training: bool = False,
         seed: int = 0,
-        variables: Sequence[Any] = (),
+        variables: Sequence[Variable] = (),
     ) -> None:
         self.targets, self.cone, self.definition = tuple(targets), cone, definition
         self.training, self.variables = training, tuple(variables)

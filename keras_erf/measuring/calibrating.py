@@ -22,6 +22,7 @@ from keras_erf.graph import Graph, build_graph, cloned, computing_layers
 from keras_erf.inputs.sampling import InputSpec, Source, make_source
 from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.settings import check_whole
+from keras_erf.types import Model
 
 __all__ = ["calibrate_batch_norm", "calibrated", "has_batch_norm"]
 
@@ -33,7 +34,7 @@ Moments = tuple[int, np.ndarray, np.ndarray]
 
 
 def calibrate_batch_norm(
-    model: Any,
+    model: Model,
     inputs: Any = "normal",
     *,
     samples: int | None = None,

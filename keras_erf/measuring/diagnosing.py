@@ -15,6 +15,7 @@ from keras_erf.definitions import Definition
 from keras_erf.fields.theoretical import Target, target_of
 from keras_erf.graph import Node
 from keras_erf.measuring.gradients import seed_value
+from keras_erf.types import State
 
 __all__ = ["explain_gradient", "failing_layer", "padding_alone"]
 
@@ -26,7 +27,7 @@ def explain_gradient(
     definition: Definition,
     *,
     training: bool = False,
-    state: Sequence[tuple[Any, Any]] = (),
+    state: State = (),
 ) -> str:
     """One line that names the layer where a gradient is lost, why, and what to do."""
     nodes = _leading(cone, target.tensor)

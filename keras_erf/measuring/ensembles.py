@@ -36,10 +36,11 @@ from keras_erf.measuring.untrained import UNTRAINED, notes_of
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.results.merging import ONE_PER_RUN
+from keras_erf.types import Model
 
 __all__ = ["ensemble"]
 
-Build = Callable[[int], Any]
+Build = Callable[[int], Model]
 
 
 def ensemble(
@@ -261,7 +262,7 @@ class _Batches:
             yield from streamed(source, self.specs, self.size, samples=self.each)
 
 
-def _check_alike(model: Any, first: Graph) -> None:
+def _check_alike(model: Model, first: Graph) -> None:
     """Raises unless a model is the first one with other weights."""
     graph = build_graph(model)
     expected, received = architecture(first), architecture(graph)

@@ -11,6 +11,7 @@ from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
 from keras_erf.fields.theoretical import Target
+from keras_erf.types import State
 
 __all__ = [
     "MEASURES",
@@ -59,7 +60,7 @@ def channels_and_gradients(
     definition: Definition,
     *,
     training: bool = False,
-    state: Sequence[tuple[Any, Any]] = (),
+    state: State = (),
 ) -> tuple[list[Any], list[Any]]:
     """What is seeded at some units, and its gradients by the input, from one pass forwards.
 

@@ -6,19 +6,16 @@ rounded to two or three digits: their maps would show rounding.
 
 from __future__ import annotations
 
-from typing import Any
-
-import keras
-
 from keras_erf.errors import InvalidInputError
 from keras_erf.graph import Graph, build_graph, cloned, computing_layers
+from keras_erf.types import Model
 
 __all__ = ["in_full_precision"]
 
 HALF = {"float16": "float32", "bfloat16": "float32"}
 
 
-def in_full_precision(model: Any, graph: Graph | None = None) -> keras.Model:
+def in_full_precision(model: Model, graph: Graph | None = None) -> Model:
     """The model itself, or a copy in float32 where it computes in float16 or bfloat16.
 
     Layers of the copy that computed in half precision compute in float32, with

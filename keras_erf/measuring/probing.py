@@ -19,13 +19,14 @@ from keras_erf.measuring.settings import Location, Settings
 from keras_erf.measuring.setup import Prepared, check_backend, prepared
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = ["probe", "probed"]
 
 
 def probe(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     unit: tuple[int, ...] | Literal["center"] = "center",
     inputs: Any = "normal",

@@ -23,6 +23,7 @@ from keras_erf.measuring.setup import Prepared, check_backend, prepared
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.storage import Store
+from keras_erf.types import Model
 from keras_erf.wording import counted, noted
 
 __all__ = ["Profile", "profile", "profile_of", "profiled"]
@@ -131,7 +132,7 @@ class Profile:
 
 
 def profile(
-    model: Any,
+    model: Model,
     layers: Any = None,
     *,
     path: str | os.PathLike[str] | None = None,

@@ -100,6 +100,7 @@ def located(
     full = in_full_precision(model, graph)
     if full is not model:
         graph = build_graph(full)
+    weights = fingerprint(model)
     shape = location.input_shape
     if shape is None:
         shape = sizes_of_data(graph, graph.input_number(location.input), inputs)
@@ -118,7 +119,7 @@ def located(
             for tensor in each
         ], []
 
-    return Prepared(full, fingerprint(model), *find(graph), find)
+    return Prepared(full, weights, *find(graph), find)
 
 
 def calibrated_for(model: Model, targets: Sequence[Target], settings: Settings) -> Model:

@@ -62,16 +62,16 @@ def compared(first: Profile, second: Profile, pairs: list[int | None]) -> str:
 def facts(profile: Profile) -> list[str]:
     """Model, input, samples and definition of a profile, each in a few words."""
     last = profile.results[-1]
-    found = [f"model {last.provenance['model']}"]
-    found.append(f"input {by(last.receptive_field.input_size)} px")
+    facts = [f"model {last.provenance['model']}"]
+    facts.append(f"input {by(last.receptive_field.input_size)} px")
     if last.expected is not None:
-        found.append(f"expected of {last.expected} weights")
+        facts.append(f"expected of {last.expected} weights")
     else:
         many = counted_samples(result.count for result in profile.results)
         kinds = "; ".join(dict.fromkeys(str(run["inputs"]) for run in last.provenance["runs"]))
-        found.append(f"{many}: {kinds}")
+        facts.append(f"{many}: {kinds}")
     names = dict.fromkeys(result.definition.name for result in profile.results)
-    found.append(f"definition {', '.join(names)}")
-    found += noted(profile.results)
-    found.append(f"keras-erf {last.provenance['versions']['keras_erf']}")
-    return found
+    facts.append(f"definition {', '.join(names)}")
+    facts += noted(profile.results)
+    facts.append(f"keras-erf {last.provenance['versions']['keras_erf']}")
+    return facts
