@@ -110,8 +110,9 @@ def get_definition(definition: str | Definition) -> Definition:
     if isinstance(definition, str) and definition in DEFINITIONS:
         return DEFINITIONS[definition]
     near = difflib.get_close_matches(str(definition).lower(), DEFINITIONS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     raise InvalidInputError(
-        f"`definition` must be a `Definition` or one of {', '.join(DEFINITIONS)}.{hint} "
-        f"Received: definition={definition!r}"
+        argument="definition",
+        expected=f"must be a `Definition` or one of {', '.join(DEFINITIONS)}",
+        remedy=f"Did you mean {near[0]!r}?" if near else None,
+        received=f"definition={definition!r}",
     )

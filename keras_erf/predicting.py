@@ -18,13 +18,14 @@ from keras_erf.measuring.diagnosing import padding_alone
 from keras_erf.measuring.gradients import within
 from keras_erf.measuring.measurement import noted, provenance
 from keras_erf.measuring.plans import input_specs, plan_of, planned
-from keras_erf.measuring.profiling import Profile, depths_of, edges_of, nothing_to_measure
-from keras_erf.measuring.settings import Settings
+from keras_erf.measuring.profiling import Profile, profile_of
+from keras_erf.measuring.settings import Location, Settings
 from keras_erf.measuring.setup import check_backend, prepared
 from keras_erf.measuring.squared_gradients import squared_gradients
 from keras_erf.measuring.untrained import notes_of
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.second_moments import SquaredNetwork, Weights, squared
+from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = ["expected", "growth"]
 
@@ -37,8 +38,8 @@ RUN = {"inputs": "none", "seed": 0, "samples": 1, "stopped_by": "expected", "ski
 
 
 def expected(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     weights: Weights = "random",
     unit: tuple[int, ...] | Literal["center"] = "center",
@@ -112,22 +113,13 @@ def expected(
         arXiv:1606.05340, for signals through activations.
     """
     _check(weights, training)
-    ready = prepared(
-        model,
-        [layer],
-        SETTINGS,
-        unit=unit,
-        input=input,
-        input_shape=input_shape,
-        grid=grid,
-        rules=rules,
-    )
+    ready = prepared(model, [layer], SETTINGS, Location(unit, input, input_shape, grid, rules))
     (result,) = _predicted(ready.targets, weights, training, ready.weights)
     return result
 
 
 def growth(
-    model: Any,
+    model: Model,
     layers: Iterable[Any] | None = None,
     *,
     weights: Weights = "random",
@@ -171,43 +163,23 @@ def growth(
     """
     _check(weights, training)
     ready = prepared(
-        model,
-        layers,
-        SETTINGS,
-        unit=unit,
-        input=input,
-        input_shape=input_shape,
-        grid=grid,
-        rules=rules,
-        several=True,
+        model, layers, SETTINGS, Location(unit, input, input_shape, grid, rules), several=True
     )
-    targets, skipped, mark = ready.targets, list(ready.skipped), ready.weights
+    targets, mark = ready.targets, ready.weights
+    results: dict[int, EffectiveReceptiveField] = {}
+    failed: dict[int, GradientError | InvalidInputError] = {}
     try:
         results = dict(enumerate(_predicted(targets, weights, training, mark) if targets else []))
     except (GradientError, InvalidInputError):
         if layers is not None or len(targets) < 2:
             raise
         # One of them fails; the others may succeed.
-        results, failed = {}, dict[int, GradientError | InvalidInputError]()
         for place, target in enumerate(targets):
             try:
                 results[place] = _predicted([target], weights, training, mark)[0]
             except (GradientError, InvalidInputError) as error:
                 failed[place] = error
-                skipped.append((target.receptive_field.layer, str(error)))
-        if not results:
-            raise failed[0] from None
-    if not results:
-        raise nothing_to_measure(skipped)
-    graph = targets[0].graph
-    depths = depths_of(graph)
-    tensors = [targets[place].tensor for place in results]
-    return Profile(
-        results=tuple(results.values()),
-        depths=tuple(depths[tensor] for tensor in tensors),
-        skipped=tuple(skipped),
-        edges=edges_of(graph, tensors),
-    )
+    return profile_of(ready, results, failed)
 
 
 def _check(weights: Any, training: Any) -> None:
@@ -306,12 +278,10 @@ def _check_bound(
         return
     raise InvalidInputError(
         argument="layer",
-        expected=(
-            f"must be one whose expected field is known within {TOLERANCE:.0%}. At "
-            f"{', '.join(names)} gradients meet that are not independent, and what their "
-            f"mixed terms may add changes the size from {result.size:.1f} to "
-            f"{bound.size:.1f} px"
-        ),
+        expected=f"must be one whose expected field is known within {TOLERANCE:.0%}. At "
+        f"{', '.join(names)} gradients meet that are not independent, and what their "
+        f"mixed terms may add changes the size from {result.size:.1f} to "
+        f"{bound.size:.1f} px",
         remedy=(
             "Choose a layer before it, or sample networks: `keras_erf.ensemble(build, "
             "layer, definition='luo2016-squared')`"
@@ -328,13 +298,14 @@ def _check_gradient(gradient: np.ndarray, target: Target) -> None:
     field = target.receptive_field
     where = f"The expected gradient of unit {field.unit} of layer {field.layer!r}"
     if finite and not field.support().any():
-        raise GradientError(f"{where} is zero: {padding_alone(target)}")
+        raise GradientError(expected=f"{where} is zero: {padding_alone(target)}")
     if finite:
         raise GradientError(
-            f"{where} is zero everywhere: no path with weights other than zero leads to it from "
-            "the input. Choose another layer"
+            expected=f"{where} is zero everywhere: no path with weights other than zero leads to "
+            "it from the input",
+            remedy="Choose another layer",
         )
     raise GradientError(
-        f"{where} is not finite: weights or slopes are not, or squares overflow. Check the scale "
-        "of the weights, and activations whose slope is infinite at zero"
+        expected=f"{where} is not finite: weights or slopes are not, or squares overflow",
+        remedy="Check the scale of the weights, and activations whose slope is infinite at zero",
     )

@@ -65,11 +65,11 @@ def test_json_has_null_where_there_is_no_number(tmp_path):
 def test_analyze_takes_images_with_the_options_arithmetic(tmp_path, images, monkeypatch):
     seen = []
 
-    def record(model, layer, *, inputs, **options):
-        seen.append(inputs.preprocess(np.array([[[[10.0, 20.0, 30.0]]]])))
+    def record(unit, settings, report):
+        seen.append(settings.inputs.preprocess(np.array([[[[10.0, 20.0, 30.0]]]])))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keras_erf.measuring.probing.probe", record)
+    monkeypatch.setattr("keras_erf.measuring.probing.probed", record)
     result = run(
         *words("analyze plain -o channels=3 --images"),
         images,
@@ -198,7 +198,7 @@ def test_without_arguments_the_help_is_shown():
     assert "analyze" in result.stdout
 
 
-LOADING, PROBING = "keras_erf.loading.load_model", "keras_erf.measuring.probing.probe"
+LOADING, PROBING = "keras_erf.loading.load_model", "keras_erf.measuring.probing.probed"
 
 
 @pytest.mark.parametrize(

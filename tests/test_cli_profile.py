@@ -12,7 +12,9 @@ import pytest
 
 import keras_erf
 from keras_erf.definitions import DEFINITIONS
+from keras_erf.graph.unrolling import Builder
 from keras_erf.measuring import profiling
+from keras_erf.measuring.settings import Settings
 from tests.commands import PNG, run
 
 # Convolutions with a ReLU behind each but the last.
@@ -252,22 +254,35 @@ def test_the_whole_input_gives_the_same_as_the_cone(command, tmp_path):
 def test_the_options_reach_the_measurement(monkeypatch, tmp_path):
     seen = []
 
-    def record(*args, **options):
-        seen.append(options)
+    def record(units, settings, *args, **options):
+        seen.append((units, settings))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(profiling, "profile", record)
-    monkeypatch.setattr("keras_erf.measuring.probing.probe", record)
+    monkeypatch.setattr(profiling, "profiled", record)
+    monkeypatch.setattr("keras_erf.measuring.probing.probed", record)
     options = [
         "--unit", "5,5", "--samples", 7, "--tolerance", ".1", "--seed", 3, "--batch-size", 2,
         "--no-cone", "--definition", "openerf", "--noise", "uniform",
     ]  # fmt: skip
     for command in ("analyze", "profile"):
         assert run(command, *SMALL, *options, "--out", tmp_path).exit_code == 130
-    for passed in seen:
-        expected = {
-            "unit": (5, 5), "samples": 7, "tolerance": 0.1, "seed": 3, "batch_size": 2,
-            "cone": False, "definition": DEFINITIONS["openerf"], "inputs": "uniform", "input": None,
-        }  # fmt: skip
-        assert expected.items() <= passed.items()
+    for units, settings in seen:
+        assert {target.receptive_field.unit for target in units.targets} == {(5, 5)}
+        assert settings == Settings(
+            samples=7, tolerance=0.1, seed=3, batch_size=2, cone=False,
+            definition=DEFINITIONS["openerf"], inputs="uniform",
+        )  # fmt: skip
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    "command", [["analyze", "-l", "conv2", "-l", "conv3"], ["profile"], ["report"]]
+)
+def test_a_command_builds_the_graph_once(monkeypatch, tmp_path, command):
+    built = []
+    initialise = Builder.__init__
+    monkeypatch.setattr(Builder, "__init__", lambda self: built.append(1) or initialise(self))
+    name, *layers = command
+    out = tmp_path / ("page.html" if name == "report" else "out")
+    assert run(name, *SMALL, *layers, "--samples", 1, "--out", out).exit_code == 0
+    assert len(built) == 1

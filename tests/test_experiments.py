@@ -28,14 +28,19 @@ def panels():
 
 
 def test_conditions_apart_share_no_networks():
-    made = Runs(3, 3, 5, lambda done, wanted: None)
-    first, again, other = (
-        made.ensemble("plain", "luo2016", apart=apart, depth=2, weights="random")
-        for apart in (0, 0, 1)
-    )
+    networks = Runs(3, 5, lambda done, wanted: None)
+    for apart in (0, 0, 1):
+        networks.ensemble(
+            {}, "plain", "luo2016", channels=2, apart=apart, depth=2, weights="random"
+        )
+    first, again, other = (condition.result for condition in networks.measured)
     np.testing.assert_array_equal(first.map, again.map)
     wanted = erf.ensemble(
-        lambda seed: zoo.build("plain", depth=2, weights="random", seed=seed), runs=3, seed=8
+        lambda seed: zoo.build(
+            "plain", depth=2, weights="random", filters=2, channels=2, seed=seed
+        ),
+        runs=3,
+        seed=8,
     )
     np.testing.assert_allclose(other.map, wanted.map, rtol=1e-6)
     assert not np.allclose(first.map, other.map, rtol=1e-2)

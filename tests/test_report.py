@@ -341,7 +341,7 @@ def test_a_title_names_the_two_models(tmp_path):
 
 def test_a_mistake_about_the_second_model_costs_no_measurement(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "keras_erf.measuring.profiling.profile", lambda *a, **k: pytest.fail("late")
+        "keras_erf.measuring.profiling.profiled", lambda *a, **k: pytest.fail("late")
     )
     for options, says in (
         (["-l", "stem_conv"], "`--layer` must be a layer"),

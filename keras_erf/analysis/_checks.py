@@ -18,9 +18,6 @@ ROUNDING = 1e-12
 def checked_map(map: ArrayLike) -> np.ndarray:
     """Absolute value of `map` as float64, refused unless it can have an extent.
 
-    Args:
-        map: Array of one to three axes.
-
     Returns:
         A new array of the same shape.
 
@@ -58,10 +55,6 @@ def checked_map(map: ArrayLike) -> np.ndarray:
 
 def refuse_masked(values: Any, name: str) -> None:
     """Refuses masked values, which NumPy would hand over without their mask.
-
-    Args:
-        values: An array, or a list of them.
-        name: Of the argument.
 
     Raises:
         InvalidInputError: A value is masked.

@@ -19,6 +19,9 @@ References:
     quantiles", Annals of Statistics 20 (1992), 1571; that the jackknife fails:
     Efron, "The Jackknife, the Bootstrap and Other Resampling Plans" (1982),
     section 3.4.
+
+Everywhere `sums` are the sums of the samples of each block, shape `(B, ...)`, and `counts`
+their numbers, shape `(B,)`, none 0.
 """
 
 from __future__ import annotations
@@ -46,10 +49,6 @@ STEP = 1e-9
 
 def balanced_means(sums: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
     """Absolute values of mean maps that scatter as the mean of the samples does.
-
-    Args:
-        sums: Sum of the samples of each block, shape `(B, ...)`.
-        counts: Number of samples in each block, shape `(B,)`, none 0.
 
     Yields:
         Arrays of shape `sums.shape[1:]`, twice as many as the smallest power of
@@ -82,10 +81,6 @@ def size_spread(sums: np.ndarray, counts: np.ndarray) -> Spread:
     itself with its bias, has two parts: the replicates' spread, and all that
     lowering their peaks has changed.
 
-    Args:
-        sums: Sum of the samples of each block, shape `(B, ...)`.
-        counts: Number of samples in each block, shape `(B,)`, none 0.
-
     Returns:
         A `Spread` in pixels; centre and error are NaN unless two blocks have impact.
     """
@@ -114,10 +109,6 @@ def mass_size_spreads(sums: np.ndarray, counts: np.ndarray) -> tuple[Spread, Spr
     number (`mass_size_rounded`). So an interval of the smooth size whose ends are rounded
     covers the whole one at least as often, however few steps the count has.
 
-    Args:
-        sums: Sum of the samples of each block, shape `(B, ...)`.
-        counts: Number of samples in each block, shape `(B,)`, none 0.
-
     Returns:
         Two `Spread`s in pixels; errors are NaN unless two blocks have impact.
     """
@@ -144,11 +135,6 @@ def replicate_spreads(
     A radius or a width between pixels moves at another rate behind each pixel; the
     jackknife sees the rate at one place alone. Errors are the replicates' root mean
     squares about the metrics themselves.
-
-    Args:
-        sums: Sum of the samples of each block, shape `(B, ...)`.
-        counts: Number of samples in each block, shape `(B,)`, none 0.
-        metrics: Function from a map without negative values, not all 0, to a row.
 
     Returns:
         `(values, errors)`; errors are NaN unless two blocks have impact.

@@ -1,4 +1,8 @@
-"""How much the smooth metrics of a mean map scatter, all of a kind in one jackknife."""
+"""How much the smooth metrics of a mean map scatter, all of a kind in one jackknife.
+
+Everywhere `sums` are the sums of the samples of each block, shape `(B, ...)`, and `counts`
+their numbers, shape `(B,)`, none 0.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +26,7 @@ __all__ = ["bell_spreads", "concentration_spreads", "moment_spreads"]
 def moment_spreads(
     sums: np.ndarray, counts: np.ndarray, scaled: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, Spread]:
-    """Spreads of `moments`: mass, centroid, covariance and kurtosis.
-
-    Args:
-        sums: Sum of the samples of each block, shape `(B, ...)`.
-        counts: Number of samples in each block, shape `(B,)`, none 0.
-        scaled: Function from a mean to a map; it may divide it by its sum.
-    """
+    """Spreads of `moments`: mass, centroid, covariance and kurtosis."""
     ndim = sums.ndim - 1
     shapes = {"mass": (), "centroid": (ndim,), "covariance": (ndim, ndim), "kurtosis": (ndim,)}
     value = _moment_metrics(moments(scaled(sums.sum(axis=0) / counts.sum())))
@@ -37,13 +35,7 @@ def moment_spreads(
 
 
 def bell_spreads(fit: GaussianFit, sums: np.ndarray, counts: np.ndarray) -> dict[str, Spread]:
-    """Spreads of the fitted Gaussian's sigma and R²; NaN if `fit` did not converge.
-
-    Args:
-        fit: Of the mean map, in its pixels.
-        sums: Sum of the samples of each block, shape `(B, ...)`.
-        counts: Number of samples in each block, shape `(B,)`, none 0.
-    """
+    """Spreads of the fitted Gaussian's sigma and R²; NaN if `fit` did not converge."""
     mean = sums.sum(axis=0) / counts.sum()
     fits: Iterable[GaussianFit] = ()
     if fit.converged:
@@ -53,13 +45,7 @@ def bell_spreads(fit: GaussianFit, sums: np.ndarray, counts: np.ndarray) -> dict
 
 
 def concentration_spreads(sums: np.ndarray, counts: np.ndarray, discs: Discs) -> dict[str, Spread]:
-    """Spreads of radii of given mass and half widths, of entropy and inequality.
-
-    Args:
-        sums: Sum of the samples of each block, shape `(B, ...)`.
-        counts: Number of samples in each block, shape `(B,)`, none 0.
-        discs: About the centre of the unit's field, in pixels of the maps.
-    """
+    """Spreads of radii of given mass and half widths, of entropy and inequality."""
     mean = checked_map(sums.sum(axis=0) / counts.sum())
     spreads, first = {}, 0
     values, errors = replicate_spreads(

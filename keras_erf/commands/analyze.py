@@ -7,10 +7,10 @@ measures the first one.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from keras_erf.commands.cli_errors import one_line_errors
-from keras_erf.commands.console import print_json, progress_bar
+from keras_erf.commands.console import print_json
 from keras_erf.commands.json_rows import layer_rows, result_row, skipped_rows
 from keras_erf.commands.option_types import (
     DEFAULT_DEFINITION,
@@ -29,11 +29,9 @@ from keras_erf.errors import GradientError
 from keras_erf.wording import by
 
 if TYPE_CHECKING:
-    from keras_erf.loading import LoadedModel
-    from keras_erf.measuring.profiling import Profile
     from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = ["analyze", "profile", "profile_of"]
+__all__ = ["analyze", "profile"]
 
 
 @takes_options
@@ -58,47 +56,37 @@ def analyze(
     keras-erf analyze my.keras --images photos --scale 1/255 --mean .5 --std .5
     """
     with one_line_errors():
-        where, how = options.where(), options.how()
         check_writable(out)
-        loaded = options.load(model)
-        from keras_erf.fields.theoretical import locate
-        from keras_erf.measuring.probing import probe
-
+        request = options.open(model)
         # All of them first: an error in the last one must not cost the probes before it.
-        chosen: list[str | None] = [*layer] if layer else [None]
-        targets = [locate(loaded.model, one, **where) for one in chosen]
-        inputs = options.inputs(targets[0].graph, targets[0].input, loaded)
+        names: list[str | None] = [*layer] if layer else [None]
+        units = [request.located([name]) for name in names]
+        name = request.loaded.name
         results = []
         failed: dict[str, GradientError] = {}
         taken: set[str] = set()
-        for one, target in zip(chosen, targets, strict=True):
-            name = target.receptive_field.layer
+        for unit in units:
             try:
-                with progress_bar(f"Probing {name}", "samples") as bar:
-                    result = probe(loaded.model, one, inputs=inputs, progress=bar, **where, **how)
+                result = request.probe(unit)
             except GradientError as error:
                 # Other layers are still measured.
-                failed[name] = error
+                failed[unit.targets[0].receptive_field.layer] = error
                 continue
-            stem = free_stem(_parts(loaded.name, result, options), taken, out, result)
+            stem = free_stem(_parts(name, result, options), taken, out, result)
             results.append((result, *save_result(result, out, stem)))
         if not results:
             raise next(iter(failed.values()))
-        skipped = [(name, str(error)) for name, error in failed.items()]
+        skipped = [(failing, str(error)) for failing, error in failed.items()]
 
         if as_json:
             rows = [
-                {
-                    **result_row(result),
-                    "picture": str(picture),
-                    "result": str(file),
-                }
+                {**result_row(result), "picture": str(picture), "result": str(file)}
                 for result, picture, file in results
             ]
-            print_json({"model": loaded.name, "layers": rows, "skipped": skipped_rows(skipped)})
+            print_json({"model": name, "layers": rows, "skipped": skipped_rows(skipped)})
         else:
             print_results(
-                loaded.name,
+                name,
                 results,
                 skipped,
                 guessed=layer is None,
@@ -165,54 +153,23 @@ def profile(
     keras-erf profile ResNet50 --images photos --tolerance .05 --out erf
     """
     with one_line_errors("What was measured is kept; the same call resumes from there."):
-        where, how = options.where(), options.how()
         check_writable(out or OUT)
-        loaded = options.load(model)
-        folder = out or OUT / f"{loaded.name}-profile"
-        found = profile_of(loaded, layer, options, path=folder, **where, **how)
-        picture, table = save_profile(found, folder)
+        request = options.open(model)
+        name = request.loaded.name
+        folder = out or OUT / f"{name}-profile"
+        result = request.profile(request.located(layer or None, several=True), folder)
+        picture, table = save_profile(result, folder)
 
         if as_json:
             print_json(
                 {
-                    "model": loaded.name,
-                    "layers": layer_rows(found),
-                    "skipped": skipped_rows(found.skipped),
+                    "model": name,
+                    "layers": layer_rows(result),
+                    "skipped": skipped_rows(result.skipped),
                     "picture": str(picture),
                     "table": str(table),
                     "results": str(folder),
                 }
             )
         else:
-            print_profile(loaded.name, found, (picture, table), tolerance=options.tolerance)
-
-
-def profile_of(
-    loaded: LoadedModel,
-    layer: list[str] | None,
-    own: Options,
-    *,
-    input: str | None,
-    **options: Any,
-) -> Profile:
-    """Profiles a model with a progress bar.
-
-    Args:
-        loaded: The model.
-        layer: Names of layers; all of them if there is none.
-        own: The options of the call.
-        input: As in `keras_erf.profile`.
-        **options: As there.
-
-    Raises:
-        KerasERFError: As `keras_erf.profile`.
-    """
-    from keras_erf.graph import build_graph
-    from keras_erf.measuring import profiling
-
-    graph = build_graph(loaded.model)
-    inputs = own.inputs(graph, graph.input_number(input), loaded)
-    with progress_bar(f"Profiling {loaded.name}", "layers") as progress:
-        return profiling.profile(
-            loaded.model, layer or None, inputs=inputs, progress=progress, input=input, **options
-        )
+            print_profile(name, result, (picture, table), tolerance=options.tolerance)

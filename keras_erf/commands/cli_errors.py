@@ -48,12 +48,7 @@ class OneLineGroup(TyperGroup):
 def one_line_errors(
     interrupted: str = UNHARMED, *, options: Mapping[str, str] = OPTIONS
 ) -> Iterator[None]:
-    """Turns a user's mistake into one line and status 2, an interruption into 130.
-
-    Args:
-        interrupted: The message after an interruption.
-        options: The command's names of the arguments that errors name.
-    """
+    """Turns a user's mistake into one line and status 2, an interruption into 130."""
     try:
         yield
     except KerasERFError as error:

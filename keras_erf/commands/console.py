@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from keras_erf.wording import by, counted
@@ -69,10 +63,10 @@ def print_study(report: Mapping[str, Any]) -> None:
     console = new_console()
     console.print(f"{report['done']} done, {report['failed']} failed, in {report['folder']}")
     reasons: dict[str, list[Mapping[str, Any]]] = {}
-    for one in report["failures"]:
-        reasons.setdefault(one["reason"], []).append(one)
+    for failure in report["failures"]:
+        reasons.setdefault(failure["reason"], []).append(failure)
     for reason, tasks in reasons.items():
-        names = sorted({str(one["name"]) for one in tasks})
+        names = sorted({str(failure["name"]) for failure in tasks})
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         console.print(f"{counted(len(tasks), 'task')} of {', '.join(names[:3])}{more}: {reason}")
     if report["failures"]:
@@ -86,9 +80,9 @@ def print_zoo(models: Mapping[str, Facts]) -> None:
     for name in names:
         left = name in (names[0], names[-1])
         table.add_column(name, justify="left" if left else "right", no_wrap=name != names[-1])
-    for name, one in models.items():
-        numbers = (by(one.trf, "x"), by(one.stride, "x"), f"{one.parameters:,}")
-        table.add_row(name, *numbers, f"{one.description}\n{one.source}")
+    for name, facts in models.items():
+        numbers = (by(facts.trf, "x"), by(facts.stride, "x"), f"{facts.parameters:,}")
+        table.add_row(name, *numbers, f"{facts.description}\n{facts.source}")
     new_console().print(table)
 
 
@@ -125,8 +119,8 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    return [_without_nan(one) for one in value] if isinstance(value, list) else value
+        return {key: _without_nan(item) for key, item in value.items()}
+    return [_without_nan(item) for item in value] if isinstance(value, list) else value
 
 
 def new_console(*, stderr: bool = False) -> Console:
@@ -139,12 +133,7 @@ def new_console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def progress_bar(doing: str, of: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, so that standard output can be piped.
-
-    Args:
-        doing: Name of the activity.
-        of: Plural of the things that are counted.
-    """
+    """A bar on standard error, so that standard output can be piped."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -111,9 +111,9 @@ def _models(incomplete: str) -> list[str]:
     start = Path(incomplete)
     folder = start if incomplete.endswith("/") else start.parent
     here = sorted(folder.glob("*")) if folder.is_dir() else []
-    files = [f"{one}/" if one.is_dir() else str(one) for one in here]
-    fitting = [one for one in files if one.endswith((".keras", ".h5", "/"))]
-    return [one for one in (*zoo.available(), *fitting) if one.startswith(incomplete)]
+    files = [f"{path}/" if path.is_dir() else str(path) for path in here]
+    fitting = [path for path in files if path.endswith((".keras", ".h5", "/"))]
+    return [name for name in (*zoo.available(), *fitting) if name.startswith(incomplete)]
 
 
 ModelArgument = Annotated[
@@ -166,8 +166,7 @@ ImagesOption = Annotated[
     Path | None, input_option("--images", metavar="DIR", help="Folder of images.")
 ]
 NoiseOption = Annotated[
-    Noise,
-    input_option("--noise", metavar="KIND", help="Without images: normal, uniform or zeros."),
+    Noise, input_option("--noise", metavar="KIND", help="Without images: normal, uniform or zeros.")
 ]
 ScaleOption = Annotated[
     str | None,

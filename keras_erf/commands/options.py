@@ -6,8 +6,10 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from keras_erf.commands.console import progress_bar
 from keras_erf.commands.option_types import (
     DEFAULT_DEFINITION,
     BatchSizeOption,
@@ -45,8 +47,12 @@ from keras_erf.loading import LoadedModel, load_quietly
 
 if TYPE_CHECKING:
     from keras_erf.graph import Graph
+    from keras_erf.measuring.profiling import Profile
+    from keras_erf.measuring.settings import Location, Settings
+    from keras_erf.measuring.setup import Prepared
+    from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = ["Options", "takes_options"]
+__all__ = ["Options", "Request", "takes_options"]
 
 
 @dataclass(frozen=True)
@@ -74,40 +80,76 @@ class Options:
     option: BuilderOption = None
     unsafe: UnsafeOption = False
 
-    def where(self) -> dict[str, Any]:
-        """The unit, as arguments of the library's functions."""
-        return {
-            "unit": read_unit(self.unit),
-            "input_shape": read_size(self.size),
-            "input": self.input,
-            "grid": read_grid(self.grid),
-        }
+    def open(self, model: str) -> Request:
+        """Loads the model of that name, once all options are known to be right."""
+        from keras_erf.measuring.settings import Location, Settings
 
-    def how(self) -> dict[str, Any]:
-        """The settings as such arguments; mistakes are found before the model is loaded."""
-        from keras_erf.measuring.settings import Settings
-
-        settings: dict[str, Any] = {
-            "samples": self.samples,
-            "tolerance": self.tolerance,
-            "definition": DEFINITIONS[self.definition.value],
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "calibrate": self.calibrate,
-            "cone": not self.no_cone,
-        }
-        Settings(**settings)
-        return settings
-
-    def load(self, model: str) -> LoadedModel:
-        """Loads the model of that name, with the preprocessing that the options ask for."""
+        settings = Settings(
+            samples=self.samples,
+            tolerance=self.tolerance,
+            definition=DEFINITIONS[self.definition.value],
+            batch_size=self.batch_size,
+            seed=self.seed,
+            calibrate=self.calibrate,
+            cone=not self.no_cone,
+        )
+        location = Location(
+            unit=read_unit(self.unit),
+            input=self.input,
+            input_shape=read_size(self.size),
+            grid=read_grid(self.grid),
+        )
         preprocess = read_preprocess(self.scale, self.mean, self.std, self.bgr, self.images)
         loaded = load_quietly(model, self.weights, read_options(self.option), self.unsafe)
-        return replace(loaded, preprocess=preprocess or loaded.preprocess)
+        from keras_erf.graph import build_graph
 
-    def inputs(self, graph: Graph, tensor: int, loaded: LoadedModel) -> Any:
-        """The model's inputs; images go to the input tensor of that number."""
-        return read_inputs(graph, tensor, self.noise.value, self.images, loaded.preprocess)
+        graph = build_graph(loaded.model)
+        inputs = read_inputs(
+            graph,
+            graph.input_number(self.input),
+            self.noise.value,
+            self.images,
+            preprocess or loaded.preprocess,
+        )
+        return Request(loaded, graph, location, replace(settings, inputs=inputs))
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A model that was loaded, and what is measured in it."""
+
+    loaded: LoadedModel
+    graph: Graph
+    location: Location
+    settings: Settings
+
+    def located(self, layers: Any, *, several: bool = False) -> Prepared:
+        """Finds the unit of one or more layers; arguments and errors as `measuring.setup`."""
+        from keras_erf.measuring.setup import located
+
+        return located(
+            self.loaded.model,
+            layers,
+            self.settings.inputs,
+            self.location,
+            graph=self.graph,
+            several=several,
+        )
+
+    def probe(self, unit: Prepared) -> EffectiveReceptiveField:
+        """Measures one unit, with a progress bar; errors as `keras_erf.probe`."""
+        from keras_erf.measuring.probing import probed
+
+        with progress_bar(f"Probing {unit.targets[0].receptive_field.layer}", "samples") as bar:
+            return probed(unit.calibrated(self.settings), self.settings, bar)
+
+    def profile(self, units: Prepared, path: Path | None = None) -> Profile:
+        """Measures many units, with a progress bar; errors as `keras_erf.profile`."""
+        from keras_erf.measuring.profiling import profiled
+
+        with progress_bar(f"Profiling {self.loaded.name}", "layers") as bar:
+            ready = units.calibrated(self.settings)
+            return profiled(ready, self.settings, path=path, progress=bar)
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:

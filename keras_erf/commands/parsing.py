@@ -70,9 +70,7 @@ def read_options(texts: Sequence[str] | None) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals:
             raise InvalidInputError(
-                argument="--option",
-                expected="must be NAME=VALUE",
-                received=repr(text),
+                argument="--option", expected="must be NAME=VALUE", received=repr(text)
             )
         try:
             options[name] = ast.literal_eval(value)
@@ -104,11 +102,7 @@ def read_grid(text: str | None) -> tuple[int, ...] | None:
 def _integers(text: str, name: str, expected: str) -> tuple[int, ...]:
     parts = re.split(r"[x,]", text.replace(" ", ""))
     if not all(part.isdecimal() for part in parts):
-        raise InvalidInputError(
-            argument=name,
-            expected=f"must be {expected}",
-            received=repr(text),
-        )
+        raise InvalidInputError(argument=name, expected=f"must be {expected}", received=repr(text))
     return tuple(int(part) for part in parts)
 
 
@@ -177,16 +171,13 @@ def read_preprocess(
         return None
     if images is None:
         raise InvalidInputError(
-            "`--scale`, `--mean`, `--std` and `--bgr` are for images; name a folder with "
-            "--images. Received: no images"
+            expected="`--scale`, `--mean`, `--std` and `--bgr` are for images",
+            remedy="name a folder with --images",
+            received="no images",
         )
     divisor = _numbers(std, "--std") or (1.0,)
     if 0 in divisor:
-        raise InvalidInputError(
-            argument="--std",
-            expected="must not be zero",
-            received=repr(std),
-        )
+        raise InvalidInputError(argument="--std", expected="must not be zero", received=repr(std))
     return Preprocess(
         scale=_numbers(scale, "--scale") or (1.0,),
         mean=_numbers(mean, "--mean") or (0.0,),
@@ -202,15 +193,7 @@ def read_inputs(
     images: Path | None,
     preprocess: Callable[[Any], Any] | None,
 ) -> Any:
-    """A model's inputs: images for the input that is measured, noise for the others.
-
-    Args:
-        graph: The model's.
-        measured: Number of the input tensor that is measured.
-        noise: The kind of noise.
-        images: A folder; `None` is noise for all inputs.
-        preprocess: Function applied to a batch of images.
-    """
+    """A model's inputs: images for the input that is measured, noise for the others."""
     if images is None:
         return noise
     if len(graph.inputs) == 1 and noise != "normal":

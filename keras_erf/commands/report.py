@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from keras_erf.commands.analyze import profile_of
 from keras_erf.commands.cli_errors import one_line_errors
 from keras_erf.commands.console import print_json
 from keras_erf.commands.json_rows import layer_rows, skipped_rows
@@ -36,8 +35,7 @@ def report(
     layer: Annotated[list[str] | None, layer_option("all with more than one position")] = None,
     options: Options,
     compare: Annotated[
-        str | None,
-        second_option("--compare", metavar="MODEL", help="A second model, to compare."),
+        str | None, second_option("--compare", metavar="MODEL", help="A second model, to compare.")
     ] = None,
     compare_weights: Annotated[
         str | None,
@@ -68,7 +66,6 @@ def report(
     keras-erf report cifar_resnet14 --weights initial --compare cifar_resnet14
     """
     with one_line_errors():
-        how = {**options.where(), **options.how()}
         if compare_weights is not None and compare is None:
             raise InvalidInputError(
                 argument="--compare-weights",
@@ -77,23 +74,20 @@ def report(
             )
         # Before the long work: it must not be lost because the page cannot be written.
         check_file(out)
-        loaded = [options.load(model)]
+        requests = [options.open(model)]
         if compare is not None:
             # Options belong to the first model.
             option = options.option if compare == model else None
             second = replace(options, weights=compare_weights, option=option)
             try:
-                loaded.append(second.load(compare))
+                requests.append(second.open(compare))
             except KerasERFError as error:
                 raise error.renamed({"weights": "--compare-weights"}) from error
         from keras_erf import reporting
-        from keras_erf.graph import build_graph
 
         # A layer that the second model lacks must not cost the measurement of the first.
-        for each in loaded:
-            for name in layer or ():
-                build_graph(each.model).find(name)
-        profiles = [profile_of(each, layer, options, **how) for each in loaded]
+        located = [(request, request.located(layer or None, several=True)) for request in requests]
+        profiles = [request.profile(units) for request, units in located]
         if compare is not None and title is None:
             names = ((model, options.weights), (compare, compare_weights))
             title = " and ".join(
@@ -107,11 +101,11 @@ def report(
         if as_json:
             models = [
                 {
-                    "model": each.name,
+                    "model": request.loaded.name,
                     "layers": layer_rows(profile),
                     "skipped": skipped_rows(profile.skipped),
                 }
-                for each, profile in zip(loaded, profiles, strict=True)
+                for request, profile in zip(requests, profiles, strict=True)
             ]
             print_json(
                 {**models[0], "compare": models[1] if models[1:] else None, "report": str(out)}

@@ -40,7 +40,7 @@ def reproduce(
             help=f"{', '.join(PANELS)}; or {ALL}.",
             show_default=False,
             autocompletion=lambda incomplete: [
-                one for one in (*PANELS, ALL) if one.startswith(incomplete)
+                name for name in (*PANELS, ALL) if name.startswith(incomplete)
             ],
         ),
     ],
@@ -128,10 +128,8 @@ def _kept(out: Path, name: str, runs: int, seed: int) -> dict[str, Any] | None:
         if report and report.get(option) != value:
             raise InvalidInputError(
                 argument="--out",
-                expected=(
-                    f"holds {name} of --{option} {report.get(option)}: give another "
-                    "folder, or --again to replace it"
-                ),
+                expected=f"holds {name} of --{option} {report.get(option)}: give another "
+                "folder, or --again to replace it",
                 received=f"--{option} {value}",
             )
     try:
@@ -148,8 +146,10 @@ def _checked(panel: str) -> str:
     if panel in PANELS:
         return panel
     near = difflib.get_close_matches(panel, PANELS, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     raise InvalidInputError(
-        f"`PANEL` must be {ALL} or one of {', '.join(PANELS)} (trainings are made by "
-        f"`keras-erf train`).{hint} Received: {panel!r}"
+        argument="PANEL",
+        expected=f"must be {ALL} or one of {', '.join(PANELS)} (trainings are made by "
+        "`keras-erf train`)",
+        remedy=f"Did you mean {near[0]!r}?" if near else None,
+        received=repr(panel),
     )

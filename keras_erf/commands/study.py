@@ -108,8 +108,7 @@ def status(out: FolderOption = FOLDER, as_json: JsonOption = False) -> None:
 @app.command()
 def export(
     file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="A .csv or .parquet file.", show_default=False),
+        Path, typer.Argument(metavar="FILE", help="A .csv or .parquet file.", show_default=False)
     ],
     out: FolderOption = FOLDER,
     as_json: JsonOption = False,

@@ -80,15 +80,15 @@ def print_fields(
     columns = ("layer", "map", "TRF (px)", "stride", "padding", "centre (px)", "status")
     rows = [
         (
-            one.layer,
-            by(one.output_size, "x"),
-            by(one.size_range, "x"),
-            by(one.stride, "x"),
-            NONE if None in one.padding else by(one.padding, "x"),
-            _point(one.center()),
-            one.status,
+            field.layer,
+            by(field.output_size, "x"),
+            by(field.size_range, "x"),
+            by(field.stride, "x"),
+            NONE if None in field.padding else by(field.padding, "x"),
+            _point(field.center()),
+            field.status,
         )
-        for one in fields
+        for field in fields
     ]
     console.print(title)
     if rows:
@@ -105,16 +105,7 @@ def print_results(
     centered: bool,
     tolerance: float | None = None,
 ) -> None:
-    """Prints the table of effective fields, a summary in words, and the paths of the files.
-
-    Args:
-        model: Name of the model.
-        results: Results with the paths of picture and `.npz`.
-        skipped: Layers that were left out, and why.
-        guessed: Whether the program chose the layer.
-        centered: Whether the unit is the centre unit.
-        tolerance: The share of the size at which to stop, if one was asked for.
-    """
+    """Prints the table of effective fields, a summary in words, and the paths of the files."""
     console = new_console()
     _print_effective(console, model, [result for result, _, _ in results])
     print_remedies([result for result, _, _ in results])
@@ -129,14 +120,7 @@ def print_results(
 def print_profile(
     model: str, profile: Profile, files: tuple[Path, Path], *, tolerance: float | None = None
 ) -> None:
-    """Prints the table of a profile's effective fields, notes, and the paths of the files.
-
-    Args:
-        model: Name of the model.
-        profile: Of at least one layer.
-        files: Paths of its picture and its table; the results are in the same folder.
-        tolerance: The share of the size at which to stop, if one was asked for.
-    """
+    """Prints the table of a profile's effective fields, notes, and the paths of the files."""
     console = new_console()
     results, (picture, table) = profile.results, files
     _print_effective(console, model, results)
@@ -145,7 +129,7 @@ def print_profile(
     if linear:
         of = "gradient of 1 layer does" if linear == 1 else f"gradients of {linear} layers do"
         console.print(f"The {of} not depend on the input: one sample is enough.")
-    short = [one for one in results if one.stopped_by not in ("tolerance", "linear")]
+    short = [result for result in results if result.stopped_by not in ("tolerance", "linear")]
     if tolerance is not None and short:
         # If all images were used, more samples need more images.
         exhausted = short[0].stopped_by == "inputs"
@@ -245,12 +229,7 @@ def _print_words(
 
 
 def _edge_advice(field: ReceptiveField, *, centered: bool) -> str | None:
-    """How to show all of a field that extends beyond the input's edge; `None` if it does not.
-
-    Args:
-        field: The unit's.
-        centered: Whether the unit is the centre unit, which depends on the input's size.
-    """
+    """How to show all of a field that extends beyond the input's edge; `None` if it does not."""
     box, sizes = field.box(), field.input_size
     before = any(start < 0 for start, _ in box)
     after = any(stop > size for (_, stop), size in zip(box, sizes, strict=True))
@@ -274,16 +253,12 @@ def _edge_advice(field: ReceptiveField, *, centered: bool) -> str | None:
 
 
 def print_remedies(results: Sequence[EffectiveReceptiveField]) -> None:
-    """Prints a line for each note of the results, with its remedy and the layers it applies to.
-
-    Args:
-        results: What was measured.
-    """
+    """Prints a line for each note of the results, with its remedy and the layers it applies to."""
     from keras_erf.measuring.untrained import REMEDIES
 
     console = new_console()
     for note, remedy in REMEDIES.items():
-        noted = [one for one in results if note in one.provenance.get("notes", ())]
+        noted = [result for result in results if note in result.provenance.get("notes", ())]
         if noted:
             first = noted[0].layer if len(noted) < len(results) else ""
             where = f" ({counted(len(noted), 'layer')}, {first} first)" if first else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,85 +26,44 @@ class TaskName(str, Enum):
     camvid = "camvid"
 
 
-training_option = in_panel("Training")
+def _option(name: str, metavar: str, help: str, default: str | bool = True) -> Any:
+    return in_panel("Training")(name, metavar=metavar, help=help, show_default=default)
+
+
+DECAY = "Decoupled weight decay, multiplied by the learning rate."
+SOFTNESS = "Weight of the kernels' centre at the start, 0 to 1."
+TOLERANCE = "Relative tolerance of the effective size, at each epoch."
 
 
 def train(
     task: Annotated[
-        TaskName,
-        typer.Argument(metavar="TASK", help="Network and images.", show_default=False),
+        TaskName, typer.Argument(metavar="TASK", help="Network and images.", show_default=False)
     ],
     data: Annotated[
-        Path | None,
-        training_option(
-            "--data",
-            metavar="DIR",
-            help="Folder of the images.",
-            show_default="CIFAR-10 is downloaded",
-        ),
+        Path | None, _option("--data", "DIR", "Folder of the images.", "CIFAR-10 is downloaded")
     ] = None,
     epochs: Annotated[
-        int | None,
-        training_option(
-            "--epochs", metavar="N", help="Number of epochs.", show_default="10; camvid 60"
-        ),
+        int | None, _option("--epochs", "N", "Number of epochs.", "10; camvid 60")
     ] = None,
     width: Annotated[
-        int | None,
-        training_option(
-            "--width", metavar="N", help="Filters of the first stage.", show_default="16; camvid 8"
-        ),
+        int | None, _option("--width", "N", "Filters of the first stage.", "16; camvid 8")
     ] = None,
     batch_size: Annotated[
-        int | None,
-        training_option(
-            "--batch-size", metavar="N", help="Images of a step.", show_default="128; camvid 4"
-        ),
+        int | None, _option("--batch-size", "N", "Images of a step.", "128; camvid 4")
     ] = None,
     learning_rate: Annotated[
         float | None,
-        training_option(
-            "--learning-rate",
-            metavar="X",
-            help="Peak of the learning rate.",
-            show_default="0.1; camvid 0.05",
-        ),
+        _option("--learning-rate", "X", "Peak of the learning rate.", "0.1; camvid 0.05"),
     ] = None,
     weight_decay: Annotated[
-        float | None,
-        training_option(
-            "--weight-decay",
-            metavar="X",
-            help="Decoupled weight decay, multiplied by the learning rate.",
-            show_default="0.0005; camvid 0.001",
-        ),
+        float | None, _option("--weight-decay", "X", DECAY, "0.0005; camvid 0.001")
     ] = None,
     subset: Annotated[
-        int | None,
-        training_option(
-            "--subset", metavar="N", help="Number of training images to use.", show_default="all"
-        ),
+        int | None, _option("--subset", "N", "Number of training images to use.", "all")
     ] = None,
-    seed: Annotated[
-        int, training_option("--seed", metavar="N", help="Seed of weights, order and augmentation.")
-    ] = 0,
-    softness: Annotated[
-        float | None,
-        training_option(
-            "--softness",
-            metavar="A",
-            help="Weight of the kernels' centre at the start, 0 to 1.",
-            show_default="He's",
-        ),
-    ] = None,
-    tolerance: Annotated[
-        float,
-        training_option(
-            "--tolerance",
-            metavar="T",
-            help="Relative tolerance of the effective size, at each epoch.",
-        ),
-    ] = 0.05,
+    seed: Annotated[int, _option("--seed", "N", "Seed of weights, order and augmentation.")] = 0,
+    softness: Annotated[float | None, _option("--softness", "A", SOFTNESS, "He's")] = None,
+    tolerance: Annotated[float, _option("--tolerance", "T", TOLERANCE)] = 0.05,
     out: Annotated[Path | None, out_option("Folder for all outputs.", f"{OUT}/TASK")] = None,
     as_json: JsonOption = False,
 ) -> None:

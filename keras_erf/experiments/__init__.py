@@ -59,10 +59,13 @@ def run(
     """
     if panel not in PANELS:
         near = difflib.get_close_matches(str(panel), PANELS, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise InvalidInputError(
-            f"`panel` must be one of {', '.join(PANELS)}.{hint} Received: panel={panel!r}"
+            argument="panel",
+            expected=f"must be one of {', '.join(PANELS)}",
+            remedy=f"Did you mean {near[0]!r}?" if near else None,
+            received=f"panel={panel!r}",
         )
+    from keras_erf.experiments.panel import Runs
     from keras_erf.measuring.settings import check_whole
     from keras_erf.measuring.setup import check_backend
 
@@ -79,7 +82,7 @@ def run(
             received=f"{unknown[0]}={options[unknown[0]]!r}",
         )
     with shown(progress, f"Measuring {panel}") as report:
-        result: Panel = measured(runs, seed, report, **options)
+        result: Panel = measured(Runs(runs, seed, report), **options)
     return result
 
 

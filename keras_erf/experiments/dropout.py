@@ -3,54 +3,41 @@
 from __future__ import annotations
 
 from keras_erf import theory
-from keras_erf.experiments.panel import (
-    SQUARE,
-    Measured,
-    Panel,
-    Runs,
-    apart,
-    differences,
-    frame_of,
-    maps_of,
-    value_text,
-)
-from keras_erf.progress import Progress
+from keras_erf.experiments.panel import SQUARE, Panel, Runs, apart, differences, maps_of, value_text
 
 __all__ = ["run"]
 
 CHANNELS = 32
 
 
-def run(runs: int, seed: int, report: Progress, *, depth: int = 20, rate: float = 0.5) -> Panel:
+def run(networks: Runs, *, depth: int = 20, rate: float = 0.5) -> Panel:
     """Measures random linear stacks with dropout active, and without.
 
     Args:
-        runs: Networks, each with fresh weights and inputs.
-        seed: Seed of the first network.
-        report: Called with the numbers of measurements done and wanted.
+        networks: Measures them.
         depth: Number of layers.
         rate: Share of the units that are dropped.
     """
-    networks, measured = Runs(2, runs, seed, report), list[Measured]()
+    networks.start(2)
     for kind, share in (("without", 0.0), (f"dropout {rate:g}", rate)):
-        result = networks.ensemble(
-            "dropout",
-            SQUARE,
-            training=True,
-            depth=depth,
-            rate=share,
-            filters=CHANNELS,
-            channels=CHANNELS,
-        )
         predicted = {
             "size": theory.uniform_size(depth),
             "sigma": theory.sigma([theory.Step()] * depth),
             "energy": theory.dropout_factor(share, depth - 1),
         }
-        measured.append(Measured({"network": kind, "depth": depth}, result, predicted))
-    frame = frame_of(measured)
-    energies = [one.result.moments().mass for one in measured]
-    frame["energy"] = [one / energies[0] for one in energies]
+        networks.ensemble(
+            {"network": kind, "depth": depth},
+            "dropout",
+            SQUARE,
+            channels=CHANNELS,
+            predicted=predicted,
+            training=True,
+            depth=depth,
+            rate=share,
+        )
+    frame = networks.frame()
+    energies = [condition.result.moments().mass for condition in networks.measured]
+    frame["energy"] = [energy / energies[0] for energy in energies]
     plain, dropped = frame.iloc[0], frame.iloc[1]
     sure = {
         what: apart(plain[what], plain[f"{what}_error"], dropped[what], dropped[f"{what}_error"])
@@ -69,4 +56,4 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20, rate: float 
         f"Why they differ: {differences(frame, 'sigma')} Energies of a few networks scatter by "
         "more than shapes, since they are products over the layers."
     )
-    return Panel("dropout", "Dropout", frame, maps_of(measured), verdict)
+    return Panel("dropout", "Dropout", frame, maps_of(networks.measured), verdict)

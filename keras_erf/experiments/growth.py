@@ -7,17 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_erf import analysis, theory
-from keras_erf.experiments.panel import (
-    ABS,
-    SQUARE,
-    Measured,
-    Panel,
-    Runs,
-    checked_depths,
-    frame_of,
-    maps_of,
-)
-from keras_erf.progress import Progress
+from keras_erf.experiments.panel import ABS, SQUARE, Panel, Runs, checked_depths, maps_of
 
 __all__ = ["DEPTHS", "POSTER", "run"]
 
@@ -30,47 +20,46 @@ NEAR = 0.015
 MEASURES = {ABS: ("abs", "|g|"), SQUARE: ("square", "g²")}
 
 
-def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTHS) -> Panel:
+def run(networks: Runs, *, depths: Sequence[int] = DEPTHS) -> Panel:
     """Measures random linear stacks of 3x3 convolutions of many depths, by |g| and by g^2.
 
     Args:
-        runs: Networks, each with fresh weights and inputs.
-        seed: Seed of the first network.
-        report: Called with the numbers of measurements done and wanted.
+        networks: Measures them.
         depths: Numbers of layers, at least two.
     """
     import pandas as pd
 
     depths = checked_depths(depths, least=2)
-    networks, measured = Runs(2 * len(depths), runs, seed, report), list[Measured]()
+    networks.start(2 * len(depths))
     for definition, (measure, label) in MEASURES.items():
         for place, depth in enumerate(depths):
-            # With one seed networks of all depths would share their first kernels.
-            result = networks.ensemble(
-                "plain",
-                definition,
-                apart=place,
-                depth=depth,
-                filters=CHANNELS,
-                channels=CHANNELS,
-            )
             predicted = {
                 "size": theory.uniform_size(depth, measure=measure),  # type: ignore[arg-type]
                 "ratio": theory.size_ratio(depth, measure=measure),  # type: ignore[arg-type]
             }
-            measured.append(Measured({"measure": label, "depth": depth}, result, predicted))
+            # With one seed networks of all depths would share their first kernels.
+            networks.ensemble(
+                {"measure": label, "depth": depth},
+                "plain",
+                definition,
+                channels=CHANNELS,
+                predicted=predicted,
+                apart=place,
+                depth=depth,
+            )
     rows = []
     for definition, (measure, label) in MEASURES.items():
-        chosen = [one for one in measured if one.result.definition.name == definition]
+        results = [
+            condition.result
+            for condition in networks.measured
+            if condition.result.definition.name == definition
+        ]
         oracle = theory.growth_exponents(depths, measure=measure)  # type: ignore[arg-type]
-        blocks = [(one.result.block_sums, one.result.block_counts) for one in chosen]
+        blocks = [(result.block_sums, result.block_counts) for result in results]
         for quantity, predicted_slope in zip(POSTER, oracle, strict=True):
-            fields = [one.result.trf_size for one in chosen]
+            fields = [result.trf_size for result in results]
             law = analysis.bootstrap_power_law(
-                depths,
-                blocks,
-                scale=fields if quantity == "shrinkage" else 1.0,
-                seed=seed,
+                depths, blocks, scale=fields if quantity == "shrinkage" else 1.0, seed=networks.seed
             )
             rows.append(
                 {
@@ -87,8 +76,9 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
                     "poster": POSTER[quantity],
                 }
             )
-    fits, frame = pd.DataFrame(rows), frame_of(measured)
-    shown = [one for one in measured if one.about["depth"] == max(depths)]
+    fits, frame = pd.DataFrame(rows), networks.frame()
+    deepest = max(depths)
+    shown = [condition for condition in networks.measured if condition.about["depth"] == deepest]
     return Panel(
         "growth", "Growth and shrinkage", frame, maps_of(shown), _verdict(fits, depths), fits
     )
@@ -96,11 +86,11 @@ def run(runs: int, seed: int, report: Progress, *, depths: Sequence[int] = DEPTH
 
 def _verdict(fits, depths: Sequence[int]) -> str:  # type: ignore[no-untyped-def]
     lines = "; ".join(
-        f"{one.quantity} of {one.measure} {one.exponent:.3f} (95 % interval {one.low:.3f} to "
-        f"{one.high:.3f}), theory {one.predicted:.3f}"
-        for one in fits.itertuples()
+        f"{law.quantity} of {law.measure} {law.exponent:.3f} (95 % interval {law.low:.3f} to "
+        f"{law.high:.3f}), theory {law.predicted:.3f}"
+        for law in fits.itertuples()
     )
-    of = {(one.measure, one.quantity): one for one in fits.itertuples()}
+    of = {(law.measure, law.quantity): law for law in fits.itertuples()}
     root, share = of["|g|", "growth"], of["|g|", "shrinkage"]
     square = of["g²", "growth"]
     fields = root.predicted - share.predicted

@@ -7,17 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_erf import theory
-from keras_erf.experiments.panel import (
-    SQUARE,
-    Measured,
-    Panel,
-    Runs,
-    differences,
-    frame_of,
-    maps_of,
-    value_text,
-)
-from keras_erf.progress import Progress
+from keras_erf.experiments.panel import SQUARE, Panel, Runs, differences, maps_of, value_text
 
 __all__ = ["run"]
 
@@ -31,29 +21,32 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(runs: int, seed: int, report: Progress, *, depth: int = 15) -> Panel:
+def run(networks: Runs, *, depth: int = 15) -> Panel:
     """Measures random linear stacks whose kernels start in four ways, of one energy.
 
     Args:
-        runs: Networks, each with fresh weights and inputs.
-        seed: Seed of the first network.
-        report: Called with the numbers of measurements done and wanted.
+        networks: Measures them.
         depth: Number of layers.
     """
-    networks, measured = Runs(len(KINDS), runs, seed, report), list[Measured]()
+    networks.start(len(KINDS))
     for kind, options in KINDS.items():
-        result = networks.ensemble(
-            "weak_centre", SQUARE, depth=depth, filters=CHANNELS, channels=CHANNELS, **options
-        )
         predicted = {"sigma": float(np.sqrt(depth * _variance(**options)))}
-        measured.append(Measured({"kernels": kind, "depth": depth}, result, predicted))
-    frame = frame_of(measured)
+        networks.ensemble(
+            {"kernels": kind, "depth": depth},
+            "weak_centre",
+            SQUARE,
+            channels=CHANNELS,
+            predicted=predicted,
+            depth=depth,
+            **options,
+        )
+    frame = networks.frame()
     frame["gain"] = frame["sigma"] / frame["sigma"].iloc[0]
     frame["predicted_gain"] = frame["predicted_sigma"] / frame["predicted_sigma"].iloc[0]
     lines = "; ".join(
-        f"{one['kernels']} sigma {value_text(one, 'sigma', 2)} px, gain {one['gain']:.3f} "
-        f"({one['predicted_gain']:.3f})"
-        for _, one in frame.iterrows()
+        f"{row['kernels']} sigma {value_text(row, 'sigma', 2)} px, gain {row['gain']:.3f} "
+        f"({row['predicted_gain']:.3f})"
+        for _, row in frame.iterrows()
     )
     verdict = (
         "The paper: kernels with less weight in their centre make the effective field larger; best "
@@ -66,7 +59,7 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 15) -> Panel:
         f"Why they differ: {differences(frame, 'sigma')} Corners alone leave a comb, in which "
         "three of four pixels see nothing: sigma grows while the size, a count of pixels, falls."
     )
-    return Panel("initialisation", "Initialisation", frame, maps_of(measured), verdict)
+    return Panel("initialisation", "Initialisation", frame, maps_of(networks.measured), verdict)
 
 
 def _variance(softness: float, corners: bool = False) -> float:

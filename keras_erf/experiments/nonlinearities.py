@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 from keras_erf import theory
-from keras_erf.experiments.panel import (
-    ABS,
-    Measured,
-    Panel,
-    Runs,
-    apart,
-    frame_of,
-    maps_of,
-    value_text,
-)
-from keras_erf.progress import Progress
+from keras_erf.experiments.panel import ABS, Panel, Runs, apart, maps_of, value_text
 
 __all__ = ["run"]
 
@@ -21,31 +11,29 @@ KINDS = {"ReLU": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
 CHANNELS = 32
 
 
-def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
+def run(networks: Runs, *, depth: int = 20) -> Panel:
     """Measures stacks of 3x3 convolutions with three activations.
 
     Args:
-        runs: Networks, each with fresh weights and inputs.
-        seed: Seed of the first network.
-        report: Called with the numbers of measurements done and wanted.
+        networks: Measures them.
         depth: Number of layers.
     """
-    networks, measured = Runs(len(KINDS), runs, seed, report), list[Measured]()
+    networks.start(len(KINDS))
     predicted = {"size": theory.uniform_size(depth, measure="abs")}
     for kind, activation in KINDS.items():
-        result = networks.ensemble(
+        networks.ensemble(
+            {"activation": kind, "depth": depth},
             "plain",
             ABS,
+            channels=CHANNELS,
+            predicted=predicted,
             depth=depth,
             activation=activation,
-            filters=CHANNELS,
-            channels=CHANNELS,
         )
-        measured.append(Measured({"activation": kind, "depth": depth}, result, predicted))
-    frame = frame_of(measured)
+    frame = networks.frame()
     sizes = "; ".join(
-        f"{one['activation']} {value_text(one, 'erf_size')} px, R² {one['r_squared']:.3f}"
-        for _, one in frame.iterrows()
+        f"{row['activation']} {value_text(row, 'erf_size')} px, R² {row['r_squared']:.3f}"
+        for _, row in frame.iterrows()
     )
     widest, slimmest = frame.loc[frame["sigma"].idxmax()], frame.loc[frame["sigma"].idxmin()]
     sure = apart(widest["sigma"], widest["sigma_error"], slimmest["sigma"], slimmest["sigma_error"])
@@ -59,4 +47,4 @@ def run(runs: int, seed: int, report: Progress, *, depth: int = 20) -> Panel:
         "Why they differ: gates of one channel are similar in neighbouring pixels of networks this "
         "narrow, and the peak of a mean over few runs is too high."
     )
-    return Panel("nonlinearities", "Nonlinearities", frame, maps_of(measured), verdict)
+    return Panel("nonlinearities", "Nonlinearities", frame, maps_of(networks.measured), verdict)

@@ -30,7 +30,6 @@ __all__ = [
     "apart",
     "checked_depths",
     "differences",
-    "frame_of",
     "maps_of",
     "value_text",
 ]
@@ -86,67 +85,89 @@ class Measured:
 
     about: Mapping[str, Any]
     result: EffectiveReceptiveField
-    predicted: Mapping[str, float] = field(default_factory=dict)
+    predicted: Mapping[str, float]
 
 
 class Runs:
-    """Measures the conditions of a panel, and reports progress.
+    """Measures the conditions of a panel, keeps them, and reports progress."""
 
-    Args:
-        wanted: Number of conditions.
-        runs: Networks for each condition, with fresh weights and inputs.
-        seed: Seed of the first network.
-        report: Called with the numbers of conditions done and wanted.
-    """
+    def __init__(self, runs: int, seed: int, report: Progress) -> None:
+        self.runs, self.seed, self.report = runs, seed, report
+        self.wanted = 0
+        self.measured: list[Measured] = []
 
-    def __init__(self, wanted: int, runs: int, seed: int, report: Progress) -> None:
-        self.done, self.wanted, self.report = 0, wanted, report
-        self.runs, self.seed = runs, seed
-        report(0, wanted)
+    def start(self, wanted: int) -> None:
+        """Reports how many conditions there will be."""
+        self.wanted = wanted
+        self.report(0, wanted)
 
     def ensemble(
-        self, name: str, definition: str, *, apart: int = 0, training: bool = False, **options: Any
-    ) -> EffectiveReceptiveField:
-        """The mean over networks of the zoo.
+        self,
+        about: Mapping[str, Any],
+        name: str,
+        definition: str,
+        *,
+        channels: int,
+        predicted: Mapping[str, float] | None = None,
+        apart: int = 0,
+        training: bool = False,
+        **options: Any,
+    ) -> None:
+        """Measures a condition as the mean over networks of the zoo.
 
         Args:
+            about: The condition.
             name: Name of the model.
             definition: Name of the definition.
+            channels: Channels of all layers.
+            predicted: Predictions of theory.
             apart: Conditions with different values share no networks.
             training: Whether dropout is active.
             **options: Options of the model.
         """
         result = ensemble(
-            lambda seed: zoo.build(name, seed=seed, **options),
+            lambda seed: zoo.build(name, seed=seed, filters=channels, channels=channels, **options),
             runs=self.runs,
             seed=self.seed + apart * self.runs,
             definition=definition,
             training=training,
         )
-        return self._counted(result)
+        self._keep(about, result, predicted)
 
-    def single(self, name: str, **options: Any) -> EffectiveReceptiveField:
-        """One network of the zoo whose gradient does not depend on its input."""
-        return self._counted(probe(zoo.build(name, **options), samples=1))
+    def single(
+        self, about: Mapping[str, Any], name: str, predicted: Mapping[str, float], **options: Any
+    ) -> None:
+        """Measures a condition by one network whose gradient does not depend on its input."""
+        self._keep(about, probe(zoo.build(name, **options), samples=1), predicted)
 
-    def _counted(self, result: EffectiveReceptiveField) -> EffectiveReceptiveField:
-        self.done += 1
-        self.report(self.done, self.wanted)
-        return result
+    def _keep(
+        self,
+        about: Mapping[str, Any],
+        result: EffectiveReceptiveField,
+        predicted: Mapping[str, float] | None,
+    ) -> None:
+        self.measured.append(Measured(about, result, predicted or {}))
+        self.report(len(self.measured), self.wanted)
+
+    def frame(self) -> pd.DataFrame:
+        """The frame of the conditions."""
+        import pandas as pd
+
+        return pd.DataFrame([row_of(condition) for condition in self.measured])
 
 
-def row_of(one: Measured) -> Row:
+def row_of(condition: Measured) -> Row:
     """A condition as a row of a frame.
 
     `sigma` and `kurtosis` are from the map's moments, as means over the axes: for noisy maps,
     they are less biased than a fit, whose quality is `r_squared`.
     """
-    result = one.result
+    result = condition.result
     covariance, kurtosis = result.estimate("covariance"), result.estimate("kurtosis")
     sigma = np.sqrt(np.diag(covariance.value))
     spread = np.diag(np.asarray(covariance.error)) / (2 * sigma)
     return {
-        **one.about,
+        **condition.about,
         "definition": result.definition.name,
         "samples": result.count,
         "trf_size": result.trf_size,
@@ -160,15 +181,8 @@ def row_of(one: Measured) -> Row:
         "kurtosis_error": float(np.mean(kurtosis.error)),
         "r_squared": result.compare().r_squared,
         "dead": result.dead,
-        **{f"predicted_{name}": value for name, value in one.predicted.items()},
+        **{f"predicted_{name}": value for name, value in condition.predicted.items()},
     }
-
-
-def frame_of(measured: Sequence[Measured]) -> pd.DataFrame:
-    """The frame of some conditions."""
-    import pandas as pd
-
-    return pd.DataFrame([row_of(one) for one in measured])
 
 
 def maps_of(measured: Sequence[Measured]) -> pd.DataFrame:
@@ -176,14 +190,14 @@ def maps_of(measured: Sequence[Measured]) -> pd.DataFrame:
     import pandas as pd
 
     parts = []
-    for one in measured:
-        box = one.result.receptive_field.visible()
-        values = one.result.map[tuple(slice(*pair) for pair in box)]
+    for condition in measured:
+        box = condition.result.receptive_field.visible()
+        values = condition.result.map[tuple(slice(*pair) for pair in box)]
         rows, columns = np.indices(values.shape)
         parts.append(
             pd.DataFrame(
                 {
-                    **one.about,
+                    **condition.about,
                     "row": rows.ravel(),
                     "column": columns.ravel(),
                     "value": (values / values.max()).ravel(),
@@ -227,7 +241,7 @@ def checked_depths(depths: Any, least: int = 1) -> tuple[int, ...]:
         InvalidInputError: They are not numbers of layers, or too few.
     """
     numbers = tuple(depths) if isinstance(depths, Iterable) else ()
-    whole = all(isinstance(one, (int, np.integer)) and one >= 1 for one in numbers)
+    whole = all(isinstance(depth, (int, np.integer)) and depth >= 1 for depth in numbers)
     if not whole or len(set(numbers)) < max(least, len(numbers)):
         raise InvalidInputError(
             argument="depths",

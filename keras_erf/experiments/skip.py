@@ -6,17 +6,7 @@ import numpy as np
 from scipy.signal import convolve2d
 
 from keras_erf import analysis, theory
-from keras_erf.experiments.panel import (
-    SQUARE,
-    Measured,
-    Panel,
-    Runs,
-    differences,
-    frame_of,
-    maps_of,
-    value_text,
-)
-from keras_erf.progress import Progress
+from keras_erf.experiments.panel import SQUARE, Panel, Runs, differences, maps_of, value_text
 from keras_erf.wording import with_error
 
 __all__ = ["run"]
@@ -24,26 +14,16 @@ __all__ = ["run"]
 CHANNELS = 64
 
 
-def run(
-    runs: int,
-    seed: int,
-    report: Progress,
-    *,
-    blocks: int = 10,
-    layers: int = 2,
-    energy: float = 1.0,
-) -> Panel:
+def run(networks: Runs, *, blocks: int = 10, layers: int = 2, energy: float = 1.0) -> Panel:
     """Measures the same convolutions with and without shortcuts.
 
     Args:
-        runs: Networks, each with fresh weights and inputs.
-        seed: Seed of the first network.
-        report: Called with the numbers of measurements done and wanted.
+        networks: Measures them.
         blocks: Number of blocks.
         layers: Convolutions of a branch.
         energy: Energy of a branch, relative to the shortcut's.
     """
-    networks, measured = Runs(2, runs, seed, report), list[Measured]()
+    networks.start(2)
     stem = theory.impact_map([theory.Step()]) / 9
     expected = {
         # After the stem, a mixture of paths, or one path through all branches.
@@ -55,22 +35,21 @@ def run(
         "no_skip": (blocks * layers + 1) * 2 / 3,
     }
     for name, kind in (("no_skip", "without skips"), ("skip", "with skips")):
-        result = networks.ensemble(
-            name,
-            SQUARE,
-            blocks=blocks,
-            layers=layers,
-            energy=energy,
-            filters=CHANNELS,
-            channels=CHANNELS,
-        )
         predicted = {
             "size": analysis.erf_size(expected[name]),
             "sigma": float(np.sqrt(variances[name])),
         }
-        about = {"network": kind, "layers": blocks * layers + 1}
-        measured.append(Measured(about, result, predicted))
-    frame = frame_of(measured)
+        networks.ensemble(
+            {"network": kind, "layers": blocks * layers + 1},
+            name,
+            SQUARE,
+            channels=CHANNELS,
+            predicted=predicted,
+            blocks=blocks,
+            layers=layers,
+            energy=energy,
+        )
+    frame = networks.frame()
     plain, short = frame.iloc[0], frame.iloc[1]
     quotient, error = _quotient(short, plain, "sigma")
     predicted_quotient = short["predicted_sigma"] / plain["predicted_sigma"]
@@ -88,7 +67,7 @@ def run(
         "typical one passes through about that share of the layers.\n"
         f"Why they differ: {differences(frame, 'sigma')}"
     )
-    return Panel("skip", "Skip connections", frame, maps_of(measured), verdict)
+    return Panel("skip", "Skip connections", frame, maps_of(networks.measured), verdict)
 
 
 def _quotient(one, other, what: str) -> tuple[float, float]:  # type: ignore[no-untyped-def]

@@ -7,17 +7,7 @@ from typing import Any
 
 from keras_erf import theory
 from keras_erf.errors import InvalidInputError
-from keras_erf.experiments.panel import (
-    SQUARE,
-    Measured,
-    Panel,
-    Runs,
-    differences,
-    frame_of,
-    maps_of,
-    value_text,
-)
-from keras_erf.progress import Progress
+from keras_erf.experiments.panel import SQUARE, Panel, Runs, differences, maps_of, value_text
 
 __all__ = ["run"]
 
@@ -25,25 +15,16 @@ CHANNELS = 64
 RATES = (2, 4, 8)
 
 
-def run(
-    runs: int,
-    seed: int,
-    report: Progress,
-    *,
-    depth: int = 15,
-    positions: Sequence[int] = (5, 10, 15),
-) -> Panel:
+def run(networks: Runs, *, depth: int = 15, positions: Sequence[int] = (5, 10, 15)) -> Panel:
     """Measures 15 dense convolutions, the same with three strides, and with three dilations.
 
     Args:
-        runs: Networks, each with fresh weights and inputs.
-        seed: Seed of the first network.
-        report: Called with the numbers of measurements done and wanted.
+        networks: Measures them.
         depth: Number of layers.
         positions: Positions of the layers with stride 2, or with dilation 2, 4 and 8.
     """
     places = tuple(positions) if isinstance(positions, Iterable) else ()
-    numbers = all(isinstance(one, int) and 1 <= one <= depth for one in places)
+    numbers = all(isinstance(place, int) and 1 <= place <= depth for place in places)
     if len(set(places)) != len(RATES) or not numbers:
         raise InvalidInputError(
             argument="positions",
@@ -59,23 +40,28 @@ def run(
             theory.structure(depth, dilated=zip(places, RATES, strict=True)),
         ),
     }
-    networks, measured = Runs(len(kinds), runs, seed, report), list[Measured]()
+    networks.start(len(kinds))
     for kind, (name, options, chain) in kinds.items():
-        result = networks.ensemble(
-            name, SQUARE, depth=depth, filters=CHANNELS, channels=CHANNELS, **options
-        )
         predicted = {
             "trf_size": float(theory.field_size(chain)),
             "sigma": theory.sigma(chain),
             "kurtosis": theory.excess_kurtosis(chain),
         }
-        measured.append(Measured({"structure": kind, "depth": depth}, result, predicted))
-    frame = frame_of(measured)
+        networks.ensemble(
+            {"structure": kind, "depth": depth},
+            name,
+            SQUARE,
+            channels=CHANNELS,
+            predicted=predicted,
+            depth=depth,
+            **options,
+        )
+    frame = networks.frame()
     lines = "; ".join(
-        f"{one['structure']} TRF {one['trf_size']:.0f} px, size {value_text(one, 'erf_size')}, "
-        f"sigma {value_text(one, 'sigma', 2)} ({one['predicted_sigma']:.2f}), "
-        f"excess kurtosis {value_text(one, 'kurtosis', 2)} ({one['predicted_kurtosis']:.2f})"
-        for _, one in frame.iterrows()
+        f"{row['structure']} TRF {row['trf_size']:.0f} px, size {value_text(row, 'erf_size')}, "
+        f"sigma {value_text(row, 'sigma', 2)} ({row['predicted_sigma']:.2f}), "
+        f"excess kurtosis {value_text(row, 'kurtosis', 2)} ({row['predicted_kurtosis']:.2f})"
+        for _, row in frame.iterrows()
     )
     verdict = (
         "The poster: sub-sampling and dilation make the effective field larger; it shows a "
@@ -88,4 +74,4 @@ def run(
         "the map is a comb, and its size by the paper's rule depends on what pixel the threshold "
         "is a share of; here it is the peak."
     )
-    return Panel("structures", "Structures", frame, maps_of(measured), verdict)
+    return Panel("structures", "Structures", frame, maps_of(networks.measured), verdict)

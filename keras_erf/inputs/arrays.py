@@ -19,8 +19,9 @@ def check_names(inputs: Mapping[str, Any], specs: Sequence[InputSpec]) -> None:
     names = [spec.name for spec in specs]
     if not set(names) <= set(inputs):
         raise InvalidInputError(
-            f"`inputs` must have an array for each input of the model: {', '.join(names)}. "
-            f"Received: keys {', '.join(map(str, inputs))}"
+            argument="inputs",
+            expected=f"must have an array for each input of the model: {', '.join(names)}",
+            received=f"keys {', '.join(map(str, inputs))}",
         )
 
 
@@ -34,15 +35,17 @@ def arrays(inputs: Any, specs: Sequence[InputSpec]) -> Source:
         values = list(inputs) if len(specs) > 1 and isinstance(inputs, (list, tuple)) else [inputs]
     if len(values) != len(specs):
         raise InvalidInputError(
-            f"`inputs` must give {len(specs)} arrays, for {', '.join(names)}. "
-            f"Received: {len(values)}"
+            argument="inputs",
+            expected=f"must give {len(specs)} arrays, for {', '.join(names)}",
+            received=f"{len(values)}",
         )
     ready = [_checked(value, spec) for value, spec in zip(values, specs, strict=True)]
     counts = {len(array) for array in ready}
     if len(counts) > 1:
         raise InvalidInputError(
-            "`inputs` must have as many samples for each input of the model. "
-            f"Received: {', '.join(str(len(array)) for array in ready)}"
+            argument="inputs",
+            expected="must have as many samples for each input of the model",
+            received=f"{', '.join(str(len(array)) for array in ready)}",
         )
 
     def batches(size: int) -> Batches:
@@ -59,22 +62,28 @@ def arrays(inputs: Any, specs: Sequence[InputSpec]) -> Source:
 def _checked(array: Any, spec: InputSpec) -> np.ndarray:
     """The array as NumPy's, without a copy where it is one already; its values are not read."""
     expected = (
-        f"`inputs` for {spec.name!r} must be one of {', '.join(map(repr, NOISE))}, an array of "
+        f"for {spec.name!r} must be one of {', '.join(map(repr, NOISE))}, an array of "
         f"shape (samples, {', '.join(map(str, spec.shape))}), a tf.data.Dataset, or an image folder"
     )
     refuse_masked(array, "inputs")
     try:
         values = np.asarray(array)
     except Exception as error:
-        raise InvalidInputError(f"{expected}. Received: {type(array).__name__}") from error
+        raise InvalidInputError(
+            argument="inputs", expected=expected, received=f"{type(array).__name__}"
+        ) from error
     if values.dtype.kind not in "fiub":
         raise InvalidInputError(
-            f"{expected}. Received: {type(array).__name__} of dtype {values.dtype}"
+            argument="inputs",
+            expected=expected,
+            received=f"{type(array).__name__} of dtype {values.dtype}",
         )
     if values.shape[1:] != spec.shape or not len(values):
         raise InvalidInputError(
-            f"{expected}; `input_shape` sets another spatial size. "
-            f"Received: an array of shape {values.shape}"
+            argument="inputs",
+            expected=expected,
+            remedy="`input_shape` sets another spatial size",
+            received=f"an array of shape {values.shape}",
         )
     return values
 
@@ -83,7 +92,9 @@ def _taken(batch: np.ndarray, spec: InputSpec) -> np.ndarray:
     """The part of a batch, copied into the input's dtype."""
     part = batch[spec.cut]
     if not np.isfinite(part).all():
-        raise InvalidInputError(f"`inputs` for {spec.name!r} must be finite. Received: NaN or inf")
+        raise InvalidInputError(
+            argument="inputs", expected=f"for {spec.name!r} must be finite", received="NaN or inf"
+        )
     return part.astype(spec.dtype)
 
 
@@ -98,8 +109,9 @@ def dataset(inputs: Any, specs: Sequence[InputSpec]) -> Source:
         if isinstance(element, Mapping):
             if not set(names) <= set(element):
                 raise InvalidInputError(
-                    f"`inputs` must be a dataset with the model's inputs: {', '.join(names)}. "
-                    f"Received: elements with keys {', '.join(map(str, element))}"
+                    argument="inputs",
+                    expected=f"must be a dataset with the model's inputs: {', '.join(names)}",
+                    received=f"elements with keys {', '.join(map(str, element))}",
                 )
             element = [element[name] for name in names]
         return list(element) if isinstance(element, (list, tuple)) else [element]
@@ -107,14 +119,16 @@ def dataset(inputs: Any, specs: Sequence[InputSpec]) -> Source:
     kinds = tensors(inputs.element_spec)
     if len(kinds) != len(specs):
         raise InvalidInputError(
-            f"`inputs` must be a dataset of {len(specs)} tensors for the model's inputs. "
-            f"Received: elements of {inputs.element_spec}"
+            argument="inputs",
+            expected=f"must be a dataset of {len(specs)} tensors for the model's inputs",
+            received=f"elements of {inputs.element_spec}",
         )
     batched = kinds[0].shape.rank == len(specs[0].shape) + 1
     if not batched and kinds[0].shape.rank != len(specs[0].shape):
         raise InvalidInputError(
-            f"`inputs` must be a dataset of samples of shape {specs[0].shape}, or batches of "
-            f"them. Received: elements of shape {kinds[0].shape}"
+            argument="inputs",
+            expected=f"must be a dataset of samples of shape {specs[0].shape}, or batches of them",
+            received=f"elements of shape {kinds[0].shape}",
         )
 
     alike = all(kind.shape[int(batched) :].is_fully_defined() for kind in kinds)
@@ -154,9 +168,11 @@ def _check_size(batch: np.ndarray, spec: InputSpec, shapes: list[tuple[int, ...]
     received = "a ragged batch" if ragged else f"a sample of shape {shape}"
     before = f" after samples of shape {shapes[0]}" if shapes else ""
     raise InvalidInputError(
-        f"`inputs` for {spec.name!r} must be a dataset of samples of one shape, {spec.shape}; "
-        "resize or crop them in the dataset: `dataset.map` with `tf.image.resize`, before "
-        f"`batch`. Received: {received}{before}"
+        argument="inputs",
+        expected=f"for {spec.name!r} must be a dataset of samples of one shape, {spec.shape}",
+        remedy="resize or crop them in the dataset: `dataset.map` with `tf.image.resize`, before "
+        "`batch`",
+        received=f"{received}{before}",
     )
 
 

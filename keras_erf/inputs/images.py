@@ -83,27 +83,33 @@ def images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Source
     path = Path(folder.path)
     if not path.is_dir():
         raise InvalidInputError(
-            f"`inputs` must be one of {', '.join(map(repr, NOISE))}, or an existing folder of "
-            f"images. Received: inputs={str(path)!r}"
+            argument="inputs",
+            expected=f"must be one of {', '.join(map(repr, NOISE))}, or an existing folder of "
+            "images",
+            received=f"inputs={str(path)!r}",
         )
     if len(specs) != 1:
         raise InvalidInputError(
-            "`inputs` must say for each of several inputs what it takes: give a dict, such as "
-            f"{{{specs[0].name!r}: ImageFolder(...), {specs[1].name!r}: 'normal'}}. "
-            f"Received: a model with {len(specs)} inputs"
+            argument="inputs",
+            expected="must say for each of several inputs what it takes: give a dict, such as "
+            f"{{{specs[0].name!r}: ImageFolder(...), {specs[1].name!r}: 'normal'}}",
+            received=f"a model with {len(specs)} inputs",
         )
     spec = specs[0]
     channels = spec.shape[spec.channel_axis]
     if len(spec.shape) != 3 or channels not in COLOR_MODES:
         raise InvalidInputError(
-            "`inputs` can be an image folder for two-dimensional inputs of 1, 3 or 4 channels "
-            f"only. Received: an input of shape {spec.shape}"
+            argument="inputs",
+            expected="can be an image folder for two-dimensional inputs of 1, 3 or 4 channels only",
+            received=f"an input of shape {spec.shape}",
         )
     files = image_files(path.rglob("*"))
     if not files:
         raise InvalidInputError(
-            f"`inputs` must be a folder that holds images ({', '.join(sorted(IMAGE_SUFFIXES))}), "
-            f"at any depth. Received: inputs={str(path)!r}, which has none"
+            argument="inputs",
+            expected=f"must be a folder that holds images ({', '.join(sorted(IMAGE_SUFFIXES))}), "
+            "at any depth",
+            received=f"inputs={str(path)!r}, which has none",
         )
     order = np.random.default_rng(seed).permutation(len(files))
     skipped: list[str] = []
@@ -142,8 +148,10 @@ def images(folder: ImageFolder, specs: Sequence[InputSpec], seed: int) -> Source
                 waiting = []
         if len(skipped) == len(files):
             raise InvalidInputError(
-                f"`inputs` must hold images that can be read: all {len(files)} files failed, "
-                f"{skipped[0]!r} first. Received: inputs={str(path)!r}"
+                argument="inputs",
+                expected=f"must hold images that can be read: all {len(files)} files failed, "
+                f"{skipped[0]!r} first",
+                received=f"inputs={str(path)!r}",
             )
 
     number = "1 image" if len(files) == 1 else f"{len(files)} images"
@@ -157,8 +165,12 @@ def _prepared(batch: np.ndarray, folder: ImageFolder, spec: InputSpec) -> np.nda
     ready = np.asarray(values)
     if ready.shape != batch.shape:
         raise InvalidInputError(
-            f"`preprocess` must keep the batch's shape {batch.shape}. Received: {ready.shape}"
+            argument="preprocess",
+            expected=f"must keep the batch's shape {batch.shape}",
+            received=f"{ready.shape}",
         )
     if not np.isfinite(ready).all():
-        raise InvalidInputError("`preprocess` must give finite values. Received: NaN or inf")
+        raise InvalidInputError(
+            argument="preprocess", expected="must give finite values", received="NaN or inf"
+        )
     return np.moveaxis(ready, -1, spec.channel_axis + 1)[spec.cut].astype(spec.dtype)

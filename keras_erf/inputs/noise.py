@@ -101,12 +101,7 @@ def _edge(spatial: Sequence[int], channels: int) -> int:
 
 
 class _Tiles:
-    """The tiles that cover a box of an input, in rows along its first axis.
-
-    Args:
-        sizes: Spatial sizes of the input, then the number of its channels.
-        box: What is wanted of it.
-    """
+    """The tiles that cover a box of an input, in rows along its first axis."""
 
     def __init__(self, sizes: Sequence[int], box: Box) -> None:
         *spatial, channels = sizes

@@ -23,6 +23,7 @@ from keras_erf.measuring.containment import SPILLED, beyond_field, spilled
 from keras_erf.measuring.diagnosing import explain_gradient, failing_layer
 from keras_erf.measuring.gradients import channels_and_gradients, sample_maps, within
 from keras_erf.results.effective import BLOCKS
+from keras_erf.types import Variable
 
 __all__ = ["Accumulator", "Sums"]
 
@@ -81,7 +82,7 @@ class Accumulator:
         *,
         training: bool = False,
         seed: int = 0,
-        variables: Sequence[Any] = (),
+        variables: Sequence[Variable] = (),
     ) -> None:
         self.targets, self.cone, self.definition = tuple(targets), cone, definition
         self.training, self.variables = training, tuple(variables)
@@ -140,14 +141,14 @@ class Accumulator:
         try:
             sound = self.add(batch, tf.constant(blocks), seeds, list(weights)).numpy()
         except tf.errors.OpError as error:
-            raise GradientError(_failure(error, self.targets[-1], count)) from error
+            raise _failure(error, self.targets[-1], count) from error
         except Exception as error:  # A layer's own code may raise anything.
             name = failing_layer(self.cone, batch, training=self.training)
             if name is None:  # None of the layers' faults.
                 raise
             raise GradientError(
-                f"The model cannot be run: layer {name!r} fails: {reason_of(error)}. Fix it, or "
-                "choose a layer before it"
+                expected=f"The model cannot be run: layer {name!r} fails: {reason_of(error)}",
+                remedy="Fix it, or choose a layer before it",
             ) from error
         if not self.done:
             self.suspects = [
@@ -161,7 +162,7 @@ class Accumulator:
             if not finite:
                 raise GradientError(self._explanation(target, batch, weights))
             if not strong:
-                raise GradientError(_underflow(target))
+                raise _underflow(target)
             if not enclosed:
                 raise spilled(target, training=self.training)
 
@@ -252,28 +253,28 @@ def _tiny(tensor: Any) -> float:
     return float(np.finfo(tensor.dtype.as_numpy_dtype).tiny)
 
 
-def _underflow(target: Target) -> str:
-    """One line on gradients that fade away."""
+def _underflow(target: Target) -> GradientError:
+    """The error of gradients that fade away."""
     field = target.receptive_field
-    return (
-        f"The gradient of unit {field.unit} of layer {field.layer!r} underflows: it is so small "
-        "that its tails are rounded to zero. Run the model in float64, check its weights' scale, "
-        "or probe an earlier layer"
+    return GradientError(
+        expected=f"The gradient of unit {field.unit} of layer {field.layer!r} underflows: it is "
+        "so small that its tails are rounded to zero",
+        remedy="Run the model in float64, check its weights' scale, or probe an earlier layer",
     )
 
 
-def _failure(error: tf.errors.OpError, target: Target, count: int) -> str:
-    """One line on what TensorFlow could not do."""
+def _failure(error: tf.errors.OpError, target: Target, count: int) -> GradientError:
+    """The error about what TensorFlow could not do."""
     where = f"layer {target.receptive_field.layer!r}"
     if isinstance(error, tf.errors.ResourceExhaustedError):
-        return (
-            f"The gradient of {where} does not fit into memory: set `batch_size` lower. "
-            f"Received: batches of {count}"
+        return GradientError(
+            expected=f"The gradient of {where} does not fit into memory: set `batch_size` lower",
+            received=f"batches of {count}",
         )
     # The last line that is not the graph's own bookkeeping says what is wrong.
     lines = [line.strip() for line in error.message.splitlines()]
     reasons = [line for line in lines if line and not line.startswith("[[")]
-    return (
-        f"TensorFlow cannot run the model as far as {where} on this device: "
+    return GradientError(
+        expected=f"TensorFlow cannot run the model as far as {where} on this device: "
         f"{reasons[-1] if reasons else type(error).__name__}"
     )

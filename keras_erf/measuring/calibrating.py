@@ -22,6 +22,7 @@ from keras_erf.graph import Graph, build_graph, cloned, computing_layers
 from keras_erf.inputs.sampling import InputSpec, Source, make_source
 from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.settings import check_whole
+from keras_erf.types import Model
 
 __all__ = ["calibrate_batch_norm", "calibrated", "has_batch_norm"]
 
@@ -33,7 +34,7 @@ Moments = tuple[int, np.ndarray, np.ndarray]
 
 
 def calibrate_batch_norm(
-    model: Any,
+    model: Model,
     inputs: Any = "normal",
     *,
     samples: int | None = None,
@@ -92,8 +93,10 @@ def calibrate_batch_norm(
     build_graph(model)
     if not _norms(model):
         raise InvalidInputError(
-            "`model` must have a batch normalisation to calibrate; without one it is ready as it "
-            f"is. Received: model={model.name!r}"
+            argument="model",
+            expected="must have a batch normalisation to calibrate",
+            remedy="without one it is ready as it is",
+            received=f"model={model.name!r}",
         )
     copy = _copied(model)
     graph = _sized(build_graph(copy), inputs, input_shape)
@@ -176,8 +179,9 @@ def _input_specs(graph: Graph) -> list[InputSpec]:
         tensor = graph.tensors[number]
         if None in tensor.shape:
             raise InvalidInputError(
-                "`input_shape` must give the spatial sizes that the model leaves open. "
-                f"Received: input {tensor.name!r} of shape {tensor.shape} without the batch"
+                argument="input_shape",
+                expected="must give the spatial sizes that the model leaves open",
+                received=f"input {tensor.name!r} of shape {tensor.shape} without the batch",
             )
         channel = graph.channel_axes[number]
         specs.append(InputSpec(tensor.name, tensor.shape, tensor.dtype, channel))  # type: ignore[arg-type]
@@ -189,8 +193,10 @@ def _batch_size(graph: Graph, wanted: int, asked: int | None) -> int:
     if graph.batch is not None:
         if asked not in (None, graph.batch) or wanted < graph.batch:
             raise InvalidInputError(
-                f"`model` is built for batches of {graph.batch}: leave out `batch_size` and give "
-                f"as many samples. Received: batch_size={asked}, {wanted} samples"
+                argument="model",
+                expected=f"is built for batches of {graph.batch}: leave out `batch_size` and give "
+                "as many samples",
+                received=f"batch_size={asked}, {wanted} samples",
             )
         return graph.batch
     if asked is not None:
@@ -214,7 +220,9 @@ def _batches(graph: Graph, source: Source, size: int, wanted: int) -> Iterator[l
         if done >= wanted:
             break
     if not done:
-        raise InvalidInputError("`inputs` must hold at least one batch. Received: none")
+        raise InvalidInputError(
+            argument="inputs", expected="must hold at least one batch", received="none"
+        )
 
 
 # --- Statistics ----------------------------------------------------------------------------------
@@ -248,8 +256,10 @@ def _measured(
                 raise
             except Exception as error:  # A layer's own code may raise anything.
                 raise InvalidInputError(
-                    f"`model` cannot be run on `inputs`: {reason_of(error)}. Fix it, or set "
-                    f"`batch_size` lower if memory is short. Received: batches of {len(arrays[0])}"
+                    argument="model",
+                    expected=f"cannot be run on `inputs`: {reason_of(error)}",
+                    remedy="Fix it, or set `batch_size` lower if memory is short",
+                    received=f"batches of {len(arrays[0])}",
                 ) from error
         for norm in norms:
             for moments in recorded[id(norm)]:
@@ -290,14 +300,19 @@ def _as_array(norm: Any, value: Any) -> np.ndarray:
         array = np.asarray(value, dtype=np.float64)
     except Exception as error:  # A tensor of a compiled function has no value outside of it.
         raise InvalidInputError(
-            "`model` must not call batch normalisations inside of compiled functions, where their "
-            f"statistics cannot be read; call them outside. Received: layer {norm.name!r}"
+            argument="model",
+            expected="must not call batch normalisations inside of compiled functions, where "
+            "their statistics cannot be read",
+            remedy="call them outside",
+            received=f"layer {norm.name!r}",
         ) from error
     if not np.isfinite(array).all():
         raise InvalidInputError(
-            f"`inputs` must keep the model's values finite: layer {norm.name!r} is given infinity "
-            "or NaN. Scale them, or check the weights before it. "
-            f"Received: statistics of layer {norm.name!r} that are not finite"
+            argument="inputs",
+            expected=f"must keep the model's values finite: layer {norm.name!r} is given infinity "
+            "or NaN",
+            remedy="Scale them, or check the weights before it",
+            received=f"statistics of layer {norm.name!r} that are not finite",
         )
     return array
 

@@ -66,31 +66,17 @@ def check_sums(
 ) -> None:
     """Raises if what a definition seeds at a unit is the same for every input.
 
-    Args:
-        targets: Units of one graph and one input.
-        cone: What computes them.
-        batch: Samples of the parts of the inputs that the cone takes, by tensor number.
-        settings: Definition and mode.
-        valid: How many of the samples count, the first ones.
-        state: Pairs of a variable and the value to read in its place.
-
     Raises:
         GradientError: It is; the layer to blame is named, and one to take in its place.
     """
     if not targets:
         return
     for finding in _cancelled(targets, cone, batch, settings, valid=valid, state=state):
-        raise GradientError(_refusal(finding, settings, state))
+        raise _refusal(finding, settings, state)
 
 
 def check_expected(targets: Sequence[Target], settings: Settings, *, random: bool) -> None:
-    """As `check_sums`, and `check`, of units that are not sampled: on noise.
-
-    Args:
-        targets: Units of one graph and one input.
-        settings: Definition and mode.
-        random: Whether weights are as their initialisers draw them, not those of the model.
-    """
+    """As `check_sums`, and `check`, of units that are not sampled: on noise."""
     check(targets[0], settings)
     plan = planned(targets, settings)
     batch = _noise(targets[0], plan, settings)
@@ -230,22 +216,22 @@ def _has_fallen(
     return target.input not in needed or not is_alive(target.input)
 
 
-def _refusal(finding: _Finding, settings: Settings, state: State) -> str:
-    """One line on a unit whose gradient cancels: the layer to blame, and the one to take."""
+def _refusal(finding: _Finding, settings: Settings, state: State) -> GradientError:
+    """The error of a unit whose gradient cancels: the layer to blame, and the one to take."""
     target, definition = finding.target, settings.definition
     field = target.receptive_field
     where = f"The gradient of unit {field.unit} of layer {field.layer!r}"
     if not finding.constant:
-        return (
-            f"{where} is lost in rounding: its channels' sum, of which definition "
-            f"{definition.name!r} takes the gradient, hardly depends on the input. Run the model "
-            "in float64, or choose an earlier layer"
+        return GradientError(
+            expected=f"{where} is lost in rounding: its channels' sum, of which definition "
+            f"{definition.name!r} takes the gradient, hardly depends on the input",
+            remedy="Run the model in float64, or choose an earlier layer",
         )
     blamed = _blamed(finding)
-    return (
-        f"{where} is zero for every input: the channels of {blamed.name!r} sum to a constant, and "
-        f"definition {definition.name!r} takes the gradient of their sum. "
-        f"{_remedy(finding, blamed, settings, state)}"
+    return GradientError(
+        expected=f"{where} is zero for every input: the channels of {blamed.name!r} sum to a "
+        f"constant, and definition {definition.name!r} takes the gradient of their sum",
+        remedy=_remedy(finding, blamed, settings, state),
     )
 
 

@@ -17,10 +17,6 @@ SPILLED = 1e-3
 def beyond_field(target: Target, held: Box | None) -> np.ndarray | None:
     """Where a part of the input lies outside the field of a unit.
 
-    Args:
-        target: The unit.
-        held: The part, over all axes of the input, the batch not counted; `None` is everything.
-
     Returns:
         A mask of the part's shape, of length 1 along the channels; `None` if the field holds
         all of it.
@@ -62,20 +58,25 @@ def spilled(target: Target, *, training: bool) -> KerasERFError:
     if ruled:
         kinds = dict.fromkeys(type(node.operation).__name__ for node in ruled)
         return InvalidInputError(
-            f"`rules` must cover all that a layer sees: {where}. Check the rule of "
-            f"{', '.join(kinds)} with keras_erf.check"
+            argument="rules",
+            expected=f"must cover all that a layer sees: {where}",
+            remedy=f"Check the rule of {', '.join(kinds)} with keras_erf.check",
         )
     if training:
         return InvalidInputError(
-            f"`training` must be False: {where}. In training mode a layer sees more than at "
-            "inference, whose field this is. Received: training=True"
+            argument="training",
+            expected=f"must be False: {where}. In training mode a layer sees more than at "
+            "inference, whose field this is",
+            received="training=True",
         )
     if field.status == "measured":
         return InvalidInputError(
-            f"`rules` must say what a layer sees that cannot be measured by itself: {where}, which "
-            "was measured. See keras_erf.check for the layer, and give it a rule"
+            argument="rules",
+            expected=f"must say what a layer sees that cannot be measured by itself: {where}, "
+            "which was measured",
+            remedy="See keras_erf.check for the layer, and give it a rule",
         )
     return InternalError(
-        f"A result must keep within its field: {where}, status {field.status!r}. This is a fault "
-        "of keras-erf: please report it with the model"
+        expected=f"A result must keep within its field: {where}, status {field.status!r}",
+        remedy="This is a fault of keras-erf: please report it with the model",
     )

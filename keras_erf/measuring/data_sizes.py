@@ -13,11 +13,6 @@ __all__ = ["sizes_of_data"]
 def sizes_of_data(graph: Graph, number: int, inputs: Any) -> tuple[int, ...] | None:
     """Spatial sizes of an input from the array meant for it.
 
-    Args:
-        graph: Of the model.
-        number: Number of the input.
-        inputs: As in `probe`.
-
     Returns:
         One size per axis; `None` where the model defines them, or the data are no such array.
     """

@@ -15,6 +15,7 @@ from keras_erf.definitions import Definition
 from keras_erf.fields.theoretical import Target, target_of
 from keras_erf.graph import Node
 from keras_erf.measuring.gradients import seed_value
+from keras_erf.types import State
 
 __all__ = ["explain_gradient", "failing_layer", "padding_alone"]
 
@@ -26,19 +27,9 @@ def explain_gradient(
     definition: Definition,
     *,
     training: bool = False,
-    state: Sequence[tuple[Any, Any]] = (),
+    state: State = (),
 ) -> str:
-    """One line that names the layer where a gradient is lost, why, and what to do.
-
-    Args:
-        target: The unit.
-        cone: What computes it.
-        values: A batch of the model's inputs whose gradient is zero or not
-            finite, by tensor number.
-        definition: What is seeded.
-        training: Whether layers run in training mode.
-        state: Pairs of a variable and the value to read in its place.
-    """
+    """One line that names the layer where a gradient is lost, why, and what to do."""
     nodes = _leading(cone, target.tensor)
     tensors = [target.input, *(tensor for node in nodes for tensor in node.outputs)]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -133,13 +124,7 @@ def padding_alone(target: Target) -> str:
 
 
 def _loss_in(node: Node, entering: Sequence[tuple[Any, Any]], missing: bool) -> str:
-    """What happened to a gradient that enters a layer and does not leave it.
-
-    Args:
-        node: The call of the layer.
-        entering: Value and gradient of each of its outputs that a gradient reaches.
-        missing: Whether the gradient is not zero but none at all.
-    """
+    """What happened to a gradient that enters a layer and does not leave it."""
     if missing:
         return f"layer {node.name!r} cannot be differentiated. Choose a layer before it"
     activation = getattr(node.operation, "activation", None)

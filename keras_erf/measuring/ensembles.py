@@ -30,16 +30,17 @@ from keras_erf.measuring.measurement import filled, noted, provenance, result_of
 from keras_erf.measuring.plans import check, chosen_batch_size, input_specs, is_linear, plan_of
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.sample_mixing import check_mixing
-from keras_erf.measuring.settings import Settings, check_whole
-from keras_erf.measuring.setup import calibrated_for, check_backend, fingerprint, prepared
+from keras_erf.measuring.settings import Location, Settings, check_whole
+from keras_erf.measuring.setup import calibrated_for, check_backend, fingerprint, located
 from keras_erf.measuring.untrained import UNTRAINED, notes_of
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import BLOCKS, EffectiveReceptiveField
 from keras_erf.results.merging import ONE_PER_RUN
+from keras_erf.types import Model
 
 __all__ = ["ensemble"]
 
-Build = Callable[[int], Any]
+Build = Callable[[int], Model]
 
 
 def ensemble(
@@ -112,12 +113,15 @@ def ensemble(
     check_backend()
     if not callable(build) or isinstance(build, keras.Model):
         raise InvalidInputError(
-            f"`build` must be a function from a seed to a model. Received: build={build!r}"
+            argument="build",
+            expected="must be a function from a seed to a model",
+            received=f"build={build!r}",
         )
     if layer is not None and not isinstance(layer, str):
         raise InvalidInputError(
-            "`layer` must be a name or a path: each run has layers of its own. "
-            f"Received: layer={layer!r}"
+            argument="layer",
+            expected="must be a name or a path: each run has layers of its own",
+            received=f"layer={layer!r}",
         )
     runs, samples = check_whole("runs", runs, 1), check_whole("samples", samples, 1)
     seed = check_whole("seed", seed, 0)
@@ -131,18 +135,9 @@ def ensemble(
         training=training,
         calibrate=calibrate,
     )
-    built = in_full_precision(build(seed))
-    ready = prepared(
-        built,
-        [layer],
-        settings,
-        unit=unit,
-        input=input,
-        input_shape=input_shape,
-        grid=grid,
-        rules=rules,
-        assigned=False,
-    )
+    location = Location(unit, input, input_shape, grid, rules)
+    units = located(build(seed), [layer], inputs, location, assigned=False)
+    built, ready = units.model, units.calibrated(settings)
     first, (target,) = ready.model, ready.targets
     check(target, settings)
     # What was seen inside a layer may hold on to the first network's weights.
@@ -175,9 +170,10 @@ def ensemble(
             mark = fingerprint(built)
             if about and mark == about[-1]["weights"]:
                 raise InvalidInputError(
-                    "`build` must give each run weights of its own: set them by the seed it is "
-                    f"called with. Received: the same for seeds {seed + number - 1} and "
-                    f"{seed + number}"
+                    argument="build",
+                    expected="must give each run weights of its own: set them by the seed it is "
+                    "called with",
+                    received=f"the same for seeds {seed + number - 1} and {seed + number}",
                 )
             weights = [tf.convert_to_tensor(variable.value) for variable in model.weights]
             missing = each
@@ -192,7 +188,7 @@ def ensemble(
                 if is_first:
                     check_sums(run.suspects, plan.cone, batch, settings, valid=valid)
             if missing:
-                raise InvalidInputError(batches.too_few((number + 1) * each - missing))
+                raise batches.too_few((number + 1) * each - missing)
             about.append(
                 {
                     "inputs": batches.source.description,
@@ -235,17 +231,19 @@ class _Batches:
         self.source = source = make_source(settings.inputs, specs, seed=settings.seed)
         needed = runs * each
         if source.count is not None and source.count < needed:
-            raise InvalidInputError(self.too_few(source.count))
+            raise self.too_few(source.count)
         noise = isinstance(settings.inputs, str) and source.count is None
         self.shared = None if noise else streamed(source, specs, self.size, samples=needed)
 
-    def too_few(self, count: int) -> str:
-        """The message about a source that holds only `count` samples."""
+    def too_few(self, count: int) -> InvalidInputError:
+        """The error of a source that holds only `count` samples."""
         skipped = self.source.skipped
         more = f", and {len(skipped)} that cannot be read, {skipped[0]!r} first" if skipped else ""
-        return (
-            f"`inputs` must hold {self.runs * self.each} samples, {self.each} for each of "
-            f"{self.runs} runs. Received: {count}{more}"
+        return InvalidInputError(
+            argument="inputs",
+            expected=f"must hold {self.runs * self.each} samples, {self.each} for each of "
+            f"{self.runs} runs",
+            received=f"{count}{more}",
         )
 
     def skipped(self) -> list[str]:
@@ -264,7 +262,7 @@ class _Batches:
             yield from streamed(source, self.specs, self.size, samples=self.each)
 
 
-def _check_alike(model: Any, first: Graph) -> None:
+def _check_alike(model: Model, first: Graph) -> None:
     """Raises unless a model is the first one with other weights."""
     graph = build_graph(model)
     expected, received = architecture(first), architecture(graph)
@@ -275,6 +273,7 @@ def _check_alike(model: Any, first: Graph) -> None:
         pairs = zip(first.nodes, expected, received, strict=True)
         where = next(f"layer {node.name!r} differs" for node, call, other in pairs if call != other)
     raise InvalidInputError(
-        f"`build` must make one architecture, of other weights for each seed: {where}. "
-        f"Received: models {first.name!r} and {graph.name!r}"
+        argument="build",
+        expected=f"must make one architecture, of other weights for each seed: {where}",
+        received=f"models {first.name!r} and {graph.name!r}",
     )

@@ -11,6 +11,7 @@ from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone
 from keras_erf.definitions import Definition
 from keras_erf.fields.theoretical import Target
+from keras_erf.types import State
 
 __all__ = [
     "MEASURES",
@@ -31,14 +32,7 @@ MEASURES: dict[str, Callable[[Any], Any]] = {
 
 
 def unit_channels(output: Any, target: Target, definition: Definition, cone: Cone) -> Any:
-    """What a definition seeds at a unit, one number per channel, shape `(samples, channels)`.
-
-    Args:
-        output: The part of the layer's tensor that the cone holds, with a batch axis.
-        target: The unit.
-        definition: Its `seed` says what becomes of the unit's channels.
-        cone: What computed `output`.
-    """
+    """What a definition seeds at a unit, one number per channel, shape `(samples, channels)`."""
     index: list[Any] = [slice(None)] * output.shape.rank
     part = cone.parts.get(target.tensor)
     for axis, position in zip(target.spatial_axes, target.position, strict=True):
@@ -66,17 +60,9 @@ def channels_and_gradients(
     definition: Definition,
     *,
     training: bool = False,
-    state: Sequence[tuple[Any, Any]] = (),
+    state: State = (),
 ) -> tuple[list[Any], list[Any]]:
     """What is seeded at some units, and its gradients by the input, from one pass forwards.
-
-    Args:
-        targets: The units, all of one graph and one input.
-        cone: What computes them.
-        values: The parts of the model's inputs that the cone takes, by tensor number.
-        definition: What is seeded.
-        training: Whether layers run in training mode.
-        state: Pairs of a variable and the value to read in its place.
 
     Returns:
         For each unit its channels, as `unit_channels`; and a tensor of the shape of the input's

@@ -21,12 +21,7 @@ LARGEST = 8
 
 
 def grouped(targets: Sequence[Target], settings: Settings) -> list[Plan]:
-    """Plans of units that are best measured together, of the earliest layers first.
-
-    Args:
-        targets: Units of one graph and one input, in the order of the graph.
-        settings: How they are measured.
-    """
+    """Plans of units that are best measured together, of the earliest layers first."""
     groups: list[Plan] = []
     cost = 0
     for target in targets[::-1]:

@@ -7,7 +7,6 @@ inputs make. `layers` describes when a layer or operation is; any other counts a
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 from keras import layers
 
@@ -16,6 +15,7 @@ from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Node, kind_of
 from keras_erf.layers.conditions import AffineSite
 from keras_erf.layers.table import described, is_patched, is_unknown
+from keras_erf.types import Operation
 
 __all__ = ["has_constant_gradient"]
 
@@ -25,10 +25,6 @@ def has_constant_gradient(target: Target, *, training: bool) -> bool:
 
     Its gradient is then the same for every sample, whatever the other inputs
     are. What a definition makes of the tensor (such as a ReLU) does not count.
-
-    Args:
-        target: The unit; all units of a tensor have the same answer.
-        training: Whether layers run in training mode.
 
     Returns:
         `True` only where it is certain.
@@ -67,7 +63,7 @@ def _is_affine(site: AffineSite) -> bool:
     return entry is not None and entry.affine is not None and entry.affine(site)
 
 
-def _may_mask(operation: Any) -> bool:
+def _may_mask(operation: Operation) -> bool:
     """Whether a layer may set a mask, which follows its tensor unseen in the graph."""
     return (
         isinstance(operation, layers.Masking)

@@ -36,11 +36,7 @@ BETWEEN_CHECKS = 0.25
 
 
 def measure(
-    plan: Plan,
-    settings: Settings,
-    *,
-    weights: str,
-    report: Progress = lambda done, wanted: None,
+    plan: Plan, settings: Settings, *, weights: str, report: Progress = lambda done, wanted: None
 ) -> list[EffectiveReceptiveField]:
     """One run of a `Measurement`; arguments and errors are its own."""
     return Measurement(plan, settings).run(weights=weights, report=report)
@@ -48,10 +44,6 @@ def measure(
 
 class Measurement:
     """A measurement of some units, compiled once; each `run` uses the current weights.
-
-    Args:
-        plan: The units, and what computes them.
-        settings: How they are measured.
 
     Raises:
         InvalidInputError: The settings do not fit the model.
@@ -84,10 +76,6 @@ class Measurement:
         self, *, weights: str, report: Progress = lambda done, wanted: None
     ) -> list[EffectiveReceptiveField]:
         """Measures the units on the same samples, in one pass; returns one result per unit.
-
-        Args:
-            weights: Fingerprint of the model's weights.
-            report: Called with the number of samples done and wanted.
 
         Raises:
             GradientError: As `probe`.
@@ -142,14 +130,7 @@ class Measurement:
 def provenance(
     target: Target, weights: str, settings: Settings, runs: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """How results were obtained, and through which layers a gradient does not see.
-
-    Args:
-        target: The unit.
-        weights: Fingerprint of the model's weights, before they are calibrated.
-        settings: How they were measured.
-        runs: What was run.
-    """
+    """How results were obtained, and through which layers a gradient does not see."""
     hidden = unseen(target.tracing, target.tensor)
     layers = (node.operation for node in target.graph.nodes)
     calibrated = settings.calibrate and any(
@@ -240,7 +221,9 @@ def _feed(
         if run.done >= wanted:
             break
     if not run.done:
-        raise InvalidInputError("`inputs` must hold at least one sample. Received: none")
+        raise InvalidInputError(
+            argument="inputs", expected="must hold at least one sample", received="none"
+        )
     run.finish(batch)
     return False
 

@@ -105,15 +105,18 @@ def check(target: Target, settings: Settings) -> None:
     fixed = target.graph.batch
     if fixed and settings.batch_size not in (None, fixed):
         raise InvalidInputError(
-            f"`batch_size` must be {fixed}, which the model is built for; leave it out. "
-            f"Received: batch_size={settings.batch_size}"
+            argument="batch_size",
+            expected=f"must be {fixed}, which the model is built for",
+            remedy="leave it out",
+            received=f"batch_size={settings.batch_size}",
         )
     axes = len(target.receptive_field.input_size)
     if axes > MOST_AXES:
         raise InvalidInputError(
-            f"`input` must have one to {MOST_AXES} spatial axes to be measured; "
-            "keras_erf.receptive_field takes any number. "
-            f"Received: {axes} of input {target.receptive_field.input!r}"
+            argument="input",
+            expected=f"must have one to {MOST_AXES} spatial axes to be measured",
+            remedy="keras_erf.receptive_field takes any number",
+            received=f"{axes} of input {target.receptive_field.input!r}",
         )
 
 
@@ -125,13 +128,17 @@ def input_specs(target: Target, cone: Cone) -> list[InputSpec]:
         tensor = graph.tensors[number]
         if number == target.input and not tensor.dtype.startswith(("float", "bfloat")):
             raise InvalidInputError(
-                f"`input` must be of a floating type to have a gradient; probe a model that starts "
-                f"behind it. Received: input {tensor.name!r} of dtype {tensor.dtype}"
+                argument="input",
+                expected="must be of a floating type to have a gradient",
+                remedy="probe a model that starts behind it",
+                received=f"input {tensor.name!r} of dtype {tensor.dtype}",
             )
         if None in tensor.shape:
             raise InvalidInputError(
-                f"`model` must have inputs of definite shape; `input_shape` sets spatial sizes. "
-                f"Received: input {tensor.name!r} of shape {tensor.shape} without the batch"
+                argument="model",
+                expected="must have inputs of definite shape",
+                remedy="`input_shape` sets spatial sizes",
+                received=f"input {tensor.name!r} of shape {tensor.shape} without the batch",
             )
         channel = graph.channel_axes[number]
         part = cone.parts.get(number)

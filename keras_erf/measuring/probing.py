@@ -15,17 +15,18 @@ from keras_erf.definitions import Definition, get_definition
 from keras_erf.fields.theoretical import Rules
 from keras_erf.measuring.measurement import measure
 from keras_erf.measuring.plans import plan_of
-from keras_erf.measuring.settings import Settings
-from keras_erf.measuring.setup import check_backend, prepared
+from keras_erf.measuring.settings import Location, Settings
+from keras_erf.measuring.setup import Prepared, check_backend, prepared
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
+from keras_erf.types import KerasTensor, Layer, Model
 
-__all__ = ["probe"]
+__all__ = ["probe", "probed"]
 
 
 def probe(
-    model: Any,
-    layer: Any = None,
+    model: Model,
+    layer: str | Layer | KerasTensor | None = None,
     *,
     unit: tuple[int, ...] | Literal["center"] = "center",
     inputs: Any = "normal",
@@ -122,19 +123,13 @@ def probe(
         training=training,
         calibrate=calibrate,
     )
-    ready = prepared(
-        model,
-        [layer],
-        settings,
-        unit=unit,
-        input=input,
-        input_shape=input_shape,
-        grid=grid,
-        rules=rules,
-    )
-    (target,) = ready.targets
-    with shown(progress, f"Probing {target.receptive_field.layer}") as report:
-        (result,) = measure(
-            plan_of([target], settings), settings, weights=ready.weights, report=report
-        )
+    ready = prepared(model, [layer], settings, Location(unit, input, input_shape, grid, rules))
+    with shown(progress, f"Probing {ready.targets[0].receptive_field.layer}") as report:
+        return probed(ready, settings, report)
+
+
+def probed(ready: Prepared, settings: Settings, report: Progress) -> EffectiveReceptiveField:
+    """Measures the one unit that was prepared."""
+    plan = plan_of(ready.targets, settings)
+    (result,) = measure(plan, settings, weights=ready.weights, report=report)
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -12,20 +12,21 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_erf.definitions import Definition, get_definition
-from keras_erf.errors import GradientError, UnknownLayerError
+from keras_erf.errors import GradientError, KerasERFError, UnknownLayerError
 from keras_erf.fields.theoretical import Rules, Target
-from keras_erf.graph import Graph
+from keras_erf.measuring.depths import depths_of, edges_of
 from keras_erf.measuring.grouping import grouped
 from keras_erf.measuring.measurement import measure
 from keras_erf.measuring.profile_store import file_of, read_kept, store_of
-from keras_erf.measuring.settings import Settings
-from keras_erf.measuring.setup import check_backend, prepared
+from keras_erf.measuring.settings import Location, Settings
+from keras_erf.measuring.setup import Prepared, check_backend, prepared
 from keras_erf.progress import Progress, shown
 from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.storage import Store
+from keras_erf.types import Model
 from keras_erf.wording import counted, noted
 
-__all__ = ["Profile", "depths_of", "edges_of", "nothing_to_measure", "profile"]
+__all__ = ["Profile", "profile", "profile_of", "profiled"]
 
 
 # Columns of a profile's table: metrics, each followed by its error.
@@ -107,8 +108,9 @@ class Profile:
             return self.results[names.index(layer)]
         near = difflib.get_close_matches(str(layer), names, n=3, cutoff=0.4) or names[:3]
         raise UnknownLayerError(
-            f"`layer` must be a layer of the profile, such as {', '.join(near)}. "
-            f"Received: layer={layer!r}"
+            argument="layer",
+            expected=f"must be a layer of the profile, such as {', '.join(near)}",
+            received=f"layer={layer!r}",
         )
 
     def __repr__(self) -> str:
@@ -130,7 +132,7 @@ class Profile:
 
 
 def profile(
-    model: Any,
+    model: Model,
     layers: Any = None,
     *,
     path: str | os.PathLike[str] | None = None,
@@ -215,41 +217,59 @@ def profile(
         calibrate=calibrate,
     )
     ready = prepared(
-        model,
-        layers,
-        settings,
-        unit=unit,
-        input=input,
-        input_shape=input_shape,
-        grid=grid,
-        rules=rules,
-        several=True,
+        model, layers, settings, Location(unit, input, input_shape, grid, rules), several=True
     )
-    targets, skipped = ready.targets, list(ready.skipped)
-    if not targets:
-        raise nothing_to_measure(skipped)
-    graph = targets[0].graph
+    return profiled(ready, settings, path=path, progress=progress)
+
+
+def profiled(
+    ready: Prepared,
+    settings: Settings,
+    *,
+    path: str | os.PathLike[str] | None,
+    progress: bool | Progress | None,
+) -> Profile:
+    """Measures the units that were prepared; arguments and errors as `profile`."""
+    if not ready.targets:
+        raise _nothing_to_measure(ready.skipped)
+    graph = ready.targets[0].graph
     store = None if path is None else store_of(path, graph, ready.weights, settings)
     with shown(progress, f"Profiling {graph.name}") as report:
-        results, failed = _measured(targets, settings, ready.weights, store, report)
+        results, failed = _measured(ready.targets, settings, ready.weights, store, report)
+    return profile_of(ready, results, failed)
+
+
+def profile_of(
+    ready: Prepared,
+    results: Mapping[int, EffectiveReceptiveField],
+    failed: Mapping[int, KerasERFError],
+) -> Profile:
+    """The profile of some units from results, and why others have none, by their places.
+
+    Raises:
+        GradientError: There is no unit.
+        KerasERFError: No unit has a result; the reason is that of the first.
+    """
+    targets = ready.targets
     if not results:
-        raise next(iter(failed.values()))
-    skipped += [(targets[number].receptive_field.layer, str(failed[number])) for number in failed]
+        raise next(iter(failed.values())) if failed else _nothing_to_measure(ready.skipped)
+    graph, places = targets[0].graph, sorted(results)
+    tensors = [targets[place].tensor for place in places]
     depths = depths_of(graph)
-    tensors = [targets[number].tensor for number in sorted(results)]
+    reasons = [(targets[place].receptive_field.layer, str(failed[place])) for place in failed]
     return Profile(
-        results=tuple(results[number] for number in sorted(results)),
+        results=tuple(results[place] for place in places),
         depths=tuple(depths[tensor] for tensor in tensors),
-        skipped=tuple(skipped),
+        skipped=(*ready.skipped, *reasons),
         edges=edges_of(graph, tensors),
     )
 
 
-def nothing_to_measure(skipped: Sequence[tuple[str, str]]) -> GradientError:
+def _nothing_to_measure(skipped: Sequence[tuple[str, str]]) -> GradientError:
     """The error of a profile without layers."""
     name, reason = skipped[0] if skipped else ("", "none has more than one position")
     first = f"{name} first: " if name else ""
-    return GradientError(f"No layer of the model can be measured, {first}{reason}")
+    return GradientError(expected=f"No layer of the model can be measured, {first}{reason}")
 
 
 def _measured(
@@ -284,26 +304,3 @@ def _measured(
                 store.save({file_of(target): result})
         report(len(results) + len(failed), len(targets))
     return results, failed
-
-
-def depths_of(graph: Graph) -> dict[int, int]:
-    """For each tensor, the number of calls on the longest way to it."""
-    depths = dict.fromkeys(graph.inputs, 0)
-    for node in graph.nodes:
-        depth = 1 + max((depths[number] for number in node.inputs), default=0)
-        depths.update(dict.fromkeys(node.outputs, depth))
-    return depths
-
-
-def edges_of(graph: Graph, tensors: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Pairs of places in `tensors`, from each to those that depend on it past no other of them."""
-    places = {tensor: place for place, tensor in enumerate(tensors)}
-    # For each tensor the nearest of `tensors`: itself, or those its call depends on.
-    nearest: dict[int, set[int]] = {}
-    edges = set()
-    for node in graph.nodes:
-        before = set().union(*(nearest.get(number, set()) for number in node.inputs))
-        for output in node.outputs:
-            edges |= {(place, places[output]) for place in before if output in places}
-            nearest[output] = {places[output]} if output in places else before
-    return tuple(sorted(edges))

@@ -59,16 +59,7 @@ def gradient_rows(
     settings: Settings,
     state: State,
 ) -> list[Row]:
-    """Gradients of units for one sample, several in one pass: each has a row of a batch.
-
-    Args:
-        wanted: Units, and whether their channels have random weights in place of those of
-            the definition.
-        cone: What computes them.
-        sample: One sample of each input.
-        settings: Definition and mode.
-        state: Pairs of a variable and the value to read in its place.
-    """
+    """Gradients of units for one sample, several in one pass: each has a row of a batch."""
     size = wanted[0][0].graph.batch or min(len(wanted), ROWS)
     rows = []
     for start in range(0, len(wanted), size):
@@ -120,13 +111,7 @@ def _weights(count: int) -> np.ndarray:
 
 
 class OtherPrecision:
-    """The same units in another precision, on a copy that is made when it is needed.
-
-    Args:
-        targets: Units of one graph.
-        settings: Definition and mode.
-        state: Pairs of a variable and the value to read in its place.
-    """
+    """The same units in another precision, on a copy that is made when it is needed."""
 
     def __init__(self, targets: Sequence[Target], settings: Settings, state: State) -> None:
         self.targets, self.settings, self.state = targets, settings, state

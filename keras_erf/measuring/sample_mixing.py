@@ -27,11 +27,6 @@ ROUNDING = 1e-6
 def check_mixing(targets: Sequence[Target], cone: Cone, batch: Mapping[int, Any]) -> None:
     """Raises if, in training mode, a unit depends on another sample of its batch.
 
-    Args:
-        targets: Units of one graph and one input.
-        cone: What computes them.
-        batch: Samples of the parts of the inputs that the cone takes, by tensor number.
-
     Raises:
         InvalidInputError: It does; the layers that mix samples are named.
     """
@@ -60,8 +55,10 @@ def check_mixing(targets: Sequence[Target], cone: Cone, batch: Mapping[int, Any]
         else "Measure at inference"
     )
     raise InvalidInputError(
-        f"`training` must be False: in training mode {who} {what}, so that a unit sees every "
-        f"pixel of every sample. {remedy}. Received: training=True"
+        argument="training",
+        expected=f"must be False: in training mode {who} {what}, so that a unit sees every pixel "
+        f"of every sample. {remedy}",
+        received="training=True",
     )
 
 

@@ -1,16 +1,31 @@
-"""How units are measured: the options that `probe` and similar functions share, checked once."""
+"""Which units are measured and how: the options that `probe` and similar functions share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from keras_erf.definitions import DEFINITIONS, Definition
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["Settings", "check_whole"]
+if TYPE_CHECKING:
+    from keras_erf.fields.input_size import Rules
+
+__all__ = ["Location", "Settings", "check_whole"]
+
+
+@dataclass(frozen=True)
+class Location:
+    """Which unit of a layer, over which input, at what size; see `probe`."""
+
+    unit: tuple[int, ...] | Literal["center"] = "center"
+    input: str | None = None
+    input_shape: int | Sequence[int] | None = None
+    grid: Sequence[int] | None = None
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True)
@@ -41,14 +56,15 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise InvalidInputError(
-                    f"`{name}` must be True or False. Received: {name}={value!r}"
+                    argument=name, expected="must be True or False", received=f"{name}={value!r}"
                 )
         tolerance = self.tolerance
         real = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
         if tolerance is not None and not (real and 0 < tolerance < 1):
             raise InvalidInputError(
-                "`tolerance` must be a share of the size between 0 and 1, such as 0.02. "
-                f"Received: tolerance={tolerance!r}"
+                argument="tolerance",
+                expected="must be a share of the size between 0 and 1, such as 0.02",
+                received=f"tolerance={tolerance!r}",
             )
 
 
@@ -57,6 +73,8 @@ def check_whole(name: str, number: Any, least: int) -> int:
     whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
     if not whole or number < least:
         raise InvalidInputError(
-            f"`{name}` must be a whole number of at least {least}. Received: {name}={number!r}"
+            argument=name,
+            expected=f"must be a whole number of at least {least}",
+            received=f"{name}={number!r}",
         )
     return int(number)

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
 
 from keras_erf.errors import BackendError, InvalidInputError, KerasERFError
-from keras_erf.fields.input_size import Rules, maps
+from keras_erf.fields.input_size import maps
 from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, build_graph
 from keras_erf.measuring.calibrating import calibrated, has_batch_norm
 from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.precision import in_full_precision
-from keras_erf.measuring.settings import Settings
+from keras_erf.measuring.settings import Location, Settings
+from keras_erf.types import Model
 
-__all__ = [
-    "Prepared",
-    "calibrated_for",
-    "check_backend",
-    "fingerprint",
-    "prepared",
-]
+__all__ = ["Prepared", "calibrated_for", "check_backend", "fingerprint", "located", "prepared"]
+
+# Units of a graph, and pairs of a layer that has none and the reason.
+Units: TypeAlias = tuple[list[Target], list[tuple[str, str]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,69 +36,93 @@ class Prepared:
         weights: Fingerprint of the model's weights, before they are calibrated.
         targets: The units, all of one graph and one input.
         skipped: Pairs of a layer that has no such unit and the reason.
+        find: Finds both in a graph of the model or of a copy of it.
     """
 
-    model: keras.Model
+    model: Model
     weights: str
     targets: list[Target]
     skipped: list[tuple[str, str]]
+    find: Callable[[Graph], Units] = field(repr=False)
+
+    def calibrated(self, settings: Settings) -> Prepared:
+        """The same units of a copy calibrated for them, if the settings ask for one."""
+        copy = calibrated_for(self.model, self.targets, settings)
+        if copy is self.model:
+            return self
+        targets, skipped = self.find(build_graph(copy))
+        return replace(self, model=copy, targets=targets, skipped=skipped)
 
 
 def prepared(
-    model: Any,
+    model: Model,
     layers: Any,
     settings: Settings,
+    location: Location,
     *,
-    unit: tuple[int, ...] | Literal["center"] = "center",
-    input: str | None = None,
-    input_shape: int | Sequence[int] | None = None,
-    grid: Sequence[int] | None = None,
-    rules: Rules | None = None,
     several: bool = False,
     assigned: bool = True,
 ) -> Prepared:
-    """Finds the units that are to be measured; arguments as `probe`.
+    """Finds the units that are to be measured, and calibrates; arguments as `located`."""
+    units = located(model, layers, settings.inputs, location, several=several, assigned=assigned)
+    return units.calibrated(settings)
+
+
+def located(
+    model: Model,
+    layers: Any,
+    inputs: Any,
+    location: Location,
+    *,
+    graph: Graph | None = None,
+    several: bool = False,
+    assigned: bool = True,
+) -> Prepared:
+    """Finds units in a model of full precision.
 
     Args:
         model: The user's model, whose layers and tensors may be what names a layer.
         layers: Layers, `None` among them for the last map; with `several` one layer or some, and
             `None` for every map.
-        settings: Whether to calibrate, and on what.
-        unit: The unit of each layer.
-        input: Name of the input.
-        input_shape: Spatial sizes for the inputs.
-        grid: Rows and columns of layers of tokens.
-        rules: Rules for unknown layers.
+        inputs: As in `probe`; arrays give sizes to a model that leaves them open.
+        location: The unit of each layer.
+        graph: The model's graph, if it is built already.
         several: Whether layers without such a unit are skipped.
         assigned: Whether zeros among the weights will stay.
+
+    Raises:
+        BackendError: Keras does not run on TensorFlow.
     """
-    graph = build_graph(model)
+    check_backend()
+    graph = graph or build_graph(model)
     numbers = numbers_of(graph, layers) if several and layers is not None else None
     each = [] if several else [None if layer is None else graph.find(layer) for layer in layers]
-    ready = in_full_precision(model, graph)
-    if ready is not model:
-        graph = build_graph(ready)
-    if input_shape is None:
-        input_shape = sizes_of_data(graph, graph.input_number(input), settings.inputs)
+    full = in_full_precision(model, graph)
+    if full is not model:
+        graph = build_graph(full)
     weights = fingerprint(model)
-    options: dict[str, Any] = {"input": input, "input_shape": input_shape, "rules": rules}
+    shape = location.input_shape
+    if shape is None:
+        shape = sizes_of_data(graph, graph.input_number(location.input), inputs)
+    options: dict[str, Any] = {
+        "input": location.input,
+        "input_shape": shape,
+        "rules": location.rules,
+    }
+    unit, grid = location.unit, location.grid
 
-    def find(graph: Graph) -> tuple[list[Target], list[tuple[str, str]]]:
+    def find(graph: Graph) -> Units:
         if several:
             return targets_of(tracing_of(graph, **options), numbers, unit, grid)
-        unit_options: dict[str, Any] = {"unit": unit, "grid": grid, "assigned": assigned}
-        return [locate(graph, tensor=tensor, **options, **unit_options) for tensor in each], []
+        return [
+            locate(graph, tensor=tensor, unit=unit, grid=grid, assigned=assigned, **options)
+            for tensor in each
+        ], []
 
-    targets, skipped = find(graph)
-    copy = calibrated_for(ready, targets, settings)
-    if copy is not ready:
-        targets, skipped = find(build_graph(copy))
-    return Prepared(copy, weights, targets, skipped)
+    return Prepared(full, weights, *find(graph), find)
 
 
-def calibrated_for(
-    model: keras.Model, targets: Sequence[Target], settings: Settings
-) -> keras.Model:
+def calibrated_for(model: Model, targets: Sequence[Target], settings: Settings) -> Model:
     """The model, or a copy calibrated for some units if the settings ask for one."""
     if not (targets and settings.calibrate and has_batch_norm(model)):
         return model
@@ -113,15 +135,16 @@ def targets_of(
     chosen: Sequence[int] | None,
     unit: tuple[int, ...] | Literal["center"],
     grid: Sequence[int] | None,
-) -> tuple[list[Target], list[tuple[str, str]]]:
+) -> Units:
     """A unit of each of some tensors, or of every map; of maps without one the reason why."""
     tensors, skipped = maps(tracing) if chosen is None else (chosen, [])
     one_axis = {tensor for tensor in tensors if len(tracing.spatial_axes(tensor)) == 1}
     tokens = one_axis if len(tracing.input_axes) > 1 else set()
     if grid is not None and not tokens:
         raise InvalidInputError(
-            f"`grid` is for layers of tokens, with one spatial axis. Received: grid={grid!r} for a "
-            "model that has none"
+            argument="grid",
+            expected="is for layers of tokens, with one spatial axis",
+            received=f"grid={grid!r} for a model that has none",
         )
     targets = []
     for tensor in tensors:
@@ -139,8 +162,9 @@ def check_backend() -> None:
     """Raises a `BackendError` unless Keras runs on TensorFlow."""
     if keras.config.backend() != "tensorflow":
         raise BackendError(
-            "Gradients need Keras on TensorFlow: set the environment variable "
-            f"KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
+            expected="Gradients need Keras on TensorFlow: set the environment variable "
+            "KERAS_BACKEND=tensorflow",
+            received=f"backend={keras.config.backend()!r}",
         )
 
 
@@ -150,11 +174,13 @@ def numbers_of(graph: Graph, layers: Any) -> list[int]:
         layers = [layers]
     numbers = sorted({graph.find(layer) for layer in layers})
     if not numbers:
-        raise InvalidInputError("`layers` must name at least one layer. Received: none")
+        raise InvalidInputError(
+            argument="layers", expected="must name at least one layer", received="none"
+        )
     return numbers
 
 
-def fingerprint(model: Any) -> str:
+def fingerprint(model: Model) -> str:
     """Short hash of the model's weights, so that results name the network they are of."""
     digest = hashlib.blake2b(digest_size=8)
     for variable in model.weights:

@@ -24,12 +24,6 @@ def squared_gradients(
 ) -> list[Any]:
     """Mean squared gradients of units with respect to the input, from one pass forwards.
 
-    Args:
-        units: Of the squared network, all of one input.
-        modes: Of each unit those of its gradient; `None` where it has none.
-        cone: What computes the units, and the lines of their modes.
-        values: The input's part that the cone takes, by tensor number.
-
     Returns:
         For each unit a tensor of the shape of the input's part; `None` where nothing leads
         from the input to the unit.
@@ -108,5 +102,7 @@ def _of_channels(
     first, _ = held[axis]
     index = [slice(None)] * values.ndim
     index[axis + 1] = slice(start - first, stop - first)
-    box = tuple((0, stop - start) if place == axis else one for place, one in enumerate(held))
+    box = tuple(
+        (0, stop - start) if place == axis else interval for place, interval in enumerate(held)
+    )
     return values[tuple(index)], box

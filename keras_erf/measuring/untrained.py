@@ -63,12 +63,7 @@ class _State:
 
 
 def notes_of(targets: Sequence[Target], inputs: Any) -> list[list[str]]:
-    """Short notes about the weights on the path to each of some units of one graph.
-
-    Args:
-        targets: The units.
-        inputs: What the model is given, as in `probe`.
-    """
+    """Short notes about the weights on the path to each of some units of one graph."""
     graph = targets[0].graph
     paths = [graph.ancestors(target.tensor) for target in targets]
     operations = {id(node.operation): node.operation for path in paths for node in path}

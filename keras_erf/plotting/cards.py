@@ -43,7 +43,7 @@ def result_card(result: EffectiveReceptiveField) -> str:
         metrics["without gradient"] = f"{100 * result.dead:.0f} % of the samples"
     r_squared = float(result.summary()["r_squared"])
     if math.isfinite(r_squared):
-        sigma = ", ".join(f"{one:.1f}" for one in result.sigma)
+        sigma = ", ".join(f"{value:.1f}" for value in result.sigma)
         metrics["Gaussian"] = f"sigma {sigma} px, R² {r_squared:.2f}"
     if result.notes:
         metrics["notes"] = ", ".join(result.notes)

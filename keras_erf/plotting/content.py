@@ -18,13 +18,7 @@ if TYPE_CHECKING:
     from keras_erf.algebra.geometry import Box
     from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = [
-    "Content",
-    "mask_outline",
-    "named_results",
-    "pixel_edges",
-    "read_content",
-]
+__all__ = ["Content", "mask_outline", "named_results", "pixel_edges", "read_content"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +87,13 @@ def named_results(results: Any) -> list[tuple[str, EffectiveReceptiveField]]:
         InvalidInputError: There are no results.
     """
     if isinstance(results, Mapping):
-        named = [(str(name), one) for name, one in results.items()]
+        named = [(str(name), result) for name, result in results.items()]
     else:
         several = results if isinstance(results, Iterable) else [results]
-        named = [(one.layer, one) for one in several]
+        named = [(result.layer, result) for result in several]
     if not named:
         raise InvalidInputError(
-            argument="results",
-            expected="must hold at least one result",
-            received="none",
+            argument="results", expected="must hold at least one result", received="none"
         )
     return named
 

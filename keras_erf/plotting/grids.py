@@ -75,9 +75,9 @@ def plot_grid(
         for ax in grid.ravel()[len(shown) :]:
             ax.set_axis_off()
         chosen = grid.ravel()[: len(shown)]
-        widest = max(one.reach for one in shown)
-        for ax, one in zip(chosen, shown, strict=True):
-            image = _draw(ax, one, scale, one.reach if zoom else widest)
+        widest = max(panel.reach for panel in shown)
+        for ax, panel in zip(chosen, shown, strict=True):
+            image = _draw(ax, panel, scale, panel.reach if zoom else widest)
         bar = figure.colorbar(image, ax=grid, shrink=min(1.0, 1.4 / rows), aspect=18, pad=0.02)
         bar.set_label(_bar_label(shown, "impact, share of the peak"), size="small")
         bar.ax.tick_params(labelsize="small")
@@ -117,9 +117,7 @@ def plot_pair(
     """
     if len(names) != 2 or names[0] == names[1]:
         raise InvalidInputError(
-            argument="names",
-            expected="must be two different names",
-            received=f"names={names!r}",
+            argument="names", expected="must be two different names", received=f"names={names!r}"
         )
     shown = _shown(dict(zip(names, (before, after), strict=True)), scale)
     if before.map.shape != after.map.shape:
@@ -128,16 +126,16 @@ def plot_pair(
             expected="must be on an input of the size of `before`: give both one `input_shape`",
             received=f"{after.map.shape} and {before.map.shape}",
         )
-    reach = max(one.reach for one in shown)
+    reach = max(panel.reach for panel in shown)
     with sns.axes_style("ticks"):
         figure, axes = plt.subplots(
             1, 3, figsize=(3 * (SIDE + 0.5) + 0.9, SIDE + ABOVE), layout="constrained"
         )
-        for ax, one in zip(axes, shown, strict=False):
-            image = _draw(ax, one, scale, reach)
+        for ax, panel in zip(axes, shown, strict=False):
+            image = _draw(ax, panel, scale, reach)
         bar = figure.colorbar(image, ax=axes[:2], shrink=0.85, aspect=18, pad=0.02)
         bar.set_label(_bar_label(shown, "share of the peak"), size="small")
-        first, second = (np.abs(one.content.values) for one in shown)
+        first, second = (np.abs(panel.content.values) for panel in shown)
         change = axes[2].imshow(
             second / second.max() - first / first.max(),
             cmap=sns.color_palette(CHANGE, as_cmap=True),
@@ -180,20 +178,21 @@ class _Shown:
 def _shown(results: Any, scale: str) -> list[_Shown]:
     if scale not in SCALES:
         raise InvalidInputError(
-            argument="scale",
-            expected=f"must be one of {SCALES}",
-            received=f"scale={scale!r}",
+            argument="scale", expected=f"must be one of {SCALES}", received=f"scale={scale!r}"
         )
     named = named_results(results)
-    for name, one in named:
-        if one.map.ndim != 2:
+    for name, result in named:
+        if result.map.ndim != 2:
             raise InvalidInputError(
                 argument="results",
                 expected="must be of two spatial axes: draw others one by one, by `plot_map`",
-                received=f"{name!r} of {one.map.ndim}",
+                received=f"{name!r} of {result.map.ndim}",
             )
-    differs = len({one.definition.name for _, one in named}) > 1
-    return [_Shown(name, one, read_content(one, "threshold", None), differs) for name, one in named]
+    differs = len({result.definition.name for _, result in named}) > 1
+    return [
+        _Shown(name, result, read_content(result, "threshold", None), differs)
+        for name, result in named
+    ]
 
 
 def _bar_label(shown: Sequence[_Shown], values: str) -> str:
@@ -216,28 +215,28 @@ def _columns(columns: Any, count: int) -> int:
     return min(columns, count)
 
 
-def _extent(one: _Shown) -> tuple[float, float, float, float]:
+def _extent(panel: _Shown) -> tuple[float, float, float, float]:
     """Edges of the input, from the field's centre."""
-    (height, width), (row, column) = one.content.values.shape, one.content.center
+    (height, width), (row, column) = panel.content.values.shape, panel.content.center
     return -0.5 - column, width - 0.5 - column, height - 0.5 - row, -0.5 - row
 
 
-def _draw(ax: Axes, one: _Shown, scale: str, reach: float) -> Any:
-    image = draw_small(ax, one.content.values, scale=scale, extent=_extent(one))
-    _frame(ax, one, reach)
-    if one.content.ring is not None:
-        draw_ring(ax, one.content.ring - np.array(one.content.center)[:, None])
-    name = wrapped(one.name, SIDE, "small").split("\n")
-    lines = [wrapped(size_and_notes(one.result), SIDE, "small")]
-    lines += [one.result.definition.name] if one.differs else []
+def _draw(ax: Axes, panel: _Shown, scale: str, reach: float) -> Any:
+    image = draw_small(ax, panel.content.values, scale=scale, extent=_extent(panel))
+    _frame(ax, panel, reach)
+    if panel.content.ring is not None:
+        draw_ring(ax, panel.content.ring - np.array(panel.content.center)[:, None])
+    name = wrapped(panel.name, SIDE, "small").split("\n")
+    lines = [wrapped(size_and_notes(panel.result), SIDE, "small")]
+    lines += [panel.result.definition.name] if panel.differs else []
     ax.set_title("\n".join([*name[:2], *lines]), size="small")
     return image
 
 
-def _frame(ax: Axes, one: _Shown, reach: float) -> None:
+def _frame(ax: Axes, panel: _Shown, reach: float) -> None:
     box = tuple(
         (start - at, stop - at)
-        for (start, stop), at in zip(one.content.box, one.content.center, strict=True)
+        for (start, stop), at in zip(panel.content.box, panel.content.center, strict=True)
     )
     ax.set(xlim=(-reach, reach), ylim=(reach, -reach), xticks=[], yticks=[])
     draw_box(ax, box, linestyle=DASHES)

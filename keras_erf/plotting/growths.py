@@ -62,16 +62,16 @@ def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
             expected="must hold layers of at least two depths",
             received=repr(profile),
         )
-    used = np.array([one.size for one in profile.results])
-    errors = np.nan_to_num([one.size_error for one in profile.results])
-    seen = np.array([one.trf_size for one in profile.results])
+    used = np.array([result.size for result in profile.results])
+    errors = np.nan_to_num([result.size_error for result in profile.results])
+    trf_sizes = np.array([result.trf_size for result in profile.results])
     with sns.axes_style("ticks") if ax is None else nullcontext():
         own = ax is None
         ax = new_axes(PROFILE_WIDTH, PROFILE_HEIGHT) if ax is None else ax
         ax.set(xscale="log", yscale="log")
         along = np.geomspace(depths.min(), depths.max(), 50)
         for values, spread, colour, marker, dashes, name in (
-            (seen, 0 * seen, FIELD, "s", DASHES, "theoretical"),
+            (trf_sizes, 0 * trf_sizes, FIELD, "s", DASHES, "theoretical"),
             (used, errors, PROFILE, "o", "solid", "effective"),
         ):
             law = analysis.fit_power_law(depths, values)
@@ -95,7 +95,7 @@ def plot_growth(profile: Profile, ax: Axes | None = None) -> Axes:
         ax.set(xlabel="depth (layers from the input)", ylabel="size (input px)")
         model = str(profile.results[0].provenance.get("model", ""))
         ax.set_title("\n".join([model, *noted(profile.results)]), size="medium")
-        title = definition_names(one.definition.name for one in profile.results)
+        title = definition_names(result.definition.name for result in profile.results)
         ax.legend(frameon=False, fontsize="small", title=title, title_fontsize="small")
         sns.despine(ax=ax)
         if own:

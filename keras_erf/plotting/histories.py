@@ -69,9 +69,7 @@ def plot_history(
         )
     if not len(frame):
         raise InvalidInputError(
-            argument="frame",
-            expected="must hold points of a training",
-            received="none",
+            argument="frame", expected="must hold points of a training", received="none"
         )
     with sns.axes_style("ticks") if ax is None else nullcontext():
         own = ax is None

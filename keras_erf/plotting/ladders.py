@@ -59,9 +59,9 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
             expected="must hold layers with fields of two axes",
             received=repr(profile),
         )
-    order = np.lexsort(([one.trf_size for one in results], profile.depths))
+    order = np.lexsort(([result.trf_size for result in results], profile.depths))
     chosen = [results[at] for at in order[_even([results[at].trf_size for at in order], rungs)]]
-    sides = np.array([one.trf_size for one in chosen])
+    sides = np.array([result.trf_size for result in chosen])
     # Narrow rungs still need space for their name.
     widths = np.maximum(sides, sides.max() / 5) + BETWEEN * sides.max()
     at = np.cumsum(widths) - widths / 2
@@ -69,17 +69,17 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
         own = ax is None
         height = WIDTH * sides.max() / widths.sum()
         ax = new_axes(WIDTH, min(height * 1.1, 4.5)) if ax is None else ax
-        for one, x, side in zip(chosen, at, sides, strict=True):
+        for result, x, side in zip(chosen, at, sides, strict=True):
             box = Rectangle(
                 (x - side / 2, -side / 2), side, side, fill=False, edgecolor=FIELD, linewidth=1
             )
             ax.add_patch(box)
             # This circle has the area of a square with sides of `size` pixels.
-            disc = Circle((x, 0), one.size / np.sqrt(np.pi), color=PROFILE, alpha=0.75)
+            disc = Circle((x, 0), result.size / np.sqrt(np.pi), color=PROFILE, alpha=0.75)
             ax.add_patch(disc)
             # A disc of nearly the square's area would extend beyond it, but a field does not.
             disc.set_clip_path(box)
-            label = f"{one.size:.0f} of {side:.0f}"
+            label = f"{result.size:.0f} of {side:.0f}"
             ax.annotate(
                 label,
                 (x, side / 2),
@@ -91,13 +91,15 @@ def plot_ladder(profile: Profile, ax: Axes | None = None, *, rungs: int = RUNGS)
         ax.set_xlim(0, widths.sum())
         ax.set_ylim(-0.5 * sides.max() * 1.06, 0.5 * sides.max() * 1.06)
         ax.set_aspect("equal")
-        ax.set_xticks(at, [one.layer for one in chosen], rotation=45, ha="right", size="small")
+        ax.set_xticks(
+            at, [result.layer for result in chosen], rotation=45, ha="right", size="small"
+        )
         for text in ax.get_xticklabels():
             text.set_rotation_mode("anchor")
         ax.set_ylabel("input px")
         model = results[0].provenance.get("model", "")
         title = f"{model}: box = theoretical, disc = effective".lstrip(": ")
-        title += f", {definition_names(one.definition.name for one in chosen)}"
+        title += f", {definition_names(result.definition.name for result in chosen)}"
         ax.set_title("\n".join([title, *noted(chosen)]), size="medium", pad=14)
         ax.tick_params(axis="x", length=0)
         sns.despine(ax=ax, bottom=True)
@@ -111,5 +113,5 @@ def _even(sides: list[float], rungs: int) -> np.ndarray:
     if len(sides) <= rungs:
         return np.arange(len(sides))
     wanted = np.linspace(min(sides), max(sides), rungs)
-    nearest = {int(np.abs(np.array(sides) - one).argmin()) for one in wanted}
+    nearest = {int(np.abs(np.array(sides) - size).argmin()) for size in wanted}
     return np.array(sorted({*nearest, len(sides) - 1}))

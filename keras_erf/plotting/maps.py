@@ -49,9 +49,7 @@ from keras_erf.plotting.texts import add_texts, field_label, region_label
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = [
-    "plot_map",
-]
+__all__ = ["plot_map"]
 
 
 def plot_map(
@@ -110,32 +108,25 @@ def plot_map(
     """
     if scale not in SCALES:
         raise InvalidInputError(
-            argument="scale",
-            expected=f"must be one of {SCALES}",
-            received=f"scale={scale!r}",
+            argument="scale", expected=f"must be one of {SCALES}", received=f"scale={scale!r}"
         )
     if region not in REGIONS:
         raise InvalidInputError(
-            argument="region",
-            expected=f"must be one of {REGIONS}",
-            received=f"region={region!r}",
+            argument="region", expected=f"must be one of {REGIONS}", received=f"region={region!r}"
         )
     if isinstance(cmap, str) and cmap not in colormaps:
         near = difflib.get_close_matches(cmap, colormaps, n=3)
         raise InvalidInputError(
             argument="cmap",
-            expected=(
-                "must be a colour map of matplotlib, or its "
-                f"name{(', such as ' + ', '.join(near) if near else '')}"
-            ),
+            expected="must be a colour map of matplotlib, or its "
+            f"name{(', such as ' + ', '.join(near) if near else '')}",
             received=f"cmap={cmap!r}",
         )
     if margin is not None and not 0 <= margin < math.inf:
         raise InvalidInputError(
             argument="margin",
-            expected=(
-                "must be a finite share of the field's side, 0 or more, or None for the whole input"
-            ),
+            expected="must be a finite share of the field's side, 0 or more, or None for the whole "
+            "input",
             received=f"margin={margin!r}",
         )
     content = read_content(result, region, margin)

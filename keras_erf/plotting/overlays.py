@@ -25,11 +25,7 @@ __all__ = ["plot_overlay"]
 
 
 def plot_overlay(
-    result: EffectiveReceptiveField,
-    image: ArrayLike,
-    ax: Axes | None = None,
-    *,
-    veil: float = 0.8,
+    result: EffectiveReceptiveField, image: ArrayLike, ax: Axes | None = None, *, veil: float = 0.8
 ) -> Axes:
     """Draws an image as a unit sees it: clear where the impact is large, veiled elsewhere.
 
@@ -56,9 +52,7 @@ def plot_overlay(
     """
     if not 0 <= veil <= 1:
         raise InvalidInputError(
-            argument="veil",
-            expected="must lie between 0 and 1",
-            received=f"veil={veil!r}",
+            argument="veil", expected="must lie between 0 and 1", received=f"veil={veil!r}"
         )
     picture = _picture(image, result)
     content = read_content(result, "threshold", None)
@@ -103,10 +97,8 @@ def _picture(image: ArrayLike, result: EffectiveReceptiveField) -> np.ndarray:
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
         raise InvalidInputError(
             argument="image",
-            expected=(
-                "must hold whole numbers from 0 to 255, or values from 0 to 1: give it "
-                "as it was before `preprocess`"
-            ),
+            expected="must hold whole numbers from 0 to 255, or values from 0 to 1: give it "
+            "as it was before `preprocess`",
             received=f"values from {values.min():.4g} to {values.max():.4g}",
         )
     return values

@@ -57,9 +57,7 @@ def plot_panel(panel: Panel) -> Figure:
     """
     if panel.frame.empty or panel.maps.empty:
         raise InvalidInputError(
-            argument="panel",
-            expected="must hold measurements",
-            received=f"an empty {panel.name!r}",
+            argument="panel", expected="must hold measurements", received=f"an empty {panel.name!r}"
         )
     with sns.axes_style("ticks"):
         return _draw_laws(panel) if panel.fits is not None else _draw_maps(panel)
@@ -145,13 +143,13 @@ def _draw_laws(panel: Panel) -> Figure:
         _draw_slope(ax, panel, quantity, column)
         ax.set(xscale="log", yscale="log", xlabel="layers", ylabel=label, title=quantity)
         depths = sorted(set(panel.frame["depth"]))
-        ax.set_xticks([one for one in depths if one in (depths[0], 10, 20, depths[-1])])
+        ax.set_xticks([depth for depth in depths if depth in (depths[0], 10, 20, depths[-1])])
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(ScalarFormatter())
             axis.set_minor_formatter(NullFormatter())
         shown = panel.frame[column]
         steps = (0.2, 0.3, 0.4, 0.5, 0.7, 1.0) if column == "ratio" else (5, 10, 15, 20, 30, 40, 60)
-        ax.set_yticks([one for one in steps if shown.min() * 0.9 < one < shown.max() * 1.1])
+        ax.set_yticks([step for step in steps if shown.min() * 0.9 < step < shown.max() * 1.1])
         ax.minorticks_off()
         ax.legend(fontsize=8, frameon=False)
         sns.despine(ax=ax)

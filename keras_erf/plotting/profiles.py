@@ -43,11 +43,7 @@ APART, LONGEST = 2.5, 26
 
 
 def plot_profile(
-    profile: Profile,
-    ax: Axes | None = None,
-    *,
-    scale: str | None = None,
-    names: bool = True,
+    profile: Profile, ax: Axes | None = None, *, scale: str | None = None, names: bool = True
 ) -> Axes:
     """Draws effective and theoretical sizes of layers over depth.
 
@@ -86,9 +82,7 @@ def plot_profile(
         )
     if not isinstance(names, bool):
         raise InvalidInputError(
-            argument="names",
-            expected="must be True or False",
-            received=f"names={names!r}",
+            argument="names", expected="must be True or False", received=f"names={names!r}"
         )
     if not profile.results:
         raise InvalidInputError(
@@ -106,14 +100,16 @@ def _draw(profile: Profile, ax: Axes | None, scale: str | None, names: bool) -> 
     own = ax is None
     ax = new_axes(PROFILE_WIDTH, PROFILE_HEIGHT) if ax is None else ax
     depths = np.array(profile.depths)
-    seen = np.array([one.trf_size for one in profile.results])
-    joined = _joined(depths, seen)
+    trf_sizes = np.array([result.trf_size for result in profile.results])
+    joined = _joined(depths, trf_sizes)
     # Many layers get small dots.
     dot = float(np.clip(40 / math.sqrt(len(depths)), 3, 6))
-    ax.plot(depths[joined], seen[joined], color=FIELD, linestyle=DASHES, linewidth=1, alpha=0.7)
+    ax.plot(
+        depths[joined], trf_sizes[joined], color=FIELD, linestyle=DASHES, linewidth=1, alpha=0.7
+    )
     ax.plot(
         depths,
-        seen,
+        trf_sizes,
         color=FIELD,
         linestyle="none",
         marker="_",
@@ -123,10 +119,10 @@ def _draw(profile: Profile, ax: Axes | None, scale: str | None, names: bool) -> 
     )
     _draw_used(ax, profile.results, depths, joined, dot)
     if scale is None:
-        scale = "log" if np.median(seen) < SQUEEZED * seen.max() else "linear"
+        scale = "log" if np.median(trf_sizes) < SQUEEZED * trf_sizes.max() else "linear"
     _set_axes(ax, depths, scale)
     if names:
-        _name_layers(ax, [one.layer for one in profile.results], depths, joined)
+        _name_layers(ax, [result.layer for result in profile.results], depths, joined)
     _add_texts(ax, profile)
     if own:
         fit_figure(ax)
@@ -141,9 +137,9 @@ def _draw_used(
     dot: float,
 ) -> None:
     """Effective sizes with their errors; hollow dots where the input bounds them."""
-    used = np.array([one.size for one in results])
-    errors = np.array([one.size_error for one in results])
-    whole = np.array([_spans_input(one) for one in results])
+    used = np.array([result.size for result in results])
+    errors = np.array([result.size_error for result in results])
+    whole = np.array([_spans_input(result) for result in results])
     ax.plot(depths[joined], used[joined], color=PROFILE, linewidth=1.2, alpha=0.7)
     known = errors > 0
     label = "effective size"
@@ -183,10 +179,10 @@ def _spans_input(result: EffectiveReceptiveField) -> bool:
     return all(start <= 0 and stop >= size for (start, stop), size in pairs)
 
 
-def _joined(depths: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _joined(depths: np.ndarray, trf_sizes: np.ndarray) -> np.ndarray:
     """The layer with the largest field at each depth (the last of equal ones), by depth."""
     last = np.arange(len(depths))
-    order = np.lexsort((last, seen, depths))
+    order = np.lexsort((last, trf_sizes, depths))
     ends = np.append(np.diff(depths[order]) > 0, True)
     return order[ends]
 
@@ -215,13 +211,13 @@ def _name_layers(ax: Axes, names: Sequence[str], depths: np.ndarray, joined: np.
     first, last = ax.get_xlim()
     apart = line * (last - first) / inches
     named = [joined[-1]]
-    for one in joined[-2::-1]:
-        if depths[named[-1]] - depths[one] >= apart:
-            named.append(one)
+    for place in joined[-2::-1]:
+        if depths[named[-1]] - depths[place] >= apart:
+            named.append(place)
     named.reverse()
     ax.set_xticks(
         depths[named],
-        [_shortened(names[one]) for one in named],
+        [_shortened(names[place]) for place in named],
         rotation=45,
         ha="right",
         rotation_mode="anchor",
@@ -249,7 +245,7 @@ def _caption(profile: Profile) -> str:
     results = profile.results
     samples = sample_text(results)
     parts = [f"definition {results[0].definition.name}", counted(len(results), "layer"), samples]
-    statuses = Counter(one.receptive_field.status for one in results)
+    statuses = Counter(result.receptive_field.status for result in results)
     parts += [
         f"{statuses[status]} of {status} field"
         for status in ("measured", "bound")

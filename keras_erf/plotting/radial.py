@@ -66,28 +66,28 @@ def plot_radial(
     """
     if scale not in SCALES:
         raise InvalidInputError(
-            argument="scale",
-            expected=f"must be one of {SCALES}",
-            received=f"scale={scale!r}",
+            argument="scale", expected=f"must be one of {SCALES}", received=f"scale={scale!r}"
         )
     named = named_results(results)
-    definitions = list(dict.fromkeys(one.definition.name for _, one in named))
+    definitions = list(dict.fromkeys(result.definition.name for _, result in named))
     # In the legend, they would hide the lines.
-    shared = [note for note in named[0][1].notes if all(note in one.notes for _, one in named)]
+    shared = [
+        note for note in named[0][1].notes if all(note in result.notes for _, result in named)
+    ]
     with sns.axes_style("ticks") if ax is None else nullcontext():
         own = ax is None
         ax = new_axes(PROFILE_WIDTH, PROFILE_HEIGHT) if ax is None else ax
         set_scale(ax.set_yscale, scale)
-        for (name, one), colour in zip(
+        for (name, result), colour in zip(
             named, sns.color_palette("colorblind", len(named)), strict=True
         ):
-            distances, means, errors = radial_profile(one)
+            distances, means, errors = radial_profile(result)
             # The last rings are empty: their logarithms would be infinite.
             kept = means > (LOG_FLOOR if scale == "log" else 0)
             distances, means, errors = distances[kept], means[kept], errors[kept]
-            notes = [note for note in one.notes if note not in shared]
-            notes += [one.definition.name] if len(definitions) > 1 else []
-            label = ", ".join([f"{name}: {size_text(one)}", *notes])
+            notes = [note for note in result.notes if note not in shared]
+            notes += [result.definition.name] if len(definitions) > 1 else []
+            label = ", ".join([f"{name}: {size_text(result)}", *notes])
             label = wrapped(label, PROFILE_WIDTH / 2, "small")
             ax.plot(distances, means, color=colour, label=label)
             low = np.maximum(means - errors, LOG_FLOOR if scale == "log" else 0)
@@ -109,9 +109,7 @@ def plot_radial(
     return ax
 
 
-def radial_profile(
-    result: EffectiveReceptiveField,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def radial_profile(result: EffectiveReceptiveField) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns distances, and the mean impact on their rings with its standard error.
 
     Rings are one pixel wide, around the centre of the theoretical field; empty rings are left out.
@@ -131,7 +129,7 @@ def radial_profile(
     means = mean(sums.sum(axis=0) / numbers.sum())
     errors = np.zeros_like(means)
     if len(numbers) > 1:
-        blocks = [mean(one / number) for one, number in zip(sums, numbers, strict=True)]
+        blocks = [mean(total / number) for total, number in zip(sums, numbers, strict=True)]
         errors = np.std(blocks, axis=0, ddof=1) / np.sqrt(len(numbers))
     top = means[0] if means[0] > 0 else means.max()
     return there.astype(float), means / top, errors / top
@@ -140,4 +138,4 @@ def radial_profile(
 def _rings(box: Box, center: tuple[float, ...]) -> np.ndarray:
     """The distance of each pixel of a box from the centre, to the nearest whole number."""
     axes = [np.arange(start, stop) - at for (start, stop), at in zip(box, center, strict=True)]
-    return np.sqrt(sum(np.square(one) for one in np.ix_(*axes))).round().astype(int)
+    return np.sqrt(sum(np.square(offset) for offset in np.ix_(*axes))).round().astype(int)

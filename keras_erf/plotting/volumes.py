@@ -49,9 +49,7 @@ def plot_volume(
     for name, value, known in (("view", view, VIEWS), ("scale", scale, SCALES)):
         if value not in known:
             raise InvalidInputError(
-                argument=name,
-                expected=f"must be one of {known}",
-                received=f"{name}={value!r}",
+                argument=name, expected=f"must be one of {known}", received=f"{name}={value!r}"
             )
     if result.map.ndim != 3:
         raise InvalidInputError(
@@ -81,8 +79,8 @@ def plot_volume(
                 xlabel=f"axis {left[1]} (px)",
                 ylabel=f"axis {left[0]} (px)",
             )
-            for one in (ax.xaxis, ax.yaxis):
-                one.set_major_locator(MaxNLocator(4, integer=True))
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_locator(MaxNLocator(4, integer=True))
             ax.set_title(title, size="small")
         figure.colorbar(image, ax=axes, shrink=0.8, label="share of the peak")
         title = f"{size_and_notes(result)}, {definition_names([result.definition.name])}"

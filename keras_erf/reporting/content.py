@@ -27,7 +27,7 @@ def contents_of(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
 
     NaN and infinity become `None`. Metrics are those of `summary`, not rounded.
     """
-    panels = [[panels_of(one) for one in profile.results] for profile in profiles]
+    panels = [[panels_of(result) for result in profile.results] for profile in profiles]
     flat = [panel for every in panels for several in every for panel in several]
     steps = iter(steps_of(flat))
     contents = []
@@ -87,18 +87,14 @@ def _gaussian(result: EffectiveReceptiveField) -> dict[str, Any] | None:
         return None
     if not analysis.is_bell(fit.sigma.tolist(), fit.r_squared, result.receptive_field.size):
         return None
-    return {
-        "center": fit.center.tolist(),
-        "covariance": fit.covariance.tolist(),
-        "radius": RADIUS,
-    }
+    return {"center": fit.center.tolist(), "covariance": fit.covariance.tolist(), "radius": RADIUS}
 
 
 def _plain(value: Any) -> Any:
     """A value as JSON can represent it."""
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     value = plain(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -17,8 +17,8 @@ def matched(first: Profile, second: Profile) -> tuple[list[int | None], list[str
     numbered their layers differently: their layers are matched by order. All others are matched
     by name, or by order if they share no names.
     """
-    names, others = ([one.layer for one in profile.results] for profile in (first, second))
-    fields, their = ([one.receptive_field.size for one in p.results] for p in (first, second))
+    names, others = ([result.layer for result in profile.results] for profile in (first, second))
+    fields, their = ([result.receptive_field.size for result in p.results] for p in (first, second))
     by_order = fields == their or not set(names) & set(others)
     pairs: list[int | None]
     if by_order:

@@ -42,7 +42,7 @@ class MapPanel:
 def panels_of(result: EffectiveReceptiveField) -> list[MapPanel]:
     """A map of one or two axes itself; one of more axes as its projection onto each pair."""
     size = result.receptive_field.input_size
-    part = result.part or tuple((0, one) for one in size)
+    part = result.part or tuple((0, length) for length in size)
     cut = tuple(slice(*pair) for pair in part)
     # A copy, so that its cached arrays of the input's size are freed after this.
     brief = replace(result)
@@ -66,10 +66,10 @@ def steps_of(panels: Sequence[MapPanel]) -> list[int]:
 
     The largest panels become coarser first.
     """
-    limit = float(max((one.values.size for one in panels), default=1))
+    limit = float(max((panel.values.size for panel in panels), default=1))
     while True:
-        steps = [_step(one.values.shape, limit) for one in panels]
-        used = sum(_count(one.values.shape, s) for one, s in zip(panels, steps, strict=True))
+        steps = [_step(panel.values.shape, limit) for panel in panels]
+        used = sum(_count(panel.values.shape, s) for panel, s in zip(panels, steps, strict=True))
         if used <= max(CELLS, len(panels)):
             return steps
         limit /= 1.2
@@ -114,6 +114,6 @@ def _coarse(values: np.ndarray, step: int) -> np.ndarray:
     for axis, size in enumerate(values.shape):
         edges = np.arange(0, size, step)
         lengths = np.diff(np.append(edges, size))
-        shape = [-1 if one == axis else 1 for one in range(values.ndim)]
+        shape = [-1 if place == axis else 1 for place in range(values.ndim)]
         values = np.add.reduceat(values, edges, axis=axis) / lengths.reshape(shape)
     return values

@@ -67,9 +67,7 @@ def report(
         profiles.append(compare)
     if title is not None and not isinstance(title, str):
         raise InvalidInputError(
-            argument="title",
-            expected="must be a text",
-            received=f"title={title!r}",
+            argument="title", expected="must be a text", received=f"title={title!r}"
         )
     page = _rendered(profiles, title)
     write_text(target, page)
@@ -101,7 +99,7 @@ def _rendered(profiles: list[Profile], title: str | None) -> str:
         first, second = profiles
         pairs, notes = matched(first, second)
         sentences = [summary(first, " in A"), compared(first, second, pairs)]
-    models = list(dict.fromkeys(one["model"] for one in contents))
+    models = list(dict.fromkeys(content["model"] for content in contents))
     style, script = _asset("report.css"), _asset("report.js")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -115,12 +113,15 @@ def _rendered(profiles: list[Profile], title: str | None) -> str:
     return environment.from_string(_asset("report.html.j2")).render(
         title=title or f"Receptive fields of {' and '.join(models)}",
         sentences=sentences,
-        facts=[facts(one) for one in profiles],
+        facts=[facts(profile) for profile in profiles],
         notes=notes,
         rows=rows,
-        skipped=[one["skipped"] for one in contents],
+        skipped=[content["skipped"] for content in contents],
         steps=max(
-            p["step"] for one in contents for layer in one["layers"] for p in layer["panels"]
+            p["step"]
+            for content in contents
+            for layer in content["layers"]
+            for p in layer["panels"]
         ),
         data={"models": contents, "pairs": pairs, "levels": LEVELS, "colors": _colors()},
         style=style,

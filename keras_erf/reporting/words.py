@@ -20,12 +20,7 @@ def change(share: float) -> str:
 
 
 def summary(profile: Profile, among: str = "") -> str:
-    """States what the last layer sees and uses, and how the share changes over depth.
-
-    Args:
-        profile: Of at least one layer.
-        among: Text after the layer's name that tells several profiles apart.
-    """
+    """States what the last layer sees and uses, and how the share changes over depth."""
     first, last = profile.results[0], profile.results[-1]
     count = len(profile.results)
     sentence = (
@@ -34,7 +29,7 @@ def summary(profile: Profile, among: str = "") -> str:
     )
     if count == 1:
         return sentence
-    shares = [100 * one.ratio for one in profile.results]
+    shares = [100 * result.ratio for result in profile.results]
     least = min(range(count), key=shares.__getitem__)
     went = f"Over its {count} layers the share goes from {shares[0]:.0f} % at {first.layer}"
     if least not in (0, count - 1):
@@ -45,15 +40,15 @@ def summary(profile: Profile, among: str = "") -> str:
 def compared(first: Profile, second: Profile, pairs: list[int | None]) -> str:
     """Compares the effective sizes of the second profile with those of the first."""
     both = [
-        (one, second.results[place])
-        for one, place in zip(first.results, pairs, strict=True)
+        (result, second.results[place])
+        for result, place in zip(first.results, pairs, strict=True)
         if place is not None
     ]
     if not both:
         return "No layer of one has a counterpart in the other."
-    one, _ = both[-1]
+    result, _ = both[-1]
     mine, theirs = map(size_with_error, both[-1])
-    sentence = f"At {one.layer} the effective size is {mine} px in A and {theirs} px in B"
+    sentence = f"At {result.layer} the effective size is {mine} px in A and {theirs} px in B"
     factors = [theirs.size / mine.size for mine, theirs in both]
     if len(both) == 1:
         return f"{sentence} ({change(factors[0])})."
@@ -67,16 +62,16 @@ def compared(first: Profile, second: Profile, pairs: list[int | None]) -> str:
 def facts(profile: Profile) -> list[str]:
     """Model, input, samples and definition of a profile, each in a few words."""
     last = profile.results[-1]
-    found = [f"model {last.provenance['model']}"]
-    found.append(f"input {by(last.receptive_field.input_size)} px")
+    facts = [f"model {last.provenance['model']}"]
+    facts.append(f"input {by(last.receptive_field.input_size)} px")
     if last.expected is not None:
-        found.append(f"expected of {last.expected} weights")
+        facts.append(f"expected of {last.expected} weights")
     else:
-        many = counted_samples(one.count for one in profile.results)
+        many = counted_samples(result.count for result in profile.results)
         kinds = "; ".join(dict.fromkeys(str(run["inputs"]) for run in last.provenance["runs"]))
-        found.append(f"{many}: {kinds}")
-    names = dict.fromkeys(one.definition.name for one in profile.results)
-    found.append(f"definition {', '.join(names)}")
-    found += noted(profile.results)
-    found.append(f"keras-erf {last.provenance['versions']['keras_erf']}")
-    return found
+        facts.append(f"{many}: {kinds}")
+    names = dict.fromkeys(result.definition.name for result in profile.results)
+    facts.append(f"definition {', '.join(names)}")
+    facts += noted(profile.results)
+    facts.append(f"keras-erf {last.provenance['versions']['keras_erf']}")
+    return facts

@@ -15,17 +15,16 @@ from keras_erf import analysis
 from keras_erf.algebra.geometry import Box, ReceptiveField
 from keras_erf.definitions import Definition
 from keras_erf.errors import InvalidInputError
-from keras_erf.results.framing import clipped_box, hull, reframed, whole_box
-from keras_erf.results.merging import first_block, merged_provenance
+from keras_erf.results.framing import clipped_box, reframed, whole_box
+from keras_erf.results.merging import merged
 from keras_erf.results.metrics import METRICS, Metrics
 from keras_erf.results.notes import notes_of
-from keras_erf.results.storing import plain, read_result, write_result
-from keras_erf.wording import by, counted, size_with_error
+from keras_erf.results.regions import area_ratio_of, region_of
+from keras_erf.results.storing import read_result, write_result
+from keras_erf.results.summary import line_of, summary_of
 
 __all__ = ["BLOCKS", "EffectiveReceptiveField", "load"]
 
-# The metrics of a summary; the others are the moments'.
-SUMMARY = tuple(metric for metric in METRICS if metric not in ("mass", "covariance", "kurtosis"))
 # Samples are dealt to this many blocks in turn; the spread between blocks gives the errors.
 BLOCKS = 16
 
@@ -224,7 +223,9 @@ class EffectiveReceptiveField:
         """
         if figure not in METRICS:
             raise InvalidInputError(
-                f"`figure` must be one of {', '.join(METRICS)}. Received: figure={figure!r}"
+                argument="figure",
+                expected=f"must be one of {', '.join(METRICS)}",
+                received=f"figure={figure!r}",
             )
         return self._metrics.estimate(figure, level)
 
@@ -250,15 +251,7 @@ class EffectiveReceptiveField:
                 the fewest pixels that hold 95.45 % of the map.
             **options: As `analysis.threshold_region` and `analysis.mass_region`.
         """
-        if rule == "threshold":
-            if options.get("reference") == "center":
-                # The centre may lie outside of the part, in the input or beyond it.
-                options.setdefault("center", self.receptive_field.center())
-                return analysis.threshold_region(self.map, **options)
-            return self._placed(analysis.threshold_region(self._metrics.map, **options))
-        if rule == "mass":
-            return self._placed(analysis.mass_region(self._metrics.map, **options))
-        raise InvalidInputError(f"`rule` must be 'threshold' or 'mass'. Received: rule={rule!r}")
+        return region_of(self._metrics, self.receptive_field.input_size, rule, **options)
 
     def area_ratio(self, share: float, *, scale_free: bool = True) -> analysis.AreaRatio:
         """Share of the input that holds a `share` of the map, as a square about the field's centre.
@@ -269,14 +262,7 @@ class EffectiveReceptiveField:
                 measure of log10(map + 1), about the input's middle pixel, which
                 depends on the map's amplitude and has no answer for some inputs.
         """
-        where: Any = {
-            "start": [start for start, _ in self._part],
-            "shape": self.receptive_field.input_size,
-        }
-        if scale_free:
-            center = self.receptive_field.center()
-            return analysis.mass_area(self._metrics.map, share, center=center, **where)
-        return analysis.high_contribution_area(self._metrics.map, share, **where)
+        return area_ratio_of(self._metrics, self.receptive_field.input_size, share, scale_free)
 
     def mass_radius(self, share: float = 0.5) -> float:
         """Radius about the theoretical field's centre that holds a `share` of the map, in pixels.
@@ -318,29 +304,7 @@ class EffectiveReceptiveField:
 
         `sigma` is NaN where the fitted Gaussian says nothing of the map (`analysis.is_bell`).
         """
-        compared, field_ = self.compare(), self.receptive_field
-        metrics = {}
-        for metric in SUMMARY:
-            name = "erf_size" if metric == "size" else metric
-            metrics[name] = _listed(METRICS[metric].value(self._metrics))
-            metrics[f"{name}_error"] = _listed(self._metrics.error(metric))
-        if not compared.is_bell:
-            nothing = [math.nan] * len(compared.sigma)
-            metrics |= {"sigma": nothing, "sigma_error": nothing}
-        return {
-            "layer": self.layer,
-            "unit": list(self.unit),
-            "status": field_.status,
-            "trf_size": list(field_.size),
-            "trf_size_range": [list(pair) for pair in field_.size_range],
-            "trf_stride": [plain(stride) for stride in field_.stride],
-            "trf_center": list(field_.center()),
-            **metrics,
-            "samples": self.count,
-            "dead": self.dead,
-            "definition": self.definition.name,
-            "notes": list(self.notes),
-        }
+        return summary_of(self, self._metrics)
 
     def to_frame(self) -> Any:
         """A `pandas.DataFrame` with one row: the `summary`."""
@@ -364,33 +328,11 @@ class EffectiveReceptiveField:
         """
         if not isinstance(other, EffectiveReceptiveField):
             raise InvalidInputError(
-                "`other` must be an `EffectiveReceptiveField`. "
-                f"Received: other of type {type(other).__name__}"
+                argument="other",
+                expected="must be an `EffectiveReceptiveField`",
+                received=f"other of type {type(other).__name__}",
             )
-        provenance = merged_provenance(
-            self.provenance,
-            other.provenance,
-            [
-                ("field", self.receptive_field, other.receptive_field),
-                ("definition", self.definition, other.definition),
-                ("number of blocks", len(self.block_counts), len(other.block_counts)),
-            ],
-        )
-        part = hull(self._part, other._part)
-        sums, counts = [], []
-        for result in (self, other):
-            first = first_block(result.provenance, result.block_sums, result.count)
-            sums.append(np.roll(reframed(result.block_sums, result._part, part), first, axis=0))
-            counts.append(np.roll(result.block_counts, first))
-        return replace(
-            self,
-            block_sums=sums[0] + sums[1],
-            block_counts=counts[0] + counts[1],
-            dead_count=self.dead_count + other.dead_count,
-            provenance=provenance,
-            part=None if part == self._whole else part,
-            linear=self.linear and other.linear,
-        )
+        return replace(self, **merged(self, other))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the result to an `.npz` file, whole or not at all; `keras_erf.load` reads it.
@@ -403,16 +345,7 @@ class EffectiveReceptiveField:
         write_result(path, **{member.name: getattr(self, member.name) for member in fields(self)})
 
     def __repr__(self) -> str:
-        samples = counted(self.count, "sample")
-        note = " (linear)" if self.linear else ""
-        if self.expected is not None:
-            samples, note = f"expected of {self.expected} weights", ""
-        about = ", ".join([self.definition.name, samples, *self.notes])
-        return (
-            f"<EffectiveReceptiveField {self.layer} unit {self.unit}: size "
-            f"{size_with_error(self, '+-')} px{note} of {by(self.receptive_field.size, 'x')} px "
-            f"({100 * self.ratio:.0f} %), {about}>"
-        )
+        return line_of(self)
 
     def _repr_html_(self) -> str:
         """What notebooks show: a small map next to its metrics."""
@@ -447,14 +380,6 @@ class EffectiveReceptiveField:
             normalized=self.definition.normalized,
             linear=self.linear,
         )
-
-    def _placed(self, region: analysis.Region) -> analysis.Region:
-        """A region of the part as one of the whole input."""
-        return replace(region, mask=reframed(region.mask, self._part, self._whole))
-
-
-def _listed(value: Any) -> Any:
-    return np.asarray(value, dtype=np.float64).tolist()
 
 
 def load(path: str | os.PathLike[str]) -> EffectiveReceptiveField:

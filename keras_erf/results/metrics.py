@@ -226,7 +226,9 @@ class Metrics:
             return mean
         if not mean.any():
             # The jackknife may leave out the only block that saw anything.
-            raise InvalidInputError("`map` must not be zero to be normalized. Received: zeros")
+            raise InvalidInputError(
+                argument="map", expected="must not be zero to be normalized", received="zeros"
+            )
         return mean / mean.sum()
 
 

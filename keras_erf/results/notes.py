@@ -21,10 +21,6 @@ def size_rules_disagree(size: float, mass_size: float) -> bool:
     """Whether sizes by threshold and by mass differ too much for one of them to be the size.
 
     By more than 1.5 times, either way, and by more than one ring of pixels (2 px).
-
-    Args:
-        size: By the threshold, in pixels.
-        mass_size: By the mass, in pixels.
     """
     low, high = sorted((size, mass_size))
     return high > MOST_APART * low and high - low > RING

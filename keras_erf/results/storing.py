@@ -129,8 +129,9 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
             reason = "it is no archive of plain arrays"
         reason = " ".join(reason.split())[:200]
         raise InvalidInputError(
-            "`path` must be an .npz file written by `EffectiveReceptiveField.save`: "
-            f"{reason}. Received: {str(path)!r}"
+            argument="path",
+            expected=f"must be an .npz file written by `EffectiveReceptiveField.save`: {reason}",
+            received=f"{str(path)!r}",
         ) from error
 
 
@@ -182,15 +183,18 @@ class _KnownUnit:
 
     def support(self, unit: tuple[int, ...]) -> np.ndarray:
         raise InvalidInputError(
-            "A result read from a file has no support mask; call keras_erf.receptive_field on the "
-            f"model. Received: unit={unit}"
+            expected="A result read from a file has no support mask",
+            remedy="call keras_erf.receptive_field on the model",
+            received=f"unit={unit}",
         )
 
     def _check(self, unit: tuple[int, ...]) -> None:
         if as_index(unit) != self.unit:
             raise InvalidInputError(
-                f"`unit` must be {self.unit}, the only one a result read from a file knows; call "
-                f"keras_erf.receptive_field on the model. Received: unit={unit}"
+                argument="unit",
+                expected=f"must be {self.unit}, the only one a result read from a file knows",
+                remedy="call keras_erf.receptive_field on the model",
+                received=f"unit={unit}",
             )
 
 

@@ -53,10 +53,8 @@ def started(engine: str, workers: int) -> Iterator[None]:
         except (ImportError, OSError, ValueError) as error:
             raise InvalidInputError(
                 argument="engine",
-                expected=(
-                    f"{engine!r} needs the extra of that name, and a cluster: pip install "
-                    f"'keras-erf[{engine}]', and name the cluster by {ADDRESSES[engine]}"
-                ),
+                expected=f"{engine!r} needs the extra of that name, and a cluster: pip install "
+                f"'keras-erf[{engine}]', and name the cluster by {ADDRESSES[engine]}",
                 received=f"{' '.join(str(error).split())[:200]}",
             ) from error
         yield
@@ -84,14 +82,7 @@ def _new_client() -> Any:
 def parallel(
     tasks: Sequence[Task], engine: str, workers: int, folder: str
 ) -> Iterator[TaskOutcome]:
-    """Yields outcomes of several processes, in the order of their completion.
-
-    Args:
-        tasks: What to measure.
-        engine: One of `ENGINES`, started.
-        workers: Number of tasks to run at a time.
-        folder: A local folder with a file for each running task.
-    """
+    """Yields outcomes of several processes, in the order of their completion."""
     import joblib
 
     if not tasks:

@@ -37,13 +37,7 @@ class TaskOutcome:
 
 
 def measure(task: Task, cores: int | None = None, folder: str | None = None) -> TaskOutcome:
-    """Measures a task; errors become part of the outcome and are not raised.
-
-    Args:
-        task: What to measure.
-        cores: As in `take_share`.
-        folder: Holds a file for the task while it runs, which remains if the process dies.
-    """
+    """Measures a task; errors become part of the outcome and are not raised."""
     mark = None if folder is None else Path(folder) / task.key
     try:
         if mark is not None:

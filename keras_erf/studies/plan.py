@@ -61,12 +61,13 @@ class ModelEntry:
             ),
             "layers": (
                 "a list of names of layers",
-                isinstance(self.layers, tuple) and all(isinstance(one, str) for one in self.layers),
+                isinstance(self.layers, tuple)
+                and all(isinstance(layer, str) for layer in self.layers),
             ),
             "input_shape": (
                 "sizes such as [224, 224]",
                 shape is None
-                or (isinstance(shape, tuple) and all(_is_whole(one, 1) for one in shape)),
+                or (isinstance(shape, tuple) and all(_is_whole(size, 1) for size in shape)),
             ),
             "unsafe": ("true or false", isinstance(self.unsafe, bool)),
         }
@@ -172,7 +173,7 @@ class Study:
     def __post_init__(self) -> None:
         models = self.models
         named = isinstance(models, Mapping) and models
-        if not (named and all(isinstance(one, ModelEntry) for one in models.values())):
+        if not (named and all(isinstance(model, ModelEntry) for model in models.values())):
             raise InvalidInputError(
                 argument="models",
                 expected="must name at least one model, each a `ModelEntry`",
@@ -198,7 +199,7 @@ class Study:
         for unit in self.units:
             # A single number would be an index of a unit, not a unit.
             indices = as_index(unit) if isinstance(unit, (list, tuple, np.ndarray)) else ()
-            whole = bool(indices) and all(_is_whole(one, 0) for one in indices)
+            whole = bool(indices) and all(_is_whole(index, 0) for index in indices)
             if not whole and not (isinstance(unit, str) and unit == "center"):
                 raise InvalidInputError(
                     argument="units",
@@ -290,12 +291,12 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InvalidInputError(
-            argument="path",
-            expected=f"must be a study in TOML: {reason}",
-            received=repr(str(path)),
+            argument="path", expected=f"must be a study in TOML: {reason}", received=repr(str(path))
         ) from error
     tables = held.pop("models", None)
-    if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
+    if not isinstance(tables, dict) or not all(
+        isinstance(table, dict) for table in tables.values()
+    ):
         raise InvalidInputError(
             argument="path",
             expected="must have a table for each model, such as [models.small] with a `source`",
@@ -317,7 +318,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         try:
             models[name] = ModelEntry(**given)
         except InvalidInputError as error:
-            raise InvalidInputError(f"models.{name}: {error}") from error
+            raise InvalidInputError(expected=f"models.{name}: {error}") from error
     if isinstance(held.get("inputs"), str) and held["inputs"] not in NOISE:
         held["inputs"] = str(folder / held["inputs"])
     return Study(models, **held)
@@ -331,9 +332,9 @@ def _is_whole(number: Any, least: int) -> bool:
 def _plain(value: Any) -> Any:
     """A value as JSON stores it, with NumPy values as Python ones; `None` if JSON cannot."""
 
-    def as_list(one: Any) -> Any:
-        if isinstance(one, (np.generic, np.ndarray)):
-            return one.tolist()
+    def as_list(item: Any) -> Any:
+        if isinstance(item, (np.generic, np.ndarray)):
+            return item.tolist()
         raise TypeError
 
     try:
@@ -351,14 +352,15 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _check_names(held: Mapping[str, Any], kind: type, where: str) -> None:
-    known = [one.name for one in fields(kind)]
+    known = [member.name for member in fields(kind)]
     for name in held:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
             raise InvalidInputError(
-                f"`{name}` is no key of {where}; these are: {', '.join(known)}.{hint} "
-                f"Received: {name} = {held[name]!r}"
+                argument=name,
+                expected=f"is no key of {where}; these are: {', '.join(known)}",
+                remedy=f"Did you mean {near[0]!r}?" if near else None,
+                received=f"{name} = {held[name]!r}",
             )
 
 

@@ -160,7 +160,7 @@ def _work(
             except Exception as error:
                 if type(error).__name__ not in DEATHS:
                     raise
-                begun = {one.name for one in Path(folder).iterdir()} & left.keys()
+                begun = {file.name for file in Path(folder).iterdir()} & left.keys()
                 # The files do not show tasks on other machines, or in a process that died
                 # before it started one.
                 deaths.update(begun or set(left))

@@ -138,14 +138,13 @@ class StudyStore:
         lines = self._lines(query, key, DONE)
         if not lines:
             raise InvalidInputError(
-                argument="key",
-                expected="must be that of a finished task",
-                received=repr(key),
+                argument="key", expected="must be that of a finished task", received=repr(key)
             )
         if not intact(file, lines[0][0]):
             raise InvalidInputError(
-                f"The result of {key} is not what was written: call `check` with "
-                f"`repair=True`, and run the study again. Received: {str(file)!r}"
+                expected=f"The result of {key} is not what was written: call `check` with "
+                "`repair=True`, and run the study again",
+                received=f"{str(file)!r}",
             )
         return load(file)
 
@@ -162,9 +161,7 @@ class StudyStore:
         """
         if not keys:
             raise InvalidInputError(
-                argument="keys",
-                expected="must name at least one finished task",
-                received="none",
+                argument="keys", expected="must name at least one finished task", received="none"
             )
         return reduce(lambda whole, key: whole.merge(self.load(key)), keys[1:], self.load(keys[0]))
 
@@ -211,9 +208,7 @@ class StudyStore:
         """
         if Path(path).suffix.lower() not in (".csv", ".parquet"):
             raise InvalidInputError(
-                argument="path",
-                expected="must end in .csv or .parquet",
-                received=repr(str(path)),
+                argument="path", expected="must end in .csv or .parquet", received=repr(str(path))
             )
         frame = self.to_frame()
         try:
@@ -221,9 +216,8 @@ class StudyStore:
         except ImportError as error:
             raise InvalidInputError(
                 argument="path",
-                expected=(
-                    "in Parquet needs the extra of that name: pip install 'keras-erf[parquet]'"
-                ),
+                expected="in Parquet needs the extra of that name: "
+                "pip install 'keras-erf[parquet]'",
                 received=f"{' '.join(str(error).split())[:120]}",
             ) from error
         return len(frame)
@@ -248,10 +242,8 @@ class StudyStore:
         except (sqlite3.Error, OSError) as error:
             raise InvalidInputError(
                 argument="path",
-                expected=(
-                    "must be a folder for a study's results that can be read and "
-                    f"written: {getattr(error, 'strerror', None) or error}"
-                ),
+                expected="must be a folder for a study's results that can be read and "
+                f"written: {getattr(error, 'strerror', None) or error}",
                 received=repr(str(self.folder)),
             ) from error
 
@@ -270,9 +262,9 @@ def _row(task: Mapping[str, Any], metrics: Mapping[str, Any], key: str) -> dict[
     for name, value in metrics.items():
         if name == "trf_size_range":
             for end, sizes in zip(("smallest", "largest"), zip(*value, strict=True), strict=True):
-                row.update({f"trf_size_{end}_{axis}": one for axis, one in enumerate(sizes)})
+                row.update({f"trf_size_{end}_{axis}": size for axis, size in enumerate(sizes)})
         elif isinstance(value, list):
-            row.update({f"{name}_{axis}": one for axis, one in enumerate(value)})
+            row.update({f"{name}_{axis}": entry for axis, entry in enumerate(value)})
         elif name not in row:
             row[name] = value
     return {**row, "key": key}

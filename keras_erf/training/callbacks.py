@@ -20,7 +20,7 @@ from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules
 from keras_erf.measuring.measurement import Measurement
 from keras_erf.measuring.plans import plan_of
-from keras_erf.measuring.settings import Settings, check_whole
+from keras_erf.measuring.settings import Location, Settings, check_whole
 from keras_erf.measuring.setup import check_backend, fingerprint, prepared
 from keras_erf.results.effective import EffectiveReceptiveField
 from keras_erf.training.logbook import Logbook, Phase, Point
@@ -124,16 +124,12 @@ class ERFLogger(keras.callbacks.Callback):
         check_whole("every", every, 1)
         if per not in ("epoch", "batch"):
             raise InvalidInputError(
-                argument="per",
-                expected="must be 'epoch' or 'batch'",
-                received=f"per={per!r}",
+                argument="per", expected="must be 'epoch' or 'batch'", received=f"per={per!r}"
             )
         self.layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
         if not self.layers:
             raise InvalidInputError(
-                argument="layers",
-                expected="must name at least one layer",
-                received="none",
+                argument="layers", expected="must name at least one layer", received="none"
             )
         self.settings = Settings(
             inputs=inputs,
@@ -249,10 +245,10 @@ class ERFLogger(keras.callbacks.Callback):
             points = self.logbook.at(self._step())
         if logs is None:
             return
-        found = {point.layer: point for point in points}
+        by_layer = {point.layer: point for point in points}
         for field in self._fields:
             start = f"{field.layer}/" if len(self._fields) > 1 else ""
-            point = found.get(field.layer)
+            point = by_layer.get(field.layer)
             # NaN without a point: `CSVLogger` only writes the columns of the first epoch.
             for name, own in LOGGED.items():
                 logs[f"{start}{name}"] = math.nan if point is None else getattr(point, own)
@@ -275,33 +271,27 @@ class ERFLogger(keras.callbacks.Callback):
 
     def _prepare(self) -> None:
         begin = time.perf_counter()
-        found = prepared(
+        ready = prepared(
             self.model,
             self.layers,
             self.settings,
-            unit=self.unit,
-            input=self.input,
-            input_shape=self.input_shape,
-            grid=self.grid,
-            rules=self.rules,
+            Location(self.unit, self.input, self.input_shape, self.grid, self.rules),
             assigned=False,
         )
-        if found.model is not self.model:
+        if ready.model is not self.model:
             raise InvalidInputError(
                 argument="model",
-                expected=(
-                    "must compute in one precision: a copy would be measured, which "
-                    "training does not change"
-                ),
+                expected="must compute in one precision: a copy would be measured, which "
+                "training does not change",
                 received=f"model={self.model.name!r} of mixed precision",
             )
         # Each layer separately, so that each stops and fails on its own. Traces inside of layers
         # may hold the current weights.
         self._measurements = [
-            Measurement(plan_of([one], self.settings, inside=False), self.settings)
-            for one in found.targets
+            Measurement(plan_of([target], self.settings, inside=False), self.settings)
+            for target in ready.targets
         ]
-        self._fields = [one.receptive_field for one in found.targets]
+        self._fields = [target.receptive_field for target in ready.targets]
         self._measured = self.model
         self.seconds += time.perf_counter() - begin
 
@@ -353,7 +343,7 @@ class ERFLogger(keras.callbacks.Callback):
         begin = time.perf_counter()
         points, mark = self.logbook.at(step), fingerprint(self.model)
         if not points or any(point.weights != mark for point in points):
-            results = [_measured(one, mark) for one in self._measurements]
+            results = [_measured(measurement, mark) for measurement in self._measurements]
             definition = self.settings.definition.name
             points = self.logbook.add(
                 self._phase, step, self._epoch, self._fields, results, mark, definition
@@ -364,10 +354,7 @@ class ERFLogger(keras.callbacks.Callback):
         return points
 
     def _show(
-        self,
-        step: int,
-        points: Sequence[Point],
-        results: Sequence[EffectiveReceptiveField | None],
+        self, step: int, points: Sequence[Point], results: Sequence[EffectiveReceptiveField | None]
     ) -> None:
         """Scalars and pictures for TensorBoard."""
         import tensorflow as tf

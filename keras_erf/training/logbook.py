@@ -71,11 +71,7 @@ class Phase:
 
 
 class Logbook:
-    """Points and results, in memory and, if a folder is given, in a table and a file each.
-
-    Args:
-        folder: The folder that stores them, or `None`.
-    """
+    """Points and results, in memory and, if a folder is given, in a table and a file each."""
 
     def __init__(self, folder: Path | None) -> None:
         self.store = None if folder is None else Store(folder, MANIFEST, KIND)
@@ -137,12 +133,6 @@ class Logbook:
         those of the last point, or of any point for a new optimizer, begin the next phase. If
         there is no point at the step, the last phase continues.
 
-        Args:
-            count: Steps that the training's optimizer has counted.
-            layers: Names of the layers that are measured.
-            definition: Name of the definition.
-            weights: Fingerprint of the weights.
-
         Raises:
             InvalidInputError: The points belong to another run.
         """
@@ -173,8 +163,10 @@ class Logbook:
         if count == 0 and ends_alike:
             return self.next_phase(end.step, count)
         steps = {step for _, step in alike}
-        phases = {one.phase: Phase(one.phase, one.step - one.iterations) for one in self.points}
-        for phase in sorted(phases.values(), key=lambda one: -one.number):
+        phases = {
+            point.phase: Phase(point.phase, point.step - point.iterations) for point in self.points
+        }
+        for phase in sorted(phases.values(), key=lambda phase: -phase.number):
             if phase.start + count in steps:
                 return phase
         if ends_alike or (count == 0 and alike):
@@ -193,12 +185,14 @@ class Logbook:
             return Phase()
         last = self._last_phase()
         # A phase without a step has not begun.
-        begun = any(one.phase == last.number and one.step > last.start for one in self.points)
+        begun = any(point.phase == last.number and point.step > last.start for point in self.points)
         return Phase(last.number + begun, step - count)
 
     def return_to(self, phase: Phase, step: int) -> None:
         """Moves the points after a step of a phase aside, as training resumes there."""
-        self.supersede([one for one in self.points if one.step > step or one.phase > phase.number])
+        self.supersede(
+            [point for point in self.points if point.step > step or point.phase > phase.number]
+        )
 
     def add(
         self,
@@ -224,7 +218,7 @@ class Logbook:
             for field, result in zip(fields, results, strict=True)
         ]
         self.supersede(
-            [one for one in self.points if (one.phase, one.step) == (phase.number, step)]
+            [point for point in self.points if (point.phase, point.step) == (phase.number, step)]
         )
         self.points = self.points + points
         pairs = zip(points, results, strict=True)
@@ -263,7 +257,9 @@ def _file(point: Point) -> str:
 
 def _point(row: Mapping[str, str]) -> Point:
     texts = {**FORMER, "iterations": row["step"], **row}
-    return Point(**{one.name: READERS[str(one.type)](texts[one.name]) for one in fields(Point)})
+    return Point(
+        **{column.name: READERS[str(column.type)](texts[column.name]) for column in fields(Point)}
+    )
 
 
 def _archive(folder: Path, points: Sequence[Point]) -> None:
@@ -283,7 +279,7 @@ def _archive(folder: Path, points: Sequence[Point]) -> None:
 def _frame(rows: Sequence[Mapping[str, Any]], *more: str) -> Any:
     import pandas as pd
 
-    return pd.DataFrame(rows, columns=[*(one.name for one in fields(Point)), *more])
+    return pd.DataFrame(rows, columns=[*(column.name for column in fields(Point)), *more])
 
 
 def _write(folder: Path, frame: Any) -> None:

