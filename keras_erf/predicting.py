@@ -298,7 +298,8 @@ def _check_gradient(gradient: np.ndarray, target: Target) -> None:
     field = target.receptive_field
     where = f"The expected gradient of unit {field.unit} of layer {field.layer!r}"
     if finite and not field.support().any():
-        raise GradientError(expected=f"{where} is zero: {padding_alone(target)}")
+        reason, remedy = padding_alone(target)
+        raise GradientError(expected=f"{where} is zero: {reason}", remedy=remedy)
     if finite:
         raise GradientError(
             expected=f"{where} is zero everywhere: no path with weights other than zero leads to "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +84,15 @@ def test_an_error_without_a_line_is_made_of_its_fields():
     error = KerasERFError(argument="seed", expected="must be at least 0", received="seed=-1")
     assert str(error) == "`seed` must be at least 0. Received: seed=-1"
     assert (error.argument, error.remedy) == ("seed", None)
+
+
+def test_errors_are_raised_by_their_fields():
+    """Not by one line of text, whose parts depend on the values in it."""
+    names, by_fields, by_line = set(errors.__all__), 0, []
+    for path in Path(errors.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) in names:
+                by_fields += bool(node.keywords)
+                by_line += [f"{path.name}:{node.lineno}"] * bool(node.args)
+    assert by_line == []
+    assert by_fields > 200

@@ -29,26 +29,33 @@ def checked_map(map: ArrayLike) -> np.ndarray:
     values = np.asarray(map)
     if values.dtype.kind not in "biuf":
         raise InvalidInputError(
-            "`map` must be an array of real numbers; take the real part or the absolute value "
-            f"first. Received: map of dtype {values.dtype}"
+            argument="map",
+            expected="must be an array of real numbers",
+            remedy="take the real part or the absolute value first",
+            received=f"map of dtype {values.dtype}",
         )
     if not 1 <= values.ndim <= MAX_AXES or values.size == 0:
         raise InvalidInputError(
-            f"`map` must have one to {MAX_AXES} spatial axes of at least one pixel; reduce "
-            f"samples and channels first. Received: map of shape {values.shape}"
+            argument="map",
+            expected=f"must have one to {MAX_AXES} spatial axes of at least one pixel",
+            remedy="reduce samples and channels first",
+            received=f"map of shape {values.shape}",
         )
     values = np.abs(values.astype(np.float64))
     if not np.isfinite(values).all():
         count = int(np.count_nonzero(~np.isfinite(values)))
         raise InvalidInputError(
-            "`map` must be finite; leave out the samples whose gradient overflows. "
-            f"Received: map with {count} values that are NaN or infinite"
+            argument="map",
+            expected="must be finite",
+            remedy="leave out the samples whose gradient overflows",
+            received=f"map with {count} values that are NaN or infinite",
         )
     if not values.any():
         raise InvalidInputError(
-            "`map` must have at least one value other than zero; a unit without gradient has no "
-            f"effective field, choose another unit or input. Received: map of shape "
-            f"{values.shape}, all zero"
+            argument="map",
+            expected="must have at least one value other than zero",
+            remedy=("a unit without gradient has no effective field, choose another unit or input"),
+            received=f"map of shape {values.shape}, all zero",
         )
     return values
 
@@ -62,8 +69,10 @@ def refuse_masked(values: Any, name: str) -> None:
     masked = _masked(values)
     if masked:
         raise InvalidInputError(
-            f"`{name}` must have no masked values, as masks are not read; fill them first, by "
-            f"`.filled(0)` for example. Received: {masked} masked values"
+            argument=name,
+            expected="must have no masked values, as masks are not read",
+            remedy="fill them first, by `.filled(0)` for example",
+            received=f"{masked} masked values",
         )
 
 
@@ -82,8 +91,11 @@ def checked_point(point: ArrayLike, ndim: int, name: str) -> np.ndarray:
         values = np.empty(())
     if values.shape != (ndim,) or not np.isfinite(values).all():
         raise InvalidInputError(
-            f"`{name}` must have one finite coordinate for each of the map's {ndim} axes, in "
-            f"pixels. Received: {name}={point!r}"
+            argument=name,
+            expected=(
+                f"must have one finite coordinate for each of the map's {ndim} axes, in pixels"
+            ),
+            received=f"{name}={point!r}",
         )
     return values
 
@@ -92,7 +104,9 @@ def checked_share(share: float, name: str) -> float:
     """`share` as a float, refused outside (0, 1]."""
     if not 0 < share <= 1:
         raise InvalidInputError(
-            f"`{name}` must be a share above 0 and at most 1. Received: {name}={share!r}"
+            argument=name,
+            expected="must be a share above 0 and at most 1",
+            received=f"{name}={share!r}",
         )
     return float(share)
 
@@ -103,8 +117,9 @@ def box_slices(box: Sequence[tuple[int, int]] | None, shape: tuple[int, ...]) ->
         return tuple(slice(0, size) for size in shape)
     if len(box) != len(shape):
         raise InvalidInputError(
-            f"`box` must have one (start, stop) pair for each of the map's {len(shape)} axes. "
-            f"Received: box={box!r}"
+            argument="box",
+            expected=f"must have one (start, stop) pair for each of the map's {len(shape)} axes",
+            received=f"box={box!r}",
         )
     cut = tuple(
         slice(max(int(start), 0), min(int(stop), size))
@@ -112,7 +127,9 @@ def box_slices(box: Sequence[tuple[int, int]] | None, shape: tuple[int, ...]) ->
     )
     if any(part.start >= part.stop for part in cut):
         raise InvalidInputError(
-            f"`box` must share pixels with the map of shape {shape}. Received: box={box!r}"
+            argument="box",
+            expected=f"must share pixels with the map of shape {shape}",
+            received=f"box={box!r}",
         )
     return cut
 
@@ -125,8 +142,10 @@ def checked_level(level: float) -> float:
     """
     if not 0 < level < 1:
         raise InvalidInputError(
-            "`level` must lie between 0 and 1, such as 0.95; it is the probability to cover. "
-            f"Received: level={level!r}"
+            argument="level",
+            expected="must lie between 0 and 1, such as 0.95",
+            remedy="it is the probability to cover",
+            received=f"level={level!r}",
         )
     return level
 

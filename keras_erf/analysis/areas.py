@@ -86,8 +86,10 @@ def high_contribution_area(
     share = checked_share(share, "share")
     if values.ndim != 2:
         raise InvalidInputError(
-            "`map` must have two axes, for which this ratio was published; use `mass_area` for "
-            f"others. Received: map of shape {values.shape}"
+            argument="map",
+            expected="must have two axes, for which this ratio was published",
+            remedy="use `mass_area` for others",
+            received=f"map of shape {values.shape}",
         )
     first, (height, width) = _placed(values, start, shape)
     pixel = (height // 2, width // 2) if center is None else tuple(center)
@@ -95,8 +97,9 @@ def high_contribution_area(
         at not in range(size) for at, size in zip(pixel, (height, width), strict=True)
     ):
         raise InvalidInputError(
-            f"`center` must be a pixel of the map of shape {(height, width)}, one index per axis. "
-            f"Received: center={center!r}"
+            argument="center",
+            expected=f"must be a pixel of the map of shape {(height, width)}, one index per axis",
+            received=f"center={center!r}",
         )
 
     # log1p is log10(A + 1) up to a factor the shares cancel, and keeps gradients below 1e-16.
@@ -181,8 +184,9 @@ def _placed(
         at < 0 or at + size > end for at, size, end in zip(first, values.shape, whole, strict=True)
     ):
         raise InvalidInputError(
-            f"`start` and `shape` must place the map of shape {values.shape} inside of a whole. "
-            f"Received: start={start!r}, shape={shape!r}"
+            argument="start",
+            expected=f"and `shape` must place the map of shape {values.shape} inside of a whole",
+            received=f"start={start!r}, shape={shape!r}",
         )
     return first, whole
 

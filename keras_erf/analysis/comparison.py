@@ -107,8 +107,9 @@ def compare(
     point = checked_point(center, values.ndim, "center")
     if len(trf_size) != values.ndim or any(size < 1 for size in trf_size):
         raise InvalidInputError(
-            f"`trf_size` must have one size of at least 1 for each of the map's {values.ndim} "
-            f"axes. Received: trf_size={trf_size!r}"
+            argument="trf_size",
+            expected=f"must have one size of at least 1 for each of the map's {values.ndim} axes",
+            received=f"trf_size={trf_size!r}",
         )
     box_slices(box, values.shape)  # a wrong box is an error, not a missing fit
     size = erf_size(values)

@@ -160,7 +160,9 @@ def mass_within(
     radii = np.asarray(radius, dtype=np.float64)
     if not (radii >= 0).all():
         raise InvalidInputError(
-            f"`radius` must be 0 or more, in pixels. Received: radius={radius!r}"
+            argument="radius",
+            expected="must be 0 or more, in pixels",
+            received=f"radius={radius!r}",
         )
     return plain(_discs(values, center).shares_of(values, radii))
 

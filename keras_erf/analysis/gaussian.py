@@ -73,8 +73,10 @@ class GaussianFit:
         """
         if self.center.size != 2:
             raise InvalidInputError(
-                "`angle` is defined for fits of two axes; use `covariance` for others. "
-                f"Received: a fit of {self.center.size} axes"
+                argument="angle",
+                expected="is defined for fits of two axes",
+                remedy="use `covariance` for others",
+                received=f"a fit of {self.center.size} axes",
             )
         row, column = np.linalg.eigh(self.covariance)[1][:, -1]
         degrees = float(np.degrees(np.arctan2(row, column)))
@@ -84,8 +86,9 @@ class GaussianFit:
         """The Gaussian at every pixel of a map of `shape`, one size per axis."""
         if len(shape) != self.center.size:
             raise InvalidInputError(
-                f"`shape` must have one size for each of the fit's {self.center.size} axes. "
-                f"Received: shape={tuple(shape)}"
+                argument="shape",
+                expected=f"must have one size for each of the fit's {self.center.size} axes",
+                received=f"shape={tuple(shape)}",
             )
         factor = np.linalg.cholesky(np.linalg.inv(self.covariance))
         return self.amplitude * bell(open_grid(shape), self.center, factor)[0]
@@ -140,14 +143,20 @@ def fit_gaussian(map: ArrayLike, *, box: Sequence[tuple[int, int]] | None = None
     unknowns = 1 + ndim + ndim * (ndim + 1) // 2
     if values.size < unknowns:
         raise InvalidInputError(
-            f"`map` must have at least {unknowns} pixels in the box, as many as a Gaussian of "
-            f"{ndim} axes has parameters. Received: {values.size} pixels"
+            argument="map",
+            expected=(
+                f"must have at least {unknowns} pixels in the box, as many as a Gaussian of "
+                f"{ndim} axes has parameters"
+            ),
+            received=f"{values.size} pixels",
         )
     peak = values.max()
     if peak == values.min():
         raise InvalidInputError(
-            "`map` must vary over the box for a Gaussian to be fitted; widen `box`. "
-            f"Received: a map constant at {peak:g}"
+            argument="map",
+            expected="must vary over the box for a Gaussian to be fitted",
+            remedy="widen `box`",
+            received=f"a map constant at {peak:g}",
         )
     best = _best_fit(values.squeeze() / peak)
     center = np.array([part.start for part in cut], dtype=np.float64)

@@ -75,8 +75,9 @@ def fit_power_law(x: ArrayLike, y: ArrayLike, *, level: float = 0.95) -> PowerLa
     checked_level(level)
     if at.shape != values.shape or np.ptp(at) == 0:
         raise InvalidInputError(
-            "`x` must hold at least two different numbers, and `y` one for each. "
-            f"Received: {at.size} and {values.size} numbers"
+            argument="x",
+            expected="must hold at least two different numbers, and `y` one for each",
+            received=f"{at.size} and {values.size} numbers",
         )
     slope, start, centred = _line(at, values)
     residuals = values - start - slope * at
@@ -148,12 +149,15 @@ def bootstrap_power_law(
     checked_level(level)
     if not isinstance(resamples, int) or resamples < 2:
         raise InvalidInputError(
-            f"`resamples` must be a whole number of at least 2. Received: resamples={resamples!r}"
+            argument="resamples",
+            expected="must be a whole number of at least 2",
+            received=f"resamples={resamples!r}",
         )
     if np.ndim(scale) and np.shape(scale) != (len(blocks),):
         raise InvalidInputError(
-            f"`scale` must be one number, or one for each of {len(blocks)} depths. "
-            f"Received: scale of shape {np.shape(scale)}"
+            argument="scale",
+            expected=f"must be one number, or one for each of {len(blocks)} depths",
+            received=f"scale of shape {np.shape(scale)}",
         )
     held = [checked_blocks(sums, counts) for sums, counts in blocks]
     divisor = np.broadcast_to(np.asarray(scale, np.float64), (len(held),))
@@ -201,7 +205,9 @@ def _logarithms(name: str, values: ArrayLike) -> np.ndarray:
     numbers = np.asarray(values, np.float64)
     if numbers.ndim != 1 or not (np.isfinite(numbers) & (numbers > 0)).all():
         raise InvalidInputError(
-            f"`{name}` must be positive numbers in a row. Received: {name}={values!r}"
+            argument=name,
+            expected="must be positive numbers in a row",
+            received=f"{name}={values!r}",
         )
     return np.log(numbers)
 

@@ -113,18 +113,23 @@ def checked_blocks(block_sums: ArrayLike, block_counts: ArrayLike) -> tuple[np.n
     counts = np.asarray(block_counts, dtype=np.float64)
     if sums.ndim < 1 or counts.shape != sums.shape[:1]:
         raise InvalidInputError(
-            "`block_counts` must have one count for each entry of `block_sums`' first axis. "
-            f"Received: block_sums of shape {sums.shape}, block_counts of shape {counts.shape}"
+            argument="block_counts",
+            expected="must have one count for each entry of `block_sums`' first axis",
+            received=f"block_sums of shape {sums.shape}, block_counts of shape {counts.shape}",
         )
     if not np.isfinite(sums).all():
         raise InvalidInputError(
-            "`block_sums` must be finite; leave out the samples whose gradient overflows. "
-            f"Received: {int(np.count_nonzero(~np.isfinite(sums)))} values that are not"
+            argument="block_sums",
+            expected="must be finite",
+            remedy="leave out the samples whose gradient overflows",
+            received=f"{int(np.count_nonzero(~np.isfinite(sums)))} values that are not",
         )
     if (counts < 0).any() or (counts != np.floor(counts)).any() or not counts.sum() > 0:
         raise InvalidInputError(
-            "`block_counts` must be whole numbers, none negative, not all zero; add samples "
-            f"first. Received: block_counts={block_counts!r}"
+            argument="block_counts",
+            expected="must be whole numbers, none negative, not all zero",
+            remedy="add samples first",
+            received=f"block_counts={block_counts!r}",
         )
     held = counts > 0
     return sums[held], counts[held]

@@ -58,8 +58,9 @@ def refit_gaussian(
         curvature = cho_factor(_curvature(point, values, grid))
     except (LinAlgError, ValueError) as error:
         raise InvalidInputError(
-            "`fit` must be a strict minimum for fits nearby to follow from it. "
-            f"Received: {type(error).__name__}: {error}"
+            argument="fit",
+            expected="must be a strict minimum for fits nearby to follow from it",
+            received=f"{type(error).__name__}: {error}",
         ) from error
     for other in others:
         moved = np.abs(other).squeeze() / scale

@@ -102,19 +102,25 @@ def threshold_region(
     values = checked_map(map)
     if not 0 <= fraction < 1:
         raise InvalidInputError(
-            f"`fraction` must be at least 0 and below 1. Received: fraction={fraction!r}"
+            argument="fraction",
+            expected="must be at least 0 and below 1",
+            received=f"fraction={fraction!r}",
         )
     if reference not in REFERENCES:
         raise InvalidInputError(
-            f"`reference` must be one of {REFERENCES}. Received: reference={reference!r}"
+            argument="reference",
+            expected=f"must be one of {REFERENCES}",
+            received=f"reference={reference!r}",
         )
     point: tuple[float, ...] | None = None
     if reference == "peak":
         scale = values.max()
     elif center is None:
         raise InvalidInputError(
-            '`center` must be given with reference="center"; pass the centre of the unit\'s '
-            "field. Received: center=None"
+            argument="center",
+            expected='must be given with reference="center"',
+            remedy="pass the centre of the unit's field",
+            received="center=None",
         )
     else:
         point = tuple(checked_point(center, values.ndim, "center").tolist())
@@ -213,14 +219,18 @@ def _value_at(values: np.ndarray, point: tuple[float, ...]) -> float:
     nearest = [sorted({int(np.ceil(at - 0.5)), int(np.floor(at + 0.5))}) for at in point]
     if any(at < 0 or at > size - 1 for at, size in zip(point, values.shape, strict=True)):
         raise InvalidInputError(
-            f'`center` must lie inside the map of shape {values.shape}; use reference="peak" '
-            f"for a unit whose field is centred outside. Received: center={point}"
+            argument="center",
+            expected=f"must lie inside the map of shape {values.shape}",
+            remedy='use reference="peak" for a unit whose field is centred outside',
+            received=f"center={point}",
         )
     value = float(np.mean([values[index] for index in product(*nearest)]))
     if value == 0:
         raise InvalidInputError(
-            "`center` must be a point where the map is not zero, else no threshold follows; "
-            f'use reference="peak". Received: center={point}'
+            argument="center",
+            expected="must be a point where the map is not zero, else no threshold follows",
+            remedy='use reference="peak"',
+            received=f"center={point}",
         )
     return value
 

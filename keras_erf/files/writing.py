@@ -49,7 +49,9 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     # A folder, or a device, which a rename would replace.
     if target.exists() and not target.is_file():
         raise InvalidInputError(
-            f"`path` must be a file, which may exist already. Received: {str(target)!r}"
+            argument="path",
+            expected="must be a file, which may exist already",
+            received=repr(str(target)),
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +67,9 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     except OSError as error:
         raise InvalidInputError(
-            f"`path` cannot be written: {error.strerror or error}. Received: {str(target)!r}"
+            argument="path",
+            expected=f"cannot be written: {error.strerror or error}",
+            received=repr(str(target)),
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -80,17 +84,22 @@ def check_file(path: str | os.PathLike[str]) -> Path:
         InvalidInputError: Its folder is not there or closed, or it is a folder itself.
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise InvalidInputError(f"`path` must be the path of a file. Received: path={path!r}")
+        raise InvalidInputError(
+            argument="path", expected="must be the path of a file", received=f"path={path!r}"
+        )
     target = Path(path)
     if target.is_dir():
         raise InvalidInputError(
-            f"`path` must be a file, not a folder: name one in it. Received: {str(target)!r}"
+            argument="path",
+            expected="must be a file, not a folder: name one in it",
+            received=repr(str(target)),
         )
     folder = target.absolute().parent
     if not folder.is_dir():
         raise InvalidInputError(
-            f"`path` must lie in a folder that exists: make {str(folder)!r} first. "
-            f"Received: {str(target)!r}"
+            argument="path",
+            expected=f"must lie in a folder that exists: make {str(folder)!r} first",
+            received=repr(str(target)),
         )
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -102,6 +111,7 @@ def check_file(path: str | os.PathLike[str]) -> Path:
 
 def _closed(target: Path, error: OSError) -> InvalidInputError:
     return InvalidInputError(
-        f"`path` must lie in a folder that can be written: {error.strerror or error}. "
-        f"Received: {str(target)!r}"
+        argument="path",
+        expected=f"must lie in a folder that can be written: {error.strerror or error}",
+        received=repr(str(target)),
     )

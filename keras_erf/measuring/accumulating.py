@@ -160,7 +160,7 @@ class Accumulator:
         self.done += valid
         for target, (finite, strong, enclosed, _) in zip(self.targets, sound, strict=True):
             if not finite:
-                raise GradientError(self._explanation(target, batch, weights))
+                raise self._lost(target, batch, weights)
             if not strong:
                 raise _underflow(target)
             if not enclosed:
@@ -175,11 +175,11 @@ class Accumulator:
         for sums in self.sums:
             maps = sums.maps.numpy()
             if not (maps.any() and np.isfinite(maps).all()):
-                raise GradientError(self._explanation(sums.target, batch))
+                raise self._lost(sums.target, batch)
 
-    def _explanation(
+    def _lost(
         self, target: Target, batch: Mapping[int, Any], weights: Sequence[Any] = ()
-    ) -> str:
+    ) -> GradientError:
         return explain_gradient(
             target,
             self.cone,

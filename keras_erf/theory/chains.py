@@ -94,17 +94,22 @@ def structure(
         rates = dict(pairs)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            "`strided` must be numbers of layers, and `dilated` pairs of a layer and its dilation. "
-            f"Received: strided={strided!r}, dilated={dilated!r}"
+            argument="strided",
+            expected="must be numbers of layers, and `dilated` pairs of a layer and its dilation",
+            received=f"strided={strided!r}, dilated={dilated!r}",
         ) from error
     for name, numbers in (("strided", halving), ("dilated", set(rates))):
         wrong = [number for number in numbers if number not in range(1, depth + 1)]
         if wrong:
             raise InvalidInputError(
-                f"`{name}` must name layers from 1 to {depth}. Received: {wrong[0]!r}"
+                argument=name,
+                expected=f"must name layers from 1 to {depth}",
+                received=repr(wrong[0]),
             )
     if len(rates) < len(pairs):
-        raise InvalidInputError(f"`dilated` must name each layer once. Received: dilated={pairs!r}")
+        raise InvalidInputError(
+            argument="dilated", expected="must name each layer once", received=f"dilated={pairs!r}"
+        )
     return tuple(
         Step.uniform(kernel_size, stride=2 if layer in halving else 1, dilation=rates.get(layer, 1))
         for layer in range(1, depth + 1)
@@ -203,7 +208,9 @@ def cumulants(chain: Chain, order: int = 4) -> np.ndarray:
         The poster, central limit theorem: `S_n = sum X_i` with `p(X_i = m) = w(m)`.
     """
     if checked_count("order", order) > 4:
-        raise InvalidInputError(f"`order` must be from 1 to 4. Received: order={order!r}")
+        raise InvalidInputError(
+            argument="order", expected="must be from 1 to 4", received=f"order={order!r}"
+        )
     total = np.zeros(order)
     for step, gap in _gaps(chain):
         powers = float(gap) ** np.arange(1, order + 1)
@@ -244,8 +251,10 @@ def sigma(chain: Chain) -> float:
     squared = variance(chain)
     if squared < 0:
         raise InvalidInputError(
-            "`chain` must have a variance that is not negative; square its signed weights for "
-            f"the mean squared gradient. Received: a variance of {squared:g}"
+            argument="chain",
+            expected="must have a variance that is not negative",
+            remedy="square its signed weights for the mean squared gradient",
+            received=f"a variance of {squared:g}",
         )
     return math.sqrt(squared)
 
@@ -266,8 +275,9 @@ def excess_kurtosis(chain: Chain) -> float:
     _, second, _, fourth = cumulants(chain, 4)
     if second == 0:
         raise InvalidInputError(
-            "`chain` must spread the impact over more than one pixel to have a kurtosis. "
-            f"Received: a field of {field_size(chain)} px"
+            argument="chain",
+            expected="must spread the impact over more than one pixel to have a kurtosis",
+            received=f"a field of {field_size(chain)} px",
         )
     return float(fourth / second**2)
 
@@ -283,8 +293,10 @@ def _gaps(chain: Chain) -> Iterator[tuple[Step, int]]:
 def _finite(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise InvalidInputError(
-            "`chain` must have an impact below 1.8e308; divide its weights by their sums. "
-            "Received: an impact that is infinite"
+            argument="chain",
+            expected="must have an impact below 1.8e308",
+            remedy="divide its weights by their sums",
+            received="an impact that is infinite",
         )
     return values
 
@@ -299,7 +311,9 @@ def checked_chain(chain: Any) -> tuple[Step, ...]:
     for step in steps:
         if not isinstance(step, Step):
             raise InvalidInputError(
-                f"`chain` must hold `theory.Step`s, first layer first. Received: {step!r}"
+                argument="chain",
+                expected="must hold `theory.Step`s, first layer first",
+                received=repr(step),
             )
     return steps
 
@@ -309,8 +323,9 @@ def _own_cumulants(weights: np.ndarray) -> np.ndarray:
     total = weights.sum()
     if total == 0:
         raise InvalidInputError(
-            "`chain` must have kernels whose weights do not sum to zero to have cumulants. "
-            f"Received: weights={tuple(map(float, weights))}"
+            argument="chain",
+            expected="must have kernels whose weights do not sum to zero to have cumulants",
+            received=f"weights={tuple(map(float, weights))}",
         )
     at = np.arange(weights.size)
     first = float(weights @ at / total)

@@ -51,7 +51,9 @@ def polynomial_coefficient(n: int, t: int, kernel_size: int) -> int:
     """
     n, k = checked_count("n", n), checked_count("kernel_size", kernel_size)
     if not isinstance(t, Integral):
-        raise InvalidInputError(f"`t` must be a whole number. Received: t={t!r}")
+        raise InvalidInputError(
+            argument="t", expected="must be a whole number", received=f"t={t!r}"
+        )
     if not 0 <= t <= n * (k - 1):
         return 0
     return sum(
@@ -124,8 +126,10 @@ def fourier_impact(weights: ArrayLike, n: int) -> np.ndarray:
         power = np.fft.rfft(taps, size) ** n
     if not np.isfinite(power).all():
         raise InvalidInputError(
-            "`weights` must keep the impact below 1.8e308; divide them by their sum. "
-            f"Received: weights={weights!r} with n={n}"
+            argument="weights",
+            expected="must keep the impact below 1.8e308",
+            remedy="divide them by their sum",
+            received=f"weights={weights!r} with n={n}",
         )
     return np.fft.irfft(power, size)
 
@@ -138,7 +142,9 @@ def checked_count(name: str, value: Any, *, least: int = 1) -> int:
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
         raise InvalidInputError(
-            f"`{name}` must be a whole number of at least {least}. Received: {name}={value!r}"
+            argument=name,
+            expected=f"must be a whole number of at least {least}",
+            received=f"{name}={value!r}",
         )
     return int(value)
 
@@ -156,7 +162,8 @@ def checked_weights(weights: ArrayLike | Sequence[float], name: str = "weights")
         taps = np.zeros(0)
     if taps.ndim != 1 or not taps.size or not np.isfinite(taps).all() or not taps.any():
         raise InvalidInputError(
-            f"`{name}` must be the taps of a kernel: finite numbers in a row, not all zero. "
-            f"Received: {name}={weights!r}"
+            argument=name,
+            expected="must be the taps of a kernel: finite numbers in a row, not all zero",
+            received=f"{name}={weights!r}",
         )
     return taps

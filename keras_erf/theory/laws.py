@@ -142,11 +142,15 @@ def growth_exponents(
         The poster, "Change of ERF".
     """
     if not isinstance(depths, Iterable):
-        raise InvalidInputError(f"`depths` must be a list. Received: depths={depths!r}")
+        raise InvalidInputError(
+            argument="depths", expected="must be a list", received=f"depths={depths!r}"
+        )
     counts = [checked_count("depths", depth) for depth in depths]
     if len(set(counts)) < 2:
         raise InvalidInputError(
-            f"`depths` must hold two different depths at least. Received: depths={counts}"
+            argument="depths",
+            expected="must hold two different depths at least",
+            received=f"depths={counts}",
         )
     at = np.log(counts)
     sizes = np.log([uniform_size(count, kernel_size, measure=measure) for count in counts])
@@ -157,6 +161,8 @@ def growth_exponents(
 def _checked(measure: str) -> str:
     if measure not in get_args(Measure):
         raise InvalidInputError(
-            f"`measure` must be 'square' or 'abs'. Received: measure={measure!r}"
+            argument="measure",
+            expected="must be 'square' or 'abs'",
+            received=f"measure={measure!r}",
         )
     return measure

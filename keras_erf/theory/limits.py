@@ -57,8 +57,9 @@ def impact_distribution(chain: Chain) -> np.ndarray:
     values = impact(chain)
     if not values.sum():
         raise InvalidInputError(
-            "`chain` must have an impact whose sum is not zero to be a distribution. "
-            f"Received: {chain!r}"
+            argument="chain",
+            expected="must have an impact whose sum is not zero to be a distribution",
+            received=repr(chain),
         )
     return np.cumsum(values) / values.sum()
 
@@ -116,8 +117,9 @@ def berry_esseen_bound(chain: Chain) -> float:
         share = np.array(step.weights)
         if (share < 0).any():
             raise InvalidInputError(
-                "`chain` must have non-negative weights: the bound is for probabilities. "
-                f"Received: weights={step.weights}"
+                argument="chain",
+                expected="must have non-negative weights: the bound is for probabilities",
+                received=f"weights={step.weights}",
             )
         share = share / share.sum()
         at = np.arange(share.size)
@@ -165,7 +167,8 @@ def _moments(chain: Chain) -> tuple[float, float]:
     centre, squared = cumulants(chain, 2)
     if not squared > 0:
         raise InvalidInputError(
-            "`chain` must have an impact of positive variance to be compared with a Gaussian. "
-            f"Received: a variance of {squared:g}"
+            argument="chain",
+            expected="must have an impact of positive variance to be compared with a Gaussian",
+            received=f"a variance of {squared:g}",
         )
     return float(centre), math.sqrt(squared)

@@ -125,7 +125,9 @@ def dropout_factor(rate: float, layers: int = 1) -> float:
         Luo et al. 2016, section 2.5.
     """
     if not (isinstance(rate, int | float | np.number) and 0 <= rate < 1):
-        raise InvalidInputError(f"`rate` must lie from 0 to below 1. Received: rate={rate!r}")
+        raise InvalidInputError(
+            argument="rate", expected="must lie from 0 to below 1", received=f"rate={rate!r}"
+        )
     return (1 / (1 - rate)) ** checked_count("layers", layers, least=0)
 
 
@@ -166,7 +168,9 @@ def soft_centre_variance(factor: float) -> float:
     """
     if not (isinstance(factor, int | float | np.number) and 0 <= factor < math.inf):
         raise InvalidInputError(
-            f"`factor` must be a number of at least 0. Received: factor={factor!r}"
+            argument="factor",
+            expected="must be a number of at least 0",
+            received=f"factor={factor!r}",
         )
     return 6 / (8 + factor)
 
@@ -175,11 +179,17 @@ def _taken(energy: Any, kernel_size: int, layers: int) -> float:
     """The share of the energy that goes through a branch, `v / (1 + v)`."""
     if layers * (kernel_size - 1) % 2:
         raise InvalidInputError(
-            "`kernel_size` and `layers` must make a branch that sees an odd number of pixels, for "
-            f"the shortcut to meet its centre. Received: kernel_size={kernel_size}, layers={layers}"
+            argument="kernel_size",
+            expected=(
+                "and `layers` must make a branch that sees an odd number of pixels, for the"
+                " shortcut to meet its centre"
+            ),
+            received=f"kernel_size={kernel_size}, layers={layers}",
         )
     if not (isinstance(energy, int | float | np.number) and 0 <= energy < math.inf):
         raise InvalidInputError(
-            f"`energy` must be a number of at least 0. Received: energy={energy!r}"
+            argument="energy",
+            expected="must be a number of at least 0",
+            received=f"energy={energy!r}",
         )
     return float(energy / (1 + energy))

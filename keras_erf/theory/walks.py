@@ -95,8 +95,9 @@ class Move:
         taps = checked_weights(self.weights)
         if (taps < 0).any():
             raise InvalidInputError(
-                "`weights` must be non-negative: a walk has no negative probabilities. "
-                f"Received: weights={self.weights!r}"
+                argument="weights",
+                expected="must be non-negative: a walk has no negative probabilities",
+                received=f"weights={self.weights!r}",
             )
         object.__setattr__(self, "weights", tuple(map(float, taps)))
 
@@ -127,11 +128,15 @@ def walk(moves: Sequence[Move], unit: int) -> np.ndarray:
         The poster, central limit theorem: `o(t) = p(S_n = t)`.
     """
     if not moves:
-        raise InvalidInputError("`moves` must hold at least one layer. Received: none")
+        raise InvalidInputError(
+            argument="moves", expected="must hold at least one layer", received="none"
+        )
     for move in moves:
         if not isinstance(move, Move):
             raise InvalidInputError(
-                f"`moves` must hold `theory.Move`s, first layer first. Received: {move!r}"
+                argument="moves",
+                expected="must hold `theory.Move`s, first layer first",
+                received=repr(move),
             )
     at = {checked_count("unit", unit, least=0): 1.0}
     for move in reversed(moves):
@@ -145,8 +150,10 @@ def walk(moves: Sequence[Move], unit: int) -> np.ndarray:
         at = before
     if not at:
         raise InvalidInputError(
-            "`unit` must see a pixel of the input; name one inside of the last layer's output. "
-            f"Received: unit={unit!r}"
+            argument="unit",
+            expected="must see a pixel of the input",
+            remedy="name one inside of the last layer's output",
+            received=f"unit={unit!r}",
         )
     total = np.zeros(moves[0].size)
     for place, mass in at.items():
@@ -158,7 +165,8 @@ def _probabilities(weights: ArrayLike) -> np.ndarray:
     taps = checked_weights(weights)
     if (taps < 0).any():
         raise InvalidInputError(
-            "`weights` must be non-negative: they are probabilities of a walk. "
-            f"Received: weights={weights!r}"
+            argument="weights",
+            expected="must be non-negative: they are probabilities of a walk",
+            received=f"weights={weights!r}",
         )
     return taps / taps.sum()
