@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import io
 import os
 import random
@@ -11,17 +10,18 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keras_erf import zoo
+from keras_erf.custom_code import FileOptions
 from keras_erf.errors import InvalidInputError, KerasERFError, ModelLoadError
 from keras_erf.files.kinds import Kind, NotAModelError, kind_of
 from keras_erf.files.vetting import vetted_weights
 from keras_erf.opening import keras_itself, load_model
 
-__all__ = ["FileOptions", "LoadedModel", "find_model", "import_quietly", "load_quietly"]
+__all__ = ["LoadedModel", "find_model", "import_quietly", "load_quietly"]
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".json")
 # What the arguments of `keras_erf.load_model` are called here.
@@ -42,15 +42,6 @@ class LoadedModel:
     name: str
     model: Any
     preprocess: Callable[[Any], Any] | None
-
-
-@dataclass(frozen=True)
-class FileOptions:
-    """How a model file is opened; see `keras_erf.load_model`."""
-
-    custom_objects: Mapping[str, Any] = field(default_factory=dict)
-    stand_ins: Mapping[str, Any] = field(default_factory=dict)
-    unsafe: bool = False
 
 
 def find_model(

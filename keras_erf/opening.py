@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keras_erf.custom_code import FileOptions
 from keras_erf.errors import BackendError, InvalidInputError, KerasERFError, ModelLoadError
 from keras_erf.files.kinds import Kind, NotAModelError, kind_of
 from keras_erf.files.vetting import CarriesCodeError, check_config
+from keras_erf.files.writing import written_whole
 from keras_erf.legacy.lambdas import (
     POINTWISE,
     lambda_message,
@@ -28,10 +30,14 @@ from keras_erf.legacy.parts import parts_of_model, parts_of_order
 from keras_erf.legacy.reading import Source, StoredWeights, read_source, read_weights_file
 from keras_erf.legacy.weights import assign_weights
 
-__all__ = ["load_model"]
+__all__ = ["convert_model", "keras_itself", "load_model", "quietly"]
 
 # Files need not hold the states of random generators and recurrent layers.
 MOST_UNSTORED = 1 << 24
+# Of a converted file's predictions, as a share of their range.
+MOST_DIFFERENCE = 1e-5
+# What the check takes for a size that the model leaves open.
+FREE_SIZE = 64
 
 StandIn = str | Callable[..., Any]
 
@@ -92,7 +98,7 @@ def load_model(
         if own is None and source.weights is None and weights is None:
             raise NotAModelError(
                 "an architecture without weights",
-                'give the file of its weights as `weights`, or "none" for weights as before training',
+                'give the file of its weights as `weights`, or "none" to leave it untrained',
             )
         if source.old:
             model = _old_model(source, own, weights == "none", custom, stand, unsafe)
@@ -312,3 +318,105 @@ def _reason(error: Exception) -> str:
     # Keras puts `None --` and the number before what the operating system says.
     plain = re.sub(r"(None -- )?\[Errno -?\d+\] ", "", text)
     return plain.partition(". ")[0][:300]
+
+
+# --- Converting ----------------------------------------------------------------------------------
+
+
+def convert_model(
+    old: str | os.PathLike[str],
+    new: str | os.PathLike[str],
+    *,
+    weights: str | None = None,
+    opening: FileOptions = FileOptions(),
+) -> dict[str, Any]:
+    """Writes a model file of any age as an archive of Keras 3, whole or not at all.
+
+    The file is read again, and its predictions are compared with those of the translated model.
+
+    Args:
+        old: The file or folder.
+        new: The file to write, `.keras`.
+        weights: As for `load_model`.
+        opening: How the file is opened.
+
+    Returns:
+        The names of both, the number of weights, the largest difference between predictions as a
+        share of their range, and `notes` on what cannot be known.
+
+    Raises:
+        ModelLoadError: The old file cannot be opened, or the new one predicts something else.
+        InvalidInputError: The new file cannot be written.
+    """
+    model = load_model(
+        old,
+        weights=weights,
+        custom_objects=opening.custom_objects,
+        stand_ins=opening.stand_ins,
+        unsafe=opening.unsafe,
+    )
+    with written_whole(new) as temporary:
+        with quietly():
+            model.save(temporary)
+        again = load_model(
+            temporary,
+            custom_objects={**opening.custom_objects, **_functions(opening.stand_ins)},
+            unsafe=opening.unsafe,
+        )
+        difference = _difference(model, again)
+        if difference is not None and difference > MOST_DIFFERENCE:
+            raise ModelLoadError(
+                argument="path",
+                expected="is translated, but cannot be written so that Keras 3 reads it back: "
+                f"predictions differ by {difference:.1g} of their range",
+                remedy="use the old file directly",
+                received=repr(str(old)),
+            )
+    return {
+        "old": str(old),
+        "new": str(new),
+        "weights": int(model.count_params()),
+        "difference": difference,
+        "notes": [*_notes(difference, opening.stand_ins)],
+    }
+
+
+def _functions(stand_ins: Mapping[str, StandIn]) -> dict[str, Any]:
+    return {name: value for name, value in stand_ins.items() if callable(value)}
+
+
+def _difference(model: Any, again: Any) -> float | None:
+    """The largest difference of predictions as a share of their range; `None` if neither runs."""
+    import keras
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    values = [
+        random.integers(0, 2, shape) if "int" in tensor.dtype else random.normal(size=shape)
+        for tensor in model.inputs
+        for shape in [[size or FREE_SIZE for size in (1, *tensor.shape[1:])]]
+    ]
+    arrays = [
+        value.astype(tensor.dtype) for value, tensor in zip(values, model.inputs, strict=True)
+    ]
+    both = []
+    for each in (model, again):
+        try:
+            both.append(
+                [np.asarray(one) for one in keras.tree.flatten(each(arrays, training=False))]
+            )
+        except Exception:  # The size may not suit the layers, or the layers this machine.
+            return None
+    return max(
+        float(np.max(np.abs(one - other), initial=0) / max(np.ptp(one), 1e-12))
+        for one, other in zip(*both, strict=True)
+    )
+
+
+def _notes(difference: float | None, stand_ins: Mapping[str, StandIn]) -> Iterator[str]:
+    if difference is None:
+        yield "the model was not run: inputs of its own are needed"
+    for name, value in stand_ins.items():
+        if value == POINTWISE:
+            yield f"{name} passes its input on unchanged; its own function is not in the new file"
+    yield "the original was not run: compare with its predictions if there are any"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from keras_erf.commands.opening import CustomOption, LambdaOption
 from keras_erf.commands.option_types import (
     DEFAULT_DEFINITION,
     BatchSizeOption,
@@ -40,6 +41,7 @@ from keras_erf.commands.parsing import (
     read_size,
     read_unit,
 )
+from keras_erf.custom_code import read_opening
 from keras_erf.definitions import DEFINITIONS
 from keras_erf.loading import LoadedModel, load_quietly
 
@@ -72,6 +74,8 @@ class Options:
     no_cone: NoConeOption = False
     weights: WeightsOption = None
     option: BuilderOption = None
+    custom: CustomOption = None
+    stand_in: LambdaOption = None
     unsafe: UnsafeOption = False
 
     def where(self) -> dict[str, Any]:
@@ -102,7 +106,8 @@ class Options:
     def load(self, model: str) -> LoadedModel:
         """Loads the model of that name, with the preprocessing that the options ask for."""
         preprocess = read_preprocess(self.scale, self.mean, self.std, self.bgr, self.images)
-        loaded = load_quietly(model, self.weights, read_options(self.option), self.unsafe)
+        opening = read_opening(self.custom, self.stand_in, self.unsafe)
+        loaded = load_quietly(model, self.weights, read_options(self.option), opening)
         return replace(loaded, preprocess=preprocess or loaded.preprocess)
 
     def inputs(self, graph: Graph, tensor: int, loaded: LoadedModel) -> Any:

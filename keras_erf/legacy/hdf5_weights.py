@@ -28,7 +28,7 @@ def hdf5_weights(file: h5py.File) -> tuple[StoredLayer, ...] | StoredTree | None
     Returns:
         Layers with their arrays, or a tree of objects; `None` if it is no file of Keras's.
     """
-    group = file["model_weights"] if "model_weights" in file else file
+    group = file.get("model_weights", file)
     if "layer_names" in group.attrs or "layer_names0" in group.attrs:
         return tuple(_layer(group, name) for name in _names(group, "layer_names"))
     if "nb_layers" in group.attrs:

@@ -15,6 +15,7 @@ from keras_erf.fields.sizing import Rules, maps
 from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, build_graph
+from keras_erf.legacy.in_memory import modern_model
 from keras_erf.measuring.calibrating import calibrated, has_batch_norm
 from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.precision import in_full_precision
@@ -74,6 +75,7 @@ def prepared(
         several: Whether layers without such a unit are skipped.
         assigned: Whether zeros among the weights will stay.
     """
+    model = modern_model(model)
     graph = build_graph(model)
     numbers = numbers_of(graph, layers) if several and layers is not None else None
     each = [] if several else [None if layer is None else graph.find(layer) for layer in layers]
