@@ -24,6 +24,7 @@ setup(
         "keras_erf.graph",
         "keras_erf.inputs",
         "keras_erf.layers",
+        "keras_erf.legacy",
         "keras_erf.measuring",
         "keras_erf.models",
         "keras_erf.plotting",

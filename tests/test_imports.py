@@ -41,6 +41,7 @@ ORDER = (
     "measuring",
     "predicting",
     "zoo",
+    "legacy",
     "loading",
     "experiments",
     "training",
