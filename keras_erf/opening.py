@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from keras_erf.custom_code import FileOptions
+from keras_erf.custom_code import NO_OPTIONS, FileOptions
 from keras_erf.errors import BackendError, InvalidInputError, KerasERFError, ModelLoadError
 from keras_erf.files.kinds import Kind, NotAModelError, kind_of
 from keras_erf.files.vetting import CarriesCodeError, check_config
@@ -328,7 +328,7 @@ def convert_model(
     new: str | os.PathLike[str],
     *,
     weights: str | None = None,
-    opening: FileOptions = FileOptions(),
+    opening: FileOptions = NO_OPTIONS,
 ) -> dict[str, Any]:
     """Writes a model file of any age as an archive of Keras 3, whole or not at all.
 
