@@ -134,7 +134,7 @@ def _old_model(
     architecture = Architecture(source.config, source.version, source.backend)
 
     def translated() -> Any:
-        return build(architecture, custom_objects=custom, stand_ins=stand_ins)
+        return build(architecture, custom_objects=custom, stand_ins=stand_ins, unsafe=unsafe)
 
     if source.stored is not None and not unsafe and own is None:
         _check_count(count_made(lambda: translated().model), source.stored)
