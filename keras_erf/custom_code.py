@@ -13,7 +13,7 @@ from typing import Any
 
 from keras_erf.errors import InvalidInputError
 
-__all__ = ["FileOptions", "read_opening"]
+__all__ = ["NO_OPTIONS", "FileOptions", "read_opening"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class FileOptions:
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     stand_ins: Mapping[str, Any] = field(default_factory=dict)
     unsafe: bool = False
+
+
+NO_OPTIONS = FileOptions()
 
 
 def read_opening(
@@ -99,7 +102,7 @@ def _stand_ins(texts: Iterable[str], objects: dict[str, Any]) -> dict[str, Any]:
         if not name or not (what == "pointwise" or callable(objects.get(what))):
             raise InvalidInputError(
                 argument="stand_ins",
-                expected="must be NAME=pointwise, or NAME=FUNCTION with a function of a custom file",
+                expected="must be NAME=pointwise, or NAME=FUNCTION of a custom file",
                 received=repr(text),
             )
         stand_ins[name] = what if what == "pointwise" else objects[what]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_erf import zoo
-from keras_erf.custom_code import FileOptions
+from keras_erf.custom_code import NO_OPTIONS, FileOptions
 from keras_erf.errors import InvalidInputError, KerasERFError, ModelLoadError
 from keras_erf.files.kinds import Kind, NotAModelError, kind_of
 from keras_erf.files.vetting import vetted_weights
@@ -49,7 +49,7 @@ def find_model(
     *,
     weights: str | None = None,
     options: Mapping[str, Any] | None = None,
-    opening: FileOptions = FileOptions(),
+    opening: FileOptions = NO_OPTIONS,
     need_weights: bool = True,
 ) -> LoadedModel:
     """Loads or builds a model.

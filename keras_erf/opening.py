@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from keras_erf.custom_code import FileOptions
+from keras_erf.custom_code import NO_OPTIONS, FileOptions
 from keras_erf.errors import BackendError, InvalidInputError, KerasERFError, ModelLoadError
 from keras_erf.files.kinds import Kind, NotAModelError, kind_of
 from keras_erf.files.vetting import CarriesCodeError, check_config
@@ -134,7 +134,7 @@ def _old_model(
     architecture = Architecture(source.config, source.version, source.backend)
 
     def translated() -> Any:
-        return build(architecture, custom_objects=custom, stand_ins=stand_ins)
+        return build(architecture, custom_objects=custom, stand_ins=stand_ins, unsafe=unsafe)
 
     if source.stored is not None and not unsafe and own is None:
         _check_count(count_made(lambda: translated().model), source.stored)
@@ -328,7 +328,7 @@ def convert_model(
     new: str | os.PathLike[str],
     *,
     weights: str | None = None,
-    opening: FileOptions = FileOptions(),
+    opening: FileOptions = NO_OPTIONS,
 ) -> dict[str, Any]:
     """Writes a model file of any age as an archive of Keras 3, whole or not at all.
 

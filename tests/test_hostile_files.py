@@ -22,7 +22,7 @@ from keras_erf.files.hdf5 import count_stored
 from keras_erf.graph import count_weights
 from keras_erf.inputs.images import images
 from keras_erf.inputs.sources import InputSpec
-from keras_erf.loading import load_model
+from keras_erf.loading import find_model as load_model
 from keras_erf.results import storing
 from keras_erf.studies import StudyStore
 from keras_erf.training.loop import _read_checkpoint

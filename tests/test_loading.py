@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_erf.errors import InvalidInputError, ModelLoadError
-from keras_erf.loading import load_model
+from keras_erf.loading import find_model as load_model
 
 
 def small_model() -> keras.Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+
 from keras_erf.legacy.architecture import Config
 
 __all__ = ["replaced"]

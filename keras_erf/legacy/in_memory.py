@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.legacy.architecture import Architecture
-from keras_erf.legacy.assembling import build
 from keras_erf.legacy.parts import parts_of_order
 from keras_erf.legacy.stored import StoredLayer
 from keras_erf.legacy.weights import WeightsError, assign_weights
@@ -30,6 +28,9 @@ def modern_model(model: Any) -> Any:
     """
     if not _of_tf_keras(model) or not hasattr(model, "to_json"):
         return model
+    from keras_erf.legacy.architecture import Architecture
+    from keras_erf.legacy.assembling import build
+
     try:
         config = json.loads(model.to_json())
     except NotImplementedError as error:

@@ -393,7 +393,7 @@ def _one_hot(
     off_value: Any = None,
     axis: Any = None,
     dtype: Any = None,
-) -> Any:  # noqa: E501
+) -> Any:
     return ops.one_hot(indices, number(depth), axis=-1 if axis is None else number(axis))
 
 
@@ -409,7 +409,7 @@ def _norm(
     axis: Any = None,
     keepdims: Any = None,
     keep_dims: Any = None,
-) -> Any:  # noqa: E501
+) -> Any:
     over, keep = _axis(axis), bool(keepdims or keep_dims)
     if ord in ("euclidean", 2, 2.0):
         return ops.sqrt(ops.sum(ops.square(tensor), axis=over, keepdims=keep))
@@ -420,7 +420,7 @@ def _norm(
 
 def _moments(
     x: Any, axes: Any, shift: Any = None, keepdims: bool = False, keep_dims: Any = None
-) -> Any:  # noqa: E501
+) -> Any:
     keep = bool(keepdims or keep_dims)
     return list(ops.moments(x, axes=_axis(axes), keepdims=keep))
 
@@ -511,7 +511,7 @@ def _resize(
 def _old_resize(interpolation: str) -> Function:
     def apply(
         images: Any, size: Any, align_corners: Any = False, half_pixel_centers: Any = False
-    ) -> Any:  # noqa: E501
+    ) -> Any:
         if align_corners:
             return _resize(images, size, align_corners=True)
         if half_pixel_centers:
@@ -619,7 +619,7 @@ def _dropout(x: Any, *_: Any, **__: Any) -> Any:
 
 def _crop(
     image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any
-) -> Any:  # noqa: E501
+) -> Any:
     top, left = number(offset_height), number(offset_width)
     return image[..., top : top + number(target_height), left : left + number(target_width), :]
 

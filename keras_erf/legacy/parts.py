@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_erf.legacy.weights import Part
+
+if TYPE_CHECKING:
+    from keras_erf.legacy.architecture import PlacedLayer
 
 __all__ = ["parts_of_model", "parts_of_order"]
 
 
-def parts_of_order(order: Iterable[tuple[str, str, Any, Any]]) -> tuple[Part, ...]:
+def parts_of_order(order: Sequence[PlacedLayer]) -> tuple[Part, ...]:
     """The layers of a translated model.
 
     Args:
-        order: The old layers, nested ones after the model that holds them: name, class,
-            configuration and the layer of Keras 3, or `None`.
+        order: The old layers, those inside of one after it.
     """
-    waiting = iter(order)
-    parts = []
-    while (part := _next(waiting)) is not None:
-        parts.append(part)
-    return tuple(parts)
+    depth = min((len(entry.path) for entry in order), default=0)
+    starts = [place for place, entry in enumerate(order) if len(entry.path) == depth]
+    ends = [*starts[1:], len(order)]
+    return tuple(
+        _part(order[start], order[start + 1 : end]) for start, end in zip(starts, ends, strict=True)
+    )
 
 
-def _next(waiting: Iterator[tuple[str, str, Any, Any]]) -> Part | None:
-    entry = next(waiting, None)
-    if entry is None:
-        return None
-    name, class_name, config, layer = entry
-    inner = [_next(waiting) for _ in range(_layer_count(config))]
-    own = config if isinstance(config, dict) else {}
-    return Part(name, class_name, own, layer, tuple(part for part in inner if part is not None))
+def _part(entry: PlacedLayer, below: Sequence[PlacedLayer]) -> Part:
+    inner = parts_of_order(below) if below else ()
+    if entry.class_name == "TimeDistributed" and len(inner) == 1:
+        # A wrapped model's layers; a wrapped layer's arrays are those of the wrapper.
+        inner = inner[0].inner
+    elif not _is_model(entry):
+        inner = ()
+    config = entry.config if isinstance(entry.config, dict) else {}
+    return Part(entry.name, entry.class_name, config, entry.layer, inner, entry.arrange)
 
 
-def _layer_count(config: Any) -> int:
-    """How many layers a layer's configuration lists: those of a nested model."""
-    layers = config.get("layers") if isinstance(config, dict) else config
-    return len(layers) if isinstance(layers, list) else 0
+def _is_model(entry: PlacedLayer) -> bool:
+    return not isinstance(entry.config, dict) or isinstance(entry.config.get("layers"), list)
 
 
 def parts_of_model(model: Any) -> tuple[Part, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Part:
         config: Its configuration in the file.
         layer: The layer of Keras 3; `None` where none is needed.
         inner: The layers of a nested model, in the file's order.
+        arrange: What turns the arrays of the file into those of `layer.weights`; `None` if they are
+            those of a layer of that class.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Part:
     config: dict[str, Any]
     layer: Any
     inner: tuple[Part, ...] = ()
+    arrange: Callable[[Sequence[np.ndarray]], list[np.ndarray]] | None = None
 
 
 Pairs = list[tuple[Any, np.ndarray]]
@@ -165,10 +168,13 @@ def _fitted(part: Part, arrays: Sequence[np.ndarray], backend: str) -> Pairs:
     Raises:
         WeightsError: They do not fit.
     """
-    targets = variables(part.layer)
+    targets = variables(part.layer) if part.arrange is None else list(part.layer.weights)
     try:
-        modern = modern_arrays(part.class_name, part.config, arrays, backend)
-    except (ValueError, IndexError) as error:
+        if part.arrange is not None:
+            modern = part.arrange(arrays)
+        else:
+            modern = modern_arrays(part.class_name, part.config, arrays, backend)
+    except (ValueError, IndexError, StopIteration) as error:
         raise WeightsError(
             f"the arrays of {part.name[:60]!r} are not those of a {part.class_name[:60]}"
         ) from error
@@ -231,6 +237,9 @@ def _leaves(part: Part) -> Iterator[Part]:
 
 
 def _leaf_runs(part: Part) -> tuple[_Run, _Run]:
+    if part.class_name.endswith("WeightNormalization"):
+        # The lengths of the kernels, and whether they were set from data.
+        return _Run(part, True, len(variables(part.layer)) + 1), _Run(part, False, 1)
     trained = len(_own(part.layer, "_trainable_variables"))
     others = len(_own(part.layer, "_non_trainable_variables"))
     total = array_count(part.class_name, part.config, trained + others)
@@ -312,6 +321,8 @@ def _tree_pairs(parts: Sequence[Part], tree: StoredTree, backend: str, visited: 
         if not waiting:
             raise WeightsError(f"it holds no weights of {part.name[:60]!r}")
         child = waiting.pop(0)
+        if part.inner and part.class_name == "TimeDistributed":
+            child = child.children.get("layer", child)
         if part.inner:
             pairs += _tree_pairs(part.inner, child, backend, visited)
         else:
