@@ -447,13 +447,16 @@ def _check_numbers(model: Any, source: Path) -> None:
         import tensorflow as tf
 
         reader = tf.train.load_checkpoint(str(source / "variables" / "variables"))
-        held = [reader.get_tensor(name) for name in reader.get_variable_to_shape_map()]
+        held = [np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()]
     else:
         with source.open("rb") as raw:
             archive = raw.read(2) == b"PK"
         held = _held(source, archive)
     numbers = np.concatenate(
-        [np.zeros(1), *(array.ravel().astype(float) for array in held if array.dtype.kind in "biuf")]
+        [
+            np.zeros(1),
+            *(array.ravel().astype(float) for array in held if array.dtype.kind in "biuf"),
+        ]
     )
     for weight in model.weights:
         value = np.asarray(weight, float)
