@@ -28,6 +28,7 @@ from keras_erf.legacy.lambdas import (
 )
 from keras_erf.legacy.parts import parts_of_model, parts_of_order
 from keras_erf.legacy.reading import Source, StoredWeights, read_source, read_weights_file
+from keras_erf.legacy.unknown import unknown_message, unknown_of
 from keras_erf.legacy.weights import assign_weights
 
 __all__ = ["convert_model", "keras_itself", "load_model", "quietly"]
@@ -168,8 +169,11 @@ def _model(
     if not unsafe:
         left = lambda_names(config, set(stand_ins))
         if left:
-            raise ModelLoadError(argument="path", **lambda_message(left), received=repr(str(file)))
+            raise ModelLoadError(lambda_message(left))
         check_config(without_lambdas(config), old=False)
+        unknown = unknown_of(config, custom)
+        if unknown:
+            raise ModelLoadError(unknown_message(unknown))
         if source.stored is not None:
             count = count_made(
                 lambda: built_from(copy.deepcopy(config), legacy=hdf5, custom_objects=custom)
@@ -288,8 +292,13 @@ def _one_line(file: Path, argument: str = "path") -> Iterator[None]:
     received = repr(str(file))
     try:
         yield
-    except KerasERFError:
-        raise
+    except KerasERFError as error:
+        text = str(error)
+        if file.name in text:
+            raise
+        # The translator knows the model, not the file.
+        head, _, held = text.partition("Received: ")
+        raise type(error)(_printable(f"{head}Received: {received}: {held}")) from error
     except NotAModelError as error:
         raise ModelLoadError(
             argument=argument,
@@ -311,13 +320,18 @@ def _one_line(file: Path, argument: str = "path") -> Iterator[None]:
         ) from error
 
 
+def _printable(text: str) -> str:
+    """A text without what a file may hide in names."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__:
         return "it needs more memory than there is"
     text = " ".join(str(error).split()) or type(error).__name__
     # Keras puts `None --` and the number before what the operating system says.
     plain = re.sub(r"(None -- )?\[Errno -?\d+\] ", "", text)
-    return plain.partition(". ")[0][:300]
+    return _printable(plain.partition(". ")[0][:300])
 
 
 # --- Converting ----------------------------------------------------------------------------------

@@ -17,18 +17,17 @@ def lambda_names(config: Any, known: Collection[str] = ()) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in known]
 
 
-def lambda_message(names: Collection[str]) -> dict[str, str]:
-    """The fields of the error about `Lambda` layers without a stand-in."""
+def lambda_message(names: Collection[str]) -> str:
+    """What is said of `Lambda` layers without a stand-in."""
     shown = ", ".join(name[:60] for name in list(names)[:12])
     first = next(iter(names))[:60]
-    return {
-        "expected": f"has Lambda layers, whose Python code is not run: {shown}",
-        "remedy": (
-            "Say what stands for each: `stand_ins` "
-            f'{first}="pointwise" if it works on each value alone; or a function of that name in '
-            "`custom_objects`; or `unsafe` if you trust the file"
-        ),
-    }
+    return (
+        f"The model has Lambda layers, whose Python code is not run: {shown}. "
+        f"For one that works pixel by pixel write `--lambda {first}=pointwise`; or give "
+        f"a function named {first} in a Python file with `--custom FILE.py` (in Python by "
+        "`custom_objects=`); or, if you trust the file, let it run its code with `--unsafe`. "
+        f"Received: {shown}"
+    )
 
 
 def with_stand_ins(

@@ -28,9 +28,6 @@ SAME = {
 
 def array_count(class_name: str, config: Config, modern: int) -> int:
     """How many arrays an old file holds of a layer, where Keras 3 holds `modern`."""
-    if class_name == "Normalization":
-        # The number of samples seen, which Keras 3 does not keep.
-        return modern + 1 if modern else 0
     if class_name in GATES and _keras1(config) and config.get("consume_less") != "gpu":
         return 3 * len(GATES[class_name])
     if class_name == "Bidirectional":
@@ -174,14 +171,15 @@ def _from_cudnn(gates: int) -> Callable[[Arrays, Config], Arrays]:
     return convert
 
 
-def _without_count(held: Arrays, config: Config) -> Arrays:
-    return held[:2]
+def _with_count(held: Arrays, config: Config) -> Arrays:
+    """Mean, variance and the number of samples seen, which old files hold in part."""
+    return [*held, np.zeros((), "int64")] if len(held) == 2 else held
 
 
 KERAS2: dict[str, Callable[[Arrays, Config], Arrays]] = {
     "CuDNNLSTM": _from_cudnn(4),
     "CuDNNGRU": _from_cudnn(3),
-    "Normalization": _without_count,
+    "Normalization": _with_count,
 }
 
 # Layers whose first kernels Theano turns around, and how many kernels.
