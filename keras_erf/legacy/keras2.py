@@ -68,6 +68,8 @@ DROPPED: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Arguments that are dropped at these values, and refused at others.
 HARMLESS: dict[str, tuple[Any, ...]] = {
+    "cache_enabled": (True, False),
+    "rng_type": ("stateful", "stateless", "legacy_stateful", None),
     "groups": (1,),
     "ragged": (False, None),
     "sparse": (False, None),

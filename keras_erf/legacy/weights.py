@@ -307,11 +307,9 @@ def _tree_pairs(parts: Sequence[Part], tree: StoredTree, backend: str, visited: 
     """
     groups: dict[str, list[StoredTree]] = {}
     for container in CONTAINERS:
-        held = tree.children.get(container)
-        numbered = sorted(held.children.items(), key=_number_of) if held else []
-        for name, child in numbered:
-            if not child.empty():
-                groups.setdefault(re.sub(r"_\d+$", "", name), []).append(child)
+        if container in tree.children:
+            for name, held in _groups(tree.children[container]).items():
+                groups.setdefault(name, []).extend(held)
     pairs: Pairs = []
     for part in parts:
         if part.layer is None or id(part.layer) in visited or not _weighs(part):
@@ -347,7 +345,10 @@ def _group_of(part: Part, groups: dict[str, list[StoredTree]]) -> list[StoredTre
 
 
 def _object_pairs(part: Part, tree: StoredTree, backend: str) -> Pairs:
-    found = _attributes(part.layer, tree)
+    try:
+        found = _attributes(part.layer, tree)
+    except (KeyError, IndexError):
+        found = None
     targets = variables(part.layer)
     if found is not None and {id(variable) for variable, _ in found} == set(map(id, targets)):
         return found
@@ -364,16 +365,23 @@ def _attributes(layer: Any, tree: StoredTree) -> Pairs | None:
         if child.empty():
             continue
         inner = getattr(layer, name, getattr(layer, f"_{name}", None))
-        held = list(child.children.values()) if isinstance(inner, list | tuple) else [child]
-        layers = inner if isinstance(inner, list | tuple) else [inner]
-        if len(held) != len(layers):
-            return None
-        for one, below in zip(layers, held, strict=True):
+        groups = _groups(child) if isinstance(inner, list | tuple) else {}
+        for one in inner if isinstance(inner, list | tuple) else [inner]:
+            below = groups[_snake(type(one).__name__)].pop(0) if groups else child
             more = _attributes(one, below) if hasattr(one, "_layers") else None
             if more is None:
                 return None
             pairs += more
     return pairs
+
+
+def _groups(tree: StoredTree) -> dict[str, list[StoredTree]]:
+    """What a container holds that has arrays, by class and in order."""
+    groups: dict[str, list[StoredTree]] = {}
+    for name, child in sorted(tree.children.items(), key=_number_of):
+        if not child.empty():
+            groups.setdefault(re.sub(r"_\d+$", "", name), []).append(child)
+    return groups
 
 
 def _arrays(tree: StoredTree) -> Iterator[np.ndarray]:
