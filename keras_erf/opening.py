@@ -133,6 +133,7 @@ def _old_model(
     if not unsafe:
         check_config(source.config, old=True)
     architecture = Architecture(source.config, source.version, source.backend)
+    custom = {**_application_layers(), **custom}
 
     def translated() -> Any:
         return build(architecture, custom_objects=custom, stand_ins=stand_ins, unsafe=unsafe)
@@ -145,6 +146,14 @@ def _old_model(
     stored = own if own is not None else source.stored_weights()
     assign_weights(parts_of_order(done.order), stored.weights, stored.backend or source.backend)
     return done.model
+
+
+def _application_layers() -> dict[str, Any]:
+    """Layers that networks of `keras.applications` define for themselves, by class."""
+    from keras.src.applications import convnext, inception_resnet_v2
+
+    own = {name: getattr(convnext, name) for name in ("LayerScale", "StochasticDepth")}
+    return {**own, "CustomScaleLayer": inception_resnet_v2.CustomScaleLayer}
 
 
 def _model(
