@@ -133,6 +133,7 @@ def _old_model(
     if not unsafe:
         check_config(source.config, old=True)
     architecture = Architecture(source.config, source.version, source.backend)
+    custom = {**_application_layers(), **custom}
 
     def translated() -> Any:
         return build(architecture, custom_objects=custom, stand_ins=stand_ins, unsafe=unsafe)
@@ -145,6 +146,14 @@ def _old_model(
     stored = own if own is not None else source.stored_weights()
     assign_weights(parts_of_order(done.order), stored.weights, stored.backend or source.backend)
     return done.model
+
+
+def _application_layers() -> dict[str, Any]:
+    """Layers that networks of `keras.applications` define for themselves, by class."""
+    from keras.src.applications import convnext, inception_resnet_v2
+
+    own = {name: getattr(convnext, name) for name in ("LayerScale", "StochasticDepth")}
+    return {**own, "CustomScaleLayer": inception_resnet_v2.CustomScaleLayer}
 
 
 def _model(
@@ -309,7 +318,8 @@ def _one_line(file: Path, argument: str = "path") -> Iterator[None]:
     except CarriesCodeError as error:
         raise ModelLoadError(
             "Loading the model would run Python code or read files that it names: "
-            f"{error}. If you trust its source, allow that with `unsafe`. Received: {received}"
+            f"{error}. If you trust its source, allow that with `--unsafe` (in Python, "
+            f"`unsafe=True`). Received: {received}"
         ) from error
     except Exception as error:  # h5py, Keras and TensorFlow fail in many ways on a bad file.
         raise ModelLoadError(
@@ -413,14 +423,15 @@ def _difference(model: Any, again: Any) -> float | None:
     arrays = [
         value.astype(tensor.dtype) for value, tensor in zip(values, model.inputs, strict=True)
     ]
-    both = []
-    for each in (model, again):
-        try:
-            both.append(
-                [np.asarray(one) for one in keras.tree.flatten(each(arrays, training=False))]
-            )
-        except Exception:  # The size may not suit the layers, or the layers this machine.
-            return None
+    call = arrays if len(arrays) > 1 else arrays[0]
+    try:
+        with quietly():
+            both = [
+                [np.asarray(one) for one in keras.tree.flatten(each(call, training=False))]
+                for each in (model, again)
+            ]
+    except Exception:  # The size may not suit the layers, or the layers this machine.
+        return None
     return max(
         float(np.max(np.abs(one - other), initial=0) / max(np.ptp(one), 1e-12))
         for one, other in zip(*both, strict=True)

@@ -43,7 +43,6 @@ OPTIONS = {
     "seed": "--seed",
     "custom_objects": "--custom",
     "stand_ins": "--lambda",
-    "unsafe": "--unsafe",
     "through_global": "--local",
     "tolerance": "--tolerance",
     "unit": "--unit",

@@ -9,6 +9,7 @@ from typing import Any
 __all__ = ["unknown_message", "unknown_of"]
 
 MOST_TEXT = 300
+OPERATIONS = ("core", "image", "linalg", "math", "nn", "numpy")
 PLAIN = ("name", "trainable", "dtype", "batch_shape")
 
 
@@ -28,9 +29,9 @@ def unknown_of(config: Any, custom_objects: Mapping[str, Any]) -> dict[str, Any]
         names += [name.rpartition(">")[2] for name in names]
         if any(name in custom_objects or name in registered for name in names):
             continue
-        module = str(layer.get("module") or "keras")
-        own = module.partition(".")[0] in ("keras", "builtins")
-        if not own or ">" in names[0] or not _of_keras(keras, names[1]):
+        module = layer.get("module")
+        own = str(module).partition(".")[0] == "keras" if module else _of_keras(keras, names[1])
+        if not own or ">" in names[0]:
             unknown.setdefault(names[1], layer.get("config"))
     return unknown
 
@@ -48,9 +49,9 @@ def unknown_message(unknown: Mapping[str, Any]) -> str:
 def _of_keras(keras: Any, name: str) -> bool:
     if name in ("Functional", "Model", "Sequential"):
         return True
-    return any(hasattr(keras.layers, part) for part in (name, name.rpartition(".")[2])) or any(
-        hasattr(module, name) for module in (keras.ops, keras.ops.nn, keras.ops.numpy)
-    )
+    # HDF5 files name no modules; operations are classes of these.
+    operations = (getattr(keras.src.ops, module, None) for module in OPERATIONS)
+    return any(hasattr(module, name) for module in (keras.layers, *operations))
 
 
 def _layers(config: Any) -> Iterator[dict[str, Any]]:
