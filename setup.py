@@ -24,6 +24,7 @@ setup(
         "keras_erf.graph",
         "keras_erf.inputs",
         "keras_erf.layers",
+        "keras_erf.legacy",
         "keras_erf.measuring",
         "keras_erf.models",
         "keras_erf.plotting",
@@ -90,6 +91,7 @@ setup(
             "ray>=2.9",
             "setuptools>=77",
             "tensorboard>=2.19",
+            "tf_keras>=2.19",
         ],
         # The one place where the versions of these tools are pinned.
         "dev": [

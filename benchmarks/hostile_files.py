@@ -1,6 +1,7 @@
 """Whether mutated files do harm: each is read right or refused in a line.
 
-    python benchmarks/hostile_files.py [--results 10000] [--models 1000] [--images 1000] [--seed 0]
+    python benchmarks/hostile_files.py [--results 10000] [--models 1000] [--old 2000]
+        [--images 1000] [--seed 0]
 
 Good files are changed at random, in their bytes and, with the check sums put right again, in what
 is inside of them. A process reads each, in limited memory and time. Exit status 1 if one crashed or
@@ -33,6 +34,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import h5py
 import numpy as np
 from mutating import mutant
+from old_layouts import ARCHITECTURE, WEIGHTS_FILE, old_layouts
 from recording import parse, record
 
 SECONDS = 60.0
@@ -40,6 +42,8 @@ SECONDS = 60.0
 MOST_SPACE, MOST_USED = 8 << 30, 1 << 30
 # Keras keeps something of every model.
 FILES_PER_WORKER = 250
+# Of a file that is zipped only to be one file.
+MOST_UNZIPPED = 64 << 20
 MARKER = "code-was-run"
 # A model's arguments may make no sense, which shows when its layers are called.
 GOOD = ("read right", "read right, but not to be called", "refused")
@@ -50,13 +54,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=int, default=10_000)
     parser.add_argument("--models", type=int, default=1000)
+    parser.add_argument("--old", type=int, default=2000, help="models of Keras 1, 2 and tf.keras")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the files that did harm")
     options = parse(parser)
     harm, files = False, {}
     with tempfile.TemporaryDirectory() as folder:
-        makers = {"results": _results, "models": _models, "images": _images}
+        # A kind's place is part of its seed: new ones come last.
+        makers = {"results": _results, "models": _models, "images": _images, "old": _old}
         for number, (kind, make) in enumerate(makers.items()):
             (home := Path(folder) / kind).mkdir()
             count = getattr(options, kind)
@@ -158,7 +164,10 @@ def _serve(kind: str, home: Path, pipe: Any) -> None:
     log = os.open(home / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    read = {"results": _read_result, "models": _read_model, "images": _read_image}[kind]
+    readers = {
+        "results": _read_result, "models": _read_model, "images": _read_image, "old": _read_old,
+    }  # fmt: skip
+    read = readers[kind]
     with contextlib.suppress(Exception):
         read(next(file for file in home.iterdir() if file.name.startswith("good")))
     limit = _memory("VmSize") + MOST_SPACE
@@ -177,6 +186,10 @@ def _serve(kind: str, home: Path, pipe: Any) -> None:
         if used > MOST_USED:
             outcome = "took memory", f"{used >> 20} MiB"
         pipe.send(outcome)
+
+
+class _NotUnzipped(Exception):
+    """What stands for a folder or for two files is no archive any more."""
 
 
 class _NotCallable(Exception):
@@ -199,6 +212,8 @@ def _outcome(read: Any, file: Path) -> tuple[str, str]:
         return ("refused", "") if one_line else ("said too much", str(error)[:300])
     except _NotCallable as error:
         return "read right, but not to be called", str(error.__cause__)[:200]
+    except _NotUnzipped:
+        return "refused", ""
     except AssertionError as error:
         return "read wrong", " ".join(str(error).split())[:300]
     except BaseException:
@@ -322,22 +337,34 @@ def _read_model(file: Path) -> None:
     try:
         model = load_model(str(file)).model
         _check_weights(model, _held(file))
-        shapes = [tuple(1 if n is None else n for n in tensor.shape) for tensor in model.inputs]
-        large = [layer.output.shape for layer in model.layers if hasattr(layer.output, "shape")]
-        if max(np.prod([n or 1 for n in shape], dtype=float) for shape in [*shapes, *large]) < 1e6:
-            try:
-                model([np.ones(shape, "float32") for shape in shapes])
-            except Exception as error:
-                raise _NotCallable from error
+        _call(model)
     finally:
         keras.backend.clear_session()
         gc.collect()
 
 
-def _held(file: Path) -> list[np.ndarray]:
+def _call(model: Any) -> None:
+    """Calls a model whose values are few."""
+    shapes = [tuple(1 if n is None else n for n in tensor.shape) for tensor in model.inputs]
+    # A layer that is called twice has no one output.
+    graph = getattr(model, "_functional", None) or model
+    large = [
+        tensor.shape
+        for operation in graph.operations
+        for node in operation._inbound_nodes
+        for tensor in node.output_tensors
+    ]
+    if max(np.prod([n or 1 for n in shape], dtype=float) for shape in [*shapes, *large]) < 1e6:
+        try:
+            model([np.ones(shape, "float32") for shape in shapes])
+        except Exception as error:
+            raise _NotCallable from error
+
+
+def _held(file: Path, archive: bool | None = None) -> list[np.ndarray]:
     """The arrays of a file, as HDF5 reads them."""
     source: Any = file
-    if file.suffix == ".keras":
+    if file.suffix == ".keras" if archive is None else archive:
         with zipfile.ZipFile(file) as archive:
             source = io.BytesIO(archive.read("model.weights.h5"))
     with h5py.File(source) as held:
@@ -363,6 +390,78 @@ def _check_weights(model: Any, held: list[np.ndarray]) -> None:
         )
         # HDF5 models come without the states of random generators.
         assert "seed_generator" in weight.path or any(fits), f"{weight.path} is nowhere in the file"
+
+
+# --- Old models ----------------------------------------------------------------------------------
+
+
+def _old(home: Path) -> list[Path]:
+    """Small models of every layout before Keras 3."""
+    return old_layouts(home)
+
+
+def _read_old(file: Path) -> None:
+    import keras
+
+    import keras_erf as erf
+
+    stand_ins = {"lambda_1": "pointwise"} if "lambda_1" in _text(file) else {}
+    with tempfile.TemporaryDirectory() as scratch:
+        path, weights = _unzipped(file, Path(scratch))
+        try:
+            model = erf.load_model(path, weights=weights, stand_ins=stand_ins)
+            _check_numbers(model, path if weights is None else weights)
+            _call(model)
+        finally:
+            keras.backend.clear_session()
+            gc.collect()
+
+
+def _text(file: Path) -> str:
+    return file.read_bytes().decode("latin-1")
+
+
+def _unzipped(file: Path, folder: Path) -> tuple[Path, Path | None]:
+    """What is opened, and its weights where they are in a file of their own.
+
+    Raises:
+        _NotUnzipped: The archive is damaged, which no user would name.
+    """
+    if file.suffix not in (".saved", ".pair"):
+        return file, None
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                if member.file_size < MOST_UNZIPPED:
+                    archive.extract(member, folder)
+    except Exception as error:
+        raise _NotUnzipped from error
+    if file.suffix == ".saved":
+        return folder, None
+    return folder / ARCHITECTURE, folder / WEIGHTS_FILE
+
+
+def _check_numbers(model: Any, source: Path) -> None:
+    """Asserts that the weights are in the file: turned around perhaps, but the same numbers."""
+    if source.is_dir():
+        import tensorflow as tf
+
+        reader = tf.train.load_checkpoint(str(source / "variables" / "variables"))
+        held = [np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()]
+    else:
+        with source.open("rb") as raw:
+            archive = raw.read(2) == b"PK"
+        held = _held(source, archive)
+    numbers = np.concatenate(
+        [
+            np.zeros(1),
+            *(array.ravel().astype(float) for array in held if array.dtype.kind in "biuf"),
+        ]
+    )
+    for weight in model.weights:
+        value = np.asarray(weight, float)
+        inside = np.isin(value.astype("f4"), numbers.astype("f4")) | np.isnan(value)
+        assert "seed_generator" in weight.path or inside.all(), f"{weight.path} is not in the file"
 
 
 # --- Images --------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def mutant(random: Random, kind: str, content: bytes, others: list[bytes], code:
         code: A JSON object that stands for Python code, as Keras writes it.
     """
     inner: Callable[[], bytes] | None = None
-    if kind in (".npz", ".keras"):
+    if kind in (".npz", ".keras", ".saved", ".pair"):
         inner = lambda: _archive(random, kind, content, others, code)  # noqa: E731
     elif kind in (".h5", ".hdf5"):
         inner = lambda: _hdf5(random, content, code)  # noqa: E731
@@ -144,9 +144,20 @@ def _member(random: Random, name: str, part: bytes, others: list[bytes], code: A
     if name == "about.npy":
         text = _json(random, str(np.load(io.BytesIO(part))), code)
         return _npy(np.array(text))
+    if name.endswith(".pb") and random.random() < 0.7:
+        return _digits(random, part)
     if name.endswith(".npy"):
         return _array(random, np.load(io.BytesIO(part)))
     return _bytes(random, part, others)
+
+
+def _digits(random: Random, part: bytes) -> bytes:
+    """Numbers in the texts of a protocol buffer changed, whose lengths stay right."""
+    data = bytearray(part)
+    places = [place for place, byte in enumerate(data) if byte in b"0123456789"]
+    for place in random.choice(places, min(len(places), 3)) if places else ():
+        data[int(place)] = b"0123456789-"[int(random.integers(0, 11))]
+    return bytes(data)
 
 
 def _npy(array: np.ndarray) -> bytes:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from keras_erf.measuring.ensembles import ensemble
     from keras_erf.measuring.probing import probe
     from keras_erf.measuring.profiling import Profile, profile
+    from keras_erf.opening import load_model
     from keras_erf.predicting import expected, growth
     from keras_erf.reporting import report
     from keras_erf.results.effective import EffectiveReceptiveField, load
@@ -63,6 +64,7 @@ __all__ = [
     "experiments",
     "growth",
     "load",
+    "load_model",
     "path_sizes",
     "plotting",
     "probe",
@@ -99,6 +101,7 @@ _HOMES = {
     "expected": "predicting",
     "growth": "predicting",
     "load": "results.effective",
+    "load_model": "opening",
     "path_sizes": "fields.paths",
     "probe": "measuring.probing",
     "profile": "measuring.profiling",

@@ -21,7 +21,9 @@ from keras_erf import zoo as zoo_index
 from keras_erf.commands.analyze import analyze, profile
 from keras_erf.commands.cli_errors import OneLineGroup, one_line_errors
 from keras_erf.commands.console import print_json, print_zoo, show_warning
+from keras_erf.commands.convert import convert
 from keras_erf.commands.json_rows import field_row, skipped_rows
+from keras_erf.commands.opening import CustomOption, LambdaOption
 from keras_erf.commands.option_types import (
     BuilderOption,
     GridOption,
@@ -41,6 +43,7 @@ from keras_erf.commands.reproduce import reproduce
 from keras_erf.commands.study import app as study
 from keras_erf.commands.tables import print_fields
 from keras_erf.commands.train import train
+from keras_erf.custom_code import read_opening
 from keras_erf.errors import InvalidInputError
 from keras_erf.loading import load_quietly
 
@@ -60,6 +63,7 @@ app = typer.Typer(
 app.command(rich_help_panel=MODEL)(analyze)
 app.command("profile", rich_help_panel=MODEL)(profile)
 app.command(rich_help_panel=MODEL)(report)
+app.command(rich_help_panel=MODEL)(convert)
 
 
 @app.command(rich_help_panel=MODEL)
@@ -76,6 +80,8 @@ def trf(
     ] = False,
     weights: Annotated[str | None, weights_option("none or trained")] = None,
     option: BuilderOption = None,
+    custom: CustomOption = None,
+    stand_in: LambdaOption = None,
     unsafe: UnsafeOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -101,7 +107,8 @@ def trf(
                     expected="needs the layer it is of: name it with --layer",
                     received=repr(value),
                 )
-        loaded = load_quietly(model, weights, read_options(option), unsafe, need_weights=False)
+        opening = read_opening(custom, stand_in, unsafe)
+        loaded = load_quietly(model, weights, read_options(option), opening, need_weights=False)
         from keras_erf.fields.theoretical import receptive_field, receptive_fields
 
         skipped: Sequence[tuple[str, str]] = ()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import io
 import os
 import random
 import re
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -17,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from keras_erf import zoo
-from keras_erf.errors import BackendError, InvalidInputError, ModelLoadError
-from keras_erf.files.vetting import CarriesCodeError, vetted_model, vetted_weights
+from keras_erf.custom_code import NO_OPTIONS, FileOptions
+from keras_erf.errors import InvalidInputError, KerasERFError, ModelLoadError
+from keras_erf.files.kinds import Kind, NotAModelError, kind_of
+from keras_erf.files.vetting import vetted_weights
+from keras_erf.opening import keras_itself, load_model
 
-__all__ = ["LoadedModel", "import_quietly", "load_model", "load_quietly"]
+__all__ = ["LoadedModel", "find_model", "import_quietly", "load_quietly"]
 
-FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
-# Files need not hold the states of random generators and recurrent layers.
-MOST_UNSTORED = 1 << 24
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".json")
+# What the arguments of `keras_erf.load_model` are called here.
+NAMES = {"path": "MODEL"}
 
 
 @dataclass(frozen=True)
@@ -43,24 +44,24 @@ class LoadedModel:
     preprocess: Callable[[Any], Any] | None
 
 
-def load_model(
+def find_model(
     name: str,
     *,
     weights: str | None = None,
     options: Mapping[str, Any] | None = None,
-    unsafe: bool = False,
+    opening: FileOptions = NO_OPTIONS,
     need_weights: bool = True,
 ) -> LoadedModel:
     """Loads or builds a model.
 
     Args:
-        name: A `.keras` or `.h5` file (those of Keras 2 too), the name of a
-            `keras.applications` network, or a name of the zoo.
+        name: A model file of any age, the name of a `keras.applications` network, or a name
+            of the zoo.
         weights: For a network of `keras.applications`: `"imagenet"` (default),
             `"none"` or a weights file. For the zoo: `"trained"` (default where
-            shipped), `"initial"` or `"none"`.
+            shipped), `"initial"` or `"none"`. For a file: `"none"` or a weights file.
         options: Keyword arguments of the zoo's builder.
-        unsafe: Whether a file may run the Python code it carries.
+        opening: How a model file is opened.
         need_weights: `False` where any weights do, so that nothing is downloaded.
 
     Raises:
@@ -69,7 +70,7 @@ def load_model(
         InvalidInputError: There is no model of that name.
         BackendError: Keras's backend cannot be imported.
     """
-    keras = _keras()
+    keras = keras_itself()
     path = Path(name)
     applications = [name for name in dir(keras.applications) if name[:1].isupper()]
     known = [*zoo.available(), *applications]
@@ -79,8 +80,19 @@ def load_model(
         or path.is_file()
         or (name not in known and path.exists())
     ):
-        _refuse(f"a model file ({path.name})", options=options, weights=weights)
-        return LoadedModel(path.stem, _read(keras, path, unsafe), None)
+        _refuse(f"a model file ({path.name})", options=options)
+        how = {
+            "custom_objects": opening.custom_objects,
+            "stand_ins": opening.stand_ins,
+            "unsafe": opening.unsafe,
+        }
+        if weights is None and not need_weights and _without_weights(path):
+            weights = "none"
+        try:
+            model = load_model(path, weights=weights, **how)
+        except KerasERFError as error:
+            raise error.renamed(NAMES) from error
+        return LoadedModel(path.stem, model, None)
     if name in zoo.available():
         return _from_zoo(name, weights, dict(options or {}))
     if name in applications:
@@ -90,25 +102,33 @@ def load_model(
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
     hint = f" Nearest: {', '.join(lower[nearest] for nearest in near)}." if near else ""
     raise InvalidInputError(
-        "`MODEL` must be a .keras or .h5 file, a network of keras.applications or one of the zoo "
+        "`MODEL` must be a model file, a network of keras.applications or one of the zoo "
         f"({', '.join(zoo.available())}).{hint} Received: {name!r}"
     )
+
+
+def _without_weights(path: Path) -> bool:
+    """Whether a file holds an architecture alone."""
+    try:
+        return kind_of(path) is Kind.JSON
+    except (NotAModelError, OSError):
+        return False
 
 
 def load_quietly(
     name: str,
     weights: str | None,
     options: Mapping[str, Any],
-    unsafe: bool,
+    opening: FileOptions,
     *,
     need_weights: bool = True,
 ) -> LoadedModel:
-    """As `load_model`, for commands: standard output is the result's alone."""
+    """As `find_model`, for commands: standard output is the result's alone."""
     import_quietly()
     # Keras reports downloads on standard output.
     with redirect_stdout(sys.stderr):
-        return load_model(
-            name, weights=weights, options=options, unsafe=unsafe, need_weights=need_weights
+        return find_model(
+            name, weights=weights, options=options, opening=opening, need_weights=need_weights
         )
 
 
@@ -129,18 +149,6 @@ def import_quietly() -> None:
             os.close(stderr)
 
 
-def _keras() -> Any:
-    """Keras; raises a clear error where it cannot be imported."""
-    try:
-        import keras
-    except ImportError as error:
-        raise BackendError(
-            f"Keras cannot start its backend: {error}. Set the environment variable "
-            "KERAS_BACKEND=tensorflow"
-        ) from error
-    return keras
-
-
 def _refuse(what: str, **arguments: Any) -> None:
     for option, value in arguments.items():
         if value:
@@ -150,76 +158,6 @@ def _refuse(what: str, **arguments: Any) -> None:
                 remedy="leave it out",
                 received=f"{option}={value!r}",
             )
-
-
-def _read(keras: Any, path: Path, unsafe: bool) -> Any:
-    if not path.exists():
-        raise ModelLoadError(
-            argument="MODEL",
-            expected="must be an existing file",
-            received=repr(str(path)),
-        )
-    suffix = path.suffix.lower()
-    if suffix not in FILE_SUFFIXES or not path.is_file():
-        raise ModelLoadError(_no_model(path, "it is no such file"))
-    if suffix == ".keras" and not zipfile.is_zipfile(path):
-        raise ModelLoadError(
-            argument="MODEL",
-            expected=(
-                "must be a whole model saved by Keras; a .keras file is a zip archive, "
-                "and this is none"
-            ),
-            received=repr(str(path)),
-        )
-    # Keras finds the zoo's own initialiser once it is registered.
-    importlib.import_module("keras_erf.models.weak_centre")
-    if not unsafe:
-        _vet(path)
-    try:
-        return keras.models.load_model(path, compile=False, safe_mode=not unsafe)
-    except Exception as error:  # Keras and h5py fail in many ways on a bad file.
-        text = _line(error)
-        if not unsafe and ("safe_mode" in text or "unsafe" in text or "arbitrary code" in text):
-            raise ModelLoadError(_runs_code(path, "Keras refuses a layer of it")) from error
-        unknown = re.search(r"(?:Could not locate class|Unknown layer:) '(\w+)'", text)
-        if unknown:
-            raise ModelLoadError(
-                f"The model has a layer that is not Keras's own, {unknown[1][:80]}. Load it in "
-                "Python with keras.models.load_model(..., custom_objects=...) and call "
-                f"keras_erf.probe. Received: {str(path)!r}"
-            ) from error
-        if isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__:
-            raise ModelLoadError(_no_model(path, "it needs more memory than there is")) from error
-        raise ModelLoadError(_no_model(path, _first_sentence(text))) from error
-
-
-def _vet(path: Path) -> None:
-    """Raises unless a model file may be given to Keras."""
-    from keras_erf.graph import count_weights
-
-    try:
-        vetted = vetted_model(path)
-        weights = count_weights(vetted.config, legacy=vetted.legacy)
-        if weights is not None and weights > vetted.stored + MOST_UNSTORED:
-            raise ValueError(f"it asks for {weights} weights, and holds {vetted.stored}")
-    except CarriesCodeError as error:
-        raise ModelLoadError(_runs_code(path, str(error))) from error
-    except Exception as error:  # A broken or hostile file may fail anywhere.
-        raise ModelLoadError(_no_model(path, _first_sentence(_line(error)))) from error
-
-
-def _runs_code(path: Path, reason: str) -> str:
-    return (
-        f"Loading the model would run Python code or read files that it names: {reason}. If you "
-        f"trust its source, allow that with --unsafe. Received: {str(path)!r}"
-    )
-
-
-def _no_model(path: Path, reason: str) -> str:
-    return (
-        "`MODEL` must be a whole model saved by Keras, as .keras or .h5; save it again where it "
-        f"can be loaded. Received: {str(path)!r}: {reason}"
-    )
 
 
 def _line(error: Exception) -> str:

@@ -141,6 +141,12 @@ def shared_models() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_wild() -> Path:
+    """Folder of old model files of strangers."""
+    return _shared("wild")
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real images."""
     return SHARED / "data"

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 import keras_erf as erf
+from keras_erf.custom_code import FileOptions
 from keras_erf.errors import InvalidInputError, ModelLoadError
 from keras_erf.files import archives, vetting
 from keras_erf.files.hdf5 import count_stored
 from keras_erf.graph import count_weights
 from keras_erf.inputs.images import images
 from keras_erf.inputs.sources import InputSpec
-from keras_erf.loading import load_model
+from keras_erf.loading import find_model as load_model
 from keras_erf.results import storing
 from keras_erf.studies import StudyStore
 from keras_erf.training.loop import _read_checkpoint
@@ -280,7 +281,7 @@ HDF5 = {
         lambda file, name, old: file.create_dataset(
             name, (10**6, 10**6), "f4", chunks=(64, 64), compression="gzip"
         ),
-        "compressed, or put together",
+        "would unfold",
     ),
     "terabytes that were never written": (
         lambda file, name, old: file.create_dataset(name, (10**12,), "f4"),
@@ -292,7 +293,7 @@ HDF5 = {
         ),
         "in another file",
     ),
-    "numbers of another file, virtually": (virtual, "put together of pieces"),
+    "numbers of another file, virtually": (virtual, "put together of other arrays"),
     "objects": (
         lambda file, name, old: file.create_dataset(name, old.shape, h5py.ref_dtype),
         "none of plain numbers",
@@ -491,7 +492,7 @@ def test_what_reaches_outside_is_refused_without_the_switch(
 
     content = configured(models, suffix, hide)
     assert "--unsafe" in refusal(tmp_path, f"hostile{suffix}", content)
-    load_model(str(tmp_path / f"hostile{suffix}"), unsafe=True)
+    load_model(str(tmp_path / f"hostile{suffix}"), opening=FileOptions(unsafe=True))
     assert asked == [{"compile": False, "safe_mode": False}]
 
 
@@ -522,8 +523,8 @@ def test_a_folder_is_no_model(name, unsafe, models, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.models, "load_model", lambda path, **how: "Keras reads folders")
     with zipfile.ZipFile(io.BytesIO(models[".keras"])) as archive:
         archive.extractall(tmp_path / name)
-    with pytest.raises(ModelLoadError, match="must be a whole model"):
-        load_model(str(tmp_path / name), unsafe=unsafe)
+    with pytest.raises(ModelLoadError, match="unpacked archive of Keras; zip its files"):
+        load_model(str(tmp_path / name), opening=FileOptions(unsafe=unsafe))
 
 
 def test_running_out_of_memory_is_reported_in_a_line(models, tmp_path, monkeypatch):

@@ -36,6 +36,7 @@ NAMES = [
     "experiments",
     "growth",
     "load",
+    "load_model",
     "path_sizes",
     "plotting",
     "probe",
@@ -112,6 +113,7 @@ SIGNATURES = {
         "(model, inputs='normal', *, samples=None, batch_size=None, seed=0, input_shape=None)"
     ),
     "load": "(path)",
+    "load_model": ("(path, *, weights=None, custom_objects=None, stand_ins=None, unsafe=False)"),
     "ImageFolder": "(path, preprocess=None)",
     "Definition": (
         "(name, seed='sum', measure='abs', channels='mean', after='none', normalized=False, "

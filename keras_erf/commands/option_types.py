@@ -91,7 +91,8 @@ def weights_option(default: str) -> Any:
     return model_option(
         "--weights",
         metavar="NAME",
-        help="keras.applications: imagenet, none or a file; zoo: trained, initial or none.",
+        help="keras.applications: imagenet, none or a file; zoo: trained, initial or none; "
+        "a model file: none, or a file of weights.",
         show_default=default,
     )
 

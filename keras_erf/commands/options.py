@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from keras_erf.commands.console import progress_bar
+from keras_erf.commands.opening import CustomOption, LambdaOption
 from keras_erf.commands.option_types import (
     DEFAULT_DEFINITION,
     BatchSizeOption,
@@ -42,6 +43,7 @@ from keras_erf.commands.parsing import (
     read_size,
     read_unit,
 )
+from keras_erf.custom_code import read_opening
 from keras_erf.definitions import DEFINITIONS
 from keras_erf.loading import LoadedModel, load_quietly
 
@@ -78,6 +80,8 @@ class Options:
     no_cone: NoConeOption = False
     weights: WeightsOption = None
     option: BuilderOption = None
+    custom: CustomOption = None
+    stand_in: LambdaOption = None
     unsafe: UnsafeOption = False
 
     def open(self, model: str) -> Request:
@@ -100,7 +104,8 @@ class Options:
             grid=read_grid(self.grid),
         )
         preprocess = read_preprocess(self.scale, self.mean, self.std, self.bgr, self.images)
-        loaded = load_quietly(model, self.weights, read_options(self.option), self.unsafe)
+        opening = read_opening(self.custom, self.stand_in, self.unsafe)
+        loaded = load_quietly(model, self.weights, read_options(self.option), opening)
         from keras_erf.graph import build_graph
 
         graph = build_graph(loaded.model)

@@ -41,6 +41,8 @@ OPTIONS = {
     "path": "--out",
     "samples": "--samples",
     "seed": "--seed",
+    "custom_objects": "--custom",
+    "stand_ins": "--lambda",
     "through_global": "--local",
     "tolerance": "--tolerance",
     "unit": "--unit",

@@ -1,7 +1,8 @@
 """HDF5 files made by others, checked before Keras reads them.
 
 Such a file can name other files to read from, and claim numbers that it does not hold. Keras writes
-groups with attributes, and arrays in one piece: anything else is refused.
+groups with attributes, and arrays in one piece; others pack them in chunks. Anything else is
+refused.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import math
 import mmap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from keras_erf.files.archives import FREE_BYTES, MOST_TIMES
 
 if TYPE_CHECKING:
     import h5py
@@ -21,6 +24,8 @@ __all__ = ["count_stored"]
 TEXTS, NAMES = b"GCOL\x01\x00\x00\x00", b"HEAP\x00\x00\x00\x00"
 # "No more free places", of names.
 NONE_FREE = 1
+# Deflate, shuffle and check sums; other filters are loaded from wherever the system says.
+FILTERS = {1, 2, 3}
 
 
 def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
@@ -42,7 +47,7 @@ def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
     _check_names(content)
     size = len(content)
     waiting = [file["/"]]
-    addresses, held, numbers = {waiting[0].id}, 0, 0
+    addresses, held, numbers, unpacked = {waiting[0].id}, 0, 0, 0
     while waiting:
         group = waiting.pop()
         _check_attributes(group, size)
@@ -59,10 +64,13 @@ def count_stored(file: h5py.File, content: bytes | mmap.mmap) -> int:
                 _check_attributes(item, size)
                 stored, number = _stored(item)
                 held, numbers = held + stored, numbers + number
+                unpacked += number * item.dtype.itemsize
             else:
                 raise ValueError(f"its {name[:80]!r} is neither a group nor an array")
             if held > size:
                 raise ValueError("its arrays together are larger than the file")
+            if unpacked > max(FREE_BYTES, MOST_TIMES * size):
+                raise ValueError(f"it would unfold from {size} to {unpacked} bytes")
     return numbers
 
 
@@ -115,8 +123,12 @@ def _stored(dataset: h5py.Dataset) -> tuple[int, int]:
     import h5py
 
     name, properties = dataset.name[-80:], dataset.id.get_create_plist()
-    if properties.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
-        raise ValueError(f"its array {name!r} is compressed, or put together of pieces")
+    packed = properties.get_layout() == h5py.h5d.CHUNKED
+    if not packed and properties.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
+        raise ValueError(f"its array {name!r} is put together of other arrays")
+    for place in range(properties.get_nfilters()):
+        if properties.get_filter(place)[0] not in FILTERS:
+            raise ValueError(f"its array {name!r} is packed in an unusual way")
     if properties.get_external_count():
         raise ValueError(f"its array {name!r} is in another file")
     if dataset.dtype.hasobject:
@@ -124,7 +136,7 @@ def _stored(dataset: h5py.Dataset) -> tuple[int, int]:
     # Python's numbers have no end: nothing overflows here.
     number = 0 if dataset.shape is None else math.prod(map(int, dataset.shape))
     stored = int(dataset.id.get_storage_size())
-    if number * dataset.dtype.itemsize > stored:
+    if number * dataset.dtype.itemsize > stored and not packed:
         raise ValueError(f"its array {name!r} has fewer numbers than its shape says")
     return stored, number
 

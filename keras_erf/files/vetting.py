@@ -13,17 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 from keras_erf.files.archives import checked_members, plain_json
 from keras_erf.files.hdf5 import count_stored
+from keras_erf.files.kinds import Kind
 
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["CarriesCodeError", "Vetted", "vetted_model", "vetted_weights"]
+__all__ = [
+    "WEIGHTS",
+    "CarriesCodeError",
+    "Vetted",
+    "check_config",
+    "opened",
+    "vetted_model",
+    "vetted_weights",
+]
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 # The largest of keras.applications has 2 MB; vocabularies are here too.
 MOST_CONFIG = 32 << 20
 # They run Python code or a graph of TensorFlow's that comes with the file or from another one.
 CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper"}
+# The translator of old files names these, and never reads their code.
+LAMBDAS = {"Lambda", "__lambda__"}
 # What models are made of; the rest of Keras also reads, writes and downloads files.
 PARTS = {
     "activations", "applications", "backend", "constraints", "dtype_policies", "initializers",
@@ -41,31 +52,55 @@ class Vetted:
     """What a file says of its model.
 
     Args:
-        config: Of which layers it is.
+        config: Of which layers it is; `None` if the file holds weights alone.
         legacy: Whether the file is one of HDF5.
         stored: The number of numbers that are in the file.
+        version: The version of Keras that wrote it, as the file states it; "" where it does not.
+        backend: The backend it was written with; "" where it does not say.
     """
 
-    config: dict[str, Any]
+    config: dict[str, Any] | None
     legacy: bool
     stored: int
+    version: str = ""
+    backend: str = ""
+
+    @property
+    def old(self) -> bool:
+        """Whether the file is of Keras 1 or 2."""
+        return not self.version.startswith("3")
 
 
-def vetted_model(path: Path) -> Vetted:
-    """What a model file says, if it may be given to Keras.
+def vetted_model(path: Path, kind: Kind, *, unsafe: bool = False) -> Vetted:
+    """What an HDF5 file or an archive says, if its model may be built.
+
+    Args:
+        path: The file.
+        kind: What it is.
+        unsafe: Whether it may run code and read other files.
 
     Raises:
         CarriesCodeError: It would have code run, or other files read.
         ValueError: It is no model, or claims more than it holds.
     """
-    legacy = path.suffix.lower() != ".keras"
-    text, stored = _hdf5_model(path) if legacy else _keras_model(path)
-    config = plain_json(text)
-    if not isinstance(config, dict):
-        raise ValueError("its configuration is no JSON object")
+    vetted = _hdf5_model(path) if kind is Kind.HDF5 else _keras_model(path)
+    if vetted.config is not None and not unsafe:
+        check_config(vetted.config, old=vetted.old)
+    return vetted
+
+
+def check_config(config: dict[str, Any], *, old: bool) -> None:
+    """Raises if building a model would run code or read files.
+
+    Args:
+        config: The model's configuration.
+        old: Whether it is one of Keras 1 or 2, whose code is never read.
+
+    Raises:
+        CarriesCodeError: It would.
+    """
     for part in _objects(config):
-        _check_object(part)
-    return Vetted(config, legacy, stored)
+        _check_object(part, old)
 
 
 def vetted_weights(path: Path) -> None:
@@ -74,15 +109,15 @@ def vetted_weights(path: Path) -> None:
     Raises:
         ValueError: It claims more than it holds, or refers to other files.
     """
-    if path.suffix.lower() == ".keras":
+    if zipfile.is_zipfile(path):
         _keras_model(path)
         return
-    with _opened(path) as (file, content):
+    with opened(path) as (file, content):
         count_stored(file, content)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[h5py.File, mmap.mmap]]:
+def opened(path: Path) -> Iterator[tuple[h5py.File, mmap.mmap]]:
     """An HDF5 file and its bytes."""
     import h5py
 
@@ -94,7 +129,7 @@ def _opened(path: Path) -> Iterator[tuple[h5py.File, mmap.mmap]]:
         yield file, content
 
 
-def _keras_model(path: Path) -> tuple[bytes, int]:
+def _keras_model(path: Path) -> Vetted:
     import h5py
 
     with zipfile.ZipFile(path) as archive:
@@ -108,19 +143,46 @@ def _keras_model(path: Path) -> tuple[bytes, int]:
         if members[CONFIG].file_size > MOST_CONFIG:
             raise ValueError(f"its {CONFIG} is larger than {MOST_CONFIG >> 20} MiB")
         config, weights = archive.read(CONFIG), archive.read(WEIGHTS)
+        metadata = archive.read(METADATA)[:MOST_CONFIG] if METADATA in members else b"{}"
+    about = plain_json(metadata)
+    version = about.get("keras_version") if isinstance(about, dict) else None
     with h5py.File(io.BytesIO(weights), "r") as file:
-        return config, count_stored(file, weights)
+        stored = count_stored(file, weights)
+    # Without a version, Keras 3 reads it.
+    return Vetted(_config(config), False, stored, str(version or "3"))
 
 
-def _hdf5_model(path: Path) -> tuple[str | bytes, int]:
-    with _opened(path) as (file, content):
+def _hdf5_model(path: Path) -> Vetted:
+    with opened(path) as (file, content):
         stored = count_stored(file, content)
+        held = [file, file["model_weights"]] if "model_weights" in file else [file]
+        version, backend = (_text(held, name) for name in ("keras_version", "backend"))
         config = file.attrs.get("model_config")
+    if config is None:
+        return Vetted(None, True, stored, version, backend)
     if not isinstance(config, str | bytes):
-        raise ValueError("it has no model_config; are these weights alone?")
+        raise ValueError("its model_config is no text")
     if len(config) > MOST_CONFIG:
         raise ValueError(f"its model_config is larger than {MOST_CONFIG >> 20} MiB")
-    return config, stored
+    return Vetted(_config(config), True, stored, version, backend)
+
+
+def _text(items: list[Any], attribute: str) -> str:
+    """The first of these attributes, as text; "" where there is none."""
+    for item in items:
+        value = item.attrs.get(attribute)
+        if isinstance(value, str | bytes):
+            return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return ""
+
+
+def _config(text: str | bytes) -> dict[str, Any]:
+    config = plain_json(text)
+    if isinstance(config, str):
+        config = plain_json(config)
+    if not isinstance(config, dict):
+        raise ValueError("its configuration is no JSON object")
+    return config
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
@@ -132,14 +194,14 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
             yield from _objects(part)
 
 
-def _check_object(part: dict[str, Any]) -> None:
+def _check_object(part: dict[str, Any], old: bool) -> None:
     named = part.get("class_name")
     if named == "function" and "module" in part:
         named = part.get("config")
     place = f"{part.get('module') or ''}.{named}".split(".")
-    if place[-1] in CODE:
+    if place[-1] in CODE and not (old and place[-1] in LAMBDAS):
         raise CarriesCodeError(f"it has a {place[-1]}")
-    if place[0] == "keras":
+    if place[0] == "keras" and not old:
         inner = [name for name in place[1:] if name not in ("src", "_tf_keras", "api", "legacy")]
         # A class of models makes one; a function there reads or writes one.
         if (len(inner) > 1 and inner[0] not in PARTS) or (

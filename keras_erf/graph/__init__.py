@@ -17,7 +17,7 @@ from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.constants import LOW, has_zeros, is_operand, random_weights, settled
 from keras_erf.graph.graph import PAIR, Graph
 from keras_erf.graph.running import called, layers_inside, learned_weights, own_weights, stateless
-from keras_erf.graph.weight_count import count_weights
+from keras_erf.graph.weight_count import built_from, count_made, count_weights
 
 __all__ = [
     "LOW",
@@ -28,10 +28,12 @@ __all__ = [
     "Tensor",
     "architecture",
     "build_graph",
+    "built_from",
     "called",
     "cloned",
     "computing_layers",
     "copied",
+    "count_made",
     "count_weights",
     "has_zeros",
     "is_operand",

@@ -7,6 +7,7 @@ import keras
 from keras_erf.errors import InvalidInputError
 from keras_erf.graph.graph import Graph
 from keras_erf.graph.unrolling import Builder, functional
+from keras_erf.legacy.in_memory import modern_model
 from keras_erf.types import Model
 
 __all__ = ["build_graph"]
@@ -15,11 +16,14 @@ __all__ = ["build_graph"]
 def build_graph(model: Model | Graph) -> Graph:
     """The flat graph of a Functional or Sequential Keras model; a graph is returned unchanged.
 
+    A model of the package `tf_keras` (Keras 2) is translated first.
+
     Raises:
         InvalidInputError: `model` is no such model; the remedy is named.
     """
     if isinstance(model, Graph):
         return model
+    model = modern_model(model)
     function = functional(model)
     if function is None:
         if isinstance(model, keras.Sequential):

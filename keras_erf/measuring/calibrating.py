@@ -20,6 +20,7 @@ from keras_erf.errors import InvalidInputError, KerasERFError, reason_of
 from keras_erf.fields.input_size import sized
 from keras_erf.graph import Graph, build_graph, cloned, computing_layers
 from keras_erf.inputs.sampling import InputSpec, Source, make_source
+from keras_erf.legacy.in_memory import modern_model
 from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.settings import check_whole
 from keras_erf.types import Model
@@ -90,6 +91,7 @@ def calibrate_batch_norm(
         if number is not None:
             check_whole(name, number, 1)
     check_whole("seed", seed, 0)
+    model = modern_model(model)
     build_graph(model)
     if not _norms(model):
         raise InvalidInputError(

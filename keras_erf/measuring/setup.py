@@ -15,6 +15,7 @@ from keras_erf.fields.input_size import maps
 from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, build_graph
+from keras_erf.legacy.in_memory import modern_model
 from keras_erf.measuring.calibrating import calibrated, has_batch_norm
 from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.precision import in_full_precision
@@ -94,6 +95,7 @@ def located(
         BackendError: Keras does not run on TensorFlow.
     """
     check_backend()
+    model = modern_model(model)
     graph = graph or build_graph(model)
     numbers = numbers_of(graph, layers) if several and layers is not None else None
     each = [] if several else [None if layer is None else graph.find(layer) for layer in layers]

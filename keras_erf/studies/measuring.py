@@ -91,18 +91,21 @@ def _measured(task: Task, batch_size: int | None) -> bytes:
 
 def _frozen(model: ModelEntry) -> str:
     """The cache key of a model in this process: JSON, as options may be lists."""
-    return json.dumps([model.source, model.weights, dict(model.options), model.unsafe])
+    options = dict(model.options)
+    opening = [model.custom, model.stand_ins, model.unsafe]
+    return json.dumps([model.source, model.weights, options, opening])
 
 
 # Tasks of one model follow each other, so only the last model is cached.
 @lru_cache(maxsize=1)
 def _model(entry: str, content: str, weights_content: str) -> tuple[Any, Any]:
+    from keras_erf.custom_code import read_opening
     from keras_erf.loading import load_quietly
 
-    source, weights, options, unsafe = json.loads(entry)
+    source, weights, options, opening = json.loads(entry)
     _check("source", "file", source, content_of(source), content)
     _check("weights", "file", weights, content_of(weights, WEIGHTS), weights_content)
-    loaded = load_quietly(source, weights, options, unsafe)
+    loaded = load_quietly(source, weights, options, read_opening(*opening))
     return loaded.model, loaded.preprocess
 
 

@@ -41,6 +41,8 @@ class ModelEntry:
         layers: Names of layers; if empty, the last layer with more than one position.
         input_shape: Spatial sizes of the input; `None` is the model's own.
         unsafe: Whether the file may run the Python code it carries.
+        custom: Python files with layers of the model's own.
+        stand_ins: What stands for `Lambda` layers, as in `keras-erf analyze --lambda`.
     """
 
     source: str
@@ -49,6 +51,8 @@ class ModelEntry:
     layers: tuple[str, ...] = ()
     input_shape: tuple[int, ...] | None = None
     unsafe: bool = False
+    custom: tuple[str, ...] = ()
+    stand_ins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape, options = self.input_shape, _plain(self.options)
@@ -61,8 +65,7 @@ class ModelEntry:
             ),
             "layers": (
                 "a list of names of layers",
-                isinstance(self.layers, tuple)
-                and all(isinstance(layer, str) for layer in self.layers),
+                _is_texts(self.layers),
             ),
             "input_shape": (
                 "sizes such as [224, 224]",
@@ -70,6 +73,11 @@ class ModelEntry:
                 or (isinstance(shape, tuple) and all(_is_whole(size, 1) for size in shape)),
             ),
             "unsafe": ("true or false", isinstance(self.unsafe, bool)),
+            "custom": ("a list of Python files", _is_texts(self.custom)),
+            "stand_ins": (
+                'a list of texts such as "lambda_1=pointwise"',
+                _is_texts(self.stand_ins),
+            ),
         }
         for name, (what, fits) in wanted.items():
             if not fits:
@@ -124,6 +132,10 @@ class Task:
         model = about["model"]
         # A task has its own layer.
         del about["name"], model["layers"], model["unsafe"]
+        # Keys of models that need none are those of versions without them.
+        for name in ("custom", "stand_ins"):
+            if not model[name]:
+                del model[name]
         # A file is what it holds, wherever it lies.
         if self.content:
             del model["source"]
@@ -309,7 +321,7 @@ def read_study(path: str | os.PathLike[str]) -> Study:
     for name, table in tables.items():
         _check_names(table, ModelEntry, f"models.{name}")
         given = {"source": "", **table}
-        for key in ("layers", "input_shape"):
+        for key in ("layers", "input_shape", "custom", "stand_ins"):
             if isinstance(given.get(key), list):
                 given[key] = tuple(given[key])
         for key, known in (("source", ()), ("weights", WEIGHTS)):
@@ -327,6 +339,10 @@ def read_study(path: str | os.PathLike[str]) -> Study:
 def _is_whole(number: Any, least: int) -> bool:
     whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
     return bool(whole and number >= least)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(text, str) for text in value)
 
 
 def _plain(value: Any) -> Any:

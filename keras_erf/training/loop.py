@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_erf.errors import InvalidInputError, reason_of
+from keras_erf.files.kinds import kind_of
 from keras_erf.files.vetting import vetted_model
 from keras_erf.files.writing import write_json, written_whole
 from keras_erf.measuring.settings import check_whole
@@ -158,7 +159,7 @@ def _read_checkpoint(file: Path) -> keras.Model:
     # Registers the zoo's own initialiser for Keras.
     importlib.import_module("keras_erf.models.weak_centre")
     try:
-        vetted_model(file)
+        vetted_model(file, kind_of(file))
         return keras.models.load_model(file)
     except Exception as error:  # Keras and h5py fail in many ways on a bad file.
         raise InvalidInputError(

@@ -1,0 +1,139 @@
+"""Small model files of Keras 1, Keras 2 and tf.keras, for `hostile_files.py`.
+
+    python benchmarks/old_layouts.py FOLDER
+
+`tf_keras` writes those of Keras 2, in a process of its own: it disturbs Keras 3. Those of Keras 1
+are composed from their documented layout. What is more than one file is zipped: a SavedModel folder
+(`.saved`), and an architecture with its weights (`.pair`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+__all__ = ["ARCHITECTURE", "LAYOUTS", "WEIGHTS_FILE", "old_layouts"]
+
+# How the good files end.
+LAYOUTS = (".h5", ".keras", ".saved", ".pair")
+ARCHITECTURE, WEIGHTS_FILE = "model.json", "weights.h5"
+# Keras 1 and 2 keep their weights in arrays with these names.
+Arrays = dict[str, np.ndarray]
+
+
+def old_layouts(home: Path) -> list[Path]:
+    """Writes good files to a folder, and returns them."""
+    _keras1_files(home)
+    command = [sys.executable, __file__, str(home)]
+    subprocess.run(command, check=True, env={**os.environ, "TF_USE_LEGACY_KERAS": "1"})
+    return sorted(home.glob("good-*"))
+
+
+# --- Keras 1 -------------------------------------------------------------------------------------
+
+
+def _keras1_files(home: Path) -> None:
+    random = np.random.default_rng(0)
+
+    def drawn(**shapes: tuple[int, ...]) -> Arrays:
+        return {name: random.normal(size=shape).astype("f4") for name, shape in shapes.items()}
+
+    convolution = {
+        "name": "convolution2d_1", "batch_input_shape": [None, 8, 8, 3], "nb_filter": 4,
+        "nb_row": 3, "nb_col": 3, "border_mode": "same", "subsample": [2, 2], "dim_ordering": "tf",
+        "init": "glorot_uniform", "activation": "relu", "bias": True, "trainable": True,
+    }  # fmt: skip
+    dense = {"name": "dense_1", "output_dim": 2, "init": "uniform", "activation": "linear"}
+    layers = [
+        ("Convolution2D", convolution, drawn(W=(3, 3, 3, 4), b=(4,))),
+        ("Flatten", {"name": "flatten_1"}, {}),
+        ("Dense", {**dense, "input_dim": 64, "bias": True}, drawn(W=(64, 2), b=(2,))),
+    ]
+    _keras1_file(home / "good-keras1.h5", layers, "tensorflow")
+    theano = {**convolution, "dim_ordering": "th", "batch_input_shape": [None, 3, 8, 8]}
+    layers[0] = ("Convolution2D", theano, drawn(W=(4, 3, 3, 3), b=(4,)))
+    _keras1_file(home / "good-theano.h5", layers, "theano")
+    code = {
+        "name": "lambda_1", "batch_input_shape": [None, 8, 8, 3], "function_type": "lambda",
+        "function": ["4wEAAAAAAAAA", None, None], "arguments": {}, "output_shape": None,
+        "output_shape_type": "raw",
+    }  # fmt: skip
+    inner = {key: value for key, value in convolution.items() if key != "batch_input_shape"}
+    layers = [("Lambda", code, {}), ("Convolution2D", inner, drawn(W=(3, 3, 3, 4), b=(4,)))]
+    _keras1_file(home / "good-lambda.h5", layers, "tensorflow")
+
+
+def _keras1_file(file: Path, layers: Sequence[tuple[str, Any, Arrays]], backend: str) -> None:
+    config = [{"class_name": name, "config": own} for name, own, _ in layers]
+    with h5py.File(file, "w") as held:
+        held.attrs["keras_version"] = b"1.2.1"
+        held.attrs["backend"] = backend.encode()
+        held.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config})
+        group = held.create_group("model_weights")
+        group.attrs["keras_version"] = b"1.2.1"
+        group.attrs["backend"] = backend.encode()
+        group.attrs["layer_names"] = [own["name"].encode() for _, own, _ in layers]
+        for _, own, arrays in layers:
+            part = group.create_group(own["name"])
+            names = {key: f"{own['name']}_{key}:0" for key in arrays}
+            part.attrs["weight_names"] = [name.encode() for name in names.values()]
+            for key, array in arrays.items():
+                part[names[key]] = array
+
+
+# --- Keras 2 -------------------------------------------------------------------------------------
+
+
+def _keras2_files(home: Path) -> None:
+    """Each small model as HDF5, archive, SavedModel, and architecture with weights."""
+    import tf_keras
+
+    for name, model in _keras2_models(tf_keras).items():
+        with tempfile.TemporaryDirectory() as scratch:
+            here = Path(scratch)
+            model.save(home / f"good-{name}.h5")
+            model.save(home / f"good-{name}.keras")
+            model.save(here / "saved", save_format="tf")
+            shutil.make_archive(str(here / "saved"), "zip", here / "saved")
+            shutil.move(here / "saved.zip", home / f"good-{name}.saved")
+            model.save_weights(here / WEIGHTS_FILE)
+            (here / ARCHITECTURE).write_text(model.to_json())
+            with zipfile.ZipFile(home / f"good-{name}.pair", "w") as pair:
+                for member in (ARCHITECTURE, WEIGHTS_FILE):
+                    pair.write(here / member, member)
+
+
+def _keras2_models(keras: Any) -> dict[str, Any]:
+    layers = keras.layers
+    x = keras.Input((8, 8, 3))
+    y = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    z = layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same")(y))
+    shared = layers.SeparableConv2D(4, 3, padding="same")
+    sums = layers.Concatenate()([layers.add([y, z]), shared(shared(y))])
+    images = keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling2D()(sums)))
+    t = keras.Input((6, 4))
+    times = keras.Model(t, layers.Bidirectional(layers.LSTM(3))(layers.LayerNormalization()(t)))
+    inner = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 3)], name="inner")
+    nested = keras.Model(x, layers.subtract([inner(x), inner(layers.ReLU()(x))]))
+    import tensorflow as tf
+
+    operations = keras.Model(x, tf.concat([x[:, ::2] * 2.0 - 1.0, tf.nn.relu(x)[:, 1::2]], -1))
+    return {"images": images, "times": times, "nested": nested, "operations": operations}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.simplefilter("ignore")
+    _keras2_files(Path(sys.argv[1]))

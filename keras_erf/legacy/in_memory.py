@@ -1,0 +1,84 @@
+"""Models of Keras 2 in memory: those of the package `tf_keras`, translated to Keras 3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_erf.errors import InvalidInputError
+from keras_erf.legacy.parts import parts_of_order
+from keras_erf.legacy.stored import StoredLayer
+from keras_erf.legacy.weights import WeightsError, assign_weights
+
+__all__ = ["modern_model"]
+
+PACKAGE = "tf_keras"
+
+
+def modern_model(model: Any) -> Any:
+    """A model that Keras 3 knows: a translated copy of one of `tf_keras`, any other unchanged.
+
+    `tf_keras` is not imported: its models say which package their class is of.
+
+    Raises:
+        InvalidInputError: The model of `tf_keras` is subclassed, or has no weights yet.
+    """
+    if not _of_tf_keras(model) or not hasattr(model, "to_json"):
+        return model
+    from keras_erf.legacy.architecture import Architecture
+    from keras_erf.legacy.assembling import build
+
+    try:
+        config = json.loads(model.to_json())
+    except NotImplementedError as error:
+        raise InvalidInputError(
+            "`model` must be a Functional or Sequential model; a subclassed model of tf_keras "
+            "cannot be translated. Build the network with keras.Model(inputs, outputs). "
+            f"Received: model={model.name!r} of type {type(model).__name__}"
+        ) from error
+    if not model.built:
+        raise InvalidInputError(
+            "`model` must be built: call `model.build(input_shape)`. "
+            f"Received: model={model.name!r}, a Sequential model not yet built"
+        )
+    functions = {
+        layer.name: layer.function for layer in _layers(model) if type(layer).__name__ == "Lambda"
+    }
+    built = build(
+        Architecture(config, str(config.get("keras_version", "2")), ""), stand_ins=functions
+    )
+    try:
+        assign_weights(parts_of_order(built.order), _stored(model), "")
+    except WeightsError as error:
+        raise InvalidInputError(
+            f"`model` of tf_keras cannot be translated: {error}. Save it, and open the file with "
+            f"keras_erf.load_model. Received: model={model.name!r}"
+        ) from error
+    return built.model
+
+
+def _of_tf_keras(model: Any) -> bool:
+    return any(base.__module__.partition(".")[0] == PACKAGE for base in type(model).__mro__)
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+
+
+def _stored(model: Any) -> tuple[StoredLayer, ...]:
+    return tuple(
+        StoredLayer(layer.name, (), (), _stored(layer))
+        if hasattr(layer, "layers")
+        else StoredLayer(
+            layer.name,
+            tuple(np.asarray(value) for value in layer.get_weights()),
+            tuple(weight.name for weight in layer.weights),
+        )
+        for layer in model.layers
+    )

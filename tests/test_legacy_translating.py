@@ -1,0 +1,86 @@
+"""Models of tf_keras, translated, against the outputs that tf_keras computes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_erf.legacy import Architecture, Built, build
+
+ROOT = Path(__file__).resolve().parents[1]
+# Of the range of the output.
+TOLERANCE = 1e-5
+
+
+def assign(built: Built, arrays: dict[str, list[np.ndarray]]) -> None:
+    """Puts the arrays of the old layers into those that stand for them."""
+    left = dict(arrays)
+    for entry in built.order:
+        values = left.pop("|".join((*entry.path, entry.name)), None)
+        if values is not None:
+            entry.layer.set_weights(entry.arrange(values) if entry.arrange else values)
+    assert left == {}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """All cases, written by tf_keras in a process of its own."""
+    pytest.importorskip("tf_keras")
+    path = tmp_path_factory.mktemp("old")
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "tests/old_models.py"), str(path)],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return path
+
+
+def wrong(path: Path, config: dict) -> str | None:
+    """Says what is wrong with a translated case; None if nothing is."""
+    stored = np.load(path.with_suffix(".npz"))
+    arrays: dict[str, list[np.ndarray]] = {}
+    for key in stored.files:
+        if key.startswith("weight:"):
+            arrays.setdefault(key.split(":")[1], []).append(stored[key])
+    built = build(Architecture(config))
+    assign(built, arrays)
+    inputs = [stored[key] for key in stored.files if key.startswith("input:")]
+    outputs = built.model(inputs if len(inputs) > 1 else inputs[0], training=False)
+    flat = keras.tree.flatten(outputs)
+    expected = [stored[key] for key in stored.files if key.startswith("output:")]
+    if len(flat) != len(expected):
+        return f"{len(flat)} outputs for {len(expected)}"
+    for output, right in zip(flat, expected, strict=True):
+        value = keras.ops.convert_to_numpy(output)
+        if value.shape != right.shape:
+            return f"{value.shape} for {right.shape}"
+        if not np.allclose(value, right, rtol=0, atol=TOLERANCE * max(np.ptp(right), 1e-3)):
+            return f"off by {abs(value - right).max() / max(np.ptp(right), 1e-3):.1e} of the range"
+    return None
+
+
+def test_outputs_are_those_of_tf_keras(folder):
+    cases = sorted(folder.glob("*.json"))
+    assert len(cases) > 150
+    complaints = {}
+    for path in cases:
+        for kind, config in zip(("new", "old"), json.loads(path.read_text()), strict=True):
+            if config:
+                try:
+                    says = wrong(path, config)
+                except Exception as error:
+                    says = f"{type(error).__name__}: {error}"
+                if says:
+                    complaints[f"{path.stem} ({kind})"] = says
+            keras.backend.clear_session()
+    assert complaints == {}
