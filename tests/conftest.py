@@ -143,7 +143,7 @@ def shared_models() -> Path:
 @pytest.fixture(scope="session")
 def shared_wild() -> Path:
     """Folder of old model files of strangers."""
-    return _shared("wild")
+    return SHARED / "wild"
 
 
 @pytest.fixture(scope="session")

@@ -399,7 +399,7 @@ class Graph:
                     moved = True
                 while self.done[name] < len(self.nodes[name]) and self._compute(name, layer):
                     moved = True
-        for name, layer in self.layers.items():
+        for name in self.layers:
             if self.done[name] < len(self.nodes[name]):
                 raise ModelLoadError(
                     f"The graph in the file is not whole: the inputs of the layer {name!r} are "

@@ -127,7 +127,7 @@ def _highway(config: Config, shape: Shape) -> tuple[keras.Layer, Arrange | None]
         keras.ops.multiply(keras.ops.subtract(1.0, gate), inputs),
     )
     model = keras.Model(inputs, outputs, name=_name(config))
-    carried = [weight.path for weight in model.weights][0].find("_carry") >= 0
+    carried = "_carry" in model.weights[0].path
 
     def arrange(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         # The file has W, W_carry, b, b_carry.
