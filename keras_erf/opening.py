@@ -19,17 +19,22 @@ from keras_erf.errors import BackendError, InvalidInputError, KerasERFError, Mod
 from keras_erf.files.kinds import Kind, NotAModelError, kind_of
 from keras_erf.files.vetting import CarriesCodeError, check_config
 from keras_erf.files.writing import written_whole
-from keras_erf.legacy.lambdas import (
+from keras_erf.legacy.keras3_classes import unknown_of
+from keras_erf.legacy.keras3_lambdas import (
     POINTWISE,
-    lambda_message,
     lambda_names,
     with_stand_ins,
     without_lambdas,
 )
-from keras_erf.legacy.parts import parts_of_model, parts_of_order
-from keras_erf.legacy.reading import Source, StoredWeights, read_source, read_weights_file
-from keras_erf.legacy.unknown import unknown_message, unknown_of
-from keras_erf.legacy.weights import assign_weights
+from keras_erf.legacy.missing_code import lambdas_without_function, unknown_layers
+from keras_erf.legacy.reading.sources import (
+    Source,
+    StoredWeights,
+    read_source,
+    read_weights_file,
+)
+from keras_erf.legacy.weights.assigning import assign_weights
+from keras_erf.legacy.weights.targets import targets_of_model, targets_of_order
 
 __all__ = ["convert_model", "keras_itself", "load_model", "quietly"]
 
@@ -128,7 +133,7 @@ def _old_model(
     """The translated model of a file of Keras 1 or 2."""
     from keras_erf.graph import count_made
     from keras_erf.legacy.architecture import Architecture
-    from keras_erf.legacy.assembling import build
+    from keras_erf.legacy.building import build
 
     if not unsafe:
         check_config(source.config, old=True)
@@ -144,7 +149,7 @@ def _old_model(
     if untrained:
         return done.model
     stored = own if own is not None else source.stored_weights()
-    assign_weights(parts_of_order(done.order), stored.weights, stored.backend or source.backend)
+    assign_weights(targets_of_order(done.order), stored.weights, stored.backend or source.backend)
     return done.model
 
 
@@ -178,11 +183,11 @@ def _model(
     if not unsafe:
         left = lambda_names(config, set(stand_ins))
         if left:
-            raise ModelLoadError(lambda_message(left))
+            raise lambdas_without_function(left)
         check_config(without_lambdas(config), old=False)
         unknown = unknown_of(config, custom)
         if unknown:
-            raise ModelLoadError(unknown_message(unknown))
+            raise unknown_layers(unknown)
         if source.stored is not None:
             count = count_made(
                 lambda: built_from(copy.deepcopy(config), legacy=hdf5, custom_objects=custom)
@@ -192,7 +197,7 @@ def _model(
         model = built_from(copy.deepcopy(config), legacy=hdf5, custom_objects=custom, unsafe=unsafe)
         if not untrained:
             stored = own if own is not None else source.stored_weights()
-            assign_weights(parts_of_model(model), stored.weights, stored.backend)
+            assign_weights(targets_of_model(model), stored.weights, stored.backend)
         return model
     how = {"custom_objects": custom} if custom else {}
     with _named(file, ".h5" if hdf5 else ".keras") as named:

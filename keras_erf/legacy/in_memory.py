@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.legacy.parts import parts_of_order
-from keras_erf.legacy.stored import StoredLayer
-from keras_erf.legacy.weights import WeightsError, assign_weights
+from keras_erf.legacy.architecture import Architecture
+from keras_erf.legacy.weights.assigning import WeightsError, assign_weights
+from keras_erf.legacy.weights.stored import StoredLayer
+from keras_erf.legacy.weights.targets import targets_of_order
 
 __all__ = ["modern_model"]
 
@@ -28,8 +29,7 @@ def modern_model(model: Any) -> Any:
     """
     if not _of_tf_keras(model) or not hasattr(model, "to_json"):
         return model
-    from keras_erf.legacy.architecture import Architecture
-    from keras_erf.legacy.assembling import build
+    from keras_erf.legacy.building import build
 
     try:
         config = json.loads(model.to_json())
@@ -51,7 +51,7 @@ def modern_model(model: Any) -> Any:
         Architecture(config, str(config.get("keras_version", "2")), ""), stand_ins=functions
     )
     try:
-        assign_weights(parts_of_order(built.order), _stored(model), "")
+        assign_weights(targets_of_order(built.order), _stored(model), "")
     except WeightsError as error:
         raise InvalidInputError(
             f"`model` of tf_keras cannot be translated: {error}. Save it, and open the file with "
