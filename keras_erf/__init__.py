@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keras_erf.algebra.geometry import ReceptiveField
     from keras_erf.definitions import DEFINITIONS, Definition
     from keras_erf.fields.checking import Check, check
-    from keras_erf.fields.paths import PathSizes, path_sizes, unproductive_layers
+    from keras_erf.fields.path_sizes import PathSizes, path_sizes, unproductive_layers
     from keras_erf.fields.projective import ProjectiveField, projective_field
     from keras_erf.fields.theoretical import FieldTable, receptive_field, receptive_fields
     from keras_erf.fields.tiling import TileOverlap, tile_overlap
@@ -91,7 +91,7 @@ _HOMES = {
     "FieldTable": "fields.theoretical",
     "ImageFolder": "inputs.images",
     "Profile": "measuring.profiling",
-    "PathSizes": "fields.paths",
+    "PathSizes": "fields.path_sizes",
     "ProjectiveField": "fields.projective",
     "ReceptiveField": "algebra.geometry",
     "TileOverlap": "fields.tiling",
@@ -102,7 +102,7 @@ _HOMES = {
     "growth": "predicting",
     "load": "results.effective",
     "load_model": "opening",
-    "path_sizes": "fields.paths",
+    "path_sizes": "fields.path_sizes",
     "probe": "measuring.probing",
     "profile": "measuring.profiling",
     "projective_field": "fields.projective",
@@ -110,7 +110,7 @@ _HOMES = {
     "receptive_fields": "fields.theoretical",
     "report": "reporting",
     "tile_overlap": "fields.tiling",
-    "unproductive_layers": "fields.paths",
+    "unproductive_layers": "fields.path_sizes",
 }
 _MODULES = (
     "analysis",

@@ -22,8 +22,8 @@ from keras_erf.commands.analyze import analyze, profile
 from keras_erf.commands.cli_errors import OneLineGroup, one_line_errors
 from keras_erf.commands.console import print_json, print_zoo, show_warning
 from keras_erf.commands.convert import convert
+from keras_erf.commands.file_options import CustomOption, LambdaOption
 from keras_erf.commands.json_rows import field_row, skipped_rows
-from keras_erf.commands.opening import CustomOption, LambdaOption
 from keras_erf.commands.option_types import (
     BuilderOption,
     GridOption,

@@ -18,7 +18,7 @@ from keras_erf.graph import build_graph
 from keras_erf.layers.copying import copied_squares
 from keras_erf.layers.recipes import SquareSite
 from keras_erf.layers.table import TABLE
-from keras_erf.signals.signals import drawn
+from keras_erf.signals.signal_moments import drawn
 from tests import jacobian
 from tests.releases import ops
 

@@ -36,7 +36,7 @@ ORDER = (
     "rules",
     "inputs",
     "results",
-    "storage",
+    "result_folders",
     "fields",
     "cone",
     "second_moments",

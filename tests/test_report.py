@@ -18,7 +18,7 @@ from keras_erf.files.writing import check_file
 from keras_erf.reporting.lanes import lanes_of
 from keras_erf.reporting.matching import matched
 from keras_erf.reporting.packing import LEVELS, MapPanel, packed, steps_of
-from keras_erf.reporting.words import change
+from keras_erf.reporting.sentences import change
 from keras_erf.wording import with_error
 from tests.commands import run
 from tests.pages import HOSTILE, SCRIPT, Page, flat, hostile, line, unpacked, volume

@@ -14,7 +14,7 @@ from keras import initializers, layers, ops
 import keras_erf as erf
 from keras_erf.errors import InvalidInputError
 from keras_erf.signals.initializers import second_moment
-from keras_erf.signals.signals import activated, averaged, drawn, largest_of, mixed, summed
+from keras_erf.signals.signal_moments import activated, averaged, drawn, largest_of, mixed, summed
 
 # Examples of a signal stand for all: figures are within a few percent.
 EXAMPLES = 0.03

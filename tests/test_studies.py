@@ -451,9 +451,9 @@ def test_results_are_those_of_a_probe_and_failures_do_not_stop_it(tmp_path):
     (done,) = (key for key, state in store.states().items() if state == "done")
     np.testing.assert_allclose(store.load(done).map, wanted.map, rtol=1e-6)
     reasons = {task["name"]: reason for task, reason in store.failures()}
-    assert "`MODEL` must be a whole model saved by Keras" in reasons["broken"]
+    assert "`MODEL` must be a model of Keras" in reasons["broken"]
     assert "Nearest names" in reasons["small"]
-    assert "`MODEL` must be a .keras or .h5 file" in reasons["unknown"]
+    assert "`MODEL` must be a model file" in reasons["unknown"]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keras_erf.commands.cli_errors import one_line_errors
-from keras_erf.commands.opening import CustomOption, LambdaOption
+from keras_erf.commands.file_options import CustomOption, LambdaOption
 from keras_erf.commands.option_types import JsonOption, UnsafeOption, weights_option
 from keras_erf.custom_code import read_opening
 from keras_erf.errors import InvalidInputError, KerasERFError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from keras_erf.commands.console import progress_bar
-from keras_erf.commands.opening import CustomOption, LambdaOption
+from keras_erf.commands.file_options import CustomOption, LambdaOption
 from keras_erf.commands.option_types import (
     DEFAULT_DEFINITION,
     BatchSizeOption,

@@ -97,7 +97,7 @@ def reproduce(
 def _measured(out: Path, name: str, runs: int, seed: int) -> dict[str, Any]:
     """Measures a panel and writes its files; the manifest comes last."""
     import_quietly()
-    from keras_erf.storage import CHECK_SUMS, check_sum
+    from keras_erf.result_folders import CHECK_SUMS, check_sum
 
     with progress_bar(f"Measuring {name}", "conditions") as progress:
         panel = experiments.run(name, runs=runs, seed=seed, progress=progress)
@@ -118,7 +118,7 @@ def _kept(out: Path, name: str, runs: int, seed: int) -> dict[str, Any] | None:
     Raises:
         InvalidInputError: It has other runs or another seed, and its files would be overwritten.
     """
-    from keras_erf.storage import CHECK_SUMS, intact, read_json
+    from keras_erf.result_folders import CHECK_SUMS, intact, read_json
 
     try:
         report = read_json(out / f"{name}.json", "panels", {})

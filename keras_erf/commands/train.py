@@ -94,7 +94,7 @@ def train(
         options = {name: value for name, value in values.items() if value is not None}
         import_quietly()
         from keras_erf import training
-        from keras_erf.storage import read_json
+        from keras_erf.result_folders import read_json
         from keras_erf.training.summary import OUTCOME
 
         def report(epoch: int, metrics: Mapping[str, float]) -> None:

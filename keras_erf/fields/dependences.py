@@ -13,7 +13,7 @@ from keras_erf.dependence.chaining import chained
 from keras_erf.dependence.measured import measured
 from keras_erf.errors import UnsupportedLayerError
 from keras_erf.fields.constant_propagation import known_after
-from keras_erf.fields.opening import OpenedLayers
+from keras_erf.fields.opened_layers import OpenedLayers
 from keras_erf.fields.shapes import Shapes
 from keras_erf.graph import PAIR, Graph, Node
 from keras_erf.layers.table import find_rule, views

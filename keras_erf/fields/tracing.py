@@ -17,7 +17,7 @@ from keras_erf.dependence.call import Call, Rule
 from keras_erf.errors import InvalidInputError, UnsupportedLayerError
 from keras_erf.fields.channels import ChannelAxes
 from keras_erf.fields.dependences import Dependences
-from keras_erf.fields.opening import OpenedLayers
+from keras_erf.fields.opened_layers import OpenedLayers
 from keras_erf.fields.shapes import Shapes
 from keras_erf.graph import Graph, Node
 

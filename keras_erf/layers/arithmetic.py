@@ -15,7 +15,7 @@ from keras_erf.layers.elementwise import on_entries
 from keras_erf.layers.parts import PartSite, Restricted, called_on_part, constant_shapes
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.signals.profiles import blended
-from keras_erf.signals.signals import Signal, mixed, product, summed
+from keras_erf.signals.signal_moments import Signal, mixed, product, summed
 
 __all__ = ["ENTRIES", "by_number", "shifted_signal"]
 

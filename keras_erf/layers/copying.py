@@ -25,7 +25,7 @@ from keras_erf.layers.entry import Entry
 from keras_erf.layers.normalisation import axis_of
 from keras_erf.layers.parts import called_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite, in_double
-from keras_erf.signals.signals import Signal, mixed
+from keras_erf.signals.signal_moments import Signal, mixed
 
 __all__ = ["ENTRIES", "concatenated_squares", "copied_squares", "copies", "traced"]
 

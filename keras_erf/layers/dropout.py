@@ -9,7 +9,7 @@ from keras_erf.layers.elementwise import elementwise, unchanged_squares
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.parts import BATCH, PartSite, Restricted, called_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite
-from keras_erf.signals.signals import Signal
+from keras_erf.signals.signal_moments import Signal
 
 __all__ = ["ENTRIES"]
 

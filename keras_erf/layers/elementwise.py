@@ -14,7 +14,7 @@ from keras_erf.layers.conditions import in_one_tensor, unless_integer
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.parts import called_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite
-from keras_erf.signals.signals import activated
+from keras_erf.signals.signal_moments import activated
 
 __all__ = [
     "ENTRIES",

@@ -22,7 +22,7 @@ from keras_erf.layers.activation import ON_SINGLE_ELEMENTS, on_single_elements
 from keras_erf.layers.recipes import Recipe, SquareSite, kernel_layer
 from keras_erf.signals.initializers import squares
 from keras_erf.signals.profiles import blended, spread
-from keras_erf.signals.signals import Signal, Slope, activated, drawn
+from keras_erf.signals.signal_moments import Signal, Slope, activated, drawn
 from keras_erf.types import Array, Layer
 
 __all__ = ["kernel_at_inputs", "kernel_at_outputs", "kernel_recipe", "kernel_squares", "positions"]

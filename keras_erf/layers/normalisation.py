@@ -26,7 +26,7 @@ from keras_erf.layers.parts import PartSite, Restricted, called_on_part, stretch
 from keras_erf.layers.recipes import NotAlike, Recipe, SquareSite
 from keras_erf.signals.initializers import second_moment
 from keras_erf.signals.profiles import blended
-from keras_erf.signals.signals import Signal
+from keras_erf.signals.signal_moments import Signal
 from keras_erf.types import Layer, Variable
 
 __all__ = ["ENTRIES", "axis_of", "normalization", "values_of"]

@@ -30,7 +30,7 @@ from keras_erf.layers.recipes import (
 )
 from keras_erf.layers.windows import as_layer, as_tuple, on_windows, window_views, windows_along
 from keras_erf.signals.profiles import passed
-from keras_erf.signals.signals import averaged, largest_of
+from keras_erf.signals.signal_moments import averaged, largest_of
 from keras_erf.types import Array, Layer
 
 __all__ = ["ENTRIES"]

@@ -15,7 +15,7 @@ from keras_erf.dependence.axes import spatial_axes
 from keras_erf.dependence.call import CallSite
 from keras_erf.graph import Node
 from keras_erf.signals.initializers import Weights
-from keras_erf.signals.signals import Key, Signal
+from keras_erf.signals.signal_moments import Key, Signal
 from keras_erf.types import Array, Layer, Operation
 
 __all__ = [

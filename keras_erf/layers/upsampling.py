@@ -31,7 +31,7 @@ from keras_erf.layers.recipes import (
 from keras_erf.layers.transposed_convolution import needed_sources
 from keras_erf.layers.windows import window_views
 from keras_erf.signals.profiles import passed
-from keras_erf.signals.signals import averaged
+from keras_erf.signals.signal_moments import averaged
 from keras_erf.types import Array
 
 __all__ = ["ENTRIES", "upsampling_squares"]

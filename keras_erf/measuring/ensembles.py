@@ -25,9 +25,10 @@ from keras_erf.inputs.sampling import make_source
 from keras_erf.inputs.sources import InputSpec
 from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.accumulating import Accumulator
+from keras_erf.measuring.batch_size import chosen_batch_size
 from keras_erf.measuring.cancelling import check_sums
 from keras_erf.measuring.measurement import filled, noted, provenance, result_of
-from keras_erf.measuring.plans import check, chosen_batch_size, input_specs, is_linear, plan_of
+from keras_erf.measuring.plans import check, input_specs, is_linear, plan_of
 from keras_erf.measuring.precision import in_full_precision
 from keras_erf.measuring.sample_mixing import check_mixing
 from keras_erf.measuring.settings import Location, Settings, check_whole

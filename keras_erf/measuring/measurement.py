@@ -18,9 +18,10 @@ from keras_erf.graph import Graph
 from keras_erf.inputs.sampling import InputSpec, Source, make_source
 from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.accumulating import Accumulator, Sums
+from keras_erf.measuring.batch_size import chosen_batch_size
 from keras_erf.measuring.calibrating import has_batch_norm
 from keras_erf.measuring.cancelling import check_sums
-from keras_erf.measuring.plans import Plan, check, chosen_batch_size, input_specs, is_linear
+from keras_erf.measuring.plans import Plan, check, input_specs, is_linear
 from keras_erf.measuring.sample_mixing import check_mixing
 from keras_erf.measuring.settings import Settings
 from keras_erf.measuring.untrained import notes_of

@@ -1,13 +1,11 @@
-"""Which calls compute some units together, on what parts of the inputs, in batches of what size."""
+"""Which calls compute some units together, and on what parts of the inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import tensorflow as tf
-
-from keras_erf.algebra.boxes import elements, entire
+from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box
 from keras_erf.cone import Cone, cone_of, whole_cone
 from keras_erf.errors import InvalidInputError
@@ -15,16 +13,11 @@ from keras_erf.fields.theoretical import Target
 from keras_erf.inputs.sources import InputSpec
 from keras_erf.measuring.linearity import has_constant_gradient
 from keras_erf.measuring.settings import Settings
-from keras_erf.results.effective import BLOCKS
 
-__all__ = ["Plan", "check", "chosen_batch_size", "input_specs", "is_linear", "plan_of", "planned"]
+__all__ = ["Plan", "check", "input_specs", "is_linear", "plan_of", "planned"]
 
-# Activations of a batch, forward and backward, are kept below about this many bytes.
-MEMORY = 2**30
 # Maps of more have no metrics.
 MOST_AXES = 3
-# Larger batches pay only where activations are so small that calls cost more than sums.
-BATCH, LARGE_BATCH, SMALL_MEMORY = BLOCKS, 64, 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,18 +140,3 @@ def input_specs(target: Target, cone: Cone) -> list[InputSpec]:
             part = ((0, 1),) * len(tensor.shape)
         specs.append(InputSpec(tensor.name, tensor.shape, tensor.dtype, channel, part))  # type: ignore[arg-type]
     return specs
-
-
-def chosen_batch_size(target: Target, cone: Cone, wanted: int) -> int:
-    """Samples per batch that keep the activations within the memory allowed."""
-    tensors = target.graph.tensors
-    sample = 0
-    for step in cone.steps:
-        for number in step.node.outputs:
-            # Inside an opened layer tensors are parts of their own.
-            part = cone.parts.get(number) or entire([size or 1 for size in tensors[number].shape])
-            dtype = tensors[number].dtype if number < len(tensors) else "float32"
-            sample += 2 * elements(part) * tf.as_dtype(dtype).size
-    sample = max(sample, 1)
-    fitting = max(min(BATCH, MEMORY // sample), min(LARGE_BATCH, SMALL_MEMORY // sample))
-    return max(1, min(fitting, wanted))

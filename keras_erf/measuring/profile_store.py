@@ -17,8 +17,8 @@ from keras_erf.graph import Graph, architecture
 from keras_erf.inputs.images import ImageFolder, folder_digest
 from keras_erf.inputs.sources import NOISE
 from keras_erf.measuring.settings import Settings
+from keras_erf.result_folders import Store, check_sum
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.storage import Store, check_sum
 
 __all__ = ["file_of", "read_kept", "store_of"]
 

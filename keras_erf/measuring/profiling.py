@@ -21,8 +21,8 @@ from keras_erf.measuring.profile_store import file_of, read_kept, store_of
 from keras_erf.measuring.settings import Location, Settings
 from keras_erf.measuring.setup import Prepared, check_backend, prepared
 from keras_erf.progress import Progress, shown
+from keras_erf.result_folders import Store
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.storage import Store
 from keras_erf.types import Model
 from keras_erf.wording import counted, noted
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from keras_erf.plotting.captions import sample_text, size_text
 from keras_erf.plotting.content import read_content
 from keras_erf.plotting.profiles import plot_profile
 from keras_erf.plotting.small import draw_box, draw_ring, draw_small
 from keras_erf.plotting.style import DASHES, PROFILE, set_limits
-from keras_erf.plotting.texts import sample_text, size_text
 from keras_erf.wording import by, noted
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import CenteredNorm
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.captions import definition_names, size_and_notes, wrapped
 from keras_erf.plotting.content import Content, named_results, read_content
 from keras_erf.plotting.small import draw_box, draw_ring, draw_small
 from keras_erf.plotting.style import DASHES, SCALES
-from keras_erf.plotting.texts import definition_names, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField

@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from keras_erf import analysis
 from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.captions import definition_names
 from keras_erf.plotting.style import (
     DASHES,
     FIELD,
@@ -21,7 +22,6 @@ from keras_erf.plotting.style import (
     fit_figure,
     new_axes,
 )
-from keras_erf.plotting.texts import definition_names
 from keras_erf.wording import noted
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.captions import definition_names
 from keras_erf.plotting.style import (
     DASHES,
     FIELD,
@@ -18,7 +19,6 @@ from keras_erf.plotting.style import (
     fit_figure,
     new_axes,
 )
-from keras_erf.plotting.texts import definition_names
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.captions import definition_names
 from keras_erf.plotting.style import FIELD, PROFILE, fit_figure, new_axes
-from keras_erf.plotting.texts import definition_names
 from keras_erf.wording import noted
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import BboxTransformTo, ScaledTranslation, blended_transform_factory
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.captions import add_texts, field_label, region_label
 from keras_erf.plotting.content import Content, mask_outline, pixel_edges, read_content
 from keras_erf.plotting.style import (
     BAR,
@@ -44,7 +45,6 @@ from keras_erf.plotting.style import (
     set_limits,
     set_scale,
 )
-from keras_erf.plotting.texts import add_texts, field_label, region_label
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField

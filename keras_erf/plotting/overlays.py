@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 
 from keras_erf.analysis._checks import refuse_masked
 from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.captions import definition_names, size_and_notes, wrapped
 from keras_erf.plotting.content import mask_outline, read_content
 from keras_erf.plotting.small import draw_box, draw_ring
 from keras_erf.plotting.style import DASHES, MAP_SIDE, REGION, fit_figure, halo, new_axes
-from keras_erf.plotting.texts import definition_names, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField

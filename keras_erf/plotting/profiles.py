@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.captions import hang_caption, sample_text, wrapped
 from keras_erf.plotting.style import (
     DASHES,
     FIELD,
@@ -26,7 +27,6 @@ from keras_erf.plotting.style import (
     new_axes,
     points_of,
 )
-from keras_erf.plotting.texts import hang_caption, sample_text, wrapped
 from keras_erf.wording import counted, noted
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from keras_erf import analysis
 from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.captions import definition_names, size_text, wrapped
 from keras_erf.plotting.content import named_results
 from keras_erf.plotting.style import (
     DASHES,
@@ -25,7 +26,6 @@ from keras_erf.plotting.style import (
     new_axes,
     set_scale,
 )
-from keras_erf.plotting.texts import definition_names, size_text, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.algebra.geometry import Box

@@ -10,9 +10,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from keras_erf.plotting.captions import definition_names, size_and_notes, wrapped
 from keras_erf.plotting.histories import plot_history
 from keras_erf.plotting.small import draw_box, draw_small
-from keras_erf.plotting.texts import definition_names, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.training.summary import Summary

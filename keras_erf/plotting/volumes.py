@@ -10,9 +10,9 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.plotting.captions import definition_names, size_and_notes, wrapped
 from keras_erf.plotting.small import draw_box, draw_small
 from keras_erf.plotting.style import DASHES, SCALES
-from keras_erf.plotting.texts import definition_names, size_and_notes, wrapped
 
 if TYPE_CHECKING:
     from keras_erf.results.effective import EffectiveReceptiveField

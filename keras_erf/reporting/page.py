@@ -18,7 +18,7 @@ from keras_erf.measuring.profiling import Profile
 from keras_erf.reporting.content import contents_of
 from keras_erf.reporting.matching import matched
 from keras_erf.reporting.packing import LEVELS
-from keras_erf.reporting.words import change, compared, facts, summary
+from keras_erf.reporting.sentences import change, compared, facts, summary
 from keras_erf.wording import with_error
 
 __all__ = ["report"]

@@ -19,7 +19,7 @@ from keras_erf.results.framing import clipped_box, reframed, whole_box
 from keras_erf.results.merging import merged
 from keras_erf.results.metrics import METRICS, Metrics
 from keras_erf.results.notes import notes_of
-from keras_erf.results.regions import area_ratio_of, region_of
+from keras_erf.results.placed_regions import area_ratio_of, region_of
 from keras_erf.results.storing import read_result, write_result
 from keras_erf.results.summary import line_of, summary_of
 

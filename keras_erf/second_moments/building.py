@@ -20,8 +20,8 @@ import numpy as np
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, Tensor, plain_call
 from keras_erf.layers.recipes import DTYPE, FIRST, LAST
-from keras_erf.second_moments.companions import Apart, Overlap, Padded, Spread
 from keras_erf.second_moments.correlation import SquareStep
+from keras_erf.second_moments.neighbour_layers import Apart, Overlap, Padded, Spread
 
 __all__ = ["SquareBuilder"]
 

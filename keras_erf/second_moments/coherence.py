@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from keras_erf.second_moments.correlation import SquareStep
-from keras_erf.signals.signals import Signal
+from keras_erf.signals.signal_moments import Signal
 
 if TYPE_CHECKING:
     from keras_erf.second_moments.building import SquareBuilder

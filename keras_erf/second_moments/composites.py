@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_erf.graph import Argument
 from keras_erf.layers.recipes import Recipe, SquareSite
-from keras_erf.signals.signals import Signal, activated
+from keras_erf.signals.signal_moments import Signal, activated
 from keras_erf.types import Array
 
 __all__ = ["Composites", "Function"]

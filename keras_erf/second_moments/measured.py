@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_erf.layers.recipes import DTYPE, Recipe, SquareSite
-from keras_erf.signals.signals import Signal, drawn
+from keras_erf.signals.signal_moments import Signal, drawn
 from keras_erf.types import Array
 
 __all__ = ["MeasuredSquares", "measured"]

@@ -16,13 +16,13 @@ from keras_erf.layers.recipes import NotAlike, Recipe, Resampled, SquareSite
 from keras_erf.layers.table import described, is_patched
 from keras_erf.second_moments.building import SquareBuilder
 from keras_erf.second_moments.coherence import Coherence, Coherent
-from keras_erf.second_moments.companions import Apart, Overlap, Padded, Spread
 from keras_erf.second_moments.composites import Composites
 from keras_erf.second_moments.correlation import SquareStep, mixing
 from keras_erf.second_moments.measured import MeasuredSquares, measured
+from keras_erf.second_moments.neighbour_layers import Apart, Overlap, Padded, Spread
 from keras_erf.second_moments.neighbours import merged, radii
 from keras_erf.signals.initializers import Weights
-from keras_erf.signals.signals import Key, drawn
+from keras_erf.signals.signal_moments import Key, drawn
 
 __all__ = ["SquaredNetwork", "squared"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.writing import write_table, written_whole
+from keras_erf.result_folders import PATIENCE, check_sum, intact, locked
 from keras_erf.results.effective import EffectiveReceptiveField, load
-from keras_erf.storage import PATIENCE, check_sum, intact, locked
 from keras_erf.studies.plan import Task
 
 if TYPE_CHECKING:

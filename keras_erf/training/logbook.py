@@ -21,8 +21,8 @@ from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.naming import file_name
 from keras_erf.files.writing import write_table, written_whole
+from keras_erf.result_folders import Store, reading
 from keras_erf.results.effective import EffectiveReceptiveField
-from keras_erf.storage import Store, reading
 
 __all__ = ["Logbook", "Phase", "Point"]
 

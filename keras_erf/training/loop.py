@@ -16,7 +16,7 @@ from keras_erf.files.kinds import kind_of
 from keras_erf.files.vetting import vetted_model
 from keras_erf.files.writing import write_json, written_whole
 from keras_erf.measuring.settings import check_whole
-from keras_erf.storage import Store, read_json
+from keras_erf.result_folders import Store, read_json
 from keras_erf.training.callbacks import ERFLogger
 
 __all__ = ["Options", "Outcome", "run"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.result_folders import read_json
 from keras_erf.results.effective import EffectiveReceptiveField, load
-from keras_erf.storage import read_json
 from keras_erf.wording import with_error
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.files.writing import write_json
 from keras_erf.measuring.calibrating import calibrate_batch_norm
 from keras_erf.measuring.probing import probe
-from keras_erf.storage import read_json
+from keras_erf.result_folders import read_json
 from keras_erf.training.batches import ExampleBatches, SceneBatches
 from keras_erf.training.callbacks import ERFLogger
 from keras_erf.training.datasets import IGNORED, Scenes, cifar10, content, scenes

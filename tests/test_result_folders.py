@@ -21,8 +21,8 @@ import keras_erf as erf
 from keras_erf import cli, experiments
 from keras_erf.errors import InvalidInputError
 from keras_erf.files.naming import file_name
+from keras_erf.result_folders import Store, check_sum, intact, locked, read_json
 from keras_erf.results.effective import EffectiveReceptiveField, load
-from keras_erf.storage import Store, check_sum, intact, locked, read_json
 from keras_erf.studies import ModelEntry, Study, StudyStore, run_study
 from keras_erf.training.logbook import Logbook, Phase
 
