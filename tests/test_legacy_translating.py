@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_erf.legacy import Architecture, Built, build
+from keras_erf.legacy.architecture import Architecture, Built
+from keras_erf.legacy.assembling import build
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of the range of the output.
@@ -82,5 +83,5 @@ def test_outputs_are_those_of_tf_keras(folder):
                     says = f"{type(error).__name__}: {error}"
                 if says:
                     complaints[f"{path.stem} ({kind})"] = says
-            keras.backend.clear_session()
+    keras.backend.clear_session()
     assert complaints == {}
