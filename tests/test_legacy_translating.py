@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from keras_erf.legacy.architecture import Architecture, Built
-from keras_erf.legacy.architecture import Architecture, Built
 from keras_erf.legacy.building import build
 from keras_erf.legacy.weights.layouts import modern_arrays
 
