@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_erf.legacy import Architecture, Built, build
+from keras_erf.legacy.architecture import Architecture, Built
+from keras_erf.legacy.building import build
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of the range of the output.

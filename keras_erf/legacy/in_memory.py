@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from keras_erf.errors import InvalidInputError
-from keras_erf.legacy.parts import parts_of_order
-from keras_erf.legacy.stored import StoredLayer
-from keras_erf.legacy.weights import WeightsError, assign_weights
+from keras_erf.legacy.architecture import Architecture
+from keras_erf.legacy.weights.assigning import WeightsError, assign_weights
+from keras_erf.legacy.weights.stored import StoredLayer
+from keras_erf.legacy.weights.targets import targets_of_order
 
 __all__ = ["modern_model"]
 
@@ -28,21 +29,24 @@ def modern_model(model: Any) -> Any:
     """
     if not _of_tf_keras(model) or not hasattr(model, "to_json"):
         return model
-    from keras_erf.legacy.architecture import Architecture
-    from keras_erf.legacy.assembling import build
+    from keras_erf.legacy.building import build
 
     try:
         config = json.loads(model.to_json())
     except NotImplementedError as error:
         raise InvalidInputError(
-            "`model` must be a Functional or Sequential model; a subclassed model of tf_keras "
-            "cannot be translated. Build the network with keras.Model(inputs, outputs). "
-            f"Received: model={model.name!r} of type {type(model).__name__}"
+            argument="model",
+            expected="must be a Functional or Sequential model: a subclassed model of tf_keras "
+            "cannot be translated",
+            remedy="Build the network with keras.Model(inputs, outputs)",
+            received=f"model={model.name!r} of type {type(model).__name__}",
         ) from error
     if not model.built:
         raise InvalidInputError(
-            "`model` must be built: call `model.build(input_shape)`. "
-            f"Received: model={model.name!r}, a Sequential model not yet built"
+            argument="model",
+            expected="must be built",
+            remedy="call `model.build(input_shape)`",
+            received=f"model={model.name!r}, a Sequential model without weights",
         )
     functions = {
         layer.name: layer.function for layer in _layers(model) if type(layer).__name__ == "Lambda"
@@ -51,11 +55,13 @@ def modern_model(model: Any) -> Any:
         Architecture(config, str(config.get("keras_version", "2")), ""), stand_ins=functions
     )
     try:
-        assign_weights(parts_of_order(built.order), _stored(model), "")
+        assign_weights(targets_of_order(built.order), _stored(model), "")
     except WeightsError as error:
         raise InvalidInputError(
-            f"`model` of tf_keras cannot be translated: {error}. Save it, and open the file with "
-            f"keras_erf.load_model. Received: model={model.name!r}"
+            argument="model",
+            expected=f"of tf_keras cannot be translated: {error}",
+            remedy="Save it, and open the file with keras_erf.load_model",
+            received=f"model={model.name!r}",
         ) from error
     return built.model
 

@@ -1,0 +1,50 @@
+"""Names in a built model: those of the file, made such that Keras 3 takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_erf.legacy.building.structures import allowed_name, flat
+
+__all__ = ["Names"]
+
+
+class Names:
+    """The names of one model: without slashes, and each given once.
+
+    Args:
+        old: Names of the layers in the file.
+    """
+
+    def __init__(self, old: Sequence[str]) -> None:
+        self.by_old: dict[str, str] = {}
+        self._taken: set[str] = set()
+        self._named: set[int] = set()
+        for name in old:
+            self.by_old[name] = self.free(allowed_name(name))
+
+    def free(self, wanted: str) -> str:
+        """A name that nothing has yet."""
+        name, count = wanted, 0
+        while name in self._taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        self._taken.add(name)
+        return name
+
+    def name_operations(self, result: Any, wanted: str) -> None:
+        """Gives the new operations behind a result the name in the file, numbered if several."""
+        waiting = [tensor for tensor in flat(result) if isinstance(tensor, keras.KerasTensor)]
+        name = wanted
+        while waiting:
+            operation = waiting.pop()._keras_history.operation
+            if isinstance(operation, keras.Layer) or id(operation) in self._named:
+                continue
+            self._named.add(id(operation))
+            operation.name = name
+            name = self.free(wanted)
+            for node in operation._inbound_nodes:
+                waiting.extend(node.input_tensors)

@@ -1,0 +1,130 @@
+"""What the user has to give before an old model can be built: functions and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_erf.errors import ModelLoadError
+from keras_erf.legacy.architecture import Config
+from keras_erf.legacy.layers.making import is_built_in
+from keras_erf.legacy.missing_code import lambdas_without_function, unknown_layers
+from keras_erf.legacy.operations.performing import is_known
+from keras_erf.legacy.operations.raw_nodes import NODES, node_of
+from keras_erf.legacy.translation.configurations import (
+    INNER,
+    NESTED,
+    OPERATIONS,
+    bare,
+    each_layer,
+    function_name,
+    is_functional,
+    is_lambda,
+    is_sequential,
+    name_of,
+)
+from keras_erf.legacy.translation.layers import translate
+
+__all__ = ["check", "custom_object", "stand_in"]
+
+# Classes that the builder knows besides those of `keras.layers`.
+BUILT = (*NESTED, "InputLayer", "WeightNormalization", "Merge")
+
+
+def check(
+    config: Mapping[str, Any],
+    custom_objects: Mapping[str, Any],
+    stand_ins: Mapping[str, Any],
+    unsafe: bool,
+) -> None:
+    """Raises unless the user gave every class and function of their own.
+
+    Args:
+        config: The model's configuration.
+        custom_objects: Classes and functions by name.
+        stand_ins: What stands for Lambda layers, by name.
+        unsafe: Whether the bytecode of a Lambda without a stand-in may run.
+
+    Raises:
+        ModelLoadError: A Lambda has no stand-in, or a class or operation is not known.
+    """
+    unknown = _unknown_classes(config, custom_objects)
+    if unknown:
+        raise unknown_layers(unknown)
+    waiting = [
+        layer
+        for layer in each_layer(config)
+        if is_lambda(layer) and not unsafe and stand_in(layer, custom_objects, stand_ins) is None
+    ]
+    if waiting:
+        raise lambdas_without_function([*map(name_of, waiting)], function_name(waiting[0]))
+    operations = _unknown_operations(config)
+    if operations:
+        raise ModelLoadError(
+            expected="The model has operations of TensorFlow that are not translated to Keras 3",
+            received=", ".join(operations),
+        )
+
+
+def custom_object(name: str, custom_objects: Mapping[str, Any]) -> Any:
+    """What the user gave, or registered with Keras, under a name; `None` if nothing."""
+    short = name.rpartition(">")[2]
+    for key in (name, short):
+        if key in custom_objects:
+            return custom_objects[key]
+    for key, value in keras.saving.get_custom_objects().items():
+        if key == name or (key.rpartition(">")[2] == short and not key.startswith("keras_erf>")):
+            return value
+    return None
+
+
+def stand_in(
+    layer: Mapping[str, Any], custom_objects: Mapping[str, Any], stand_ins: Mapping[str, Any]
+) -> Any:
+    """What the user gave for a Lambda: a function, `"pointwise"` or `None`."""
+    name = name_of(layer)
+    if name in stand_ins:
+        return stand_ins[name]
+    for key in (name, function_name(layer)):
+        if key and key in custom_objects:
+            return custom_objects[key]
+    return None
+
+
+def _unknown_classes(
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any]
+) -> dict[str, Config]:
+    """Arguments of the first layer of each class that neither Keras nor the user has."""
+    unknown: dict[str, Config] = {}
+    for layer in each_layer(config):
+        name = layer["class_name"]
+        if (
+            name in OPERATIONS
+            or is_lambda(layer)
+            or is_functional(layer)
+            or is_sequential(layer)
+            or bare(name) in BUILT
+            or custom_object(name, custom_objects) is not None
+        ):
+            continue
+        translated = translate(name, {k: v for k, v in layer["config"].items() if k not in INNER})
+        if not is_built_in(translated.class_name):
+            unknown.setdefault(name, layer["config"])
+    return unknown
+
+
+def _unknown_operations(config: Mapping[str, Any]) -> list[str]:
+    """Operations of TensorFlow that have no counterpart here."""
+    names = set()
+    for layer in each_layer(config):
+        if layer["class_name"] == "TensorFlowOpLayer":
+            name = node_of(layer["config"])["op"]
+            if name not in NODES:
+                names.add(name)
+        elif layer["class_name"] in OPERATIONS:
+            name = layer["config"].get("function", "__operators__.getitem")
+            if not is_known(name):
+                names.add(f"tf.{name}")
+    return sorted(names)

@@ -1,0 +1,78 @@
+"""Other names of operations in old graphs, by the name in the tables of functions."""
+
+from __future__ import annotations
+
+__all__ = ["ALIASES"]
+
+# Besides these, `math.add` is also `add` and `__operators__.add`, and so for all of `math`.
+ALIASES: dict[str, str] = {
+    # Arithmetic
+    "__operators__.eq": "math.equal",
+    "__operators__.matmul": "linalg.matmul",
+    "__operators__.mod": "math.floormod",
+    "__operators__.mul": "math.multiply",
+    "__operators__.ne": "math.not_equal",
+    "__operators__.neg": "math.negative",
+    "__operators__.radd": "math.add",
+    "__operators__.rmul": "math.multiply",
+    "__operators__.sub": "math.subtract",
+    "__operators__.truediv": "math.divide",
+    "div_no_nan": "math.divide_no_nan",
+    "floor_div": "math.floordiv",
+    "math.add_v2": "math.add",
+    "math.div_no_nan": "math.divide_no_nan",
+    "math.mod": "math.floormod",
+    "math.truediv": "math.divide",
+    "mod": "math.floormod",
+    "mul": "math.multiply",
+    "neg": "math.negative",
+    "realdiv": "math.divide",
+    "sub": "math.subtract",
+    "truediv": "math.divide",
+    "where_v2": "where",
+    # Single elements
+    "check_numerics": "debugging.check_numerics",
+    "debugging.assert_shapes": "identity",
+    "keras.activations.relu": "nn.relu",
+    "keras.backend.cast": "cast",
+    "keras.backend.relu": "nn.relu",
+    "math.log_softmax": "nn.log_softmax",
+    "math.softmax": "nn.softmax",
+    "nn.sigmoid": "math.sigmoid",
+    "nn.softplus": "math.softplus",
+    "nn.swish": "nn.silu",
+    "nn.tanh": "math.tanh",
+    "quantization.identity": "identity",
+    "saturate_cast": "dtypes.saturate_cast",
+    # Products, norms and reductions
+    "linalg.einsum": "einsum",
+    "linalg.l2_norm": "norm",
+    "linalg.l2_normalize": "math.l2_normalize",
+    "linalg.norm": "norm",
+    "linalg.tensordot": "tensordot",
+    "math.reduce_euclidean": "math.reduce_euclidean_norm",
+    "matmul": "linalg.matmul",
+    "nn.l2_normalize": "math.l2_normalize",
+    "nn.lrn": "nn.local_response_normalization",
+    # Windows
+    "nn.avg_pool": "nn.avg_pool2d",
+    "nn.avg_pool1d": "nn.avg_pool2d",
+    "nn.avg_pool3d": "nn.avg_pool2d",
+    "nn.conv2d_v2": "nn.conv2d",
+    "nn.max_pool": "nn.max_pool2d",
+    "nn.max_pool1d": "nn.max_pool2d",
+    "nn.max_pool3d": "nn.max_pool2d",
+    # Shapes and images
+    "depth_to_space": "nn.depth_to_space",
+    "extract_image_patches": "image.extract_patches",
+    "gather_v2": "gather",
+    "image.extract_image_patches": "image.extract_patches",
+    "image.resize_images": "image.resize_v1",
+    "image.resize_images_v2": "image.resize",
+    "keras.backend.concatenate": "concat",
+    "linalg.transpose": "linalg.matrix_transpose",
+    "manip.reverse": "reverse",
+    "reverse_v2": "reverse",
+    "space_to_depth": "nn.space_to_depth",
+    "transpose_v2": "transpose",
+}

@@ -1,0 +1,69 @@
+"""Arithmetic, comparisons and logic, of two tensors or more."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+from keras import ops
+
+from keras_erf.legacy.operations.arguments import (
+    Function,
+    as_tensor,
+    binary,
+    keras_data_format,
+    unary,
+)
+
+__all__ = ["FUNCTIONS"]
+
+
+def _add_n(inputs: Any) -> Any:
+    return reduce(ops.add, inputs)
+
+
+def _bias_add(value: Any, bias: Any, data_format: Any = None) -> Any:
+    bias = as_tensor(bias, value)
+    if keras_data_format(data_format) == "channels_first":
+        bias = ops.reshape(bias, (1, -1) + (1,) * (len(value.shape) - 2))
+    return ops.add(value, bias)
+
+
+def _squared_difference(x: Any, y: Any) -> Any:
+    return ops.square(ops.subtract(x, y))
+
+
+def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    return ops.where(condition, as_tensor(x, y), as_tensor(y, x))
+
+
+FUNCTIONS: dict[str, Function] = {
+    "math.add": binary(ops.add),
+    "math.subtract": binary(ops.subtract),
+    "math.multiply": binary(ops.multiply),
+    "math.divide": binary(ops.true_divide),
+    "math.divide_no_nan": binary(ops.divide_no_nan),
+    "math.multiply_no_nan": binary(ops.multiply),
+    "math.floordiv": binary(ops.floor_divide),
+    "math.floormod": binary(ops.mod),
+    "math.pow": binary(ops.power),
+    "math.maximum": binary(ops.maximum),
+    "math.minimum": binary(ops.minimum),
+    "math.squared_difference": binary(_squared_difference),
+    "math.atan2": binary(ops.arctan2),
+    "math.add_n": _add_n,
+    "math.accumulate_n": lambda inputs, **_: _add_n(inputs),
+    "math.scalar_mul": lambda scalar, x: binary(ops.multiply)(scalar, x),
+    "nn.bias_add": _bias_add,
+    "math.greater": binary(ops.greater),
+    "math.greater_equal": binary(ops.greater_equal),
+    "math.less": binary(ops.less),
+    "math.less_equal": binary(ops.less_equal),
+    "math.equal": binary(ops.equal),
+    "math.not_equal": binary(ops.not_equal),
+    "math.logical_and": binary(ops.logical_and),
+    "math.logical_or": binary(ops.logical_or),
+    "math.logical_xor": binary(ops.logical_xor),
+    "math.logical_not": unary(ops.logical_not),
+    "where": _where,
+}

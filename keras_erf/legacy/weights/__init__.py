@@ -1,0 +1,1 @@
+"""Weights of old files, given to the layers of a translated model."""
