@@ -14,7 +14,6 @@ from keras_erf.legacy.missing_code import lambdas_without_function, unknown_laye
 from keras_erf.legacy.operations.performing import is_known
 from keras_erf.legacy.operations.raw_nodes import NODES, node_of
 from keras_erf.legacy.translation.configurations import (
-    INNER,
     NESTED,
     OPERATIONS,
     bare,
@@ -109,8 +108,7 @@ def _unknown_classes(
             or custom_object(name, custom_objects) is not None
         ):
             continue
-        translated = translate(name, {k: v for k, v in layer["config"].items() if k not in INNER})
-        if not is_built_in(translated.class_name):
+        if not is_built_in(translate(name, layer["config"]).class_name):
             unknown.setdefault(name, layer["config"])
     return unknown
 
