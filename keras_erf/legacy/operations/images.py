@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,8 @@ INTERPOLATIONS = {
 
 def _resize(
     images: Any, size: Any, method: Any = "bilinear", preserve_aspect_ratio: bool = False,
-    antialias: bool = False, align_corners: bool = False,
+    antialias: bool = False,
 ) -> Any:  # fmt: skip
-    if align_corners:
-        raise NotImplementedError("a resize with aligned corners")
     if preserve_aspect_ratio:
         raise NotImplementedError("a resize that keeps the ratio of the sides")
     name = str(method).lower().rpartition(".")[2]
@@ -35,19 +32,6 @@ def _resize(
         images, as_sizes(size), interpolation=INTERPOLATIONS[name], antialias=bool(antialias),
         data_format="channels_last",
     )  # fmt: skip
-
-
-def _old_resize(interpolation: str) -> Function:
-    def apply(
-        images: Any, size: Any, align_corners: Any = False, half_pixel_centers: Any = False
-    ) -> Any:
-        if align_corners:
-            return _resize(images, size, align_corners=True)
-        if half_pixel_centers:
-            return _resize(images, size, interpolation)
-        return _corner_resize(images, as_sizes(size), interpolation)
-
-    return apply
 
 
 def _resize_v1(
@@ -58,27 +42,50 @@ def _resize_v1(
     preserve_aspect_ratio: Any = False,
 ) -> Any:
     if preserve_aspect_ratio:
-        return _resize(images, size, method, preserve_aspect_ratio)
+        raise NotImplementedError("a resize that keeps the ratio of the sides")
     return _old_resize(INTERPOLATIONS[str(method).lower()])(images, size, align_corners)
 
 
-def _corner_resize(images: Any, size: Sequence[int], interpolation: str) -> Any:
-    """The resize of TensorFlow 1, which measures from the corner of a pixel."""
-    for axis, wanted in zip((1, 2), size, strict=True):
-        length = images.shape[axis]
-        if length == wanted:
-            continue
-        places = np.arange(wanted) * (length / wanted)
-        low = np.minimum(np.floor(places).astype("int32"), length - 1)
-        if interpolation == "nearest":
-            images = ops.take(images, low, axis=axis)
-            continue
-        weights = np.zeros((length, wanted), "float32")
-        share = (places - low).astype("float32")
-        np.add.at(weights, (low, np.arange(wanted)), 1 - share)
-        np.add.at(weights, (np.minimum(low + 1, length - 1), np.arange(wanted)), share)
-        images = ops.moveaxis(ops.tensordot(images, weights, axes=[[axis], [0]]), -1, axis)
-    return images
+def _old_resize(interpolation: str) -> Function:
+    """The resize of TensorFlow 1, which measures from the corner of a pixel by default."""
+
+    def apply(
+        images: Any, size: Any, align_corners: Any = False, half_pixel_centers: Any = False
+    ) -> Any:
+        if half_pixel_centers:
+            return _resize(images, size, interpolation)
+        if interpolation not in ("bilinear", "nearest"):
+            raise NotImplementedError(f"a {interpolation} resize of TensorFlow 1")
+        for axis, wanted in zip((1, 2), as_sizes(size), strict=True):
+            places = _corner_places(images.shape[axis], wanted, bool(align_corners))
+            if interpolation == "nearest":
+                near = np.floor(places + 0.5 * bool(align_corners)).astype("int32")
+                images = ops.take(images, near, axis=axis)
+            else:
+                images = _between(images, places, axis)
+        return images
+
+    return apply
+
+
+def _corner_places(length: int, wanted: int, align_corners: bool) -> np.ndarray:
+    """Where the pixels of the result are in the image, in its pixels."""
+    if align_corners and wanted > 1:
+        return np.arange(wanted) * ((length - 1) / (wanted - 1))
+    return np.arange(wanted) * (length / wanted)
+
+
+def _between(images: Any, places: np.ndarray, axis: int) -> Any:
+    """Linear interpolation at places along an axis."""
+    last = images.shape[axis] - 1
+    low = np.minimum(np.floor(places).astype("int32"), last)
+    share = np.reshape(places - low, [-1 if axis == n else 1 for n in range(4)]).astype("float32")
+    if not share.any():
+        return ops.take(images, low, axis=axis)
+    return ops.add(
+        ops.multiply(ops.take(images, low, axis=axis), 1 - share),
+        ops.multiply(ops.take(images, np.minimum(low + 1, last), axis=axis), share),
+    )
 
 
 def _depth_to_space(input: Any, block_size: Any, data_format: Any = "NHWC") -> Any:
