@@ -331,12 +331,11 @@ def test_activations_of_other_packages(name, tmp_path):
 
 
 def stored_for_cudnn(kernel: Array) -> Array:
-    """The same numbers, row by row, written column by column.
+    """The matrix (units, inputs) that cuDNN takes, row by row, in an array of the kernel's shape.
 
-    From the documentation of `preprocess_weights_for_loading`: [[0, 1, 2], [3, 4, 5]] is stored as
-    [[0, 2, 4], [1, 3, 5]].
+    `CuDNNLSTM` of Keras 2 hands its arrays to cuDNN as flat vectors, without transposing them.
     """
-    return kernel.ravel().reshape(kernel.shape, order="F")
+    return np.ascontiguousarray(kernel.T).reshape(kernel.shape)
 
 
 def cudnn_config(units: int) -> Config:
@@ -352,7 +351,7 @@ def cudnn_config(units: int) -> Config:
 
 def cudnn_arrays(gates: dict[str, tuple[Array, ...]], biases: list[Array]) -> dict[str, Array]:
     kernels = [stored_for_cudnn(gate[0]) for gate in gates.values()]
-    recurrent = [gate[1].T for gate in gates.values()]
+    recurrent = [stored_for_cudnn(gate[1]) for gate in gates.values()]
     return {
         "kernel:0": np.concatenate(kernels, -1),
         "recurrent_kernel:0": np.concatenate(recurrent, -1),
@@ -362,11 +361,6 @@ def cudnn_arrays(gates: dict[str, tuple[Array, ...]], biases: list[Array]) -> di
 
 def series() -> Array:
     return np.random.default_rng(1).normal(size=(2, *SERIES)).astype("float32")
-
-
-def test_the_example_of_the_documentation_of_cudnn():
-    kernel = np.array([[0, 1, 2], [3, 4, 5]])
-    np.testing.assert_array_equal(stored_for_cudnn(kernel), [[0, 2, 4], [1, 3, 5]])
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["forward", "bidirectional"])
@@ -385,7 +379,8 @@ def test_lstm_of_cudnn(wrapped, tmp_path):
     forth, back = gates(), gates()
     config = {"class_name": "CuDNNLSTM", "config": {"name": "inner", **cudnn_config(3)}}
     if wrapped:
-        old = OldLayer("Bidirectional", {"trainable": True, "layer": config, "merge_mode": "concat"},
+        both = {"trainable": True, "layer": config, "merge_mode": "concat"}
+        old = OldLayer("Bidirectional", both,
                        {f"forward_{k}": v for k, v in arrays(forth).items()}
                        | {f"backward_{k}": v for k, v in arrays(back).items()})  # fmt: skip
     else:
@@ -467,8 +462,5 @@ def test_operands_that_tf_keras_does_not_store_are_not_made_up(name, tmp_path):
     config["config"]["layers"].append(placed(lost, inbound))
     config["config"]["output_layers"] = [["operation", 0, 0]]
     file = save(tmp_path / "old.h5", config, [INPUT, CONV, LEAKY], version="2.12.0")
-    with pytest.raises(
-        ModelLoadError, match=rf"operation.*{function.rpartition('.')[2]}"
-    ) as caught:
+    with pytest.raises(ModelLoadError, match=r"layer 'operation' of the file .* its .*operand"):
         erf.load_model(file)
-    assert "operand" in str(caught.value)
