@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_erf.legacy.operations.arguments import Function, keras_data_format
-from keras_erf.legacy.operations.sizes import number, sizes
+from keras_erf.legacy.operations.sizes import number
+from keras_erf.legacy.operations.sizes import sizes as as_sizes
 
 __all__ = ["FUNCTIONS"]
 
@@ -23,55 +23,69 @@ INTERPOLATIONS = {
 
 def _resize(
     images: Any, size: Any, method: Any = "bilinear", preserve_aspect_ratio: bool = False,
-    antialias: bool = False, align_corners: bool = False, **_: Any,
+    antialias: bool = False,
 ) -> Any:  # fmt: skip
-    if align_corners:
-        raise NotImplementedError("a resize with aligned corners")
     if preserve_aspect_ratio:
         raise NotImplementedError("a resize that keeps the ratio of the sides")
     name = str(method).lower().rpartition(".")[2]
     return ops.image.resize(
-        images, sizes(size), interpolation=INTERPOLATIONS[name], antialias=bool(antialias),
+        images, as_sizes(size), interpolation=INTERPOLATIONS[name], antialias=bool(antialias),
         data_format="channels_last",
     )  # fmt: skip
 
 
+def _resize_v1(
+    images: Any,
+    size: Any,
+    method: Any = "bilinear",
+    align_corners: Any = False,
+    preserve_aspect_ratio: Any = False,
+) -> Any:
+    if preserve_aspect_ratio:
+        raise NotImplementedError("a resize that keeps the ratio of the sides")
+    return _old_resize(INTERPOLATIONS[str(method).lower()])(images, size, align_corners)
+
+
 def _old_resize(interpolation: str) -> Function:
+    """The resize of TensorFlow 1, which measures from the corner of a pixel by default."""
+
     def apply(
         images: Any, size: Any, align_corners: Any = False, half_pixel_centers: Any = False
     ) -> Any:
-        if align_corners:
-            return _resize(images, size, align_corners=True)
         if half_pixel_centers:
             return _resize(images, size, interpolation)
-        return _corner_resize(images, sizes(size), interpolation)
+        if interpolation not in ("bilinear", "nearest"):
+            raise NotImplementedError(f"a {interpolation} resize of TensorFlow 1")
+        for axis, wanted in zip((1, 2), as_sizes(size), strict=True):
+            places = _corner_places(images.shape[axis], wanted, bool(align_corners))
+            if interpolation == "nearest":
+                near = np.floor(places + 0.5 * bool(align_corners)).astype("int32")
+                images = ops.take(images, near, axis=axis)
+            else:
+                images = _between(images, places, axis)
+        return images
 
     return apply
 
 
-def _resize_v1(
-    images: Any, size: Any, method: Any = "bilinear", align_corners: Any = False, **_: Any
-) -> Any:
-    return _old_resize(INTERPOLATIONS[str(method).lower()])(images, size, align_corners)
+def _corner_places(length: int, wanted: int, align_corners: bool) -> np.ndarray:
+    """Where the pixels of the result are in the image, in its pixels."""
+    if align_corners and wanted > 1:
+        return np.arange(wanted) * ((length - 1) / (wanted - 1))
+    return np.arange(wanted) * (length / wanted)
 
 
-def _corner_resize(images: Any, size: Sequence[int], interpolation: str) -> Any:
-    """The resize of TensorFlow 1, which measures from the corner of a pixel."""
-    for axis, wanted in zip((1, 2), size, strict=True):
-        length = images.shape[axis]
-        if length == wanted:
-            continue
-        places = np.arange(wanted) * (length / wanted)
-        low = np.minimum(np.floor(places).astype("int32"), length - 1)
-        if interpolation == "nearest":
-            images = ops.take(images, low, axis=axis)
-            continue
-        weights = np.zeros((length, wanted), "float32")
-        share = (places - low).astype("float32")
-        np.add.at(weights, (low, np.arange(wanted)), 1 - share)
-        np.add.at(weights, (np.minimum(low + 1, length - 1), np.arange(wanted)), share)
-        images = ops.moveaxis(ops.tensordot(images, weights, axes=[[axis], [0]]), -1, axis)
-    return images
+def _between(images: Any, places: np.ndarray, axis: int) -> Any:
+    """Linear interpolation at places along an axis."""
+    last = images.shape[axis] - 1
+    low = np.minimum(np.floor(places).astype("int32"), last)
+    share = np.reshape(places - low, [-1 if axis == n else 1 for n in range(4)]).astype("float32")
+    if not share.any():
+        return ops.take(images, low, axis=axis)
+    return ops.add(
+        ops.multiply(ops.take(images, low, axis=axis), 1 - share),
+        ops.multiply(ops.take(images, np.minimum(low + 1, last), axis=axis), share),
+    )
 
 
 def _depth_to_space(input: Any, block_size: Any, data_format: Any = "NHWC") -> Any:
@@ -87,12 +101,12 @@ def _rgb_to_gray(images: Any) -> Any:
 
 
 def _extract_patches(
-    images: Any, sizes_: Any = None, strides: Any = None, rates: Any = None, padding: Any = "VALID",
-    **kwargs: Any,
+    images: Any, sizes: Any = None, strides: Any = None, rates: Any = None,
+    padding: Any = "VALID", ksizes: Any = None,
 ) -> Any:  # fmt: skip
-    size = sizes(kwargs.get("sizes", kwargs.get("ksizes", sizes_)))
+    size = as_sizes(sizes if ksizes is None else ksizes)
     return ops.image.extract_patches(
-        images, size[1:3], strides=sizes(strides)[1:3], dilation_rate=sizes(rates)[1:3],
+        images, size[1:3], strides=as_sizes(strides)[1:3], dilation_rate=as_sizes(rates)[1:3],
         padding=str(padding).lower(), data_format="channels_last",
     )  # fmt: skip
 
