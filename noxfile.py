@@ -1,4 +1,4 @@
-"""The tests on each Python that is supported, with the oldest dependencies, and with a newer Keras.
+"""The tests on each supported Python, with the oldest dependencies, and with a newer Keras.
 
 `nox` alone lists the sessions; `make test-all`, `make test-oldest` and `make test-nightly` run them.
 Pythons that are not installed are skipped.

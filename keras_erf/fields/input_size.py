@@ -25,7 +25,8 @@ __all__ = ["Rules", "default_layer", "is_map", "maps", "sized"]
 Rules = Mapping[type, Rule]
 
 # Undefined sizes become multiples of the step, at least the first one; what sees all of its input
-# whatever its size gets the next. Where other axes have a definite size (frames of a spectrum), small ones do.
+# whatever its size gets the next. Where other axes have a definite size, as those of the frames of
+# a spectrum, small ones do.
 FIRST_SIZE, SIZE_STEP, WHOLE_SIZE, MAXIMUM_TRIALS, FRAME_STEP = 64, 32, 256, 12, 8
 # Sizes at which every layer should have a map, for finding the last one.
 AMPLE_SIZES = (WHOLE_SIZE, 1024, 8192)
