@@ -1,7 +1,7 @@
 """The tests on each supported Python, with the oldest dependencies, and with a newer Keras.
 
-`nox` alone lists the sessions; `make test-all`, `make test-oldest` and `make test-nightly` run them.
-Pythons that are not installed are skipped.
+`nox` alone lists the sessions; `make test-all`, `test-oldest` and `test-nightly` run them. Pythons
+that are not installed are skipped.
 """
 
 from __future__ import annotations
