@@ -1,4 +1,4 @@
-"""Errors of models that need code of the user's: functions of Lambdas, classes of layers."""
+"""Errors of models that need code from the user: functions of Lambdas, classes of layers."""
 
 from __future__ import annotations
 
