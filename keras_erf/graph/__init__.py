@@ -15,6 +15,7 @@ from keras_erf.graph.building import build_graph
 from keras_erf.graph.calls import Argument, Node, Tensor, kind_of, plain_call
 from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.constants import LOW, has_zeros, is_operand, random_weights, settled
+from keras_erf.graph.function_calls import FunctionCalls, calls_of_function
 from keras_erf.graph.graph import PAIR, Graph
 from keras_erf.graph.running import called, layers_inside, learned_weights, own_weights, stateless
 from keras_erf.graph.weight_count import built_from, count_made, count_weights
@@ -23,6 +24,7 @@ __all__ = [
     "LOW",
     "PAIR",
     "Argument",
+    "FunctionCalls",
     "Graph",
     "Node",
     "Tensor",
@@ -30,6 +32,7 @@ __all__ = [
     "build_graph",
     "built_from",
     "called",
+    "calls_of_function",
     "cloned",
     "computing_layers",
     "copied",
