@@ -332,10 +332,10 @@ def _models(home: Path) -> list[Path]:
 def _read_model(file: Path) -> None:
     import keras
 
-    from keras_erf.loading import load_model
+    from keras_erf.named_models import find_model
 
     try:
-        model = load_model(str(file)).model
+        model = find_model(str(file)).model
         _check_weights(model, _held(file))
         _call(model)
     finally:

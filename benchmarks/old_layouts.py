@@ -1,7 +1,5 @@
 """Small model files of Keras 1, Keras 2 and tf.keras, for `hostile_files.py`.
 
-    python benchmarks/old_layouts.py FOLDER
-
 `tf_keras` writes those of Keras 2, in a process of its own: it disturbs Keras 3. Those of Keras 1
 are composed from their documented layout. What is more than one file is zipped: a SavedModel folder
 (`.saved`), and an architecture with its weights (`.pair`).
@@ -24,7 +22,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-__all__ = ["ARCHITECTURE", "LAYOUTS", "WEIGHTS_FILE", "old_layouts"]
+__all__ = ["ARCHITECTURE", "LAYOUTS", "WEIGHTS_FILE", "keras2_files", "old_layouts"]
 
 # How the good files end.
 LAYOUTS = (".h5", ".keras", ".saved", ".pair")
@@ -36,8 +34,12 @@ Arrays = dict[str, np.ndarray]
 def old_layouts(home: Path) -> list[Path]:
     """Writes good files to a folder, and returns them."""
     _keras1_files(home)
-    command = [sys.executable, __file__, str(home)]
-    subprocess.run(command, check=True, env={**os.environ, "TF_USE_LEGACY_KERAS": "1"})
+    code = "import sys, old_layouts; old_layouts.keras2_files(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(home.resolve())]
+    subprocess.run(
+        command, check=True, cwd=Path(__file__).parent,
+        env={**os.environ, "TF_USE_LEGACY_KERAS": "1"},
+    )  # fmt: skip
     return sorted(home.glob("good-*"))
 
 
@@ -96,10 +98,12 @@ def _keras1_file(file: Path, layers: Sequence[tuple[str, Any, Arrays]], backend:
 # --- Keras 2 -------------------------------------------------------------------------------------
 
 
-def _keras2_files(home: Path) -> None:
-    """Each small model as HDF5, archive, SavedModel, and architecture with weights."""
+def keras2_files(folder: str) -> None:
+    """Writes each small model as HDF5, archive, SavedModel, and architecture with weights."""
+    warnings.simplefilter("ignore")
     import tf_keras
 
+    home = Path(folder)
     for name, model in _keras2_models(tf_keras).items():
         with tempfile.TemporaryDirectory() as scratch:
             here = Path(scratch)
@@ -131,9 +135,3 @@ def _keras2_models(keras: Any) -> dict[str, Any]:
 
     operations = keras.Model(x, tf.concat([x[:, ::2] * 2.0 - 1.0, tf.nn.relu(x)[:, 1::2]], -1))
     return {"images": images, "times": times, "nested": nested, "operations": operations}
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore")
-    _keras2_files(Path(sys.argv[1]))

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from keras_erf.fields.theoretical import FieldTable, receptive_field, receptive_fields
     from keras_erf.fields.tiling import TileOverlap, tile_overlap
     from keras_erf.inputs.images import ImageFolder
+    from keras_erf.loading import load_model
     from keras_erf.measuring.calibrating import calibrate_batch_norm
     from keras_erf.measuring.ensembles import ensemble
     from keras_erf.measuring.probing import probe
     from keras_erf.measuring.profiling import Profile, profile
-    from keras_erf.opening import load_model
     from keras_erf.predicting import expected, growth
     from keras_erf.reporting import report
     from keras_erf.results.effective import EffectiveReceptiveField, load
@@ -101,7 +101,7 @@ _HOMES = {
     "expected": "predicting",
     "growth": "predicting",
     "load": "results.effective",
-    "load_model": "opening",
+    "load_model": "loading",
     "path_sizes": "fields.path_sizes",
     "probe": "measuring.probing",
     "profile": "measuring.profiling",

@@ -45,7 +45,7 @@ from keras_erf.commands.tables import print_fields
 from keras_erf.commands.train import train
 from keras_erf.custom_code import read_opening
 from keras_erf.errors import InvalidInputError
-from keras_erf.loading import load_quietly
+from keras_erf.named_models import load_quietly
 
 __all__ = ["main"]
 

@@ -73,6 +73,40 @@ def layers_of_images(k: Any) -> dict[str, Any]:
         "activity": layers.ActivityRegularization(0.1, 0.2),
         "masking": layers.Masking(0.0),
         "dense": layers.Dense(5, activation=k.activations.tanh, use_bias=False),
+        "identity": layers.Identity(),
+        "alpha_dropout": layers.AlphaDropout(0.2),
+        "gaussian_dropout": layers.GaussianDropout(0.2),
+        "random_brightness": layers.RandomBrightness(0.1),
+        "random_crop": layers.RandomCrop(5, 6),
+        "random_width": layers.RandomWidth(0.2),
+        "spectral": layers.SpectralNormalization(layers.Conv2D(4, 3)),
+        "locally_connected": layers.LocallyConnected2D(4, (3, 2), (2, 1)),
+        "plain_batch_normalization": layers.BatchNormalization(center=False, scale=False, axis=2),
+        "depthwise_dilated": layers.DepthwiseConv2D(3, padding="same", dilation_rate=(2, 2)),
+        "no_bias": layers.SeparableConv2D(5, 3, use_bias=False, activation="swish"),
+        "policy": layers.Conv2D(4, 3, dtype=k.mixed_precision.Policy("float32")),
+        "initializers": layers.Dense(
+            3, kernel_initializer=initializers.VarianceScaling(2.0, "fan_out", "normal"),
+            bias_initializer=initializers.Constant(0.1), bias_constraint="non_neg",
+            activity_regularizer=k.regularizers.L1L2(0.1, 0.2),
+        ),
+    }  # fmt: skip
+
+
+def layers_of_volumes(k: Any) -> dict[str, Any]:
+    """Layers that take volumes."""
+    layers = k.layers
+    return {
+        "conv3d": layers.Conv3D(3, (1, 2, 3), (1, 2, 1), "same", dilation_rate=1),
+        "average_pool3d": layers.AveragePooling3D((1, 2, 2), padding="same"),
+        "global_average3d": layers.GlobalAveragePooling3D(),
+        "global_max3d": layers.GlobalMaxPooling3D(keepdims=True),
+        "crop3d": layers.Cropping3D(((1, 0), (0, 2), (1, 1))),
+        "pad3d": layers.ZeroPadding3D((1, 0, 2)),
+        "spatial_dropout3d": layers.SpatialDropout3D(0.2),
+        "conv_lstm2d": layers.ConvLSTM2D(2, 3, padding="same"),
+        "conv_lstm_twice": layers.Bidirectional(layers.ConvLSTM2D(2, 3, go_backwards=True)),
+        "frames": layers.TimeDistributed(layers.TimeDistributed(layers.Conv1D(2, 3))),
     }
 
 
@@ -101,6 +135,15 @@ def layers_of_sequences(k: Any) -> dict[str, Any]:
         "time_distributed_dense": layers.TimeDistributed(layers.Dense(4)),
         "spatial_dropout1d": layers.SpatialDropout1D(0.2),
         "global_average1d": layers.GlobalAveragePooling1D(),
+        "global_max1d": layers.GlobalMaxPooling1D(),
+        "average_pool1d": layers.AveragePooling1D(3, 2, "same"),
+        "locally_connected1d": layers.LocallyConnected1D(3, 2, activation="relu"),
+        "backwards_twice": layers.Bidirectional(
+            layers.LSTM(3, go_backwards=True, return_sequences=True), "mul"
+        ),
+        "wrapped_twice": layers.TimeDistributed(layers.SpectralNormalization(layers.Dense(3))),
+        "stateful_cells": layers.RNN(layers.StackedRNNCells([layers.LSTMCell(3)] * 1), unroll=True),
+        "discretization": layers.Discretization([-1.0, 0.0, 0.5]),
     }
 
 
@@ -124,7 +167,54 @@ def operations(tf: Any) -> dict[str, Any]:
         "erf": lambda x: tf.math.erf(x) + tf.math.sigmoid(x) + tf.math.softplus(x),
         "clip": lambda x: tf.clip_by_value(x, -0.5, 0.5) + tf.maximum(x, 0.1) + tf.minimum(x, 0.2),
         "compare": lambda x: tf.where(x > 0.2, x, -x) + tf.cast(x <= 0.1, "float32"),
-        "logic": lambda x: tf.cast(tf.logical_and(x > 0, x < 1) | ~(x != x), tf.float32),
+        "logic": lambda x: tf.cast(tf.logical_and(x > 0, x < 1) | ~(x >= 0.1), tf.float32),
+        "logic2": lambda x: (
+            tf.cast(
+                tf.math.logical_xor(tf.greater_equal(x, 0.3), tf.not_equal(x, 2 * x)), "float32"
+            )
+            + tf.cast(tf.equal(x, x), "float32")
+        ),
+        "finite": lambda x: (
+            tf.cast(tf.math.is_nan(x), "float32")
+            + 2 * tf.cast(tf.math.is_finite(x), "float32")
+            + 4 * tf.cast(tf.math.is_inf(x / tf.nn.relu(x)), "float32")
+            + x
+        ),
+        "logarithms": lambda x: (
+            tf.math.log(x * x + 0.1) + tf.math.log_sigmoid(x) + tf.math.reciprocal(x * x + 1.0)
+        ),
+        "hyperbolic": lambda x: (
+            tf.sinh(x) + tf.cosh(x) + tf.asinh(x) + tf.acosh(1.0 + x * x) + tf.atanh(tf.tanh(x) / 2)
+        ),
+        "arcs": lambda x: (
+            tf.asin(tf.tanh(x)) + tf.acos(tf.tanh(x)) + tf.tan(x / 9) + tf.math.atan2(x, x * x + 1)
+        ),
+        "rounding": lambda x: tf.math.rint(3 * x) + tf.math.erfinv(tf.tanh(x) / 2),
+        "all_any": lambda x: (
+            tf.cast(tf.reduce_any(x > 1, axis=-1), "float32")
+            + 2 * tf.cast(tf.reduce_all(x > -1, -1), "float32")
+            + tf.cast(tf.math.count_nonzero(tf.nn.relu(x), axis=-1), "float32")
+        ),
+        "euclidean": lambda x: tf.math.reduce_euclidean_norm(x, axis=[1, 2]),
+        "argmin": lambda x: (
+            tf.cast(tf.argmin(x, axis=2), "float32") + tf.math.cumprod(x, 1)[:, :, 0]
+        ),
+        "scan_exclusive": lambda x: tf.cumsum(x, axis=1, exclusive=True),
+        "no_nan": lambda x: tf.math.multiply_no_nan(1 / tf.nn.relu(x), tf.nn.relu(x)) + x,
+        "accumulate": lambda x: tf.math.accumulate_n([x, x * x]) + tf.math.scalar_mul(0.3, x),
+        "crelu": lambda x: tf.nn.crelu(x),
+        "atrous": lambda x: tf.nn.atrous_conv2d(x, weights, 2, "SAME"),
+        "conv1d": lambda x: tf.nn.conv1d(x[:, 2], weights[0], 2, "SAME"),
+        "conv3d": lambda x: tf.nn.conv3d(
+            x[:, tf.newaxis], weights[np.newaxis], [1, 1, 1, 2, 1], "VALID"
+        ),
+        "matrix_transpose": lambda x: tf.linalg.matrix_transpose(x) + tf.zeros([2, 8, 3, 10]),
+        "checked": lambda x: tf.debugging.check_numerics(tf.ensure_shape(x, x.shape), "it is bad"),
+        "brightness": lambda x: tf.image.adjust_brightness(x, 0.3),
+        "operators": lambda x: -x + abs(x) - 1 + 2 * x - x % 0.7 + x // 0.3 + (1 - x) / (2 + x**2),
+        "reversed_operators": lambda x: (
+            2.0**x + 1 // (x * x + 0.3) + 3 % (x * x + 0.3) + 1 / (x * x + 1)
+        ),
         "mean": lambda x: x - tf.reduce_mean(x, axis=[1, 2], keepdims=True),
         "reductions": lambda x: tf.reduce_max(x, 1) + tf.reduce_min(x, 1) + tf.reduce_sum(x, 1),
         "deviation": lambda x: tf.math.reduce_std(x, -1) + tf.math.reduce_variance(x, axis=-1),
@@ -158,7 +248,6 @@ def operations(tf: Any) -> dict[str, Any]:
         "reverse": lambda x: tf.reverse(x, axis=[1, 3]) + tf.roll(x, 2, 1),
         "matmul": lambda x: tf.matmul(x, x, transpose_b=True),
         "matmul_constant": lambda x: x @ weights[0, 0],
-        "einsum": lambda x: tf.einsum("bhwc,bhvc->bhwv", x, x),
         "tensordot": lambda x: tf.tensordot(x, weights[0, 0], axes=[[3], [0]]),
         "conv": lambda x: tf.nn.conv2d(x, weights, 2, "SAME") + 1.0,
         "convolution": lambda x: tf.nn.bias_add(
@@ -304,6 +393,66 @@ def graphs(k: Any, tf: Any) -> dict[str, Any]:
         y = layers.Masking()(x)
         return k.Model(x, layers.Bidirectional(layers.GRU(3))(y))
 
+    def dictionary() -> Any:
+        inputs = {"left": image("left"), "above": image("above")}
+        return k.Model(
+            inputs, layers.Conv2D(2, 3)(inputs["above"]) - inputs["left"][:, 1:-1, 1:-1, :2]
+        )
+
+    def many_levels() -> Any:
+        model = encoder("level_0")
+        for level in range(1, 4):
+            x = image()
+            model = k.Model(x, model(layers.Conv2D(3, 1)(model(x))), name=f"level_{level}")
+        return model
+
+    def chain_of_chains() -> Any:
+        inner = k.Sequential([layers.Conv2D(4, 3), layers.BatchNormalization()], name="inner")
+        middle = k.Sequential([inner, layers.ReLU(), k.Sequential([layers.Conv2D(2, 1)])])
+        outer = k.Sequential([k.Input(IMAGE), middle, layers.GlobalMaxPooling2D()])
+        return outer
+
+    def model_first() -> Any:
+        return k.Sequential([encoder("first"), layers.Flatten(), layers.Dense(3)])
+
+    def parts_of_outputs() -> Any:
+        x = image()
+        a, b = tf.split(layers.Conv2D(4, 3)(x), 2, axis=-1)
+        c, d, e = tf.unstack(layers.Conv2D(3, 1)(x), axis=-1)
+        return k.Model(x, [a * b, c - d, e])
+
+    def only_inputs() -> Any:
+        x, y = image("x"), image("y")
+        return k.Model([x, y], [y, x + y, x])
+
+    def frozen() -> Any:
+        x = image()
+        inner = encoder("ice")
+        inner.trainable = False
+        y = inner(x)
+        z = layers.BatchNormalization(trainable=False)(y)
+        return k.Model(x, layers.BatchNormalization()(layers.Conv2D(2, 1)(z)))
+
+    def typed() -> Any:
+        x = k.Input((8, 10), dtype="uint8")
+        y = layers.CategoryEncoding(4, output_mode="one_hot")(tf.cast(x[:, 0, :1], "int32") % 4)
+        return k.Model(x, [tf.cast(x, "float32") / 255.0, y])
+
+    def lookup() -> Any:
+        x = k.Input((6,), dtype="int64")
+        y = layers.IntegerLookup(vocabulary=[3, 5, 7])(x)
+        return k.Model(x, layers.Embedding(5, 2)(y))
+
+    def constants() -> Any:
+        x = k.Input((6, 4))
+        fixed = np.arange(24.0, dtype="float32").reshape(1, 6, 4)
+        y = layers.Add()([x, tf.constant(fixed)]) * fixed
+        return k.Model(x, layers.Concatenate(axis=1)([y, x]) + np.float32(0.5))
+
+    def repeated_vector() -> Any:
+        x = k.Input((5,))
+        return k.Model(x, layers.GRU(3)(layers.RepeatVector(4)(layers.Dense(3)(x))))
+
     def reused() -> Any:
         x, conv = image(), layers.Conv2D(3, 3, padding="same")
         return k.Model(x, [conv(conv(x)), conv(x)])
@@ -313,13 +462,10 @@ def graphs(k: Any, tf: Any) -> dict[str, Any]:
         for function in (
             siamese, inner_sequential, deep, several_outputs, states, attention, merges,
             embedding, slashes, names, volume, chain, built_later, batch, masks, reused,
+            dictionary, many_levels, chain_of_chains, model_first, parts_of_outputs, only_inputs,
+            frozen, typed, lookup, constants, repeated_vector,
         )
     }  # fmt: skip
-
-
-def raw_graphs(k: Any, tf: Any) -> dict[str, Any]:
-    """Nothing writes raw operations any more: their nodes are written by hand in the test."""
-    return {}
 
 
 def models() -> dict[str, Any]:
@@ -334,6 +480,9 @@ def models() -> dict[str, Any]:
     for name, layer in layers_of_sequences(k).items():
         x = k.Input((9, 4))
         cases[f"sequence-{name}"] = k.Model(x, layer(x))
+    for name, layer in layers_of_volumes(k).items():
+        x = k.Input((3, 6, 7, 2))
+        cases[f"volume-{name}"] = k.Model(x, layer(x))
     for name, function in operations(tf).items():
         x = k.Input(IMAGE)
         cases[f"operation-{name}"] = k.Model(x, function(x))

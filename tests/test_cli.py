@@ -198,7 +198,7 @@ def test_without_arguments_the_help_is_shown():
     assert "analyze" in result.stdout
 
 
-LOADING, PROBING = "keras_erf.loading.load_model", "keras_erf.measuring.probing.probed"
+LOADING, PROBING = "keras_erf.named_models.load_model", "keras_erf.measuring.probing.probed"
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,9 @@ def test_an_error_has_no_blank_line_before_it(tmp_path):
 
 def test_folder_that_cannot_be_written_is_found_out_first(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("keras_erf.loading.load_model", lambda *a, **k: pytest.fail("too late"))
+    monkeypatch.setattr(
+        "keras_erf.named_models.load_model", lambda *a, **k: pytest.fail("too late")
+    )
     result = run("analyze", "plain", "--out", tmp_path / "file" / "out")
     assert result.exit_code == 2
     assert "`--out` must be a folder that can be written" in result.stderr

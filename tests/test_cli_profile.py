@@ -133,7 +133,9 @@ def test_a_mistake_gets_one_line_and_status_2(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("option", [["--tolerance", "0"], ["--size", "a"], ["--scale", "2"]])
 @pytest.mark.parametrize("command", ["analyze", "profile"])
 def test_mistakes_are_found_before_the_model_is_loaded(command, option, tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_erf.loading.load_model", lambda *a, **k: pytest.fail("too late"))
+    monkeypatch.setattr(
+        "keras_erf.named_models.load_model", lambda *a, **k: pytest.fail("too late")
+    )
     assert run(command, "plain", *option, "--out", tmp_path / "out").exit_code == 2
 
 

@@ -23,7 +23,7 @@ from keras_erf.files.hdf5 import count_stored
 from keras_erf.graph import count_weights
 from keras_erf.inputs.images import images
 from keras_erf.inputs.sources import InputSpec
-from keras_erf.loading import find_model as load_model
+from keras_erf.named_models import find_model as load_model
 from keras_erf.results import storing
 from keras_erf.studies import StudyStore
 from keras_erf.training.loop import _read_checkpoint
@@ -546,7 +546,7 @@ def test_weights_for_a_network_of_keras_are_looked_at_too(models, tmp_path, monk
 
     build.__module__ = "keras.src.applications.mobilenet"
     monkeypatch.setattr(keras.applications, "MobileNet", build)
-    with pytest.raises(ModelLoadError, match=r"MobileNet: .* is in another file"):
+    with pytest.raises(ModelLoadError, match=r"of MobileNet\. Received: .* is in another file"):
         load_model("MobileNet", weights=str(file))
 
 

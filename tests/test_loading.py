@@ -14,7 +14,7 @@ import pytest
 
 from keras_erf.custom_code import FileOptions
 from keras_erf.errors import InvalidInputError, ModelLoadError
-from keras_erf.loading import find_model as load_model
+from keras_erf.named_models import find_model as load_model
 
 
 def small_model() -> keras.Model:

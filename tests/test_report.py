@@ -375,7 +375,9 @@ def test_options_of_the_first_model_are_not_given_to_another(tmp_path):
 )
 def test_mistakes_are_found_before_a_model_is_loaded(options, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("keras_erf.loading.load_model", lambda *a, **k: pytest.fail("too late"))
+    monkeypatch.setattr(
+        "keras_erf.named_models.load_model", lambda *a, **k: pytest.fail("too late")
+    )
     result = run("report", "plain", *options)
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: ")

@@ -12,7 +12,7 @@ from keras_erf.commands.file_options import CustomOption, LambdaOption
 from keras_erf.commands.option_types import JsonOption, UnsafeOption, weights_option
 from keras_erf.custom_code import read_opening
 from keras_erf.errors import InvalidInputError, KerasERFError
-from keras_erf.loading import import_quietly
+from keras_erf.named_models import import_quietly
 
 __all__ = ["convert"]
 
@@ -47,7 +47,7 @@ def convert(
         check_file(new)
         opening = read_opening(custom, stand_in, unsafe)
         import_quietly()
-        from keras_erf.opening import convert_model
+        from keras_erf.converting import convert_model
 
         try:
             done = convert_model(old, new, weights=weights, opening=opening)

@@ -45,7 +45,7 @@ from keras_erf.commands.parsing import (
 )
 from keras_erf.custom_code import read_opening
 from keras_erf.definitions import DEFINITIONS
-from keras_erf.loading import LoadedModel, load_quietly
+from keras_erf.named_models import LoadedModel, load_quietly
 
 if TYPE_CHECKING:
     from keras_erf.graph import Graph

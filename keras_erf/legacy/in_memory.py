@@ -35,14 +35,18 @@ def modern_model(model: Any) -> Any:
         config = json.loads(model.to_json())
     except NotImplementedError as error:
         raise InvalidInputError(
-            "`model` must be a Functional or Sequential model; a subclassed model of tf_keras "
-            "cannot be translated. Build the network with keras.Model(inputs, outputs). "
-            f"Received: model={model.name!r} of type {type(model).__name__}"
+            argument="model",
+            expected="must be a Functional or Sequential model: a subclassed model of tf_keras "
+            "cannot be translated",
+            remedy="Build the network with keras.Model(inputs, outputs)",
+            received=f"model={model.name!r} of type {type(model).__name__}",
         ) from error
     if not model.built:
         raise InvalidInputError(
-            "`model` must be built: call `model.build(input_shape)`. "
-            f"Received: model={model.name!r}, a Sequential model not yet built"
+            argument="model",
+            expected="must be built",
+            remedy="call `model.build(input_shape)`",
+            received=f"model={model.name!r}, a Sequential model without weights",
         )
     functions = {
         layer.name: layer.function for layer in _layers(model) if type(layer).__name__ == "Lambda"
@@ -54,8 +58,10 @@ def modern_model(model: Any) -> Any:
         assign_weights(targets_of_order(built.order), _stored(model), "")
     except WeightsError as error:
         raise InvalidInputError(
-            f"`model` of tf_keras cannot be translated: {error}. Save it, and open the file with "
-            f"keras_erf.load_model. Received: model={model.name!r}"
+            argument="model",
+            expected=f"of tf_keras cannot be translated: {error}",
+            remedy="Save it, and open the file with keras_erf.load_model",
+            received=f"model={model.name!r}",
         ) from error
     return built.model
 

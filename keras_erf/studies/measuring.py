@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.inputs.sources import NOISE
-from keras_erf.loading import import_quietly
+from keras_erf.named_models import import_quietly
 from keras_erf.studies.devices import take_share
 from keras_erf.studies.plan import WEIGHTS, ModelEntry, Task, content_of, images_of
 
@@ -100,7 +100,7 @@ def _frozen(model: ModelEntry) -> str:
 @lru_cache(maxsize=1)
 def _model(entry: str, content: str, weights_content: str) -> tuple[Any, Any]:
     from keras_erf.custom_code import read_opening
-    from keras_erf.loading import load_quietly
+    from keras_erf.named_models import load_quietly
 
     source, weights, options, opening = json.loads(entry)
     _check("source", "file", source, content_of(source), content)

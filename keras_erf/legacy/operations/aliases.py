@@ -62,6 +62,8 @@ ALIASES: dict[str, str] = {
     "nn.max_pool": "nn.max_pool2d",
     "nn.max_pool1d": "nn.max_pool2d",
     "nn.max_pool3d": "nn.max_pool2d",
+    "batch_to_space": "batch_to_space_nd",
+    "space_to_batch": "space_to_batch_nd",
     # Shapes and images
     "depth_to_space": "nn.depth_to_space",
     "extract_image_patches": "image.extract_patches",

@@ -56,14 +56,10 @@ def axes_of(axis: Any) -> Any:
 
 
 def unary(function: Function) -> Function:
-    """A function of one tensor, whatever TensorFlow calls it."""
+    """A function of one tensor."""
 
-    def apply(x: Any = None, **kwargs: Any) -> Any:
-        value = x
-        for key in ("features", "input", "logits", "a", "tensor"):
-            if value is None and key in kwargs:
-                value = kwargs[key]
-        return function(as_tensor(value))
+    def apply(x: Any) -> Any:
+        return function(as_tensor(x))
 
     return apply
 
@@ -71,9 +67,7 @@ def unary(function: Function) -> Function:
 def binary(function: Function) -> Function:
     """A function of two tensors, either of which may be a constant."""
 
-    def apply(x: Any, y: Any = None, **kwargs: Any) -> Any:
-        if y is None:
-            y = kwargs.get("b")
+    def apply(x: Any, y: Any = None) -> Any:
         if y is None:
             # tf.keras loses the operand of `==` and `!=` when it saves a model.
             raise ValueError("the file does not hold its second operand")

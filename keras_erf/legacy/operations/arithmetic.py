@@ -33,6 +33,13 @@ def _squared_difference(x: Any, y: Any) -> Any:
     return ops.square(ops.subtract(x, y))
 
 
+def _multiply_no_nan(x: Any, y: Any) -> Any:
+    """`x * y`, and 0 where `y` is 0, whatever `x` is."""
+    zero = ops.equal(y, 0)
+    # Infinity times 0 would be the gradient too.
+    return ops.where(zero, 0.0, ops.multiply(ops.where(zero, 0.0, x), y))
+
+
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     return ops.where(condition, as_tensor(x, y), as_tensor(y, x))
 
@@ -43,16 +50,16 @@ FUNCTIONS: dict[str, Function] = {
     "math.multiply": binary(ops.multiply),
     "math.divide": binary(ops.true_divide),
     "math.divide_no_nan": binary(ops.divide_no_nan),
-    "math.multiply_no_nan": binary(ops.multiply),
+    "math.multiply_no_nan": binary(_multiply_no_nan),
     "math.floordiv": binary(ops.floor_divide),
     "math.floormod": binary(ops.mod),
     "math.pow": binary(ops.power),
     "math.maximum": binary(ops.maximum),
     "math.minimum": binary(ops.minimum),
     "math.squared_difference": binary(_squared_difference),
-    "math.atan2": binary(ops.arctan2),
+    "math.atan2": lambda y, x: binary(ops.arctan2)(y, x),
     "math.add_n": _add_n,
-    "math.accumulate_n": lambda inputs, **_: _add_n(inputs),
+    "math.accumulate_n": lambda inputs, shape=None, tensor_dtype=None: _add_n(inputs),
     "math.scalar_mul": lambda scalar, x: binary(ops.multiply)(scalar, x),
     "nn.bias_add": _bias_add,
     "math.greater": binary(ops.greater),

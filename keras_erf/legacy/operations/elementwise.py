@@ -23,9 +23,8 @@ def _gelu(features: Any, approximate: bool = False) -> Any:
 
 
 def _softmax(function: Function) -> Function:
-    def apply(logits: Any, axis: Any = None, dim: Any = None) -> Any:
-        over = axis if axis is not None else dim
-        return function(logits, axis=-1 if over is None else number(over))
+    def apply(logits: Any, axis: Any = None) -> Any:
+        return function(logits, axis=-1 if axis is None else number(axis))
 
     return apply
 
@@ -56,11 +55,11 @@ def _cast(x: Any, dtype: Any) -> Any:
     return ops.cast(x, str(dtype).removeprefix("<dtype: '").removesuffix("'>"))
 
 
-def _identity(input: Any = None, **kwargs: Any) -> Any:
-    return input if input is not None else next(iter(kwargs.values()))
+def _converted(value: Any, dtype: Any) -> Any:
+    return value if dtype is None else _cast(value, dtype)
 
 
-def _first(x: Any, *_: Any, **__: Any) -> Any:
+def _dropout(x: Any, rate: Any = None, noise_shape: Any = None, seed: Any = None) -> Any:
     return x
 
 
@@ -85,13 +84,14 @@ FUNCTIONS: dict[str, Function] = {
     "math.real": unary(ops.real), "math.imag": unary(ops.imag),
     "clip_by_value": _clip, "cast": _cast,
     "dtypes.saturate_cast": lambda value, dtype: _cast(value, dtype),
-    "identity": _identity, "stop_gradient": unary(ops.stop_gradient),
-    "grad_pass_through": _identity, "ensure_shape": _first,
-    "debugging.check_numerics": _identity, "convert_to_tensor": _identity,
+    "identity": lambda input: input, "stop_gradient": unary(ops.stop_gradient),
+    "grad_pass_through": lambda input: input, "ensure_shape": lambda x, shape: x,
+    "debugging.check_numerics": lambda tensor, message=None: tensor,
+    "convert_to_tensor": lambda value, dtype=None, dtype_hint=None: _converted(value, dtype),
     "nn.relu": unary(ops.relu), "nn.relu6": unary(ops.relu6), "nn.elu": unary(ops.elu),
     "nn.selu": unary(ops.selu), "nn.crelu": _crelu,
     "nn.leaky_relu": _leaky_relu, "nn.gelu": _gelu, "nn.silu": _silu,
     "nn.softmax": _softmax(ops.softmax), "nn.log_softmax": _softmax(ops.log_softmax),
     # It does nothing outside of training.
-    "nn.dropout": _first,
+    "nn.dropout": _dropout,
 }  # fmt: skip

@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from keras_erf.legacy.operations.arguments import Function, keras_data_format
-from keras_erf.legacy.operations.sizes import number, sizes
+from keras_erf.legacy.operations.sizes import number
+from keras_erf.legacy.operations.sizes import sizes as as_sizes
 
 __all__ = ["FUNCTIONS"]
 
@@ -23,7 +24,7 @@ INTERPOLATIONS = {
 
 def _resize(
     images: Any, size: Any, method: Any = "bilinear", preserve_aspect_ratio: bool = False,
-    antialias: bool = False, align_corners: bool = False, **_: Any,
+    antialias: bool = False, align_corners: bool = False,
 ) -> Any:  # fmt: skip
     if align_corners:
         raise NotImplementedError("a resize with aligned corners")
@@ -31,7 +32,7 @@ def _resize(
         raise NotImplementedError("a resize that keeps the ratio of the sides")
     name = str(method).lower().rpartition(".")[2]
     return ops.image.resize(
-        images, sizes(size), interpolation=INTERPOLATIONS[name], antialias=bool(antialias),
+        images, as_sizes(size), interpolation=INTERPOLATIONS[name], antialias=bool(antialias),
         data_format="channels_last",
     )  # fmt: skip
 
@@ -44,14 +45,20 @@ def _old_resize(interpolation: str) -> Function:
             return _resize(images, size, align_corners=True)
         if half_pixel_centers:
             return _resize(images, size, interpolation)
-        return _corner_resize(images, sizes(size), interpolation)
+        return _corner_resize(images, as_sizes(size), interpolation)
 
     return apply
 
 
 def _resize_v1(
-    images: Any, size: Any, method: Any = "bilinear", align_corners: Any = False, **_: Any
+    images: Any,
+    size: Any,
+    method: Any = "bilinear",
+    align_corners: Any = False,
+    preserve_aspect_ratio: Any = False,
 ) -> Any:
+    if preserve_aspect_ratio:
+        return _resize(images, size, method, preserve_aspect_ratio)
     return _old_resize(INTERPOLATIONS[str(method).lower()])(images, size, align_corners)
 
 
@@ -87,12 +94,12 @@ def _rgb_to_gray(images: Any) -> Any:
 
 
 def _extract_patches(
-    images: Any, sizes_: Any = None, strides: Any = None, rates: Any = None, padding: Any = "VALID",
-    **kwargs: Any,
+    images: Any, sizes: Any = None, strides: Any = None, rates: Any = None,
+    padding: Any = "VALID", ksizes: Any = None,
 ) -> Any:  # fmt: skip
-    size = sizes(kwargs.get("sizes", kwargs.get("ksizes", sizes_)))
+    size = as_sizes(sizes if ksizes is None else ksizes)
     return ops.image.extract_patches(
-        images, size[1:3], strides=sizes(strides)[1:3], dilation_rate=sizes(rates)[1:3],
+        images, size[1:3], strides=as_sizes(strides)[1:3], dilation_rate=as_sizes(rates)[1:3],
         padding=str(padding).lower(), data_format="channels_last",
     )  # fmt: skip
 

@@ -14,17 +14,13 @@ from keras_erf.legacy.operations.sizes import number
 __all__ = ["FUNCTIONS"]
 
 
-def _l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, dim: Any = None) -> Any:
-    over = axes_of(axis if dim is None else dim)
-    squares = ops.sum(ops.square(x), axis=over, keepdims=True)
+def _l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12) -> Any:
+    squares = ops.sum(ops.square(x), axis=axes_of(axis), keepdims=True)
     return ops.multiply(x, ops.rsqrt(ops.maximum(squares, epsilon)))
 
 
-def _moments(
-    x: Any, axes: Any, shift: Any = None, keepdims: bool = False, keep_dims: Any = None
-) -> Any:
-    keep = bool(keepdims or keep_dims)
-    return list(ops.moments(x, axes=axes_of(axes), keepdims=keep))
+def _moments(x: Any, axes: Any, shift: Any = None, keepdims: bool = False) -> Any:
+    return list(ops.moments(x, axes=axes_of(axes), keepdims=bool(keepdims)))
 
 
 def _batch_normalization(

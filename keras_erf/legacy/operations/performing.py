@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,18 @@ from keras_erf.legacy.operations.sizes import is_static
 
 __all__ = ["is_known", "perform"]
 
+# Arguments that change no value.
+IGNORED = ("name", "validate_shape", "validate_indices")
+# Names of arguments in TensorFlow 1, by those in TensorFlow 2.
+SYNONYMS = {
+    "concat_dim": "axis", "dim": "axis", "dimension": "axis", "keep_dims": "keepdims",
+    "reduction_indices": "axis", "split_dim": "axis", "squeeze_dims": "axis",
+}  # fmt: skip
+# What TensorFlow calls the first argument of its functions.
+FIRST = (
+    "x", "input", "inputs", "tensor", "input_tensor", "features", "logits", "value", "values",
+    "images", "image", "a", "input_", "params", "data", "t", "indices",
+)  # fmt: skip
 # What no tensor of the graph is needed for.
 CONSTANTS = ("zeros", "ones", "fill", "range", "constant")
 TENSORS: dict[str, Function] = {
@@ -61,11 +74,14 @@ def perform(symbol: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         ValueError: The file does not hold an argument that is needed.
     """
     name = _table_name(symbol)
-    kept = {key: value for key, value in kwargs.items() if key not in ("name", "validate_shape")}
-    constant = is_static(list(args)) and is_static(kept)
-    if constant and name in shape_arithmetic.FUNCTIONS:
-        return shape_arithmetic.FUNCTIONS[name](*args, **kept)
-    return TENSORS[name](*args, **kept)
+    kept = {SYNONYMS.get(key, key): kwargs[key] for key in kwargs if key not in IGNORED}
+    # The place of the first argument is empty where all are given by name.
+    given = [] if len(args) == 1 and args[0] is None else list(args)
+    table = shape_arithmetic.FUNCTIONS if is_static([given, kept]) else {}
+    function = table.get(name) or TENSORS[name]
+    if not given and next(iter(inspect.signature(function).parameters)) not in kept:
+        given = [kept.pop(key) for key in FIRST if key in kept][:1]
+    return function(*given, **kept)
 
 
 def _table_name(symbol: str) -> str:

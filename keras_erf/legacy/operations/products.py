@@ -14,7 +14,7 @@ __all__ = ["FUNCTIONS"]
 
 def _matmul(
     a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, adjoint_a: bool = False,
-    adjoint_b: bool = False, **_: Any,
+    adjoint_b: bool = False, a_is_sparse: bool = False, b_is_sparse: bool = False,
 ) -> Any:  # fmt: skip
     a, b = as_tensor(a, b), as_tensor(b, a)
     if transpose_a or adjoint_a:
@@ -30,9 +30,7 @@ def _tensordot(a: Any, b: Any, axes: Any) -> Any:
     return ops.tensordot(as_tensor(a, b), as_tensor(b, a), axes=axes)
 
 
-def _einsum(equation: Any, *inputs: Any, **kwargs: Any) -> Any:
-    if not isinstance(equation, str):
-        inputs, equation = (equation, *inputs), kwargs["equation"]
+def _einsum(equation: Any, *inputs: Any, optimize: Any = None) -> Any:
     flat = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], list | tuple) else inputs
     if len(flat) <= equation.partition("->")[0].count(","):
         # tf.keras saves the first argument's tensors alone, and here that is the equation.

@@ -211,6 +211,7 @@ SAME = {
     "ClipByValue": "clip_by_value", "Reshape": "reshape", "Transpose": "transpose",
     "ExpandDims": "expand_dims", "Tile": "tile", "Slice": "slice", "Shape": "shape",
     "Rank": "rank", "ReverseV2": "reverse", "Roll": "roll", "BroadcastTo": "broadcast_to",
+    "SpaceToBatchND": "space_to_batch_nd", "BatchToSpaceND": "batch_to_space_nd",
     "ZerosLike": "zeros_like", "OnesLike": "ones_like", "Range": "range", "Fill": "fill",
 }  # fmt: skip
 NODES: dict[str, Recipe] = {

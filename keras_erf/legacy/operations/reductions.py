@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_erf.legacy.operations.arguments import Function, as_tensor, axes_of
@@ -13,17 +14,8 @@ __all__ = ["FUNCTIONS"]
 
 
 def _reducer(function: Function) -> Function:
-    def apply(
-        input_tensor: Any,
-        axis: Any = None,
-        keepdims: Any = None,
-        reduction_indices: Any = None,
-        keep_dims: Any = None,
-    ) -> Any:
-        over = axis if axis is not None else reduction_indices
-        return function(
-            as_tensor(input_tensor), axis=axes_of(over), keepdims=bool(keepdims or keep_dims)
-        )
+    def apply(input_tensor: Any, axis: Any = None, keepdims: Any = None) -> Any:
+        return function(as_tensor(input_tensor), axis=axes_of(axis), keepdims=bool(keepdims))
 
     return apply
 
@@ -32,41 +24,41 @@ def _length(x: Any, axis: Any, keepdims: bool) -> Any:
     return ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=keepdims))
 
 
-def _scan(function: Function) -> Function:
+def _count_nonzero(x: Any, axis: Any, keepdims: bool) -> Any:
+    return ops.sum(ops.cast(ops.not_equal(x, 0), "int32"), axis=axis, keepdims=keepdims)
+
+
+def _scan(function: Function, first: float) -> Function:
+    """A cumulative function; with `exclusive`, it starts with `first` and leaves out the last."""
+
     def apply(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False) -> Any:
         axis = number(axis)
+        x = ops.flip(x, axis) if reverse else x
+        result = function(x, axis=axis)
         if exclusive:
-            raise NotImplementedError("an exclusive cumulative sum")
-        result = function(ops.flip(x, axis) if reverse else x, axis=axis)
+            start = ops.full_like(ops.take(x, [0], axis=axis), first)
+            rest = ops.take(result, np.arange(x.shape[axis] - 1), axis=axis)
+            result = ops.concatenate([start, rest], axis=axis)
         return ops.flip(result, axis) if reverse else result
 
     return apply
 
 
 def _argument(function: Function) -> Function:
-    def apply(input: Any, axis: Any = None, output_type: Any = None, dimension: Any = None) -> Any:
-        over = axis if dimension is None else dimension
-        return function(input, axis=0 if over is None else number(over))
+    def apply(input: Any, axis: Any = None, output_type: Any = None) -> Any:
+        return function(input, axis=0 if axis is None else number(axis))
 
     return apply
 
 
-def _count_nonzero(input: Any, axis: Any = None, **_: Any) -> Any:
-    return ops.count_nonzero(input, axis=axes_of(axis))
-
-
-def _norm(
-    tensor: Any,
-    ord: Any = "euclidean",
-    axis: Any = None,
-    keepdims: Any = None,
-    keep_dims: Any = None,
-) -> Any:
-    over, keep = axes_of(axis), bool(keepdims or keep_dims)
+def _norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: Any = None) -> Any:
+    over, keep = axes_of(axis), bool(keepdims)
     if ord in ("euclidean", 2, 2.0):
         return _length(tensor, over, keep)
     if ord in (1, 1.0):
         return ops.sum(ops.abs(tensor), axis=over, keepdims=keep)
+    if ord == np.inf:
+        return ops.max(ops.abs(tensor), axis=over, keepdims=keep)
     raise NotImplementedError(f"a norm of order {ord!r}")
 
 
@@ -77,8 +69,8 @@ FUNCTIONS: dict[str, Function] = {
     "math.reduce_all": _reducer(ops.all), "math.reduce_std": _reducer(ops.std),
     "math.reduce_variance": _reducer(ops.var), "math.reduce_logsumexp": _reducer(ops.logsumexp),
     "math.reduce_euclidean_norm": _reducer(_length),
-    "math.cumsum": _scan(ops.cumsum), "math.cumprod": _scan(ops.cumprod),
+    "math.cumsum": _scan(ops.cumsum, 0.0), "math.cumprod": _scan(ops.cumprod, 1.0),
     "math.argmax": _argument(ops.argmax), "math.argmin": _argument(ops.argmin),
-    "math.count_nonzero": _count_nonzero,
+    "math.count_nonzero": _reducer(_count_nonzero),
     "norm": _norm,
 }  # fmt: skip

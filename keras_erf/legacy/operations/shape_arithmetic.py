@@ -24,7 +24,7 @@ def _concat(values: Any, axis: Any = 0) -> Any:
     return np.concatenate(parts, axis=number(axis))
 
 
-def _getitem(tensor: Any, slice_spec: Any = None, **_: Any) -> Any:
+def _getitem(tensor: Any, slice_spec: Any = None, var: Any = None) -> Any:
     array = np.asarray(tensor, dtype=object)
     spec = slice_spec if isinstance(slice_spec, list | tuple) else [slice_spec]
     return array[tuple(map(as_slice, spec))]
@@ -44,16 +44,33 @@ def _array(value: Any) -> Any:
 
 def _reduce(function: Callable[[Any, Any], Any]) -> Function:
     def apply(input_tensor: Any, axis: Any = None, keepdims: Any = None) -> Any:
-        return reduce(function, list(np.ravel(np.asarray(input_tensor, dtype=object))))
+        array = np.asarray(input_tensor, dtype=object)
+        if array.ndim > 1:
+            raise NotImplementedError("a reduction of a table of sizes")
+        result = reduce(function, list(np.ravel(array)))
+        return np.asarray([result], dtype=object) if keepdims else result
 
     return apply
 
 
-def _unchanged(value: Any = None, **arguments: Any) -> Any:
-    return arguments.get("input", value)
+def _gather(
+    params: Any, indices: Any, validate_indices: Any = None, axis: Any = 0, batch_dims: int = 0
+) -> Any:
+    array = np.asarray(params, dtype=object)
+    return np.take(array, np.asarray(indices, dtype=int), axis=number(axis or 0))
 
 
-def _cast(x: Any, dtype: Any = None, **_: Any) -> Any:
+def _split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: Any = None) -> Any:
+    parts = number(num_or_size_splits) if np.ndim(num_or_size_splits) == 0 else None
+    places = parts or np.cumsum(sizes(num_or_size_splits))[:-1].tolist()
+    return np.split(np.asarray(value, dtype=object), places, axis=number(axis))
+
+
+def _unchanged(value: Any, dtype: Any = None, dtype_hint: Any = None) -> Any:
+    return value
+
+
+def _cast(x: Any, dtype: Any = None) -> Any:
     if isinstance(x, Unknown):
         return x
     array = np.asarray(x)
@@ -62,7 +79,7 @@ def _cast(x: Any, dtype: Any = None, **_: Any) -> Any:
     return array.astype("int32" if "int" in str(dtype) else "float32") if array.ndim else x
 
 
-def _range(start: Any, limit: Any = None, delta: Any = 1, **_: Any) -> Any:
+def _range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None) -> Any:
     first, last = (0, start) if limit is None else (start, limit)
     return np.arange(number(first), number(last), number(delta))
 
@@ -89,16 +106,14 @@ FUNCTIONS: dict[str, Function] = {
     "__operators__.getitem": _getitem,
     "math.reduce_prod": _reduce(lambda x, y: x * y),
     "math.reduce_sum": _reduce(lambda x, y: x + y),
-    "squeeze": lambda input, axis=None, **_: np.squeeze(np.asarray(input, dtype=object)),
-    "expand_dims": lambda input, axis=0, **_: np.expand_dims(
+    "squeeze": lambda input, axis=None: np.squeeze(np.asarray(input, dtype=object)),
+    "expand_dims": lambda input, axis=0: np.expand_dims(
         np.asarray(input, dtype=object), number(axis)
     ),
     "reshape": lambda tensor, shape: np.reshape(np.asarray(tensor, dtype=object), sizes(shape)),
-    "gather": lambda params, indices, **_: np.asarray(params, dtype=object)[indices],
+    "gather": _gather,
     "unstack": lambda value, num=None, axis=0: list(np.asarray(value, dtype=object)),
-    "split": lambda value, num_or_size_splits, axis=0, **_: np.split(
-        np.asarray(value, dtype=object), number(num_or_size_splits)
-    ),
+    "split": _split,
     "range": _range,
     "zeros": lambda shape, dtype=None: _fill(shape, 0),
     "ones": lambda shape, dtype=None: _fill(shape, 1),

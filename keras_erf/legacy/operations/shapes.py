@@ -29,31 +29,24 @@ def _reshape(tensor: Any, shape: Any) -> Any:
     return ops.reshape(tensor, tuple(target))
 
 
-def _transpose(a: Any = None, perm: Any = None, conjugate: bool = False, **kwargs: Any) -> Any:
-    tensor = a if a is not None else kwargs["x"]
-    return ops.transpose(tensor, None if perm is None else sizes(perm))
+def _transpose(a: Any, perm: Any = None, conjugate: bool = False) -> Any:
+    return ops.transpose(a, None if perm is None else sizes(perm))
 
 
 def _matrix_transpose(a: Any, conjugate: bool = False) -> Any:
     return ops.swapaxes(a, -1, -2)
 
 
-def _expand_dims(input: Any, axis: Any = None, dim: Any = None) -> Any:
-    return ops.expand_dims(input, axes_of(axis if dim is None else dim))
-
-
-def _squeeze(input: Any, axis: Any = None, squeeze_dims: Any = None) -> Any:
-    axis = axis if squeeze_dims is None else squeeze_dims
+def _squeeze(input: Any, axis: Any = None) -> Any:
     if axis is None or axis == []:
         axis = tuple(place for place, size in enumerate(input.shape) if size == 1)
     return ops.squeeze(input, axis=axes_of(axis))
 
 
-def _concat(values: Any, axis: Any = -1, concat_dim: Any = None) -> Any:
-    axis = number(axis if concat_dim is None else concat_dim)
+def _concat(values: Any, axis: Any = -1) -> Any:
     # A layer's operand may be a constant.
     first = first_tensor(values)
-    return ops.concatenate([as_tensor(value, first) for value in values], axis=axis)
+    return ops.concatenate([as_tensor(value, first) for value in values], axis=number(axis))
 
 
 def _stack(values: Any, axis: Any = 0) -> Any:
@@ -65,10 +58,8 @@ def _unstack(value: Any, num: Any = None, axis: Any = 0) -> Any:
     return list(ops.unstack(value, num=None if num is None else number(num), axis=number(axis)))
 
 
-def _split(
-    value: Any, num_or_size_splits: Any, axis: Any = 0, num: Any = None, split_dim: Any = None
-) -> Any:
-    axis = number(axis if split_dim is None else split_dim)
+def _split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: Any = None) -> Any:
+    axis = number(axis)
     if np.ndim(num_or_size_splits) == 0:
         return list(ops.split(value, number(num_or_size_splits), axis=axis))
     parts = list(sizes(num_or_size_splits))
@@ -82,8 +73,8 @@ def _tile(input: Any, multiples: Any) -> Any:
     return ops.tile(input, [1 if times == -1 else times for times in sizes(multiples)])
 
 
-def _repeat(input: Any = None, repeats: Any = 1, axis: Any = None, **kwargs: Any) -> Any:
-    return ops.repeat(kwargs.get("data", input), number(repeats), axis=axes_of(axis))
+def _repeat(input: Any, repeats: Any, axis: Any = None) -> Any:
+    return ops.repeat(input, number(repeats), axis=axes_of(axis))
 
 
 def _pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Any:
@@ -109,19 +100,19 @@ def _broadcast_to(input: Any, shape: Any) -> Any:
 
 
 def _like(function: Function) -> Function:
-    def apply(input: Any = None, dtype: Any = None, optimize: bool = True, **kwargs: Any) -> Any:
-        return function(kwargs.get("tensor", input), dtype=dtype)
+    def apply(input: Any, dtype: Any = None, optimize: bool = True, layout: Any = None) -> Any:
+        return function(input, dtype=dtype)
 
     return apply
 
 
 FUNCTIONS: dict[str, Function] = {
-    "shape": lambda input, out_type=None, **_: static_shape(input),
+    "shape": lambda input, out_type=None, optimize=True: static_shape(input),
     "rank": lambda input: len(static_shape(input)),
     "reshape": _reshape,
     "transpose": _transpose,
     "linalg.matrix_transpose": _matrix_transpose,
-    "expand_dims": _expand_dims,
+    "expand_dims": lambda input, axis=None: ops.expand_dims(input, axes_of(axis)),
     "squeeze": _squeeze,
     "concat": _concat,
     "stack": _stack,

@@ -15,7 +15,7 @@ from keras_erf.legacy.operations.sizes import Unknown, each, number, sizes
 __all__ = ["FUNCTIONS", "as_slice"]
 
 
-def _getitem(tensor: Any, slice_spec: Any = None, **_: Any) -> Any:
+def _getitem(tensor: Any, slice_spec: Any = None, var: Any = None) -> Any:
     spec = slice_spec if isinstance(slice_spec, list | tuple) else [slice_spec]
     return tensor[tuple(map(as_slice, spec))]
 
@@ -43,12 +43,11 @@ def as_slice(spec: Any) -> Any:
     return number(spec)
 
 
-def _slice_from(input_: Any = None, begin: Any = None, size: Any = None, **kwargs: Any) -> Any:
-    tensor = kwargs.get("input", input_)
+def _slice_from(input_: Any, begin: Any, size: Any) -> Any:
     slices = []
     for start, length in zip(sizes(begin), sizes(size), strict=True):
         slices.append(slice(start, None if length == -1 else start + length))
-    return tensor[tuple(slices)]
+    return input_[tuple(slices)]
 
 
 def _strided_slice(

@@ -25,49 +25,84 @@ def _spatial(value: Any, data_format: Any, rank: int = 2) -> Any:
 
 def _convolution(
     input: Any, filters: Any = None, strides: Any = None, padding: Any = "VALID",
-    data_format: Any = None, dilations: Any = None, filter: Any = None, **kwargs: Any,
+    data_format: Any = None, dilations: Any = None, filter: Any = None, stride: Any = None,
+    dilation_rate: Any = None, use_cudnn_on_gpu: Any = None,
 ) -> Any:  # fmt: skip
     rank = len(input.shape) - 2
-    kernel = as_tensor(filters if filters is not None else filter, input)
-    dilations = kwargs.get("dilation_rate", dilations)
+    steps = strides if stride is None else stride
+    rates = dilations if dilation_rate is None else dilation_rate
+    kernel = as_tensor(filters if filter is None else filter, input)
     if isinstance(padding, list | tuple):
         widths = tuple(tuple(sizes(pair)) for pair in padding)
         input, padding = ops.pad(input, widths), "valid"
     return ops.conv(
         input,
         kernel,
-        strides=_spatial(strides, data_format, rank),
+        strides=_spatial(steps, data_format, rank),
         padding=str(padding).lower(),
         data_format=keras_data_format(data_format),
-        dilation_rate=_spatial(dilations, data_format, rank),
+        dilation_rate=_spatial(rates, data_format, rank),
     )
 
 
 def _depthwise(
     input: Any, filter: Any, strides: Any = None, padding: Any = "VALID", rate: Any = None,
-    data_format: Any = None, dilations: Any = None, **_: Any,
+    data_format: Any = None, dilations: Any = None,
 ) -> Any:  # fmt: skip
     return ops.depthwise_conv(
         input, as_tensor(filter, input), strides=_spatial(strides, data_format),
         padding=str(padding).lower(), data_format=keras_data_format(data_format),
-        dilation_rate=_spatial(rate if rate is not None else dilations, data_format),
+        dilation_rate=_spatial(dilations if rate is None else rate, data_format),
     )  # fmt: skip
 
 
 def _pool(function: Function) -> Function:
     def apply(
-        value: Any = None, ksize: Any = None, strides: Any = None, padding: Any = "VALID",
-        data_format: Any = None, **kwargs: Any,
-    ) -> Any:  # fmt: skip
-        tensor = kwargs.get("input", value)
-        rank = len(tensor.shape) - 2
+        input: Any, ksize: Any, strides: Any = None, padding: Any = "VALID", data_format: Any = None
+    ) -> Any:
+        rank = len(input.shape) - 2
         return function(
-            tensor, _spatial(ksize, data_format, rank),
+            input, _spatial(ksize, data_format, rank),
             strides=_spatial(strides, data_format, rank), padding=str(padding).lower(),
             data_format=keras_data_format(data_format),
         )  # fmt: skip
 
     return apply
+
+
+def _to_batch(input: Any, block_shape: Any, paddings: Any) -> Any:
+    """`tf.space_to_batch_nd`: each place within a block becomes a sample, block by block.
+
+    The samples of a place come one after the other, so that a size of the batch that is not known
+    stays so.
+    """
+    blocks, rank = sizes(block_shape), len(input.shape)
+    widths = [tuple(sizes(pair)) for pair in paddings]
+    rest = rank - 1 - len(blocks)
+    x = ops.pad(input, ((0, 0), *widths, *((0, 0),) * rest))
+    lengths = x.shape[1 : 1 + len(blocks)]
+    inner = [size for n, block in zip(lengths, blocks, strict=True) for size in (n // block, block)]
+    x = ops.reshape(x, (-1, *inner, *x.shape[1 + len(blocks) :]))
+    places = [2 + 2 * axis for axis in range(len(blocks))]
+    others = [axis for axis in range(1, len(x.shape)) if axis not in places]
+    x = ops.transpose(x, (*places, 0, *others))
+    return ops.reshape(x, (-1, *(x.shape[axis] for axis in range(len(places) + 1, len(x.shape)))))
+
+
+def _from_batch(input: Any, block_shape: Any, crops: Any) -> Any:
+    """`tf.batch_to_space_nd`, which undoes `tf.space_to_batch_nd`."""
+    blocks, ends = sizes(block_shape), [sizes(pair) for pair in crops]
+    count = len(blocks)
+    x = ops.reshape(input, (*blocks, -1, *input.shape[1:]))
+    order = [count]
+    for axis in range(count):
+        order += [count + 1 + axis, axis]
+    order += range(2 * count + 1, len(x.shape))
+    x = ops.transpose(x, order)
+    lengths = [n * block for n, block in zip(input.shape[1 : 1 + count], blocks, strict=True)]
+    x = ops.reshape(x, (-1, *lengths, *input.shape[1 + count :]))
+    parts = [slice(low, n - high) for (low, high), n in zip(ends, lengths, strict=True)]
+    return x[(slice(None), *parts)]
 
 
 FUNCTIONS: dict[str, Function] = {
@@ -79,6 +114,8 @@ FUNCTIONS: dict[str, Function] = {
     "nn.atrous_conv2d": lambda value, filters, rate, padding: _convolution(
         value, filters, padding=padding, dilations=rate
     ),
+    "space_to_batch_nd": _to_batch,
+    "batch_to_space_nd": _from_batch,
     "nn.max_pool2d": _pool(ops.max_pool),
     "nn.avg_pool2d": _pool(ops.average_pool),
 }
