@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_erf.legacy.operations.stand_ins import StandIn
 from keras_erf.types import Array, Operation
 
 __all__ = ["Argument", "Node", "Shape", "Tensor", "kind_of", "plain_call"]
@@ -134,6 +135,8 @@ def kind_of(operation: Operation) -> type | str:
     Operations are Keras's own, wherever it defines them: some functions of `keras.activations`
     have theirs next to them.
     """
+    if isinstance(operation, StandIn):
+        return operation.stands_for
     kind = type(operation)
     own = kind.__module__.partition(".")[0] == "keras" and not isinstance(operation, keras.Layer)
     return f"ops.{kind.__name__}" if own else kind
