@@ -31,6 +31,7 @@ setup(
         "keras_erf.legacy.reading",
         "keras_erf.legacy.translation",
         "keras_erf.legacy.weights",
+        "keras_erf.loading",
         "keras_erf.measuring",
         "keras_erf.models",
         "keras_erf.plotting",

@@ -9,6 +9,9 @@ is opened, and predictions are compared with those of tf_keras, as a share of th
 architecture is translated, and Keras builds the same network from its own configuration. The
 difference is what translating costs. Exit status 1 if predictions differ by more than 1e-5 of their
 range, or if translating takes longer than Keras takes to build the network.
+
+Networks with random weights may amplify rounding to their whole range. Where a change of the input
+by 1e-7 changes the original's own predictions by more than 1e-5, it is made in double precision.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ TOLERANCE = 1e-5
 FORMS = ("h5", "keras", "tf", "json")
 # Of the head, which has most of the weights of some networks.
 CLASSES = 10
+# Of the input: what rounding does to it.
+ROUNDING = 1e-7
 # Times vary by a tenth and more.
 REPEATS = 3
 
@@ -116,18 +121,14 @@ def _make(name: str, folder: Path, forms: list[str], size: int) -> int:
     """Saves a network of `tf_keras.applications`, with an input and its output."""
     import tf_keras
 
-    random = np.random.default_rng(0)
-    tf_keras.utils.set_random_seed(0)
-    model = getattr(tf_keras.applications, name)(
-        weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None
-    )
-    # Statistics that are all alike would hide arrays that were exchanged.
-    for weight in model.weights:
-        if len(weight.shape) == 1:
-            value = weight.numpy()
-            weight.assign(value * (1 + 0.1 * random.random(value.shape)) + 1e-3 * random.normal())
-    inputs = random.uniform(0, 1, (1, size, size, 3)).astype("float32")
-    np.savez(folder / "outputs.npz", inputs=inputs, outputs=model(inputs, training=False))
+    precision = "float32"
+    model, inputs, outputs, shift = _network(tf_keras, name, size)
+    if shift > TOLERANCE:
+        # Rounding alone would decide: in double precision it does not.
+        precision = "float64"
+        tf_keras.backend.set_floatx(precision)
+        model, inputs, outputs, _ = _network(tf_keras, name, size)
+    np.savez(folder / "outputs.npz", inputs=inputs, outputs=outputs, precision=precision)
     (folder / "model.json").write_text(model.to_json(), encoding="utf-8")
     if "h5" in forms:
         model.save(folder / "model.h5")
@@ -138,6 +139,26 @@ def _make(name: str, folder: Path, forms: list[str], size: int) -> int:
     if "json" in forms:
         model.save_weights(folder / "model_weights.h5")
     return 0
+
+
+def _network(tf_keras: Any, name: str, size: int) -> tuple[Any, Any, Any, float]:
+    """A network, an input, its output, and how far rounding the input shifts the output."""
+    random = np.random.default_rng(0)
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(0)
+    model = getattr(tf_keras.applications, name)(
+        weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None
+    )
+    # Vectors that are all alike would hide arrays that were exchanged.
+    for weight in model.weights:
+        if len(weight.shape) == 1:
+            value = weight.numpy()
+            weight.assign(value * (1 + 0.1 * random.random(value.shape)) + 1e-3 * random.normal())
+    inputs = random.uniform(0, 1, (1, size, size, 3)).astype(tf_keras.backend.floatx())
+    outputs = np.asarray(model(inputs, training=False))
+    rounded = inputs * (1 + ROUNDING * random.normal(size=inputs.shape)).astype(inputs.dtype)
+    shift = np.abs(np.asarray(model(rounded, training=False)) - outputs).max() / np.ptp(outputs)
+    return model, inputs, outputs, float(shift)
 
 
 def _opened(name: str, folder: Path, forms: list[str]) -> dict[str, Any]:
@@ -164,7 +185,7 @@ def _opened(name: str, folder: Path, forms: list[str]) -> dict[str, Any]:
             print(f"{name} {form}: {differences[form]}", flush=True)
         keras.backend.clear_session()
         gc.collect()
-    return {"forms": differences, "weights": count}
+    return {"forms": differences, "weights": count, "precision": str(held["precision"])}
 
 
 def _timed(name: str, folder: Path) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from keras_erf.custom_code import NO_OPTIONS, FileOptions
 from keras_erf.errors import ModelLoadError
 from keras_erf.files.writing import written_whole
 from keras_erf.legacy.keras3_lambdas import POINTWISE
-from keras_erf.loading import StandIn, load_model, quietly
+from keras_erf.loading import load_model
+from keras_erf.loading.opened import StandIn
+from keras_erf.quiet import quietly
 
 __all__ = ["convert_model"]
 

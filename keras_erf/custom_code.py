@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from keras_erf.errors import InvalidInputError
+from keras_erf.quiet import import_quietly
 
 __all__ = ["NO_OPTIONS", "FileOptions", "read_opening"]
 
@@ -82,6 +83,8 @@ def _run(file: Path) -> ModuleType:
             received=repr(str(file)),
         )
     module = importlib.util.module_from_spec(spec)
+    # The file imports Keras, whose notes at the start would come before the result.
+    import_quietly()
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # It is the user's own code.

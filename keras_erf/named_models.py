@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import io
-import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +19,9 @@ from keras_erf.files.errors import first_sentence
 from keras_erf.files.kinds import Kind, NotAModelError, kind_of
 from keras_erf.files.vetting import vetted_weights
 from keras_erf.loading import keras_itself, load_model
+from keras_erf.quiet import import_quietly
 
-__all__ = ["LoadedModel", "find_model", "import_quietly", "load_quietly"]
+__all__ = ["LoadedModel", "find_model", "load_quietly"]
 
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".json")
 # What the arguments of `keras_erf.load_model` are called here.
@@ -133,23 +133,6 @@ def load_quietly(
         return find_model(
             name, weights=weights, options=options, opening=opening, need_weights=need_weights
         )
-
-
-def import_quietly() -> None:
-    """Imports TensorFlow without its warning about missing GPUs, which no setting silences."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()
-        except ImportError:
-            pass  # Loading the model says why, in one line.
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 def _refuse(what: str, **arguments: Any) -> None:

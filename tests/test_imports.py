@@ -23,6 +23,7 @@ ORDER = (
     "_version",
     "wording",
     "progress",
+    "quiet",
     "files",
     "definitions",
     "algebra",

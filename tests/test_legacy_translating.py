@@ -15,7 +15,8 @@ import pytest
 
 from keras_erf.legacy.architecture import Architecture, Built
 from keras_erf.legacy.building import build
-from keras_erf.legacy.weights.layouts import modern_arrays
+from keras_erf.legacy.weights.fitting import fitted
+from keras_erf.legacy.weights.targets import Target
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of the range of the output.
@@ -23,17 +24,16 @@ TOLERANCE = 1e-5
 
 
 def assign(built: Built, arrays: dict[str, list[np.ndarray]]) -> None:
-    """Puts the arrays of the old layers into those that stand for them."""
+    """Puts the arrays of the old layers into those that stand for them, as for a file."""
     left = dict(arrays)
     for entry in built.order:
         values = left.pop("|".join((*entry.path, entry.name)), None)
         if values is not None:
-            if entry.arrange is not None:
-                entry.layer.set_weights(entry.arrange(values))
-            else:
-                entry.layer.set_weights(
-                    modern_arrays(entry.class_name, entry.config, values, "tensorflow")
-                )
+            target = Target(
+                entry.name, entry.class_name, entry.config, entry.layer, arrange=entry.arrange
+            )
+            for variable, array in fitted(target, values, "tensorflow"):
+                variable.assign(array)
     assert left == {}
 
 

@@ -12,7 +12,7 @@ from keras_erf.commands.file_options import CustomOption, LambdaOption
 from keras_erf.commands.option_types import JsonOption, UnsafeOption, weights_option
 from keras_erf.custom_code import read_opening
 from keras_erf.errors import InvalidInputError, KerasERFError
-from keras_erf.named_models import import_quietly
+from keras_erf.quiet import import_quietly
 
 __all__ = ["convert"]
 

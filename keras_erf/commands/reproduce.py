@@ -24,7 +24,7 @@ from keras_erf.commands.parsing import check_writable
 from keras_erf.errors import InvalidInputError
 from keras_erf.experiments import PANELS
 from keras_erf.files.writing import write_json
-from keras_erf.named_models import import_quietly
+from keras_erf.quiet import import_quietly
 
 __all__ = ["reproduce"]
 

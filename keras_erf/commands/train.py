@@ -14,7 +14,7 @@ from keras_erf.commands.console import print_json, print_training
 from keras_erf.commands.option_types import OUT, JsonOption, in_panel, out_option
 from keras_erf.commands.outputs import save_training
 from keras_erf.commands.parsing import check_writable
-from keras_erf.named_models import import_quietly
+from keras_erf.quiet import import_quietly
 
 __all__ = ["train"]
 

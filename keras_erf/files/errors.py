@@ -83,6 +83,8 @@ def _reason(error: Exception) -> str:
 
 def first_sentence(error: Exception) -> str:
     """The first sentence of an error of Keras or the operating system, in one line."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
     text = " ".join(str(error).split()) or type(error).__name__
     # Keras puts `None --` and the number before what the operating system says.
     return re.sub(r"(None -- )?\[Errno -?\d+\] ", "", text).partition(". ")[0]

@@ -207,6 +207,7 @@ def _zip(path: Path) -> Kind:
 
 def _folder(path: Path) -> Kind:
     if (path / "saved_model.pb").is_file():
+        _check_pointers(path)
         return Kind.SAVED_MODEL
     if (path / "config.json").is_file() and (path / "model.weights.h5").is_file():
         raise NotAModelError(
@@ -227,6 +228,18 @@ def _folder(path: Path) -> Kind:
             "give the architecture as JSON, with a checkpoint's .index file as weights",
         )
     raise NotAModelError("a folder without a model", "name a model file of Keras")
+
+
+def _check_pointers(folder: Path) -> None:
+    """Raises if files of a SavedModel are pointers of Git LFS."""
+    pointer = SIGNS[0]
+    for file in [*folder.glob("*.pb"), *folder.glob("variables/variables.*")]:
+        with open(file, "rb") as opened:
+            if re.match(pointer.pattern, opened.read(HEAD)):
+                name = file.relative_to(folder).as_posix()
+                raise NotAModelError(
+                    f"a SavedModel folder whose {name} is {pointer.what}", pointer.remedy
+                )
 
 
 def _json(path: Path) -> Kind:

@@ -9,12 +9,12 @@ import keras
 
 from keras_erf.errors import ModelLoadError
 from keras_erf.legacy.architecture import Config
-from keras_erf.legacy.layers.making import is_built_in
+from keras_erf.legacy.layers.making import is_activation, is_built_in
+from keras_erf.legacy.layers.of_applications import APPLICATION_LAYERS, known_lambda
 from keras_erf.legacy.missing_code import lambdas_without_function, unknown_layers
 from keras_erf.legacy.operations.performing import is_known
 from keras_erf.legacy.operations.raw_nodes import NODES, node_of
 from keras_erf.legacy.translation.configurations import (
-    INNER,
     NESTED,
     OPERATIONS,
     bare,
@@ -24,8 +24,10 @@ from keras_erf.legacy.translation.configurations import (
     is_lambda,
     is_sequential,
     name_of,
+    takes_several,
 )
 from keras_erf.legacy.translation.layers import translate
+from keras_erf.legacy.translation.values import activation, plain
 
 __all__ = ["check", "custom_object", "stand_in"]
 
@@ -51,15 +53,17 @@ def check(
         ModelLoadError: A Lambda has no stand-in, or a class or operation is not known.
     """
     unknown = _unknown_classes(config, custom_objects)
-    if unknown:
-        raise unknown_layers(unknown)
+    functions = _unknown_activations(config, custom_objects)
+    if unknown or functions:
+        raise unknown_layers(unknown, functions)
     waiting = [
         layer
         for layer in each_layer(config)
         if is_lambda(layer) and not unsafe and stand_in(layer, custom_objects, stand_ins) is None
     ]
     if waiting:
-        raise lambdas_without_function([*map(name_of, waiting)], function_name(waiting[0]))
+        named = {name_of(layer): takes_several(layer) for layer in waiting}
+        raise lambdas_without_function(named, function_name(waiting[0]))
     operations = _unknown_operations(config)
     if operations:
         raise ModelLoadError(
@@ -69,7 +73,11 @@ def check(
 
 
 def custom_object(name: str, custom_objects: Mapping[str, Any]) -> Any:
-    """What the user gave, or registered with Keras, under a name; `None` if nothing."""
+    """The class or function of a name that `keras.layers` lacks; `None` if there is none.
+
+    What the user gave comes first, then what was registered with Keras, then the layers of
+    `keras.applications`.
+    """
     short = name.rpartition(">")[2]
     for key in (name, short):
         if key in custom_objects:
@@ -77,20 +85,24 @@ def custom_object(name: str, custom_objects: Mapping[str, Any]) -> Any:
     for key, value in keras.saving.get_custom_objects().items():
         if key == name or (key.rpartition(">")[2] == short and not key.startswith("keras_erf>")):
             return value
-    return None
+    return APPLICATION_LAYERS.get(short)
 
 
 def stand_in(
     layer: Mapping[str, Any], custom_objects: Mapping[str, Any], stand_ins: Mapping[str, Any]
 ) -> Any:
-    """What the user gave for a Lambda: a function, `"pointwise"` or `None`."""
+    """What stands for a Lambda: what the user gave, or a layer if it is one that is known.
+
+    Returns:
+        A function, a layer or its class, or `"pointwise"`; `None` if nothing does.
+    """
     name = name_of(layer)
     if name in stand_ins:
         return stand_ins[name]
     for key in (name, function_name(layer)):
         if key and key in custom_objects:
             return custom_objects[key]
-    return None
+    return known_lambda(layer)
 
 
 def _unknown_classes(
@@ -109,10 +121,27 @@ def _unknown_classes(
             or custom_object(name, custom_objects) is not None
         ):
             continue
-        translated = translate(name, {k: v for k, v in layer["config"].items() if k not in INNER})
-        if not is_built_in(translated.class_name):
+        if not is_built_in(translate(name, layer["config"]).class_name):
             unknown.setdefault(name, layer["config"])
     return unknown
+
+
+def _unknown_activations(config: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> list[str]:
+    """Names of activations that neither Keras nor the user has."""
+
+    def known(name: str) -> bool:
+        return custom_object(name, custom_objects) is not None
+
+    names = {
+        name: None
+        for layer in each_layer(config)
+        if isinstance(layer.get("config"), Mapping) and not known(layer["class_name"])
+        for key, value in layer["config"].items()
+        if key.endswith("activation")
+        for name in [activation(plain(value), known)]
+        if isinstance(name, str) and not known(name) and not is_activation(name)
+    }
+    return list(names)
 
 
 def _unknown_operations(config: Mapping[str, Any]) -> list[str]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["POINTWISE", "lambda_names", "with_stand_ins", "without_lambdas"]
+from keras_erf.legacy.translation.configurations import takes_several
+
+__all__ = ["POINTWISE", "lambda_inputs", "with_stand_ins", "without_lambdas"]
 
 POINTWISE = "pointwise"
 
 
-def lambda_names(config: Any, known: Collection[str] = ()) -> list[str]:
-    """The names of the `Lambda` layers of a model that have no stand-in among `known`."""
-    names = [str(_own(part).get("name")) for part in _lambdas(config)]
-    return [name for name in dict.fromkeys(names) if name not in known]
+def lambda_inputs(config: Any) -> dict[str, bool]:
+    """The names of the `Lambda` layers of a model, and whether each has several inputs."""
+    return {str(_own(part).get("name")): takes_several(part) for part in _lambdas(config)}
 
 
 def with_stand_ins(

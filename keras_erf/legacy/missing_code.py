@@ -13,42 +13,53 @@ __all__ = ["lambdas_without_function", "unknown_layers"]
 # Of names and of arguments, in letters; of names in a list.
 MOST_NAME, MOST_TEXT, MOST_NAMES = 80, 300, 12
 # Arguments of every layer, which do not help to recognise a class.
-EVERYWHERE = ("name", "trainable", "dtype", "batch_input_shape", "batch_shape")
+EVERYWHERE = (
+    "name", "trainable", "dtype", "batch_input_shape", "batch_shape",
+    # tf.keras writes it of classes without `get_config`.
+    "layer was saved without config",
+)  # fmt: skip
 
 
-def lambdas_without_function(names: Collection[str], function: str | None = None) -> ModelLoadError:
+def lambdas_without_function(
+    lambdas: Mapping[str, bool], function: str | None = None
+) -> ModelLoadError:
     """The error of `Lambda` layers whose Python code is not run and that have no stand-in.
 
     Args:
-        names: Names of the layers.
+        lambdas: Names of the layers, and whether each has several inputs.
         function: The name that the file has for the first one's function, if any.
     """
-    shown = ", ".join(name[:MOST_NAME] for name in list(names)[:MOST_NAMES])
-    first = next(iter(names))[:MOST_NAME]
+    shown = ", ".join(name[:MOST_NAME] for name in list(lambdas)[:MOST_NAMES])
+    single = [name for name, several in lambdas.items() if not several]
+    first = next(iter(lambdas))[:MOST_NAME]
     named = first if function is None else f"{first} or {function[:MOST_NAME]}"
+    pointwise = "For one that works pixel by pixel write `--lambda {}=pointwise`, or give"
+    start = pointwise.format(single[0][:MOST_NAME]) if single else "Give"
     return ModelLoadError(
         expected=f"The model has Lambda layers, whose Python code is not run: {shown}",
-        remedy=f"For one that works pixel by pixel write `--lambda {first}=pointwise`, or give "
-        f"a function named {named} in a Python file with `--custom FILE.py` (in Python, by "
-        "`custom_objects=`), or, if you trust the file, let it run its code with `--unsafe`",
+        remedy=f"{start} a function named {named} in a Python file with `--custom FILE.py` (in "
+        "Python, by `custom_objects=`), or, if you trust the file, let it run its code with "
+        "`--unsafe`",
         received=shown,
     )
 
 
-def unknown_layers(unknown: Mapping[str, Any]) -> ModelLoadError:
-    """The error of classes of layers that are not Keras's own: all of them at once.
+def unknown_layers(classes: Mapping[str, Any], functions: Collection[str] = ()) -> ModelLoadError:
+    """The error of layers and functions that are not Keras's own: all of them at once.
 
     Args:
-        unknown: Arguments in the file of the first layer of each class, by class.
+        classes: Arguments in the file of the first layer of each class, by class.
+        functions: Names of functions, such as activations.
     """
-    listed = "; ".join(
-        f"{name[:MOST_NAME]}({_arguments(config)})" for name, config in unknown.items()
-    )
+    listed = [f"{name[:MOST_NAME]}({_arguments(config)})" for name, config in classes.items()]
+    listed += [name[:MOST_NAME] for name in functions]
+    kinds = [kind for kind, held in (("layers", classes), ("functions", functions)) if held]
     return ModelLoadError(
-        expected=f"The model has layers that are not Keras's own: {listed}",
-        remedy="Give their classes in a Python file with `--custom FILE.py`, or in Python by "
+        expected=f"The model has {' and '.join(kinds)} that are not Keras's own: "
+        f"{'; '.join(listed)}",
+        remedy="Give them in a Python file with `--custom FILE.py`, or in Python by "
         "`custom_objects=`",
-        received=", ".join(name[:MOST_NAME] for name in unknown),
+        received=", ".join(name[:MOST_NAME] for name in (*classes, *functions)),
     )
 
 

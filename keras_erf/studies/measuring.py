@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.inputs.sources import NOISE
-from keras_erf.named_models import import_quietly
+from keras_erf.quiet import import_quietly
 from keras_erf.studies.devices import take_share
 from keras_erf.studies.plan import WEIGHTS, ModelEntry, Task, content_of, images_of
 

@@ -54,6 +54,10 @@ def call_layer(layer: Config, placed: Placed, inputs: Any, arguments: Config) ->
     if kind in RECURRENT and isinstance(inputs, list):
         arguments.setdefault("initial_state", inputs[1:])
         inputs = inputs[0]
+        # Keras 3 hands a mask on only if there is one tensor.
+        mask = getattr(inputs, "_keras_mask", None)
+        if mask is not None:
+            arguments.setdefault("mask", mask)
     if isinstance(inputs, list):
         tensor = next((item for item in inputs if isinstance(item, keras.KerasTensor)), None)
         inputs = [_as_operand(item, tensor) for item in inputs]

@@ -39,6 +39,7 @@ class Context:
         unsafe: Whether the bytecode of a Lambda without a stand-in may run.
         place_model: Builds a model inside a layer: of its configuration, its name in Keras 3 or
             `None` for the one in the file, the shape of its input and the context.
+        backend: The backend that the file was written with; "" if it does not state one.
         path: Names of the models and wrappers around, outermost first.
     """
 
@@ -46,6 +47,7 @@ class Context:
     stand_ins: dict[str, Any]
     unsafe: bool
     place_model: Callable[[Config, str | None, Shape, Context], Placed]
+    backend: str = ""
     path: tuple[str, ...] = ()
 
     def inside(self, name: str) -> Context:

@@ -16,6 +16,7 @@ from keras_erf.legacy.building.structures import Shape, allowed_name, first_shap
 from keras_erf.legacy.checking import custom_object
 from keras_erf.legacy.layers.making import made, resolved_activation
 from keras_erf.legacy.layers.shaped import SHAPED
+from keras_erf.legacy.layers.theano import padded_convolution, pads_otherwise
 from keras_erf.legacy.translation.configurations import (
     INNER,
     bare,
@@ -85,7 +86,11 @@ def _built_in(layer: Config, name: str, shape: Shape, context: Context) -> Place
                 arguments[key], entries = _inner(arguments[key], key, shape, inside)
                 order += entries
         arguments.pop("old_output_shape", None)
-        result = made(Translated(translated.class_name, arguments), name_of(layer))
+        own = Translated(translated.class_name, arguments)
+        if context.backend == "theano" and pads_otherwise(own):
+            result = padded_convolution(own, name_of(layer))
+        else:
+            result = made(own, name_of(layer))
     return Placed(result, [context.entry(layer, result, arrange), *order], translated.call)
 
 

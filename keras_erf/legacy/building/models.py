@@ -13,6 +13,7 @@ from keras_erf.legacy.building.graphs import place_graph
 from keras_erf.legacy.building.structures import Shape
 from keras_erf.legacy.checking import check
 from keras_erf.legacy.translation.configurations import is_functional, is_sequential, with_class
+from keras_erf.legacy.translation.orderings import with_orderings
 
 __all__ = ["build"]
 
@@ -35,20 +36,22 @@ def build(
     Raises:
         ModelLoadError: A Lambda has no stand-in, a class is unknown, or the graph cannot be built.
     """
-    config = with_class(architecture.config)
+    config = with_orderings(with_class(architecture.config))
     if not (is_functional(config) or is_sequential(config)):
         raise ModelLoadError(
-            expected="The model is a class of its own, not a graph of layers, so that its file "
-            "does not state how it is computed",
-            remedy="Build the network in Python, with layers or as keras.Model(inputs, outputs)",
+            expected="The model is a class of its own, whose file does not state how it is "
+            "computed",
+            remedy="Build the network in Python, as keras.Model(inputs, outputs)",
             received=str(config.get("class_name"))[:80],
         )
     custom, functions = dict(custom_objects or {}), dict(stand_ins or {})
     check(config, custom, functions, unsafe)
-    placed = _place_model(config, None, None, Context(custom, functions, unsafe, _place_model))
+    context = Context(custom, functions, unsafe, _place_model, architecture.backend)
+    placed = _place_model(config, None, None, context)
     if not placed.layer.built:
         raise ModelLoadError(
             expected="The file of the model does not state the shape of its input",
+            remedy="Build the network in Python, with that shape, and load the file's weights",
             received=str(config.get("class_name"))[:80],
         )
     return Built(placed.layer, placed.order)

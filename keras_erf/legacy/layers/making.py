@@ -16,7 +16,7 @@ from keras_erf.legacy.layers.shaped import SHAPED
 from keras_erf.legacy.translation.keras2 import HARMLESS
 from keras_erf.legacy.translation.layers import Translated
 
-__all__ = ["is_built_in", "made", "resolved_activation"]
+__all__ = ["is_activation", "is_built_in", "made", "resolved_activation"]
 
 
 def is_built_in(name: str) -> bool:
@@ -24,6 +24,16 @@ def is_built_in(name: str) -> bool:
     return name in SHAPED or (
         name[:1].isupper() and inspect.isclass(getattr(keras.layers, name, None))
     )
+
+
+def is_activation(name: str) -> bool:
+    """Whether Keras 3, or this package, has an activation of that name."""
+    if name in FUNCTIONS or inspect.isclass(getattr(keras.layers, name, None)):
+        return True
+    try:
+        return keras.activations.get(name) is not None
+    except (ValueError, TypeError):
+        return False
 
 
 def resolved_activation(value: Any, custom: Mapping[str, Any]) -> Any:

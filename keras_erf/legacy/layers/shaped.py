@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_erf.errors import ModelLoadError
 from keras_erf.legacy.architecture import Arrange, Config
+from keras_erf.legacy.layers.locally_connected import locally_connected
 from keras_erf.legacy.layers.per_element import ParametricSoftplus, SReLU
 
 __all__ = ["SHAPED"]
@@ -101,6 +102,8 @@ def _adaptive(kind: str, rank: int) -> Maker:
 
 
 SHAPED: dict[str, Maker] = {
+    "LocallyConnected1D": locally_connected,
+    "LocallyConnected2D": locally_connected,
     "MaxoutDense": _maxout,
     "Highway": _highway,
     "ParametricSoftplus": _per_element(ParametricSoftplus),

@@ -26,13 +26,11 @@ KERNELS = {
 
 def _resize(
     images: Any, size: Any, method: Any = "bilinear", preserve_aspect_ratio: bool = False,
-    antialias: bool = False, align_corners: bool = False,
+    antialias: bool = False,
 ) -> Any:  # fmt: skip
     name = INTERPOLATIONS[str(method).lower().rpartition(".")[2]]
     if preserve_aspect_ratio:
         raise NotImplementedError("a resize that keeps the ratio of the sides")
-    if align_corners:
-        return _by_places(images, sizes(size), name, aligned=True)
     return ops.image.resize(
         images, sizes(size), interpolation=name, antialias=bool(antialias),
         data_format="channels_last",

@@ -76,7 +76,7 @@ def _strided_slice(
             )
     if isinstance(input_, np.ndarray):
         picked = input_[tuple(parts)]
-        return picked.item() if isinstance(picked, np.generic) else picked
+        return picked.item() if isinstance(picked, np.ndarray) and not picked.ndim else picked
     return input_[tuple(parts)]
 
 

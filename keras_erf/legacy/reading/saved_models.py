@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_erf.files.archives import plain_json
+from keras_erf.files.kinds import NotAModelError
 from keras_erf.legacy.reading.checkpoints import checkpoint_weights
 from keras_erf.legacy.reading.protocol_buffers import fields
 from keras_erf.legacy.weights.stored import StoredLayer
@@ -24,26 +25,28 @@ MOST_METADATA = 128 << 20
 MARKED = ("__tuple__", "TensorShape")
 
 
-class NoKerasError(ValueError):
-    """A SavedModel that was not written by Keras."""
-
-
-def saved_model_config(folder: Path) -> tuple[dict[str, Any], str]:
-    """The configuration of the model, and the version of TensorFlow that wrote it.
+def saved_model_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the model.
 
     Raises:
-        NoKerasError: The folder holds no model of tf.keras.
+        NotAModelError: The folder holds no model of tf.keras, or one without a list of layers.
         ValueError: It is damaged.
     """
     texts = dict(_metadata(folder))
     if "root" not in texts:
-        raise NoKerasError("it has no metadata of Keras")
+        raise NotAModelError(
+            "a SavedModel that Keras did not write, which has no layers",
+            "use the Keras model that it was exported from",
+        )
     about = plain_json(texts["root"])
     config = about.get("config") if isinstance(about, dict) else None
     if not isinstance(config, dict) or "layers" not in config:
         name = str(about.get("class_name"))[:60] if isinstance(about, dict) else ""
-        raise NoKerasError(f"its model is a class of its own, {name}, without a list of layers")
-    return {"class_name": about.get("class_name"), "config": _plain(config)}, ""
+        raise NotAModelError(
+            f"a model of a class of its own, {name}, whose file does not state how it is computed",
+            "build the network in Python, as keras.Model(inputs, outputs)",
+        )
+    return {"class_name": about.get("class_name"), "config": _plain(config)}
 
 
 def _plain(value: Any) -> Any:

@@ -75,12 +75,10 @@ def read_source(path: Path, kind: Kind, *, unsafe: bool = False) -> Source:
     if kind is Kind.JSON:
         return _json_source(path, unsafe)
     if kind is Kind.SAVED_MODEL:
-        config, version = saved_model_config(path)
+        config = saved_model_config(path)
         if not unsafe:
             check_config(config, old=True)
-        return Source(
-            kind, config, version, "tensorflow", None, True, lambda: saved_model_weights(path)
-        )
+        return Source(kind, config, "", "tensorflow", None, True, lambda: saved_model_weights(path))
     vetted = vetted_model(path, kind, unsafe=unsafe)
     return Source(
         kind,

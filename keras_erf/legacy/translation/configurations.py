@@ -20,6 +20,7 @@ __all__ = [
     "is_sequential",
     "layers_in",
     "name_of",
+    "takes_several",
     "with_class",
 ]
 
@@ -57,6 +58,17 @@ def is_lambda(layer: Mapping[str, Any]) -> bool:
         return True
     mode = (layer.get("config") or {}).get("mode", "sum") if layer["class_name"] == "Merge" else ""
     return bool(mode) and mode not in MERGE_MODES
+
+
+def takes_several(layer: Mapping[str, Any]) -> bool:
+    """Whether a layer in a graph is called with several tensors, in files of any Keras."""
+    nodes = layer.get("inbound_nodes") or ()
+    for node in nodes:
+        # Keras 3 writes the arguments of a call, earlier versions a list of references.
+        first = (node.get("args") or [None])[0] if isinstance(node, Mapping) else node
+        if isinstance(first, list) and len(first) > 1 and not isinstance(first[0], str):
+            return True
+    return layer.get("class_name") == "Merge"
 
 
 def name_of(layer: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_erf.legacy.architecture import Config
-from keras_erf.legacy.translation.values import tuples
+from keras_erf.legacy.translation.values import plain, tuples
 
 __all__ = ["HARMLESS", "current"]
 
@@ -185,9 +185,31 @@ def _random_zoom(name: str, config: Config) -> Result:
 
 
 def _bidirectional(name: str, config: Config) -> Result:
+    forward = config["layer"]
     if config.get("backward_layer") is None:
         config.pop("backward_layer", None)
+        if forward["config"].get("go_backwards"):
+            # Keras 3 would have the copy go backwards too.
+            own = {**forward["config"], "go_backwards": False}
+            own["name"] = f"backward_{own.get('name')}"
+            config["backward_layer"] = {**forward, "name": own["name"], "config": own}
     return name, config
+
+
+def _stacked_cells(name: str, config: Config) -> Result:
+    if len(config["cells"]) > 1:
+        return name, config
+    # Keras 3 does not run a stack of one: the cell is the same.
+    cell = config["cells"][0]
+    return current(cell["class_name"], plain(cell["config"]))
+
+
+def _random_crop(name: str, config: Config) -> Result:
+    # Outside of training Keras 2 cuts the input to the ratio of the sides and resizes the rest.
+    kept: Config = {
+        key: config[key] for key in ("name", "dtype", "height", "width") if key in config
+    }
+    return "Resizing", {**kept, "crop_to_aspect_ratio": True}
 
 
 def _text(name: str, config: Config) -> Result:
@@ -222,7 +244,9 @@ SPECIAL: dict[str, Callable[[str, Config], Result]] = {
     "RandomZoom": _random_zoom,
     "RandomRotation": _random_zoom,
     "RandomTranslation": _random_zoom,
+    "RandomCrop": _random_crop,
     "Bidirectional": _bidirectional,
+    "StackedRNNCells": _stacked_cells,
     "StringLookup": _text,
     "IntegerLookup": _text,
     "TextVectorization": _text,

@@ -29,13 +29,14 @@ def variables(layer: Any) -> list[Any]:
 
 
 def own_variables(layer: Any, kind: str) -> list[Any]:
-    """The variables in an attribute of a layer and of the layers inside it."""
+    """The variables in an attribute of a layer and of the layers inside it, each once."""
     if layer is None:
         return []
-    return [
-        *getattr(layer, kind),
-        *(variable for inner in layer._layers for variable in own_variables(inner, kind)),
-    ]
+    held = [*getattr(layer, kind)]
+    for inner in layer._layers:
+        held += own_variables(inner, kind)
+    # A wrapper may also hold those of its layer.
+    return list({id(variable): variable for variable in held}.values())
 
 
 def has_weights(target: Target) -> bool:
