@@ -22,7 +22,7 @@ PYTEST = $(BIN)/python -m pytest $(XDIST) --mpl --mpl-baseline-path=$(CURDIR)/te
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test quick coverage test-all test-oldest fuzz check phrases format dist release clean
+.PHONY: help demo docs test quick coverage test-all test-oldest test-nightly fuzz check phrases format dist release clean
 # Two installs into one environment must not run at the same time.
 .NOTPARALLEL:
 
@@ -52,6 +52,9 @@ test-all: $(READY_DEV) ## run them on each Python that is installed
 
 test-oldest: $(READY_DEV) ## run them with the oldest dependencies
 	$(BIN)/nox --session oldest
+
+test-nightly: $(READY_DEV) ## run them with the Keras that is not released yet
+	$(BIN)/nox --session nightly
 
 fuzz: $(READY_TEST) ## compare GRAPHS random graphs with brute force, from SEED
 	@echo "GRAPHS=$(GRAPHS) SEED=$(SEED)"

@@ -1,7 +1,7 @@
-"""The tests on every Python that is supported, and with the oldest dependencies.
+"""The tests on each supported Python, with the oldest dependencies, and with a newer Keras.
 
-`nox` alone lists the sessions; `make test-all` and `make test-oldest` run them. Pythons that are
-not installed are skipped.
+`nox` alone lists the sessions; `make test-all`, `test-oldest` and `test-nightly` run them. Pythons
+that are not installed are skipped.
 """
 
 from __future__ import annotations
@@ -30,6 +30,15 @@ def oldest(session: nox.Session) -> None:
     # Old releases among themselves complain of what newer ones deprecate.
     calm = ("-W", "ignore::DeprecationWarning")
     session.run("python", "-m", "pytest", "-n", "2", *calm, *session.posargs)
+
+
+@nox.session(python=PYTHONS[-2])
+def nightly(session: nox.Session) -> None:
+    """All tests with tomorrow's Keras, and those of other backends with JAX."""
+    session.install("--editable", ".[test]", "jax")
+    session.run("python", "-m", "pip", "uninstall", "--yes", "keras", "keras-nightly")
+    session.install("--no-deps", "--pre", "keras-nightly")
+    session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
 
 
 def lowest() -> list[str]:

@@ -71,7 +71,7 @@ def graph() -> Config:
     layers = [
         placed(INPUT, []), placed(CONV, node("image")), placed(LEAKY, node("conv")),
     ]  # fmt: skip
-    config = {"name": "net", "layers": layers, "input_layers": [["image", 0, 0]],
+    config = {"name": "network", "layers": layers, "input_layers": [["image", 0, 0]],
               "output_layers": [["leaky", 0, 0]]}  # fmt: skip
     return {"class_name": "Model", "config": config}
 
@@ -226,7 +226,7 @@ def test_chains_state_their_shape_in_several_ways(nested, with_input, with_shape
 def one_layer(tmp_path: Any, old: OldLayer, shape: tuple[int, ...], **load) -> Any:
     first = {"batch_input_shape": [None, *shape], "dtype": "float32"}
     old = OldLayer(old.class_name, first | old.config, old.arrays, old.name or "layer")
-    config = {"class_name": "Sequential", "config": {"name": "net", "layers": [entry(old)]}}
+    config = {"class_name": "Sequential", "config": {"name": "network", "layers": [entry(old)]}}
     return erf.load_model(save(tmp_path / "old.h5", config, [old], version="2.4.0"), **load)
 
 

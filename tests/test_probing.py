@@ -394,7 +394,7 @@ def test_a_fixed_batch_takes_no_other_size():
 def test_batches_keep_the_bytes_of_activations_within_the_memory(monkeypatch, dtype, size):
     # Forward and backward: 2 x 10 x 10 values a layer, of two layers; 4 samples of 4 bytes each.
     monkeypatch.setattr("keras_erf.measuring.batch_size.MEMORY", 4 * 4 * (2 * 2 * 10 * 10))
-    monkeypatch.setattr("keras_erf.measuring.plans.SMALL_MEMORY", 0)
+    monkeypatch.setattr("keras_erf.measuring.batch_size.SMALL_MEMORY", 0)
     x = keras.Input((10, 10, 1), dtype=dtype)
     y = layers.Activation("tanh", dtype=dtype)(layers.AveragePooling2D(1, dtype=dtype)(x))
     counts = []

@@ -523,6 +523,25 @@ def test_sizes_that_are_defined_stay():
     assert field.input_size[1] == 20
 
 
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "most"),
+    [((None, 64, 80), (5, 3, 3), 1, 8), ((None, 513), (7, 9), 1, 16), ((40, None), 5, 4, 16)],
+)
+def test_an_undefined_size_beside_definite_ones_is_as_small_as_the_field_allows(
+    shape, kernel, stride, most
+):
+    x = keras.Input((*shape, 1))
+    conv = getattr(layers, f"Conv{len(shape)}D")
+    y = conv(1, kernel, stride, padding="same")(x)
+    field = receptive_field(keras.Model(x, y))
+    axis = shape.index(None)
+    start, stop = field.box()[axis]
+    assert 0 <= start < stop <= field.input_size[axis] <= most
+    assert [size for place, size in enumerate(field.input_size) if place != axis] == [
+        size for size in shape if size is not None
+    ]
+
+
 def test_undefined_sizes_with_a_global_path():
     x = keras.Input((None, None, 3))
     y = layers.Multiply()([x, layers.Dense(3)(layers.GlobalAveragePooling2D(keepdims=True)(x))])

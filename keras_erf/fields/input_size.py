@@ -25,8 +25,9 @@ __all__ = ["Rules", "default_layer", "is_map", "maps", "sized"]
 Rules = Mapping[type, Rule]
 
 # Undefined sizes become multiples of the step, at least the first one; what sees all of its input
-# whatever its size gets the next.
-FIRST_SIZE, SIZE_STEP, WHOLE_SIZE, MAXIMUM_TRIALS = 64, 32, 256, 12
+# whatever its size gets the next. Where other axes have a definite size, as those of the frames of
+# a spectrum, small ones do.
+FIRST_SIZE, SIZE_STEP, WHOLE_SIZE, MAXIMUM_TRIALS, FRAME_STEP = 64, 32, 256, 12, 8
 # Sizes at which every layer should have a map, for finding the last one.
 AMPLE_SIZES = (WHOLE_SIZE, 1024, 8192)
 
@@ -118,31 +119,54 @@ def sized(
         return traced(graph if defined else graph.resized({}))
     tracing, first = _ample(graph, input, rules)
     tensor = _last_map(tracing) if wanted is None else wanted
-    size = 0
+    open_axes = [axis for axis, size in enumerate(_spatial_shape(graph, input)) if size is None]
+    # Of the analysed input's open axes; `None` stands for those of other inputs.
+    sizes: dict[int | None, int] = dict.fromkeys((*open_axes, None), 0)
     for _ in range(MAXIMUM_TRIALS):
         if tensor in tracing.graph.failures or (wanted is None and not is_map(tracing, tensor)):
-            size = max(2 * size, FIRST_SIZE)
+            sizes = {axis: max(2 * size, FIRST_SIZE) for axis, size in sizes.items()}
         else:
             if not (tracing.is_reached(tensor) and tracing.spatial_axes(tensor)):
                 # It has no field; the caller raises the error.
                 break
             tracer = UnitTracer(tracing, tensor, through_global)
-            box = tracer.box(tracer.center_unit())
-            extents = tracer.extents
-            inside = all(
-                start >= 0 and stop <= extent
-                for (start, stop), extent in zip(box, extents, strict=True)
-            )
-            # What gathers the input sees exactly all of it, at any size.
-            whole = box == tuple((0, extent) for extent in extents)
-            if (size and inside) or (whole and (size or first) >= WHOLE_SIZE >= size):
+            enough = _enough(tracer, sizes, first)
+            if enough == {axis: size or first for axis, size in sizes.items()}:
                 break
-            stride = max(math.ceil(abs(step or Fraction(1))) for step in tracer.strides())
-            extent = max(stop - start for start, stop in box) + 2 * stride
-            enough = math.ceil(extent / SIZE_STEP) * SIZE_STEP
-            size = WHOLE_SIZE if whole else max(size + SIZE_STEP, enough, FIRST_SIZE)
-        tracing = traced(graph.resized(_filled(graph, size)))
+            sizes = enough
+        tracing = traced(graph.resized(_filled(graph, input, sizes)))
     return tracing
+
+
+def _enough(
+    tracer: UnitTracer, sizes: Mapping[int | None, int], first: int
+) -> dict[int | None, int]:
+    """Sizes of open axes that hold the centre unit's field.
+
+    Args:
+        tracer: Of the tensor, at the current sizes.
+        sizes: Those of the open axes; 0 is `first`, at which nothing was asked for.
+        first: The size of open axes at first.
+    """
+    box, strides = tracer.box(tracer.center_unit()), tracer.strides()
+    image = len(sizes) > len(box)
+    enough: dict[int | None, int] = {}
+    for axis, size in sizes.items():
+        if axis is None:
+            continue
+        (start, stop), extent = box[axis], tracer.extents[axis]
+        stride = math.ceil(abs(strides[axis] or Fraction(1)))
+        if size and start >= 0 and stop <= extent:
+            enough[axis] = size
+        elif (start, stop) == (0, extent):
+            # What gathers the input sees exactly all of it, at any size.
+            enough[axis] = WHOLE_SIZE
+        else:
+            step = SIZE_STEP if image else max(FRAME_STEP, stride)
+            wide = math.ceil((stop - start + 2 * stride) / step) * step
+            enough[axis] = max(size + step, wide, FIRST_SIZE if image else 0)
+    enough[None] = max(enough.values(), default=FIRST_SIZE)
+    return enough
 
 
 def _asked_sizes(
@@ -194,7 +218,7 @@ def _spatial_shape(graph: Graph, number: int) -> tuple[Any, ...]:
 def _ample(graph: Graph, input: int, rules: Rules | None) -> tuple[Tracing, int]:
     """The graph with undefined sizes so large that no layer is lost, and what they became."""
     for size in AMPLE_SIZES:
-        tracing = Tracing(graph.resized(_filled(graph, size)), input, rules)
+        tracing = Tracing(graph.resized(_filled(graph, input, {None: size})), input, rules)
         if not tracing.graph.failures and not _shrunk(tracing):
             break
     return tracing, size
@@ -216,9 +240,17 @@ def _shrunk(tracing: Tracing) -> bool:
     return False
 
 
-def _filled(graph: Graph, size: int) -> dict[int, tuple[int, ...]]:
-    """Spatial shapes of the inputs, `size` where undefined."""
-    return {
-        number: tuple(size if own is None else own for own in _spatial_shape(graph, number))
-        for number in graph.inputs
-    }
+def _filled(
+    graph: Graph, input: int, sizes: Mapping[int | None, int]
+) -> dict[int, tuple[int, ...]]:
+    """Spatial shapes of the inputs, with `sizes` where undefined: see `sized`."""
+    analysed = _spatial_shape(graph, input)
+    shapes = {}
+    for number in graph.inputs:
+        shape = _spatial_shape(graph, number)
+        alike = len(shape) == len(analysed)
+        shapes[number] = tuple(
+            sizes.get(axis if alike else None, sizes[None]) if size is None else size
+            for axis, size in enumerate(shape)
+        )
+    return shapes

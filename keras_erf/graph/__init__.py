@@ -16,7 +16,14 @@ from keras_erf.graph.calls import Argument, Node, Tensor, kind_of, plain_call
 from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.constants import LOW, has_zeros, is_operand, random_weights, settled
 from keras_erf.graph.graph import PAIR, Graph
-from keras_erf.graph.running import called, layers_inside, learned_weights, own_weights, stateless
+from keras_erf.graph.running import (
+    called,
+    differentiable,
+    layers_inside,
+    learned_weights,
+    own_weights,
+    stateless,
+)
 from keras_erf.graph.weight_count import built_from, count_made, count_weights
 
 __all__ = [
@@ -35,6 +42,7 @@ __all__ = [
     "copied",
     "count_made",
     "count_weights",
+    "differentiable",
     "has_zeros",
     "is_operand",
     "kind_of",

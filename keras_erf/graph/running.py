@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from keras_erf.types import Operation, State
 
 __all__ = [
     "called",
+    "differentiable",
     "enter",
     "followed",
     "inferred",
@@ -173,9 +175,41 @@ def called(
     def run(*args: Any, **kwargs: Any) -> Any:
         if "training" in getattr(node.operation, "_call_context_args", ()):
             kwargs["training"] = training
-        return node.operation(*args, **kwargs)
+        return differentiable(node.operation, node.operation)(*args, **kwargs)
 
     return node.call(values, run, constant)
+
+
+def differentiable(function: Callable[..., Any], operation: Operation) -> Callable[..., Any]:
+    """What an operation runs, compiled where the device has no gradients of it otherwise."""
+    if not _is_channels_first(operation) or _differentiates_channels_first():
+        return function
+    import tensorflow as tf
+
+    return tf.function(function, autograph=False, jit_compile=True)
+
+
+def _is_channels_first(operation: Operation) -> bool:
+    layers = layers_inside(operation) if isinstance(operation, keras.Layer) else [operation]
+    return any(getattr(layer, "data_format", None) == "channels_first" for layer in layers)
+
+
+@cache
+def _differentiates_channels_first() -> bool:
+    """Whether TensorFlow has gradients of convolutions of channels first, as GPUs and oneDNN do."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    try:
+        # Run now, even while a function is traced.
+        with tf.init_scope(), tf.GradientTape() as tape:
+            image = tf.Variable(tf.zeros((1, 1, 3, 3)))
+            value = tf.nn.conv2d(image, tf.zeros((2, 2, 1, 1)), 1, "VALID", data_format="NCHW")
+        tape.gradient(value, image)
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+        return False
+    return True
 
 
 def layers_inside(layer: keras.Layer) -> list[keras.Layer]:

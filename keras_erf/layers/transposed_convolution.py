@@ -17,6 +17,7 @@ from keras_erf.algebra.geometry import Interval, Window
 from keras_erf.algebra.views import View
 from keras_erf.dependence.axes import spatial_axes
 from keras_erf.dependence.call import Call
+from keras_erf.graph import differentiable
 from keras_erf.layers.activation import Activated, finished, is_finished_by_position
 from keras_erf.layers.conditions import in_one_tensor, without_activation
 from keras_erf.layers.entry import Entry, ranks
@@ -91,15 +92,18 @@ def transposed_on_part(site: PartSite) -> Restricted | None:
         before = (window.size - 1) * window.dilation - window.padding
         starts[axis] = interval[0] * window.up - before
 
-    def run(values: Sequence[Array], _: Callable[..., Any]) -> list[Array]:
-        value = ops.conv_transpose(
-            site.converted(values[0]),
+    def convolved(value: Array) -> Array:
+        return ops.conv_transpose(
+            value,
             ops.cast(layer.kernel, layer.compute_dtype),
             strides=list(layer.strides),
             padding="valid",
             dilation_rate=layer.dilation_rate,
             data_format=layer.data_format,
         )
+
+    def run(values: Sequence[Array], _: Callable[..., Any]) -> list[Array]:
+        value = differentiable(convolved, layer)(site.converted(values[0]))
         pads, slices = [(0, 0)] * len(value.shape), [slice(None)] * len(value.shape)
         for axis, start in starts.items():
             stop = start + value.shape[axis + 1]

@@ -29,7 +29,7 @@ from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import spatial_axes
 from keras_erf.dependence.call import Call, Rule, bound_arguments
 from keras_erf.dependence.simple import ACROSS_BATCH
-from keras_erf.graph import Argument
+from keras_erf.graph import Argument, differentiable
 from keras_erf.layers.activation import finished, is_finished_by_position
 from keras_erf.layers.parts import Pads, PartSite, Restricted
 from keras_erf.types import Array
@@ -212,7 +212,8 @@ def on_windows(
         needed[axis], pads[axis + 1] = found
 
     def run(values: Sequence[Array], _: Any) -> list[Array]:
-        value = operate(site.converted(values[0]), pads)
+        operation = differentiable(lambda value: operate(value, pads), site.layer)
+        value = operation(site.converted(values[0]))
         return [finished(site.layer, value) if finish else value]
 
     return Restricted((tuple(needed),), tuple(made), run)
