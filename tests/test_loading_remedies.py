@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import keras_erf as erf
+from keras_erf import converting
 from keras_erf.custom_code import read_opening
 from keras_erf.errors import ModelLoadError
 from tests.keras1_files import OldLayer, chain, graph, save, save_weights
@@ -296,3 +297,20 @@ def test_a_custom_file_leaves_the_terminal_to_the_result(tmp_path):
     )
     assert run.stderr == ""
     assert json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_predictions_that_are_not_finite_are_compared_too(same, tmp_path, monkeypatch):
+    """The logarithm of a negative input is not a number, in the new file at the same places."""
+    x = keras.Input((40,))
+    keras.Model(x, keras.ops.log(x)).save(tmp_path / "old.keras")
+    if not same:
+        loaded = iter([keras.ops.log, keras.ops.log1p])
+        monkeypatch.setattr(
+            converting, "load_model", lambda *a, **k: keras.Model(x, next(loaded)(x))
+        )
+        with pytest.raises(ModelLoadError, match="predictions differ by inf of their range"):
+            converting.convert_model(tmp_path / "old.keras", tmp_path / "new.keras")
+        return
+    done = converting.convert_model(tmp_path / "old.keras", tmp_path / "new.keras")
+    assert done["difference"] == 0
