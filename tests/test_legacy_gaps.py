@@ -234,6 +234,37 @@ def test_batch_renormalisation_is_batch_normalisation_outside_of_training(scale,
     assert_predicts(model, x, expected)
 
 
+# --- Layers of other packages --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", [None, -1, 1])
+@pytest.mark.parametrize("scale", [True, False])
+def test_instance_normalisation_of_keras_contrib(axis, scale, tmp_path):
+    x = draw(2, 4, 5, 3)
+    count = 1 if axis is None else x.shape[axis]
+    arrays = {"gamma:0": draw(count), "beta:0": draw(count)} if scale else {"beta:0": draw(count)}
+    config = {"axis": axis, "epsilon": 0.1, "center": True, "scale": scale,
+              "batch_input_shape": [None, 4, 5, 3]}  # fmt: skip
+    layers = [OldLayer("InstanceNormalization", config, arrays)]
+    model = erf.load_model(save(tmp_path / "old.h5", chain(layers), layers, version="2.2.4"))
+    over = {None: (1, 2, 3), -1: (1, 2), 1: (2, 3)}[axis]
+    shape = (1, 4, 1, 1) if axis == 1 else (1, 1, 1, count)
+    y = (x - x.mean(over, keepdims=True)) / (x.std(over, keepdims=True) + 0.1)
+    if scale:
+        y = y * arrays["gamma:0"].reshape(shape)
+    assert_predicts(model, x, y + arrays["beta:0"].reshape(shape))
+
+
+def test_a_pixel_shuffler_turns_channels_into_places(tmp_path):
+    config = {"size": [2, 2], "batch_input_shape": [None, 3, 4, 8]}
+    layers = [OldLayer("PixelShuffler", config), OldLayer("FixedDropout", {"rate": 0.2,
+              "noise_shape": [None, 1, 1, None], "seed": None})]  # fmt: skip
+    model = erf.load_model(save(tmp_path / "old.h5", chain(layers), layers, version="2.2.4"))
+    x = draw(2, 3, 4, 8)
+    expected = x.reshape(2, 3, 4, 2, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(2, 6, 8, 2)
+    assert_predicts(model, x, expected)
+
+
 # --- Lambdas of keras.applications ---------------------------------------------------------------
 
 
