@@ -81,6 +81,21 @@ def layers_of_images(k: Any) -> dict[str, Any]:
         "random_width": layers.RandomWidth(0.2),
         "spectral": layers.SpectralNormalization(layers.Conv2D(4, 3)),
         "locally_connected": layers.LocallyConnected2D(4, (3, 2), (2, 1)),
+        "locally_connected_first": layers.LocallyConnected2D(
+            4, (3, 2), (2, 1), data_format="channels_first"
+        ),
+        "locally_connected_masked": layers.LocallyConnected2D(
+            4, (3, 2), (2, 1), padding="same", implementation=2
+        ),
+        "locally_connected_masked_first": layers.LocallyConnected2D(
+            4, (2, 3), padding="same", data_format="channels_first", implementation=2
+        ),
+        "locally_connected_sparse": layers.LocallyConnected2D(
+            4, (4, 2), (2, 1), padding="same", implementation=3
+        ),
+        "locally_connected_sparse_first": layers.LocallyConnected2D(
+            2, (2, 3), (1, 2), data_format="channels_first", implementation=3, use_bias=False
+        ),
         "plain_batch_normalization": layers.BatchNormalization(center=False, scale=False, axis=2),
         "depthwise_dilated": layers.DepthwiseConv2D(3, padding="same", dilation_rate=(2, 2)),
         "no_bias": layers.SeparableConv2D(5, 3, use_bias=False, activation="swish"),
@@ -138,6 +153,12 @@ def layers_of_sequences(k: Any) -> dict[str, Any]:
         "global_max1d": layers.GlobalMaxPooling1D(),
         "average_pool1d": layers.AveragePooling1D(3, 2, "same"),
         "locally_connected1d": layers.LocallyConnected1D(3, 2, activation="relu"),
+        "locally_connected1d_first": layers.LocallyConnected1D(
+            3, 2, 2, data_format="channels_first"
+        ),
+        "locally_connected1d_sparse": layers.LocallyConnected1D(
+            3, 4, padding="same", implementation=3
+        ),
         "backwards_twice": layers.Bidirectional(
             layers.LSTM(3, go_backwards=True, return_sequences=True), "mul"
         ),
@@ -345,6 +366,16 @@ def graphs(k: Any, tf: Any) -> dict[str, Any]:
         x = k.Input((6,), dtype="int32")
         return k.Model(x, layers.LSTM(3)(layers.Embedding(10, 4, mask_zero=True)(x)))
 
+    def masked_states() -> Any:
+        """Inputs hold zeros, which are no words, in the middle too."""
+        words, other = k.Input((8,), dtype="int32"), k.Input((8,), dtype="int32")
+        table = layers.Embedding(10, 4, mask_zero=True)
+        _, h, c = layers.LSTM(3, return_state=True)(table(words))
+        y = layers.LSTM(3, return_sequences=True)(table(other), initial_state=[h, c])
+        y = layers.GRU(3, return_sequences=True)(y, initial_state=h)
+        z = layers.Bidirectional(layers.SimpleRNN(3))(y, initial_state=[h, c])
+        return k.Model([words, other], z)
+
     def slashes() -> Any:
         x = image()
         y = layers.Conv2D(3, 1, name="block/conv")(x)
@@ -461,7 +492,8 @@ def graphs(k: Any, tf: Any) -> dict[str, Any]:
         function.__name__: function()
         for function in (
             siamese, inner_sequential, deep, several_outputs, states, attention, merges,
-            embedding, slashes, names, volume, chain, built_later, batch, masks, reused,
+            embedding, masked_states, slashes, names, volume, chain, built_later, batch, masks,
+            reused,
             dictionary, many_levels, chain_of_chains, model_first, parts_of_outputs, only_inputs,
             frozen, typed, lookup, constants, repeated_vector,
         )

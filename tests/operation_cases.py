@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
+from keras.src.activations.activations import Mish
 
 from tests.cases import Cases
 from tests.perturbation import Draw, normal
@@ -112,6 +115,19 @@ for name in ["logical_not"]:
     add(name, getattr(ops, name), (2, 3), draw=booleans, dtypes="bool", draws=8)
 for name in ["bitwise_invert", "bitwise_not"]:
     add(name, getattr(ops, name), (2, 3), draw=integers, dtypes="int32", draws=8)
+
+# Functions of `keras.activations` called on a tensor: some are no operations of `keras.ops`. Keras
+# 3.15 cannot call four of them so; three are none, and the others are called below.
+LEFT_OUT = names_in("hard_silu hard_swish mish sparsemax deserialize get serialize glu threshold")
+for name, function in vars(keras.activations).items():
+    if inspect.isfunction(function) and name not in (*LEFT_OUT, "linear"):
+        add(f"activation-{name}", function, (2, 3), draw=wide, draws=8)
+relu = keras.activations.relu
+add("ReLU", relu, (2, 3), draw=wide, draws=8)
+add("ReLU-bounded", lambda x: relu(x, 0.1, 2.0, 0.5), (2, 3), draw=wide, draws=8)
+add("Mish", lambda x: Mish()(x), (2, 3), draw=wide)
+quantized = keras.quantizers.fake_quant_with_min_max_vars
+add("FakeQuantWithMinMaxVars", lambda x: quantized(x, -3.0, 3.0), (2, 3), draw=wide, draws=60)
 
 PAIRS = names_in("""
     add arctan2 divide divide_no_nan hypot logaddexp logaddexp2 maximum

@@ -158,13 +158,19 @@ add(
 add(
     "Conv2D-PReLU", lambda x: layers.Conv2D(3, 3, activation=layers.PReLU())(x), PLANE, part="whole"
 )
+add("Conv2D-own", lambda x: layers.Conv2D(3, 3, activation=swish_of_ones_own)(x), PLANE)
 add(
-    "Conv2D-opened",
-    lambda x: layers.Conv2D(3, 3, activation=lambda v: v * v)(x),
+    "Conv2D-stretched",
+    lambda x: layers.Conv2D(3, 3, activation=lambda v: v * np.arange(1.0, 4.0))(x),
     PLANE,
     part="whole",
 )
 add("Conv2D-unknown", lambda x: layers.Conv2D(3, 3, activation=cubed)(x), PLANE, part="whole")
+
+
+def swish_of_ones_own(x: Any) -> Any:
+    """One written in `keras.ops`, on single elements."""
+    return ops.where(x > 0, x * ops.sigmoid(1.5 * x), 0.1 * x)
 
 
 def cubed(x: Any) -> Any:

@@ -723,6 +723,14 @@ def scaled(x: Any) -> Any:
     return x * 2
 
 
+def gated(x: Any) -> Any:
+    return x * ops.max(x, axis=-1, keepdims=True)
+
+
+def centred(x: Any) -> Any:
+    return x - ops.mean(x, axis=1, keepdims=True)
+
+
 UNKNOWN: dict[str, Callable[..., Any]] = {
     "lambda": lambda x: layers.Lambda(scaled)(x),
     "inner loop": lambda x: Turned(2, return_sequences=True)(x),
@@ -731,10 +739,10 @@ UNKNOWN: dict[str, Callable[..., Any]] = {
     "cell in both directions": lambda x: layers.Bidirectional(
         layers.RNN(Step(2), return_sequences=True)
     )(x),
-    "activation": lambda x: layers.Conv1D(2, 3, activation=scaled)(x),
+    "activation": lambda x: layers.Conv1D(2, 3, activation=centred)(x),
     "gated activation": lambda x: layers.Activation("glu")(x),
     "inner layer": lambda x: layers.TimeDistributed(layers.Lambda(scaled))(x),
-    "inner activation": lambda x: layers.TimeDistributed(layers.Dense(2, activation=scaled))(x),
+    "inner activation": lambda x: layers.TimeDistributed(layers.Dense(2, activation=gated))(x),
     "inner model": lambda x: layers.TimeDistributed(
         keras.Sequential([keras.Input((2,)), layers.Dense(2)])
     )(x),

@@ -462,5 +462,5 @@ def test_operands_that_tf_keras_does_not_store_are_not_made_up(name, tmp_path):
     config["config"]["layers"].append(placed(lost, inbound))
     config["config"]["output_layers"] = [["operation", 0, 0]]
     file = save(tmp_path / "old.h5", config, [INPUT, CONV, LEAKY], version="2.12.0")
-    with pytest.raises(ModelLoadError, match=r"layer 'operation' of the file .* its .*operand"):
+    with pytest.raises(ModelLoadError, match=r"'operation' of the file .* does not hold .*operand"):
         erf.load_model(file)

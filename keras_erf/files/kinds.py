@@ -35,7 +35,7 @@ class Kind(Enum):
 
 
 class NotAModelError(ValueError):
-    """A file is recognised, and is none that can be opened.
+    """A file of a kind that cannot be opened.
 
     Args:
         what: What it is, with its article.
@@ -168,7 +168,7 @@ def kind_of(path: Path) -> Kind:
 
 
 def _text(head: bytes, path: Path) -> NotAModelError:
-    """What to say of a file without any sign."""
+    """The error of a file that begins with none of the signs."""
     try:
         text = head.decode().strip()
     except UnicodeDecodeError:

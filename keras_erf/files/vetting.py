@@ -49,18 +49,16 @@ class CarriesCodeError(ValueError):
 
 @dataclass(frozen=True)
 class Vetted:
-    """What a file says of its model.
+    """A model file that was checked.
 
     Args:
-        config: Of which layers it is; `None` if the file holds weights alone.
-        legacy: Whether the file is one of HDF5.
-        stored: The number of numbers that are in the file.
+        config: The model's configuration; `None` if the file holds weights alone.
+        stored: The number of values in its arrays.
         version: The version of Keras that wrote it, as the file states it; "" where it does not.
-        backend: The backend it was written with; "" where it does not say.
+        backend: The backend it was written with; "" where it does not.
     """
 
     config: dict[str, Any] | None
-    legacy: bool
     stored: int
     version: str = ""
     backend: str = ""
@@ -72,16 +70,16 @@ class Vetted:
 
 
 def vetted_model(path: Path, kind: Kind, *, unsafe: bool = False) -> Vetted:
-    """What an HDF5 file or an archive says, if its model may be built.
+    """Checks an HDF5 file or an archive, and reads its configuration.
 
     Args:
         path: The file.
         kind: What it is.
-        unsafe: Whether it may run code and read other files.
+        unsafe: Whether building its model may run code and read other files; to be checked later.
 
     Raises:
-        CarriesCodeError: It would have code run, or other files read.
-        ValueError: It is no model, or claims more than it holds.
+        CarriesCodeError: Building its model would run code, or read other files.
+        ValueError: It is no model, claims more than it holds, or refers to other files.
     """
     vetted = _hdf5_model(path) if kind is Kind.HDF5 else _keras_model(path)
     if vetted.config is not None and not unsafe:
@@ -149,7 +147,7 @@ def _keras_model(path: Path) -> Vetted:
     with h5py.File(io.BytesIO(weights), "r") as file:
         stored = count_stored(file, weights)
     # Without a version, Keras 3 reads it.
-    return Vetted(_config(config), False, stored, str(version or "3"))
+    return Vetted(_config(config), stored, str(version or "3"))
 
 
 def _hdf5_model(path: Path) -> Vetted:
@@ -159,12 +157,12 @@ def _hdf5_model(path: Path) -> Vetted:
         version, backend = (_text(held, name) for name in ("keras_version", "backend"))
         config = file.attrs.get("model_config")
     if config is None:
-        return Vetted(None, True, stored, version, backend)
+        return Vetted(None, stored, version, backend)
     if not isinstance(config, str | bytes):
         raise ValueError("its model_config is no text")
     if len(config) > MOST_CONFIG:
         raise ValueError(f"its model_config is larger than {MOST_CONFIG >> 20} MiB")
-    return Vetted(_config(config), True, stored, version, backend)
+    return Vetted(_config(config), stored, version, backend)
 
 
 def _text(items: list[Any], attribute: str) -> str:

@@ -15,6 +15,7 @@ from keras_erf.graph.building import build_graph
 from keras_erf.graph.calls import Argument, Node, Tensor, kind_of, plain_call
 from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.constants import LOW, has_zeros, is_operand, random_weights, settled
+from keras_erf.graph.function_calls import FunctionCalls, calls_of_function
 from keras_erf.graph.graph import PAIR, Graph
 from keras_erf.graph.running import (
     called,
@@ -30,6 +31,7 @@ __all__ = [
     "LOW",
     "PAIR",
     "Argument",
+    "FunctionCalls",
     "Graph",
     "Node",
     "Tensor",
@@ -37,6 +39,7 @@ __all__ = [
     "build_graph",
     "built_from",
     "called",
+    "calls_of_function",
     "cloned",
     "computing_layers",
     "copied",

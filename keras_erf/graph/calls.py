@@ -9,13 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_erf.legacy.operations.stand_ins import StandIn
 from keras_erf.types import Array, Operation
 
 __all__ = ["Argument", "Node", "Shape", "Tensor", "kind_of", "plain_call"]
 
 Shape = tuple[int | None, ...]
 
-_OPERATIONS = "keras.src.ops."
 _CONVOLUTIONAL_LSTMS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 
 
@@ -130,9 +130,16 @@ class _Tensors:
 
 
 def kind_of(operation: Operation) -> type | str:
-    """What descriptions are looked up by: a layer's class, or `"ops.Add"` for an operation."""
+    """What descriptions are looked up by: a layer's class, or `"ops.Add"` for an operation.
+
+    Operations are Keras's own, wherever it defines them: some functions of `keras.activations`
+    have theirs next to them.
+    """
+    if isinstance(operation, StandIn):
+        return operation.stands_for
     kind = type(operation)
-    return f"ops.{kind.__name__}" if kind.__module__.startswith(_OPERATIONS) else kind
+    own = kind.__module__.partition(".")[0] == "keras" and not isinstance(operation, keras.Layer)
+    return f"ops.{kind.__name__}" if own else kind
 
 
 def plain_call(name: str, operation: Operation, inputs: tuple[int, ...], output: int) -> Node:

@@ -14,10 +14,14 @@ from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.graph.calls import Node, Shape, Tensor
 from keras_erf.graph.constants import agreed, has_zeros, operands, random_weights, settled
 from keras_erf.graph.running import called, followed, inferred, learned_weights, stateless
+from keras_erf.graph.tensorflow_layers import check_replay, followed_in_tensorflow
 from keras_erf.graph.unrolling import Builder
 from keras_erf.types import Array, KerasTensor, Layer, State
 
 __all__ = ["PAIR", "Graph"]
+
+# Gives the symbolic outputs of a layer's own `call`.
+Follow = Callable[[Node, Mapping[int, Any]], list[Any]]
 
 # Samples of a batch on which layers are traced: enough to show whether one sees another.
 PAIR = 2
@@ -177,34 +181,29 @@ class Graph:
             The calls and the new tensors; `None` where `call` does not run on
             symbolic tensors, or makes other outputs than these.
         """
-        layer, batch = node.operation, self.batch or PAIR
+        layer = node.operation
         lead = node.lead + isinstance(layer, keras.layers.TimeDistributed)
         steps = tuple(shapes[0][:lead])
-        specs = {
-            number: keras.KerasTensor((batch, *shape[lead:]), dtype=dtype)
-            for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)
-        }
         inner = layer._flatten_layers()
         before = [
             (sublayer, len(sublayer._inbound_nodes), len(sublayer._outbound_nodes))
             for sublayer in inner
         ]
-
-        def calls(state: State) -> tuple[Builder, list[int], Any]:
-            ends: list[Any] = []
-            scope = stateless(lambda: ends.extend(followed(node, specs)), state)
-            function = keras.Function(list(specs.values()), ends)
-            builder = Builder(first)
-            return builder, builder.unroll(function, node.inputs, prefix=f"{node.name}/"), scope
-
         try:
-            builder, numbers, scope = calls(())
-            known, reassigned = _known_inside(layer, builder.nodes, scope, calls, assigned)
-        except Exception:  # The layer is not ours: it branches on values, or needs real tensors.
-            return None
+            for follow, batch in self._followers():
+                specs = {
+                    number: keras.KerasTensor((batch, *shape[lead:]), dtype=dtype)
+                    for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)
+                }
+                found = _traced(node, specs, first, follow, assigned)
+                if found is not None:
+                    break
+            else:
+                return None
         finally:
             for sublayer, inbound, outbound in before:
                 del sublayer._inbound_nodes[inbound:], sublayer._outbound_nodes[outbound:]
+        builder, numbers, known, reassigned = found
         tensors = builder.tensors
         if any(None in tensor.shape for tensor in tensors):
             # Models inside know only the shapes they were built with.
@@ -231,6 +230,12 @@ class Graph:
             for call in builder.nodes
         ]
         return nodes, [replace(tensor, shape=(*steps, *tensor.shape)) for tensor in tensors]
+
+    def _followers(self) -> list[tuple[Follow, int | None]]:
+        """Ways to follow a layer's calls, and the size of the batch for each of them."""
+        fixed = self.batch or PAIR
+        open_first = [(followed_in_tensorflow, None)] if self.batch is None else []
+        return [(followed, fixed), *open_first, (followed_in_tensorflow, fixed)]
 
     def runner(self, node: Node) -> Callable[..., list[Array]]:
         """A function that runs one call by itself.
@@ -261,6 +266,28 @@ class Graph:
             return outputs
 
         return run
+
+
+def _traced(
+    node: Node, specs: Mapping[int, Any], first: int, follow: Follow, assigned: bool
+) -> tuple[Builder, list[int], dict[int, np.ndarray], bool] | None:
+    """The calls inside a layer, the numbers of its outputs, and what is known there; or `None`."""
+
+    def calls(state: State) -> tuple[Builder, list[int], Any]:
+        ends: list[Any] = []
+        scope = stateless(lambda: ends.extend(follow(node, specs)), state)
+        function = keras.Function(list(specs.values()), ends)
+        if follow is followed_in_tensorflow and not state:
+            check_replay(node, function)
+        builder = Builder(first)
+        return builder, builder.unroll(function, node.inputs, prefix=f"{node.name}/"), scope
+
+    try:
+        builder, numbers, scope = calls(())
+        known, reassigned = _known_inside(node.operation, builder.nodes, scope, calls, assigned)
+    except Exception:  # The layer is not ours: it branches on values, or needs real tensors.
+        return None
+    return builder, numbers, known, reassigned
 
 
 def _known_inside(

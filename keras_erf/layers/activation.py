@@ -1,15 +1,14 @@
 """Activations, by themselves or at the end of another layer, behind its bias.
 
-Keras's own activations work on single elements, but for those that mix the last axis (softmax
-and similar ones) and those that halve it (gated linear units). An unknown function is measured.
+Most activations work on single elements (`single_elements`); softmax and similar ones mix the last
+axis. A layer with any other function is traced or measured.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from keras import activations, layers, ops
+from keras import layers, ops
 
 from keras_erf.algebra.views import AnyView, Link, View
 from keras_erf.dependence.axes import channel_axis
@@ -18,8 +17,13 @@ from keras_erf.dependence.chaining import chained
 from keras_erf.dependence.measured import measured
 from keras_erf.layers.conditions import without_activation
 from keras_erf.layers.elementwise import elementwise, elementwise_squares, on_entries
-from keras_erf.layers.parts import PartSite, Restricted, called_on_part, stretched_on_part
+from keras_erf.layers.parts import PartSite, Restricted, called_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite
+from keras_erf.layers.single_elements import (
+    mixes_last_axis,
+    on_single_elements,
+    runs_in_double,
+)
 from keras_erf.types import Array, Layer
 
 __all__ = [
@@ -29,35 +33,10 @@ __all__ = [
     "activated_on_part",
     "finished",
     "is_finished_by_position",
-    "mixes_last_axis",
-    "on_single_elements",
 ]
 
 # Layers, given as activations, that work on single elements and have no weights.
 ON_SINGLE_ELEMENTS = (layers.ELU, layers.LeakyReLU, layers.ReLU)
-# A softmax sees the axis it sums over; so does the projection of a sparsemax.
-MIXING = ("softmax", "log_softmax", "sparsemax")
-GATING = ("glu",)
-
-
-def on_single_elements(activation: Any) -> bool:
-    """Whether an activation is known to work on each element by itself."""
-    return activation is None or (_is_own(activation) and not _named(activation, MIXING + GATING))
-
-
-def mixes_last_axis(activation: Any) -> bool:
-    """Whether an activation is known to mix the last axis and nothing else."""
-    return _is_own(activation) and _named(activation, MIXING)
-
-
-def _is_own(activation: Any) -> bool:
-    """Whether an activation is one of Keras's functions."""
-    name = getattr(activation, "__name__", "")
-    return getattr(activations, name, None) is activation
-
-
-def _named(activation: Any, names: tuple[str, ...]) -> bool:
-    return activation.__name__ in names
 
 
 @dataclass(frozen=True)
@@ -124,7 +103,8 @@ def activated_on_part(site: PartSite) -> Restricted | None:
 
 def activation_squares(site: SquareSite) -> Recipe | None:
     """Layers that are an activation and nothing else."""
-    if not on_single_elements(site.layer.activation):
+    activation = site.layer.activation
+    if not on_single_elements(activation) or not runs_in_double(activation):
         return None
     return elementwise_squares(site)
 
@@ -137,12 +117,4 @@ ENTRIES = (
         squares=activation_squares,
         affine=without_activation,
     ),
-    on_entries(
-        layers="ELU LeakyReLU ReLU",
-        operations="Celu Elu Gelu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid "
-        "Relu Relu6 Selu Sigmoid Silu SoftShrink Softplus Softsign Tanh TanhShrink",
-        squares=elementwise_squares,
-    ),
-    on_entries(layers="PReLU", part=stretched_on_part),
-    on_entries(operations="SparsePlus SparseSigmoid Squareplus Threshold"),
 )

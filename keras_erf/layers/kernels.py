@@ -18,8 +18,9 @@ from keras import activations
 from keras_erf.algebra.boxes import elements
 from keras_erf.algebra.geometry import Box
 from keras_erf.dependence.axes import channel_axis, spatial_axes
-from keras_erf.layers.activation import ON_SINGLE_ELEMENTS, on_single_elements
+from keras_erf.layers.activation import ON_SINGLE_ELEMENTS
 from keras_erf.layers.recipes import Recipe, SquareSite, kernel_layer
+from keras_erf.layers.single_elements import on_single_elements, runs_in_double
 from keras_erf.signals.initializers import squares
 from keras_erf.signals.profiles import blended, spread
 from keras_erf.signals.signal_moments import Signal, Slope, activated, drawn
@@ -92,7 +93,7 @@ def kernel_recipe(
     if function not in (None, activations.linear):
         if type(function) in ON_SINGLE_ELEMENTS:
             function = function.call
-        elif not on_single_elements(function):
+        elif not on_single_elements(function) or not runs_in_double(function):
             return None
         made, slope = activated(made, function)
     if site.narrow:

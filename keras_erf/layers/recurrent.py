@@ -23,8 +23,8 @@ from keras_erf.dependence.call import Call, bound_arguments, part_of
 from keras_erf.dependence.chaining import ChainedView, chained
 from keras_erf.dependence.measured import measured
 from keras_erf.graph import Argument
-from keras_erf.layers.activation import mixes_last_axis, on_single_elements
 from keras_erf.layers.entry import Entry, ranks
+from keras_erf.layers.single_elements import mixes_last_axis, on_single_elements
 from keras_erf.layers.windows import windows_of
 from keras_erf.types import Layer
 

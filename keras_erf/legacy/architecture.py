@@ -1,4 +1,4 @@
-"""What a file says of its model, and what is built of it."""
+"""The model that a file describes, and the model that is built from it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ PACKAGE = "tf_keras"
 def modern_model(model: Any) -> Any:
     """A model that Keras 3 knows: a translated copy of one of `tf_keras`, any other unchanged.
 
-    `tf_keras` is not imported: its models say which package their class is of.
+    `tf_keras` is not imported: the module of a model's class names its package.
 
     Raises:
         InvalidInputError: The model of `tf_keras` is subclassed, or has no weights yet.

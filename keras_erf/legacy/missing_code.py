@@ -1,4 +1,4 @@
-"""Errors of models that need code of the user's: functions of Lambdas, classes of layers."""
+"""Errors of models that need code from the user: functions of Lambdas, classes of layers."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def lambdas_without_function(
     start = pointwise.format(single[0][:MOST_NAME]) if single else "Give"
     return ModelLoadError(
         expected=f"The model has Lambda layers, whose Python code is not run: {shown}",
-        remedy=f"{start} a function named {named} in a Python file with `--custom FILE.py` (in "
-        "Python, by `custom_objects=`), or, if you trust the file, let it run its code with "
-        "`--unsafe`",
+        remedy=f"{start} its function in a Python file with `--custom FILE.py`, named {named} or "
+        f"by `--lambda {first}=FUNCTION` (in Python, by `stand_ins=`), or, if you trust the file, "
+        "let it run its code with `--unsafe`",
         received=shown,
     )
 

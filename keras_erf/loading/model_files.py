@@ -79,7 +79,7 @@ def load_model(
         with quietly(), file_errors(weights_file, "weights"):
             other = read_weights_file(weights_file)
     with quietly(), file_errors(file):
-        source = read_source(file, kind_of(file), unsafe=True)
+        source = read_source(file, kind_of(file))
         if source.config is None:
             raise _no_architecture(source)
         if other is None and source.weights is None and weights is None:

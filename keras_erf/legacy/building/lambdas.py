@@ -17,7 +17,7 @@ from keras_erf.legacy.translation.values import plain
 
 __all__ = ["lambda_layer"]
 
-GIVE = "give its function with `--custom FILE.py` (in Python, by `custom_objects=`)"
+GIVE = "give its function with `--custom FILE.py` (in Python, by `stand_ins=`)"
 
 
 def lambda_layer(layer: Config, name: str, shape: Shape, context: Context) -> Any:

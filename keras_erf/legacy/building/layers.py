@@ -31,7 +31,11 @@ from keras_erf.legacy.translation.values import dtype, plain
 __all__ = ["place_layer"]
 
 # Arguments that old files add to those of a class of the user's own.
-ADDED = ("batch_input_shape", "input_dtype", "build_config", "dynamic")
+ADDED = (
+    "batch_input_shape", "input_dtype", "build_config", "dynamic",
+    # Of a class without `get_config`.
+    "layer was saved without config",
+)  # fmt: skip
 
 
 def place_layer(layer: Config, name: str, shape: Shape, context: Context) -> Placed:
@@ -116,11 +120,13 @@ def _custom(class_name: str, config: Config, name: str, custom: dict[str, Any]) 
     try:
         with keras.saving.custom_object_scope(custom):
             return custom_object(class_name, custom).from_config({**arguments, "name": name})
-    except Exception as error:
+    except Exception as error:  # It is the user's own code.
+        # Keras's own error repeats the arguments before the cause.
+        cause = error.__context__ if isinstance(error.__context__, Exception) else error
         raise ModelLoadError(
             argument="custom_objects",
             expected=f"has a class {class_name} that does not take the arguments of the layer "
-            f"{name!r} in the file: {reason_of(error)[:300]}",
+            f"{name!r} in the file: {reason_of(cause)[:300]}",
             received=f"{class_name}({arguments!r:.300})",
         ) from error
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_erf.errors import ModelLoadError
 from keras_erf.legacy.architecture import Arrange, Config
+from keras_erf.legacy.layers.instance_normalization import InstanceNormalization
 from keras_erf.legacy.layers.locally_connected import locally_connected
 from keras_erf.legacy.layers.per_element import ParametricSoftplus, SReLU
 
@@ -101,7 +102,31 @@ def _adaptive(kind: str, rank: int) -> Maker:
     return make
 
 
+def _instance_normalization(config: Config, shape: Shape) -> tuple[keras.Layer, Arrange | None]:
+    names = ("name", "axis", "epsilon", "center", "scale")
+    return InstanceNormalization(**{key: config[key] for key in names if key in config}), None
+
+
+def _pixel_shuffler(config: Config, shape: Shape) -> tuple[keras.Layer, Arrange | None]:
+    """`PixelShuffler` of super-resolution networks: channels become places (Shi et al. 2016)."""
+    size = config.get("size", 2)
+    sides = {size} if isinstance(size, int) else set(size)
+    if len(sides) > 1:
+        raise ModelLoadError(
+            expected=f"The PixelShuffler {_name(config)!r} of the file needs a size that is the "
+            "same for rows and columns",
+            received=str(size),
+        )
+    inputs = keras.Input(shape[1:], name=f"{_name(config)}_input")
+    outputs = keras.ops.depth_to_space(
+        inputs, sides.pop(), data_format=config.get("data_format") or "channels_last"
+    )
+    return keras.Model(inputs, outputs, name=_name(config)), None
+
+
 SHAPED: dict[str, Maker] = {
+    "InstanceNormalization": _instance_normalization,
+    "PixelShuffler": _pixel_shuffler,
     "LocallyConnected1D": locally_connected,
     "LocallyConnected2D": locally_connected,
     "MaxoutDense": _maxout,

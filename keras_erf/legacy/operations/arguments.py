@@ -26,8 +26,8 @@ Function = Callable[..., Any]
 
 
 def as_tensor(value: Any, like: Any = None) -> Any:
-    """A constant as an array, of the type of a tensor it meets."""
-    if isinstance(value, keras.KerasTensor):
+    """A constant as an array, of the type of a tensor it meets; variables stay what they are."""
+    if isinstance(value, keras.KerasTensor | keras.Variable) or ops.is_tensor(value):
         return value
     if isinstance(value, list | tuple) and not is_static(value):
         return ops.stack([as_tensor(item, like) for item in value])

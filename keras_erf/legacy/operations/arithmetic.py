@@ -44,6 +44,14 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     return ops.where(condition, as_tensor(x, y), as_tensor(y, x))
 
 
+def _xlogy(x: Any, y: Any) -> Any:
+    return ops.where(ops.equal(x, 0), 0, ops.multiply(x, ops.log(y)))
+
+
+def _xdivy(x: Any, y: Any) -> Any:
+    return ops.where(ops.equal(x, 0), 0, ops.true_divide(x, y))
+
+
 FUNCTIONS: dict[str, Function] = {
     "math.add": binary(ops.add),
     "math.subtract": binary(ops.subtract),
@@ -57,6 +65,9 @@ FUNCTIONS: dict[str, Function] = {
     "math.maximum": binary(ops.maximum),
     "math.minimum": binary(ops.minimum),
     "math.squared_difference": binary(_squared_difference),
+    "math.fmod": binary(ops.fmod),
+    "math.xlogy": binary(_xlogy),
+    "math.xdivy": binary(_xdivy),
     "math.atan2": lambda y, x: binary(ops.arctan2)(y, x),
     "math.add_n": _add_n,
     "math.accumulate_n": lambda inputs, shape=None, tensor_dtype=None: _add_n(inputs),

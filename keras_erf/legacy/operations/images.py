@@ -1,10 +1,9 @@
-"""Images: resizing, cropping, flipping, patches, and depth against space."""
+"""Images: cropping, flipping, patches, and depth against space."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 from keras_erf.legacy.operations.arguments import Function, keras_data_format
@@ -12,80 +11,6 @@ from keras_erf.legacy.operations.sizes import number
 from keras_erf.legacy.operations.sizes import sizes as as_sizes
 
 __all__ = ["FUNCTIONS"]
-
-# TensorFlow's names and numbers of methods, by the name in Keras.
-
-INTERPOLATIONS = {
-    "bilinear": "bilinear", "nearest": "nearest", "bicubic": "bicubic", "lanczos3": "lanczos3",
-    "lanczos5": "lanczos5", "0": "bilinear", "1": "nearest", "2": "bicubic",
-}  # fmt: skip
-
-
-def _resize(
-    images: Any, size: Any, method: Any = "bilinear", preserve_aspect_ratio: bool = False,
-    antialias: bool = False,
-) -> Any:  # fmt: skip
-    if preserve_aspect_ratio:
-        raise NotImplementedError("a resize that keeps the ratio of the sides")
-    name = str(method).lower().rpartition(".")[2]
-    return ops.image.resize(
-        images, as_sizes(size), interpolation=INTERPOLATIONS[name], antialias=bool(antialias),
-        data_format="channels_last",
-    )  # fmt: skip
-
-
-def _resize_v1(
-    images: Any,
-    size: Any,
-    method: Any = "bilinear",
-    align_corners: Any = False,
-    preserve_aspect_ratio: Any = False,
-) -> Any:
-    if preserve_aspect_ratio:
-        raise NotImplementedError("a resize that keeps the ratio of the sides")
-    return _old_resize(INTERPOLATIONS[str(method).lower()])(images, size, align_corners)
-
-
-def _old_resize(interpolation: str) -> Function:
-    """The resize of TensorFlow 1, which measures from the corner of a pixel by default."""
-
-    def apply(
-        images: Any, size: Any, align_corners: Any = False, half_pixel_centers: Any = False
-    ) -> Any:
-        if half_pixel_centers:
-            return _resize(images, size, interpolation)
-        if interpolation not in ("bilinear", "nearest"):
-            raise NotImplementedError(f"a {interpolation} resize of TensorFlow 1")
-        for axis, wanted in zip((1, 2), as_sizes(size), strict=True):
-            places = _corner_places(images.shape[axis], wanted, bool(align_corners))
-            if interpolation == "nearest":
-                near = np.floor(places + 0.5 * bool(align_corners)).astype("int32")
-                images = ops.take(images, near, axis=axis)
-            else:
-                images = _between(images, places, axis)
-        return images
-
-    return apply
-
-
-def _corner_places(length: int, wanted: int, align_corners: bool) -> np.ndarray:
-    """Where the pixels of the result are in the image, in its pixels."""
-    if align_corners and wanted > 1:
-        return np.arange(wanted) * ((length - 1) / (wanted - 1))
-    return np.arange(wanted) * (length / wanted)
-
-
-def _between(images: Any, places: np.ndarray, axis: int) -> Any:
-    """Linear interpolation at places along an axis."""
-    last = images.shape[axis] - 1
-    low = np.minimum(np.floor(places).astype("int32"), last)
-    share = np.reshape(places - low, [-1 if axis == n else 1 for n in range(4)]).astype("float32")
-    if not share.any():
-        return ops.take(images, low, axis=axis)
-    return ops.add(
-        ops.multiply(ops.take(images, low, axis=axis), 1 - share),
-        ops.multiply(ops.take(images, np.minimum(low + 1, last), axis=axis), share),
-    )
 
 
 def _depth_to_space(input: Any, block_size: Any, data_format: Any = "NHWC") -> Any:
@@ -128,10 +53,6 @@ def _central_crop(image: Any, central_fraction: Any) -> Any:
 
 
 FUNCTIONS: dict[str, Function] = {
-    "image.resize": _resize,
-    "image.resize_v1": _resize_v1,
-    "image.resize_bilinear": _old_resize("bilinear"),
-    "image.resize_nearest_neighbor": _old_resize("nearest"),
     "image.flip_left_right": lambda image: ops.flip(image, axis=-2),
     "image.flip_up_down": lambda image: ops.flip(image, axis=-3),
     "image.rgb_to_grayscale": _rgb_to_gray,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_erf.legacy.operations.arguments import Function, as_tensor, axes_of
+from keras_erf.legacy.operations.arguments import Function, as_tensor, axes_of, keras_data_format
 from keras_erf.legacy.operations.sizes import number
 
 __all__ = ["FUNCTIONS"]
@@ -53,10 +53,33 @@ def _per_image(image: Any) -> Any:
     return ops.divide(ops.subtract(image, mean), deviation)
 
 
+def _fused(outputs: int) -> Function:
+    """Batch normalisation at inference; of its outputs but the first training alone has use."""
+
+    def apply(
+        x: Any, scale: Any, offset: Any, mean: Any, variance: Any, epsilon: Any = 1e-4,
+        data_format: Any = None, is_training: Any = True,
+    ) -> Any:  # fmt: skip
+        if is_training:
+            raise NotImplementedError("a batch normalisation in training mode")
+        axis = 1 if keras_data_format(data_format) == "channels_first" else -1
+        mean, variance, offset, scale = (
+            as_tensor(one, x) for one in (mean, variance, offset, scale)
+        )
+        result = ops.batch_normalization(
+            x, mean, variance, axis, offset=offset, scale=scale, epsilon=epsilon
+        )
+        return [result] + [None] * (outputs - 1)
+
+    return apply
+
+
 FUNCTIONS: dict[str, Function] = {
     "math.l2_normalize": _l2_normalize,
     "nn.moments": _moments,
     "nn.batch_normalization": _batch_normalization,
+    "nn.fused_batch_norm": _fused(5),
+    "nn.fused_batch_norm_v3": _fused(6),
     "nn.local_response_normalization": _local_response,
     "image.per_image_standardization": _per_image,
 }

@@ -13,9 +13,11 @@ from keras_erf.legacy.operations import (
     normalization,
     products,
     reductions,
+    resizing,
     shape_arithmetic,
     shapes,
     slices,
+    transposed,
     windows,
 )
 from keras_erf.legacy.operations.aliases import ALIASES
@@ -46,8 +48,10 @@ TENSORS: dict[str, Function] = {
     **normalization.FUNCTIONS,
     **products.FUNCTIONS,
     **reductions.FUNCTIONS,
+    **resizing.FUNCTIONS,
     **shapes.FUNCTIONS,
     **slices.FUNCTIONS,
+    **transposed.FUNCTIONS,
     **windows.FUNCTIONS,
 }
 

@@ -7,9 +7,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from keras_erf.legacy.operations.live_nodes import LIVE_NODES
 from keras_erf.legacy.operations.performing import perform
 
-__all__ = ["NODES", "node_of", "perform_node"]
+__all__ = ["NODES", "node_of", "perform_node", "perform_operation"]
 
 Attributes = Mapping[str, Any]
 # Of a raw operation: the function, and the names of its inputs after those given by place.
@@ -243,6 +244,7 @@ NODES: dict[str, Recipe] = {
     "MaxPool": ("nn.max_pool2d", _pool), "AvgPool": ("nn.avg_pool2d", _pool),
     "LRN": ("nn.local_response_normalization", _lrn),
     "ExtractImagePatches": ("image.extract_patches", _patches),
+    **LIVE_NODES,
 }  # fmt: skip
 
 
@@ -260,6 +262,20 @@ def perform_node(config: Mapping[str, Any], tensors: Sequence[Any]) -> Any:
         constants[place] if place in constants else next(rest)
         for place in range(len(tensors) + len(constants))
     ]
-    symbol, arrange = NODES[node["op"]]
-    args, kwargs = arrange(inputs, node["attr"])
+    return perform_operation(node["op"], inputs, node["attr"])
+
+
+def perform_operation(name: str, inputs: Sequence[Any], attributes: Attributes) -> Any:
+    """Computes what a raw operation does.
+
+    Args:
+        name: Its name, such as `"AddV2"`.
+        inputs: Tensors, constants and sizes.
+        attributes: Its attributes by name.
+
+    Raises:
+        NotImplementedError: `keras.ops` has no counterpart for these arguments.
+    """
+    symbol, arrange = NODES[name]
+    args, kwargs = arrange(inputs, attributes)
     return perform(symbol, args, kwargs)

@@ -62,6 +62,10 @@ def _norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: Any =
     raise NotImplementedError(f"a norm of order {ord!r}")
 
 
+def _top(input: Any, k: Any = 1, sorted: bool = True) -> Any:
+    return list(ops.top_k(input, number(k), sorted=bool(sorted)))
+
+
 FUNCTIONS: dict[str, Function] = {
     "math.reduce_mean": _reducer(ops.mean), "math.reduce_sum": _reducer(ops.sum),
     "math.reduce_max": _reducer(ops.max), "math.reduce_min": _reducer(ops.min),
@@ -72,5 +76,5 @@ FUNCTIONS: dict[str, Function] = {
     "math.cumsum": _scan(ops.cumsum, 0.0), "math.cumprod": _scan(ops.cumprod, 1.0),
     "math.argmax": _argument(ops.argmax), "math.argmin": _argument(ops.argmin),
     "math.count_nonzero": _reducer(_count_nonzero),
-    "norm": _norm,
+    "math.top_k": _top, "norm": _norm,
 }  # fmt: skip

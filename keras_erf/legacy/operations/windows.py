@@ -9,10 +9,10 @@ from keras import ops
 from keras_erf.legacy.operations.arguments import Function, as_tensor, keras_data_format
 from keras_erf.legacy.operations.sizes import sizes
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["FUNCTIONS", "along_space"]
 
 
-def _spatial(value: Any, data_format: Any, rank: int = 2) -> Any:
+def along_space(value: Any, data_format: Any, rank: int = 2) -> Any:
     """Strides and similar values with or without those of batch and channels."""
     if value is None:
         return 1
@@ -35,14 +35,19 @@ def _convolution(
     if isinstance(padding, list | tuple):
         widths = tuple(tuple(sizes(pair)) for pair in padding)
         input, padding = ops.pad(input, widths), "valid"
-    return ops.conv(
-        input,
-        kernel,
-        strides=_spatial(steps, data_format, rank),
-        padding=str(padding).lower(),
-        data_format=keras_data_format(data_format),
-        dilation_rate=_spatial(rates, data_format, rank),
-    )
+    options = {
+        "strides": along_space(steps, data_format, rank),
+        "padding": str(padding).lower(),
+        "data_format": keras_data_format(data_format),
+        "dilation_rate": along_space(rates, data_format, rank),
+    }
+    axis = 1 if options["data_format"] == "channels_first" else rank + 1
+    groups = input.shape[axis] // kernel.shape[-2]
+    if groups < 2:
+        return ops.conv(input, kernel, **options)
+    # Keras knows groups in its layers alone.
+    parts = zip(ops.split(input, groups, axis), ops.split(kernel, groups, -1), strict=True)
+    return ops.concatenate([ops.conv(*part, **options) for part in parts], axis=axis)
 
 
 def _depthwise(
@@ -50,9 +55,9 @@ def _depthwise(
     data_format: Any = None, dilations: Any = None,
 ) -> Any:  # fmt: skip
     return ops.depthwise_conv(
-        input, as_tensor(filter, input), strides=_spatial(strides, data_format),
+        input, as_tensor(filter, input), strides=along_space(strides, data_format),
         padding=str(padding).lower(), data_format=keras_data_format(data_format),
-        dilation_rate=_spatial(dilations if rate is None else rate, data_format),
+        dilation_rate=along_space(dilations if rate is None else rate, data_format),
     )  # fmt: skip
 
 
@@ -62,8 +67,8 @@ def _pool(function: Function) -> Function:
     ) -> Any:
         rank = len(input.shape) - 2
         return function(
-            input, _spatial(ksize, data_format, rank),
-            strides=_spatial(strides, data_format, rank), padding=str(padding).lower(),
+            input, along_space(ksize, data_format, rank),
+            strides=along_space(strides, data_format, rank), padding=str(padding).lower(),
             data_format=keras_data_format(data_format),
         )  # fmt: skip
 

@@ -13,7 +13,7 @@ from keras_erf.legacy.weights.stored import StoredLayer, StoredTree
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["hdf5_weights", "text_of"]
+__all__ = ["hdf5_weights"]
 
 # States of random generators, which no layer of Keras 3 reads from old files.
 RANDOM_STATES = re.compile(r"(StateVar|seed_generator_state|seed_state)(:\d+)?$")
@@ -39,7 +39,7 @@ def hdf5_weights(file: h5py.File) -> tuple[StoredLayer, ...] | StoredTree | None
     return None
 
 
-def text_of(value: Any) -> str:
+def _text_of(value: Any) -> str:
     """An attribute that is text, of either type."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
@@ -47,12 +47,12 @@ def text_of(value: Any) -> str:
 def _names(item: Any, attribute: str) -> list[str]:
     """Names in an attribute, or in pieces of it: HDF5 keeps 64 KiB in one."""
     if attribute in item.attrs:
-        return [text_of(name) for name in np.ravel(item.attrs[attribute])]
+        return [_text_of(name) for name in np.ravel(item.attrs[attribute])]
     names: list[str] = []
     for piece in range(len(item.attrs)):
         if f"{attribute}{piece}" not in item.attrs:
             break
-        names += [text_of(name) for name in np.ravel(item.attrs[f"{attribute}{piece}"])]
+        names += [_text_of(name) for name in np.ravel(item.attrs[f"{attribute}{piece}"])]
     return names
 
 

@@ -1,4 +1,4 @@
-"""What a model file says, whatever its kind: the architecture, and the weights."""
+"""Model files of every kind: their architecture, and their weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_erf.files.kinds import Kind, NotAModelError, architecture_text, kind_of
-from keras_erf.files.vetting import WEIGHTS, check_config, opened, vetted_model
+from keras_erf.files.vetting import WEIGHTS, opened, vetted_model
 from keras_erf.legacy.reading.checkpoints import checkpoint_weights
 from keras_erf.legacy.reading.hdf5_weights import hdf5_weights
 from keras_erf.legacy.reading.saved_models import saved_model_config, saved_model_weights
@@ -64,22 +64,19 @@ class Source:
         return StoredWeights(held, self.version, self.backend)
 
 
-def read_source(path: Path, kind: Kind, *, unsafe: bool = False) -> Source:
-    """What a file says of its model.
+def read_source(path: Path, kind: Kind) -> Source:
+    """Reads a model file.
 
     Raises:
-        CarriesCodeError: Building the model would run code or read files.
         NotAModelError: There is no model in it.
         ValueError: It is damaged, or claims more than it holds.
     """
     if kind is Kind.JSON:
-        return _json_source(path, unsafe)
+        return _json_source(path)
     if kind is Kind.SAVED_MODEL:
         config = saved_model_config(path)
-        if not unsafe:
-            check_config(config, old=True)
         return Source(kind, config, "", "tensorflow", None, True, lambda: saved_model_weights(path))
-    vetted = vetted_model(path, kind, unsafe=unsafe)
+    vetted = vetted_model(path, kind, unsafe=True)
     return Source(
         kind,
         vetted.config,
@@ -91,13 +88,11 @@ def read_source(path: Path, kind: Kind, *, unsafe: bool = False) -> Source:
     )
 
 
-def _json_source(path: Path, unsafe: bool) -> Source:
+def _json_source(path: Path) -> Source:
     config = architecture_text(path)
     version, backend = (str(config.get(key) or "") for key in ("keras_version", "backend"))
     # Keras 3 writes no version, and the module of every class.
     old = not version.startswith("3") and not (not version and "module" in config)
-    if not unsafe:
-        check_config(config, old=old)
     return Source(Kind.JSON, config, version, backend, None, old, None)
 
 

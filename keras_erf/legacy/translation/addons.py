@@ -1,4 +1,4 @@
-"""Layers of tensorflow-addons and keras-contrib, by what Keras 3 has in their place."""
+"""Layers of tensorflow-addons, keras-contrib and similar packages, by their counterparts."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def _kept(config: Config, names: tuple[str, ...]) -> Config:
 
 
 def _instance_normalization(name: str, config: Config) -> Result:
-    # keras-contrib takes all axes together where it is given none.
-    if config.get("axis", -1) is None:
-        return "GroupNormalization", {**_kept(config, NORMALIZED), "axis": -1, "groups": 1}
+    # That of keras-contrib has no groups, and adds `epsilon` to the standard deviation.
+    if "groups" not in config:
+        return "InstanceNormalization", _kept(config, NORMALIZED)
     return "GroupNormalization", {**_kept(config, NORMALIZED), "groups": -1}
 
 
@@ -64,6 +64,11 @@ def _spectral(name: str, config: Config) -> Result:
     return name, _kept(config, (*COMMON, "layer", "power_iterations"))
 
 
+def _fixed_dropout(name: str, config: Config) -> Result:
+    # Of the packages efficientnet and segmentation_models.
+    return "Dropout", _kept(config, (*COMMON, "rate", "noise_shape", "seed"))
+
+
 def _softmax_layer(name: str, config: Config) -> Result:
     return "Activation", {**_kept(config, COMMON), "activation": "sparsemax"}
 
@@ -71,6 +76,7 @@ def _softmax_layer(name: str, config: Config) -> Result:
 SPECIAL: dict[str, Callable[[str, Config], Result]] = {
     "InstanceNormalization": _instance_normalization,
     "GroupNormalization": _group_normalization,
+    "FixedDropout": _fixed_dropout,
     "GELU": _gelu,
     "Mish": _activation("mish"),
     "Swish": _activation("silu"),

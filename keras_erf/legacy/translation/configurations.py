@@ -83,7 +83,8 @@ def function_name(layer: Mapping[str, Any]) -> str | None:
     function = layer["config"].get("function", layer["config"].get("mode"))
     if isinstance(function, Mapping):
         function = function.get("config") if function.get("class_name") == "function" else None
-    return function if isinstance(function, str) else None
+    # Keras 1.0 stored bytecode as a text.
+    return function if isinstance(function, str) and function.isidentifier() else None
 
 
 def with_class(layer: Mapping[str, Any]) -> Config:

@@ -21,7 +21,7 @@ CLASSES = {
 }  # fmt: skip
 # They only train, or change nothing that a field sees.
 IDENTITIES = ("RandomHeight", "RandomWidth", "AddLoss", "AddMetric", "NoOpLayer")
-# Arguments of every layer that say nothing to Keras 3.
+# Arguments of every layer that Keras 3 does not use.
 EVERYWHERE = (
     "batch_input_shape", "batch_shape", "input_shape", "input_dtype", "dynamic",
     "build_config", "shared_object_id", "autocast",

@@ -10,7 +10,7 @@ from keras_erf.legacy.translation.configurations import each_layer
 
 __all__ = ["with_orderings"]
 
-# Layers that wrote no `dim_ordering` in some versions: the machine's counted.
+# Layers without `dim_ordering` in files of some versions: the setting of the machine applied.
 SILENT = tuple(
     f"{kind}{rank}D"
     for kind in ("UpSampling", "ZeroPadding", "Cropping", "MaxPooling", "AveragePooling",

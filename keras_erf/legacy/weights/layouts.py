@@ -55,26 +55,26 @@ def modern_arrays(
         backend: The backend the file states; Theano turned kernels around.
     """
     name = SAME.get(class_name, class_name)
-    held = list(arrays)
-    if not held:
-        return held
+    result = list(arrays)
+    if not result:
+        return result
     if name == "Bidirectional":
-        half = len(held) // 2
+        half = len(result) // 2
         inner = _inner(config)
         return [
-            *modern_arrays(*inner, held[:half], backend),
-            *modern_arrays(*inner, held[half:], backend),
+            *modern_arrays(*inner, result[:half], backend),
+            *modern_arrays(*inner, result[half:], backend),
         ]
     if name == "TimeDistributed":
-        return modern_arrays(*_inner(config), held, backend)
+        return modern_arrays(*_inner(config), result, backend)
     if name in KERAS1 and _keras1(config):
-        held = KERAS1[name](held, config)
+        result = KERAS1[name](result, config)
     elif name in KERAS2:
-        held = KERAS2[name](held, config)
+        result = KERAS2[name](result, config)
     if backend == "theano" and name in TURNED:
         for index in range(TURNED[name]):
-            held[index] = _turned(held[index])
-    return held
+            result[index] = _turned(result[index])
+    return result
 
 
 def _inner(config: Config) -> tuple[str, Config]:
@@ -102,44 +102,44 @@ def _kernel_last(kernel: np.ndarray) -> np.ndarray:
 # --- Keras 1 -------------------------------------------------------------------------------------
 
 
-def _convolution1d(held: Arrays, config: Config) -> Arrays:
-    kernel = held[0]
+def _convolution1d(arrays: Arrays, config: Config) -> Arrays:
+    kernel = arrays[0]
     length = config.get("filter_length")
     if kernel.ndim == 4:
         # Before 1.1: (filters, channels, length, 1); then (length, 1, channels, filters).
         if kernel.shape[:2] != (length, 1) or kernel.shape[3] != config.get("nb_filter"):
             kernel = np.transpose(kernel, (2, 3, 1, 0))
         kernel = kernel[:, 0]
-    return [kernel, *held[1:]]
+    return [kernel, *arrays[1:]]
 
 
-def _convolution(held: Arrays, config: Config) -> Arrays:
-    return [_kernel_last(held[0]), *held[1:]] if _first_axes(config) else held
+def _convolution(arrays: Arrays, config: Config) -> Arrays:
+    return [_kernel_last(arrays[0]), *arrays[1:]] if _first_axes(config) else arrays
 
 
-def _deconvolution(held: Arrays, config: Config) -> Arrays:
+def _deconvolution(arrays: Arrays, config: Config) -> Arrays:
     if _first_axes(config):
         # (filters, channels, *window) to (*window, filters, channels).
-        kernel = np.transpose(held[0], (*range(2, held[0].ndim), 0, 1))
+        kernel = np.transpose(arrays[0], (*range(2, arrays[0].ndim), 0, 1))
     else:
-        kernel = np.swapaxes(held[0], -1, -2)
-    return [kernel, *held[1:]]
+        kernel = np.swapaxes(arrays[0], -1, -2)
+    return [kernel, *arrays[1:]]
 
 
-def _separable(held: Arrays, config: Config) -> Arrays:
+def _separable(arrays: Arrays, config: Config) -> Arrays:
     if not _first_axes(config):
-        return held
-    return [_kernel_last(held[0]), _kernel_last(held[1]), *held[2:]]
+        return arrays
+    return [_kernel_last(arrays[0]), _kernel_last(arrays[1]), *arrays[2:]]
 
 
 def _gates(name: str) -> Callable[[Arrays, Config], Arrays]:
-    def convert(held: Arrays, config: Config) -> Arrays:
-        if len(held) != 3 * len(GATES[name]):
-            return held
-        targets = [[held[place + kind] for place in GATES[name]] for kind in range(3)]
+    def convert(arrays: Arrays, config: Config) -> Arrays:
+        if len(arrays) != 3 * len(GATES[name]):
+            return arrays
+        parts = [[arrays[place + kind] for place in GATES[name]] for kind in range(3)]
         if name == "ConvLSTM2D" and _first_axes(config):
-            targets[:2] = [[_kernel_last(kernel) for kernel in kernels] for kernels in targets[:2]]
-        return [np.concatenate(target, axis=-1) for target in targets]
+            parts[:2] = [[_kernel_last(kernel) for kernel in kernels] for kernels in parts[:2]]
+        return [np.concatenate(part, axis=-1) for part in parts]
 
     return convert
 
@@ -162,12 +162,12 @@ KERAS1: dict[str, Callable[[Arrays, Config], Arrays]] = {
 def _from_cudnn(gates: int) -> Callable[[Arrays, Config], Arrays]:
     """From cuDNN's layout, with two biases and kernels that are transposed gate by gate."""
 
-    def convert(held: Arrays, config: Config) -> Arrays:
-        kernel, recurrent, *bias = held
+    def convert(arrays: Arrays, config: Config) -> Arrays:
+        kernel, recurrent, *bias = arrays
         kernel = np.hstack(
-            [target.T.reshape(target.shape, order="F") for target in np.hsplit(kernel, gates)]
+            [part.T.reshape(part.shape, order="F") for part in np.hsplit(kernel, gates)]
         )
-        recurrent = np.hstack([target.T for target in np.hsplit(recurrent, gates)])
+        recurrent = np.hstack([part.T for part in np.hsplit(recurrent, gates)])
         if bias and gates == 4:
             bias = [np.sum(np.split(bias[0], 2), axis=0)]
         elif bias:
@@ -177,13 +177,13 @@ def _from_cudnn(gates: int) -> Callable[[Arrays, Config], Arrays]:
     return convert
 
 
-def _with_count(held: Arrays, config: Config) -> Arrays:
-    """Mean, variance and the number of samples seen, which old files hold in target."""
-    return [*held, np.zeros((), "int64")] if len(held) == 2 else held
+def _with_count(arrays: Arrays, config: Config) -> Arrays:
+    """Mean, variance and the number of samples seen, of which old files lack the last."""
+    return [*arrays, np.zeros((), "int64")] if len(arrays) == 2 else arrays
 
 
-def _without_renorm(held: Arrays, config: Config) -> Arrays:
-    return held[:-RENORM] if config.get("renorm") else held
+def _without_renorm(arrays: Arrays, config: Config) -> Arrays:
+    return arrays[:-RENORM] if config.get("renorm") else arrays
 
 
 KERAS2: dict[str, Callable[[Arrays, Config], Arrays]] = {
