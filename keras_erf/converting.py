@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from keras_erf.custom_code import NO_OPTIONS, FileOptions
 from keras_erf.errors import ModelLoadError
@@ -87,7 +90,6 @@ def _functions(stand_ins: Mapping[str, StandIn]) -> dict[str, Any]:
 def _difference(model: Any, again: Any) -> float | None:
     """The largest difference of predictions as a share of their range; `None` if neither runs."""
     import keras
-    import numpy as np
 
     random = np.random.default_rng(0)
     values = [
@@ -107,10 +109,21 @@ def _difference(model: Any, again: Any) -> float | None:
             ]
     except Exception:  # The size may not suit the layers, or the layers this machine.
         return None
-    return max(
-        float(np.max(np.abs(one - other), initial=0) / max(np.ptp(one), 1e-12))
-        for one, other in zip(*both, strict=True)
-    )
+    return max(_share(one, other) for one, other in zip(*both, strict=True))
+
+
+def _share(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest difference of two arrays as a share of the range of the first.
+
+    Infinity if they are not finite at the same places.
+    """
+    finite = np.isfinite(one)
+    if not np.array_equal(one[~finite], other[~finite], equal_nan=True):
+        return math.inf
+    if not finite.any():
+        return 0.0
+    one, other = one[finite], other[finite]
+    return float(np.max(np.abs(one - other)) / max(np.ptp(one), 1e-12))
 
 
 def _notes(difference: float | None, stand_ins: Mapping[str, StandIn]) -> Iterator[str]:

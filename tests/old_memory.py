@@ -101,6 +101,18 @@ def checks() -> Checks:
         assert erf.receptive_field(model).stride == (2, 1)
         assert any(isinstance(layer, keras.layers.Lambda) for layer in done.layers)
 
+    def ensemble() -> None:
+        """Every network that is built is translated."""
+
+        def build(seed: int) -> Any:
+            model = network(tf_keras)
+            model.set_weights([weight * (1 + seed) for weight in model.get_weights()])
+            return model
+
+        how = {"layer": "second", "runs": 2, "samples": 2}
+        one = erf.ensemble(build, **how)
+        same(one.map, erf.ensemble(lambda seed: modern_model(build(seed)), **how).map)
+
     def refused(make: Callable[[], Any], text: str) -> Callable[[], None]:
         def check() -> None:
             says = "it was not refused"
@@ -163,7 +175,7 @@ def checks() -> Checks:
         "profile": both(lambda m: erf.profile(m, ["first", "last"], samples=2)["last"].map),
         "expected": both(lambda m: erf.expected(m, "last").map),
         "growth": both(lambda m: erf.growth(m, ["first", "last"])["last"].map),
-        "ensemble": both(lambda m: erf.ensemble(lambda seed: m, "second", runs=2, samples=2).map),
+        "ensemble": ensemble,
         "calibrate_batch_norm": both(
             lambda m: erf.calibrate_batch_norm(m, images).get_layer("norm").get_weights()[2]
         ),
@@ -172,7 +184,7 @@ def checks() -> Checks:
         "subclassed": refused(Subclassed, "Build the network with keras.Model(inputs, outputs)"),
         "not built": refused(waiting, "call `model.build(input_shape)`"),
         "built": built,
-        "own class": refused(lambda: own, "Own"),
+        "own class": refused(lambda: own, "register_keras_serializable. Received: model="),
         "registered": registered,
         "unchanged": unchanged,
     }

@@ -16,6 +16,7 @@ from keras_erf.graph.constants import agreed, has_zeros, operands, random_weight
 from keras_erf.graph.running import called, followed, inferred, learned_weights, stateless
 from keras_erf.graph.tensorflow_layers import check_replay, followed_in_tensorflow
 from keras_erf.graph.unrolling import Builder
+from keras_erf.legacy.in_memory import modern_layer
 from keras_erf.types import Array, KerasTensor, Layer, State
 
 __all__ = ["PAIR", "Graph"]
@@ -62,6 +63,7 @@ class Graph:
         Raises:
             UnknownLayerError: No such layer; the nearest names are listed.
         """
+        layer = modern_layer(layer)
         numbers = self.layers.get(layer if isinstance(layer, str) else id(layer), ())
         if len(numbers) == 1:
             return numbers[0]

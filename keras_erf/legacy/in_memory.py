@@ -10,11 +10,13 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError
 from keras_erf.legacy.architecture import Architecture
+from keras_erf.legacy.missing_code import MissingCodeError
+from keras_erf.legacy.translation.configurations import allowed_name
 from keras_erf.legacy.weights.assigning import WeightsError, assign_weights
 from keras_erf.legacy.weights.stored import StoredLayer
 from keras_erf.legacy.weights.targets import targets_of_order
 
-__all__ = ["modern_model"]
+__all__ = ["modern_layer", "modern_model"]
 
 PACKAGE = "tf_keras"
 
@@ -31,16 +33,7 @@ def modern_model(model: Any) -> Any:
         return model
     from keras_erf.legacy.building import build
 
-    try:
-        config = json.loads(model.to_json())
-    except NotImplementedError as error:
-        raise InvalidInputError(
-            argument="model",
-            expected="must be a Functional or Sequential model: a subclassed model of tf_keras "
-            "cannot be translated",
-            remedy="Build the network with keras.Model(inputs, outputs)",
-            received=f"model={model.name!r} of type {type(model).__name__}",
-        ) from error
+    config = _config_of(model)
     if not model.built:
         raise InvalidInputError(
             argument="model",
@@ -51,9 +44,17 @@ def modern_model(model: Any) -> Any:
     functions = {
         layer.name: layer.function for layer in _layers(model) if type(layer).__name__ == "Lambda"
     }
-    built = build(
-        Architecture(config, str(config.get("keras_version", "2")), ""), stand_ins=functions
-    )
+    architecture = Architecture(config, str(config.get("keras_version", "2")), "")
+    try:
+        built = build(architecture, stand_ins=functions)
+    except MissingCodeError as error:
+        raise InvalidInputError(
+            argument="model",
+            expected=f"of tf_keras cannot be translated: {error.expected}",
+            remedy="Register classes of Keras 3 under these names, with "
+            "keras.saving.register_keras_serializable",
+            received=f"model={model.name!r}: {error.received}",
+        ) from error
     try:
         assign_weights(targets_of_order(built.order), _stored(model), "")
     except WeightsError as error:
@@ -66,8 +67,37 @@ def modern_model(model: Any) -> Any:
     return built.model
 
 
-def _of_tf_keras(model: Any) -> bool:
-    return any(base.__module__.partition(".")[0] == PACKAGE for base in type(model).__mro__)
+def modern_layer(layer: Any) -> Any:
+    """A layer as the translated model knows it: by its name if `tf_keras` made it.
+
+    Any other layer, a name or a tensor is returned unchanged.
+    """
+    return allowed_name(layer.name) if _of_tf_keras(layer) else layer
+
+
+def _config_of(model: Any) -> dict[str, Any]:
+    """The configuration of a model of `tf_keras` that is made of layers.
+
+    Raises:
+        InvalidInputError: It is subclassed.
+    """
+    try:
+        config: dict[str, Any] = json.loads(model.to_json())
+    except NotImplementedError:
+        config = {}
+    if "layers" not in (config.get("config") or {}):
+        raise InvalidInputError(
+            argument="model",
+            expected="must be a Functional or Sequential model: a subclassed model of tf_keras "
+            "cannot be translated",
+            remedy="Build the network with keras.Model(inputs, outputs)",
+            received=f"model={model.name!r} of type {type(model).__name__}",
+        )
+    return config
+
+
+def _of_tf_keras(instance: Any) -> bool:
+    return any(base.__module__.partition(".")[0] == PACKAGE for base in type(instance).__mro__)
 
 
 def _layers(model: Any) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_erf.errors import ModelLoadError
 
-__all__ = ["lambdas_without_function", "unknown_layers"]
+__all__ = ["MissingCodeError", "lambdas_without_function", "unknown_layers"]
 
 # Of names and of arguments, in letters; of names in a list.
 MOST_NAME, MOST_TEXT, MOST_NAMES = 80, 300, 12
@@ -20,9 +20,13 @@ EVERYWHERE = (
 )  # fmt: skip
 
 
+class MissingCodeError(ModelLoadError):
+    """A model needs code that the user did not give."""
+
+
 def lambdas_without_function(
     lambdas: Mapping[str, bool], function: str | None = None
-) -> ModelLoadError:
+) -> MissingCodeError:
     """The error of `Lambda` layers whose Python code is not run and that have no stand-in.
 
     Args:
@@ -35,7 +39,7 @@ def lambdas_without_function(
     named = first if function is None else f"{first} or {function[:MOST_NAME]}"
     pointwise = "For one that works pixel by pixel write `--lambda {}=pointwise`, or give"
     start = pointwise.format(single[0][:MOST_NAME]) if single else "Give"
-    return ModelLoadError(
+    return MissingCodeError(
         expected=f"The model has Lambda layers, whose Python code is not run: {shown}",
         remedy=f"{start} its function in a Python file with `--custom FILE.py`, named {named} or "
         f"by `--lambda {first}=FUNCTION` (in Python, by `stand_ins=`), or, if you trust the file, "
@@ -44,7 +48,7 @@ def lambdas_without_function(
     )
 
 
-def unknown_layers(classes: Mapping[str, Any], functions: Collection[str] = ()) -> ModelLoadError:
+def unknown_layers(classes: Mapping[str, Any], functions: Collection[str] = ()) -> MissingCodeError:
     """The error of layers and functions that are not Keras's own: all of them at once.
 
     Args:
@@ -54,7 +58,7 @@ def unknown_layers(classes: Mapping[str, Any], functions: Collection[str] = ()) 
     listed = [f"{name[:MOST_NAME]}({_arguments(config)})" for name, config in classes.items()]
     listed += [name[:MOST_NAME] for name in functions]
     kinds = [kind for kind, held in (("layers", classes), ("functions", functions)) if held]
-    return ModelLoadError(
+    return MissingCodeError(
         expected=f"The model has {' and '.join(kinds)} that are not Keras's own: "
         f"{'; '.join(listed)}",
         remedy="Give them in a Python file with `--custom FILE.py`, or in Python by "

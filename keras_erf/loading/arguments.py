@@ -10,7 +10,7 @@ from typing import Any
 from keras_erf.errors import BackendError, InvalidInputError, ModelLoadError
 from keras_erf.legacy.keras3_lambdas import POINTWISE
 
-__all__ = ["check_stand_ins", "checked_path", "keras_itself"]
+__all__ = ["check_custom_objects", "check_stand_ins", "checked_path", "keras_itself"]
 
 
 def checked_path(path: Any, argument: str) -> Path:
@@ -46,6 +46,19 @@ def check_stand_ins(stand_ins: Any) -> None:
             argument="stand_ins",
             expected=f"must give for each Lambda layer's name {POINTWISE!r} or a function",
             received=f"stand_ins={stand_ins!r}"[:200],
+        )
+
+
+def check_custom_objects(custom_objects: Any) -> None:
+    """Raises `InvalidInputError` unless classes and functions are given by name."""
+    objects = custom_objects or {}
+    if not isinstance(objects, Mapping) or not all(
+        isinstance(name, str) and callable(value) for name, value in objects.items()
+    ):
+        raise InvalidInputError(
+            argument="custom_objects",
+            expected="must give classes and functions by name",
+            received=f"custom_objects={custom_objects!r}"[:200],
         )
 
 

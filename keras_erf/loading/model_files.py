@@ -10,7 +10,12 @@ from typing import Any
 from keras_erf.files.errors import file_errors
 from keras_erf.files.kinds import NotAModelError, kind_of
 from keras_erf.legacy.reading.sources import Source, read_source, read_weights_file
-from keras_erf.loading.arguments import check_stand_ins, checked_path, keras_itself
+from keras_erf.loading.arguments import (
+    check_custom_objects,
+    check_stand_ins,
+    checked_path,
+    keras_itself,
+)
 from keras_erf.loading.opened import Opened, StandIn
 from keras_erf.quiet import quietly
 
@@ -67,6 +72,7 @@ def load_model(
     """
     file = checked_path(path, "path")
     weights_file = None if weights in (None, "none") else checked_path(weights, "weights")
+    check_custom_objects(custom_objects)
     check_stand_ins(stand_ins)
     keras_itself()
     from keras_erf.loading.keras3_models import keras3_model

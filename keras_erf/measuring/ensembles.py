@@ -24,6 +24,7 @@ from keras_erf.graph import Graph, architecture, build_graph
 from keras_erf.inputs.sampling import make_source
 from keras_erf.inputs.sources import InputSpec
 from keras_erf.inputs.streaming import streamed
+from keras_erf.legacy.in_memory import modern_model
 from keras_erf.measuring.accumulating import Accumulator
 from keras_erf.measuring.batch_size import chosen_batch_size
 from keras_erf.measuring.cancelling import check_sums
@@ -165,7 +166,7 @@ def ensemble(
     with shown(progress, f"Probing {target.receptive_field.layer}") as report:
         for number in range(runs):
             if number:
-                built = in_full_precision(build(seed + number))
+                built = in_full_precision(modern_model(build(seed + number)))
                 _check_alike(built, target.graph)
                 model = calibrated_for(built, [target], settings)
             mark = fingerprint(built)

@@ -15,7 +15,6 @@ from keras_erf.legacy.building.layers import place_layer
 from keras_erf.legacy.building.names import Names
 from keras_erf.legacy.building.structures import (
     Shape,
-    allowed_name,
     has_several,
     shapes_of,
     unpacked,
@@ -23,6 +22,7 @@ from keras_erf.legacy.building.structures import (
 from keras_erf.legacy.failures import not_built
 from keras_erf.legacy.layers.shaped import SHAPED
 from keras_erf.legacy.translation.configurations import (
+    allowed_name,
     bare,
     is_functional,
     is_lambda,

@@ -14,13 +14,12 @@ from keras_erf.legacy.building.layers import place_layer
 from keras_erf.legacy.building.names import Names
 from keras_erf.legacy.building.references import References
 from keras_erf.legacy.building.structures import (
-    allowed_name,
     flat,
     holds_no_tensor,
     shapes_of,
     unpacked,
 )
-from keras_erf.legacy.translation.configurations import OPERATIONS, name_of
+from keras_erf.legacy.translation.configurations import OPERATIONS, allowed_name, name_of
 from keras_erf.legacy.translation.layers import translate
 from keras_erf.legacy.translation.values import plain
 

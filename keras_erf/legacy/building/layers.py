@@ -12,13 +12,14 @@ from keras_erf.errors import ModelLoadError, reason_of
 from keras_erf.legacy.architecture import Arrange, Config, PlacedLayer
 from keras_erf.legacy.building.context import Context, Placed
 from keras_erf.legacy.building.lambdas import lambda_layer
-from keras_erf.legacy.building.structures import Shape, allowed_name, first_shape
+from keras_erf.legacy.building.structures import Shape, first_shape
 from keras_erf.legacy.checking import custom_object
 from keras_erf.legacy.layers.making import made, resolved_activation
 from keras_erf.legacy.layers.shaped import SHAPED
 from keras_erf.legacy.layers.theano import padded_convolution, pads_otherwise
 from keras_erf.legacy.translation.configurations import (
     INNER,
+    allowed_name,
     bare,
     is_functional,
     is_lambda,

@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from keras_erf.legacy.building.structures import allowed_name, flat
+from keras_erf.legacy.building.structures import flat
+from keras_erf.legacy.translation.configurations import allowed_name
 
 __all__ = ["Names"]
 

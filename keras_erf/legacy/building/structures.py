@@ -10,7 +10,6 @@ import numpy as np
 
 __all__ = [
     "Shape",
-    "allowed_name",
     "first_shape",
     "flat",
     "has_several",
@@ -65,8 +64,3 @@ def has_several(shape: Shape) -> bool:
 def first_shape(shape: Shape) -> Any:
     """The shape of the first tensor."""
     return shape[0] if has_several(shape) else shape
-
-
-def allowed_name(name: str) -> str:
-    """A name of a layer without the slashes that Keras 3 refuses."""
-    return name.replace("/", "_") or "layer"

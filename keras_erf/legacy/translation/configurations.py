@@ -12,6 +12,7 @@ __all__ = [
     "INNER",
     "NESTED",
     "OPERATIONS",
+    "allowed_name",
     "bare",
     "each_layer",
     "function_name",
@@ -69,6 +70,11 @@ def takes_several(layer: Mapping[str, Any]) -> bool:
         if isinstance(first, list) and len(first) > 1 and not isinstance(first[0], str):
             return True
     return layer.get("class_name") == "Merge"
+
+
+def allowed_name(name: str) -> str:
+    """A name of a layer without the slashes that Keras 3 refuses."""
+    return name.replace("/", "_") or "layer"
 
 
 def name_of(layer: Mapping[str, Any]) -> str:
