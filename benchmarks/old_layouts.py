@@ -34,6 +34,8 @@ Arrays = dict[str, np.ndarray]
 def old_layouts(home: Path) -> list[Path]:
     """Writes good files to a folder, and returns them."""
     _keras1_files(home)
+    _keras0_file(home / "good-keras0.pair")
+    _nodes_file(home / "good-nodes.h5")
     code = "import sys, old_layouts; old_layouts.keras2_files(sys.argv[1])"
     command = [sys.executable, "-c", code, str(home.resolve())]
     subprocess.run(
@@ -95,6 +97,74 @@ def _keras1_file(file: Path, layers: Sequence[tuple[str, Any, Arrays]], backend:
                 part[names[key]] = array
 
 
+def _keras0_file(file: Path) -> None:
+    """An architecture of Keras 0.3 and its weights, whose layers and arrays are numbered."""
+    random = np.random.default_rng(1)
+    layers = [
+        {"name": "Dense", "custom_name": "dense", "input_shape": [6], "output_dim": 4,
+         "init": "uniform", "activation": "relu", "input_dim": 6},
+        {"name": "Dense", "custom_name": "dense", "output_dim": 2, "init": "uniform",
+         "activation": "linear"},
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as scratch:
+        here = Path(scratch)
+        text = json.dumps({"name": "Sequential", "layers": layers, "loss": "mse"})
+        (here / ARCHITECTURE).write_text(text)
+        with h5py.File(here / WEIGHTS_FILE, "w") as held:
+            held.attrs["nb_layers"] = len(layers)
+            for number, shape in enumerate([(6, 4), (4, 2)]):
+                group = held.create_group(f"layer_{number}")
+                group.attrs["nb_params"] = 2
+                group["param_0"] = random.normal(size=shape).astype("f4")
+                group["param_1"] = random.normal(size=shape[1:]).astype("f4")
+        _zip_pair(file, here)
+
+
+def _zip_pair(file: Path, folder: Path) -> None:
+    with zipfile.ZipFile(file, "w") as pair:
+        for member in (ARCHITECTURE, WEIGHTS_FILE):
+            pair.write(folder / member, member)
+
+
+def _nodes_file(file: Path) -> None:
+    """Raw operations of graphs, as tf.keras 2.0 to 2.3 wrote them."""
+
+    def layer(name: str, op: str, constants: dict[str, Any], of: str, **attributes: Any) -> Any:
+        node = {"name": name, "op": op, "input": [of], "attr": attributes}
+        return {
+            "class_name": "TensorFlowOpLayer", "name": f"tf_op_layer_{name}",
+            "config": {"name": name, "dtype": "float32", "node_def": json.dumps(node),
+                       "constants": constants, "trainable": True},
+            "inbound_nodes": [[[of, 0, 0, {}]]],
+        }  # fmt: skip
+
+    start = {
+        "class_name": "InputLayer", "name": "x", "inbound_nodes": [],
+        "config": {"batch_input_shape": [None, 8, 8, 3], "dtype": "float32", "name": "x"},
+    }  # fmt: skip
+    layers = [
+        start,
+        layer("mul", "Mul", {"1": 2.0}, "x"),
+        layer("pad", "Pad", {"1": [[0, 0], [1, 1], [1, 1], [0, 0]]}, "tf_op_layer_mul"),
+        layer(
+            "up", "ResizeBilinear", {"1": [20, 20]}, "tf_op_layer_pad",
+            half_pixel_centers={"b": True},
+        ),
+        layer("mean", "Mean", {"1": [1, 2]}, "tf_op_layer_up", keep_dims={"b": False}),
+    ]  # fmt: skip
+    config = {"name": "nodes", "layers": layers, "input_layers": [["x", 0, 0]],
+              "output_layers": [["tf_op_layer_mean", 0, 0]]}  # fmt: skip
+    with h5py.File(file, "w") as held:
+        held.attrs["keras_version"] = b"2.2.4-tf"
+        held.attrs["model_config"] = json.dumps({"class_name": "Model", "config": config})
+        held.create_group("model_weights").attrs["layer_names"] = [
+            one["name"].encode() for one in layers
+        ]
+        for one in layers:
+            group = held["model_weights"].create_group(one["name"])
+            group.attrs["weight_names"] = np.zeros(0, "S1")
+
+
 # --- Keras 2 -------------------------------------------------------------------------------------
 
 
@@ -114,9 +184,7 @@ def keras2_files(folder: str) -> None:
             shutil.move(here / "saved.zip", home / f"good-{name}.saved")
             model.save_weights(here / WEIGHTS_FILE)
             (here / ARCHITECTURE).write_text(model.to_json())
-            with zipfile.ZipFile(home / f"good-{name}.pair", "w") as pair:
-                for member in (ARCHITECTURE, WEIGHTS_FILE):
-                    pair.write(here / member, member)
+            _zip_pair(home / f"good-{name}.pair", here)
 
 
 def _keras2_models(keras: Any) -> dict[str, Any]:

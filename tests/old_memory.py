@@ -41,7 +41,7 @@ def network(k: Any, activation: Any = "relu") -> Any:
     z = layers.BatchNormalization(name="norm")(layers.DepthwiseConv2D(3, padding="same")(y))
     y = layers.MaxPooling2D(name="pool")(layers.Add()([y, z]))
     y = layers.Conv2D(4, 3, 2, padding="same", use_bias=False, name="second")(y)
-    return k.Model(x, layers.Conv2D(3, 3, padding="same", name="last")(y), name="net")
+    return k.Model(x, layers.Conv2D(3, 3, padding="same", name="last")(y), name="network")
 
 
 def same(one: Any, other: Any) -> None:

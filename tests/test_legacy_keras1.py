@@ -596,6 +596,21 @@ def test_architectures_of_keras_0_have_numbered_weights(name, tmp_path):
     )
 
 
+def test_layers_of_keras_0_share_their_names(tmp_path):
+    """Keras 0.3 named a layer after its class, so that two dense layers are both `dense`."""
+    draw = Draws()
+    w, b, other, c = draw(5, 4), draw(4), draw(4, 2), draw(2)
+    layers = [
+        OldLayer(
+            "Dense", {"input_shape": [5]} | dense_config(4, "tanh"), {"W": w, "b": b}, "dense"
+        ),
+        OldLayer("Dense", dense_config(2), {"W": other, "b": c}, "dense"),
+    ]
+    architecture, weights = save_keras0(tmp_path, layers)
+    x = np.random.default_rng(1).normal(size=(3, 5)).astype("float32")
+    check(erf.load_model(architecture, weights=weights), x, np.tanh(x @ w + b) @ other + c)
+
+
 # --- Graphs --------------------------------------------------------------------------------------
 
 

@@ -267,7 +267,7 @@ def test_packed_files_are_unpacked(tmp_path):
 def test_folders_name_the_model_in_them(tmp_path):
     (tmp_path / "models").mkdir()
     assert "a folder without a model" in str(refusal(tmp_path / "models"))
-    old_model(tmp_path / "models" / "net.h5")
+    old_model(tmp_path / "models" / "network.h5")
     remedy = refusal(tmp_path / "models").remedy
     named = re.fullmatch(r"name the model in it, such as '(.+)'", remedy)
     check(erf.load_model(named.group(1)))
@@ -276,11 +276,11 @@ def test_folders_name_the_model_in_them(tmp_path):
 def test_an_unpacked_archive_is_packed_again(tmp_path):
     network = keras.Sequential([keras.Input(IMAGE), keras.layers.Conv2D(2, 3, use_bias=False)])
     network.layers[0].set_weights([KERNEL])
-    network.save(tmp_path / "net.keras")
-    with zipfile.ZipFile(tmp_path / "net.keras") as archive:
-        archive.extractall(tmp_path / "net")
-    assert "zip its files (not the folder)" in refusal(tmp_path / "net").remedy
-    shutil.make_archive(str(tmp_path / "again"), "zip", tmp_path / "net")
+    network.save(tmp_path / "network.keras")
+    with zipfile.ZipFile(tmp_path / "network.keras") as archive:
+        archive.extractall(tmp_path / "network")
+    assert "zip its files (not the folder)" in refusal(tmp_path / "network").remedy
+    shutil.make_archive(str(tmp_path / "again"), "zip", tmp_path / "network")
     check(erf.load_model(tmp_path / "again.zip"))
 
 
@@ -305,7 +305,7 @@ def test_checkpoints_are_weights(tmp_path):
     root, one = tf.Module(), tf.Module()
     one.kernel = tf.Variable(KERNEL)
     setattr(root, "layer-0", one)
-    prefix = tf.train.Checkpoint(**{"layer-0": one}).write(str(tmp_path / "points" / "net"))
+    prefix = tf.train.Checkpoint(**{"layer-0": one}).write(str(tmp_path / "points" / "network"))
     index = Path(f"{prefix}.index")
     for file in (index, index.parent):
         assert "architecture as JSON" in refusal(file).remedy
@@ -376,7 +376,7 @@ def test_the_first_way_stands_in_pixel_by_pixel(with_lambdas):
     done = run("trf", with_lambdas, "--json", *words)
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)
-    # Half of the way is told where it ends.
+    # Half of the remedy ends in a message too.
     assert re.search(r"not run: lambda_2\b", run("trf", with_lambdas, *words[:2]).stderr)
 
 

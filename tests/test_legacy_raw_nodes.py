@@ -230,6 +230,36 @@ CASES: dict[str, Callable[[Any], Any]] = {
         ),
         block_shape=[2, 2], crops=[[0, 0], [0, 0]],
     ),
+    "hyperbolic": lambda x: (
+        raw.Asinh(x=x) + raw.Acosh(x=x * x + 1.0) + raw.Atanh(x=raw.Tanh(x=x) / 2)
+        + raw.Erfc(x=x) + raw.Erfinv(x=raw.Tanh(x=x) / 2)
+    ),
+    "nothing at zero": lambda x: (
+        raw.MulNoNan(x=1 / raw.Relu(features=x), y=raw.Relu(features=x))
+        + raw.Xdivy(x=raw.Relu(features=x), y=x) + raw.Xlogy(x=x, y=raw.Relu(features=x) + 0.1)
+    ),
+    "remainder towards zero": lambda x: raw.TruncateMod(x=3 * x, y=0.7),
+    "volumes": lambda x: (
+        raw.MaxPool3D(
+            input=x[:, tf.newaxis], ksize=[1, 1, 2, 2, 1], strides=[1] * 5, padding="SAME"
+        )
+        + raw.AvgPool3D(
+            input=x[:, tf.newaxis], ksize=[1, 1, 2, 1, 1], strides=[1] * 5, padding="SAME"
+        )
+    ),
+    "pool by inputs": lambda x: raw.MaxPoolV2(
+        input=x, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="VALID"
+    ),
+    "transposed convolution": lambda x: raw.Conv2DBackpropInput(
+        input_sizes=raw.Pack(values=[tf.shape(x)[0], 8, 12, 4], axis=0),
+        filter=np.swapaxes(KERNEL, 2, 3), out_backprop=x, strides=[1, 2, 2, 1], padding="SAME",
+    ),
+    "batch normalisation": lambda x: raw.FusedBatchNormV3(
+        x=x, scale=[1.0, 2.0, 0.5], offset=[0.1, 0.0, -0.3], mean=[0.2, 0.1, 0.0],
+        variance=[1.0, 0.5, 2.0], epsilon=0.01, is_training=False,
+    )[0],
+    "bicubic": lambda x: raw.ResizeBicubic(images=x, size=[8, 9], half_pixel_centers=True),
+    "largest": lambda x: raw.TopKV2(input=x, k=2)[0],
     "ranges": lambda x: x * number(raw.Range(start=0, limit=3, delta=1)),
 }  # fmt: skip
 
@@ -253,6 +283,9 @@ def test_every_operation_of_the_table_has_a_case():
         for layer in configuration(function, as_text=False)["config"]["layers"][1:]
     }
     # Other names of what is tested, and what cannot be traced without a variable or a queue.
-    same = {"BatchMatMul", "BatchMatMulV3", "Gather", "ResourceGather", "Where", "Rank", "Fill",
-            "Mod"}  # fmt: skip
+    same = {
+        "BatchMatMul", "BatchMatMulV3", "Gather", "ResourceGather", "Where", "Rank", "Fill",
+        "Mod", "FusedBatchNorm", "FusedBatchNormV2", "IdentityN", "Real", "Imag", "ComplexAbs",
+        "Conv3DBackpropInputV2", "ScaleAndTranslate",
+    }  # fmt: skip
     assert set(NODES) - types - same == set()

@@ -123,8 +123,9 @@ def imported(checkout: Path) -> set[str]:
     return names - sys.stdlib_module_names - {"keras_erf"}
 
 
-# Pillow's own name; what a notebook has by itself; what an extra brings; Python's from 3.11 on.
-NOT_OURS = {"dask", "distributed", "PIL", "IPython", "ray", "tomllib"}
+# Pillow's own name; what a notebook has by itself; what an extra brings; Python's from 3.11 on; the
+# protocol buffers of TensorFlow, whose release must be the one that TensorFlow asks for.
+NOT_OURS = {"dask", "distributed", "PIL", "IPython", "ray", "tomllib", "google"}
 
 
 def test_run_time_dependencies_are_what_is_imported_with_lower_bounds_only(checkout, wheel):

@@ -63,10 +63,7 @@ class ModelEntry:
                 "a table of texts, numbers, true or false, lists and tables",
                 isinstance(options, dict),
             ),
-            "layers": (
-                "a list of names of layers",
-                _is_texts(self.layers),
-            ),
+            "layers": ("a list of names of layers", _is_texts(self.layers)),
             "input_shape": (
                 "sizes such as [224, 224]",
                 shape is None
@@ -74,10 +71,7 @@ class ModelEntry:
             ),
             "unsafe": ("true or false", isinstance(self.unsafe, bool)),
             "custom": ("a list of Python files", _is_texts(self.custom)),
-            "stand_ins": (
-                'a list of texts such as "lambda_1=pointwise"',
-                _is_texts(self.stand_ins),
-            ),
+            "stand_ins": ('texts such as "lambda_1=pointwise"', _is_texts(self.stand_ins)),
         }
         for name, (what, fits) in wanted.items():
             if not fits:
