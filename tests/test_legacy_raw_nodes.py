@@ -270,7 +270,7 @@ CASES: dict[str, Callable[[Any], Any]] = {
         + raw.Xlogy(x=raw.Relu(features=x), y=raw.Relu(features=x))
         + raw.TruncateMod(x=x, y=0.7)
     ),
-    "transposed convolution": lambda x: raw.Conv2DBackpropInput(
+    "transposed convolution, kernel given turned": lambda x: raw.Conv2DBackpropInput(
         input_sizes=raw.Pack(values=[tf.shape(x)[0], 8, 12, 4], axis=0),
         filter=KERNEL.transpose(0, 1, 3, 2), out_backprop=x, strides=[1, 2, 2, 1], padding="SAME",
     ),
@@ -304,12 +304,10 @@ CASES: dict[str, Callable[[Any], Any]] = {
         x=x, scale=[1.5, 0.5, 1.0], offset=[0.0, 1.0, 2.0], mean=[0.1, 0.2, 0.3],
         variance=[1.0, 2.0, 0.5], epsilon=1e-3, is_training=False,
     )[0],
-    "bicubic": lambda x: raw.ResizeBicubic(images=x, size=[8, 9], half_pixel_centers=True),
     "scaled": lambda x: raw.ScaleAndTranslate(
         images=x, size=[2, 3], scale=[0.5, 0.5], translation=[0.0, 0.0], kernel_type="triangle",
         antialias=True,
     ),
-    "largest": lambda x: raw.TopKV2(input=x, k=2)[0],
     "several at once": lambda x: raw.IdentityN(input=[x, 2 * x])[1],
     "ranges": lambda x: x * number(raw.Range(start=0, limit=3, delta=1)),
 }  # fmt: skip
