@@ -163,9 +163,9 @@ add(
     "Conv2D-stretched",
     lambda x: layers.Conv2D(3, 3, activation=lambda v: v * np.arange(1.0, 4.0))(x),
     PLANE,
-    part="whole",
 )
-add("Conv2D-unknown", lambda x: layers.Conv2D(3, 3, activation=cubed)(x), PLANE, part="whole")
+add("Conv2D-tensorflow", lambda x: layers.Conv2D(3, 3, activation=cubed)(x), PLANE)
+add("Conv2D-unknown", lambda x: layers.Conv2D(3, 3, activation=hidden)(x), PLANE, part="whole")
 
 
 def swish_of_ones_own(x: Any) -> Any:
@@ -174,8 +174,13 @@ def swish_of_ones_own(x: Any) -> Any:
 
 
 def cubed(x: Any) -> Any:
-    """A function of TensorFlow's, which Keras cannot trace."""
+    """A function of TensorFlow's."""
     return tf.pow(x, 3)
+
+
+def hidden(x: Any) -> Any:
+    """One that no graph can hold: it ends in a loop of TensorFlow's."""
+    return tf.map_fn(tf.tanh, x)
 
 
 def graded(x: Any) -> Any:
@@ -353,14 +358,15 @@ add("Activation-softmax", of("Activation", "softmax"), PLANE)
 add("Activation-layer", lambda x: layers.Activation(layers.LeakyReLU())(x), PLANE)
 add("Activation-PReLU", lambda x: layers.Activation(layers.PReLU())(x), PLANE, part="whole")
 add("Activation-opened", lambda x: layers.Activation(lambda v: v * ops.tanh(v))(x), PLANE)
-add("Activation-unknown", lambda x: layers.Activation(cubed)(x), PLANE, part="whole")
-add("Activation-ramp", lambda x: layers.Activation(ramp)(x), PLANE, part="whole")
-add("Activation-graded", lambda x: layers.Activation(graded)(x), PLANE, part="whole")
+add("Activation-tensorflow", lambda x: layers.Activation(cubed)(x), PLANE)
+add("Activation-unknown", lambda x: layers.Activation(hidden)(x), PLANE, part="whole")
+add("Activation-ramp", lambda x: layers.Activation(ramp)(x), PLANE, part="rows")
+add("Activation-graded", lambda x: layers.Activation(graded)(x), PLANE)
 add("Dense-plain", of("Dense", 3), PLANE)
 add("Dense-softmax", of("Dense", 3, activation="softmax"), PLANE)
 add("Dense-layer", lambda x: layers.Dense(3, activation=layers.ReLU())(x), PLANE)
 add("Dense-PReLU", lambda x: layers.Dense(3, activation=layers.PReLU())(x), PLANE, part="whole")
-add("Dense-ramp", lambda x: layers.Dense(3, activation=ramp)(x), PLANE, part="whole")
+add("Dense-ramp", lambda x: layers.Dense(3, activation=ramp)(x), PLANE, part="rows")
 # What a dense layer makes cannot be cut: here its units are what a window moves over.
 add(
     "Dense-turned",
@@ -489,7 +495,79 @@ add("ops-row-square", lambda x: ops.square(x + LINES), (7, 7, 4), part="whole")
 add("ops-clip", lambda x: ops.clip(x, -PIXELS, PIXELS), PLANE, part="whole")
 add("ops-cast", lambda x: ops.cast(ops.cast(x, np.float64), "float64"), PLANE)
 add("ops-clip-plain", lambda x: ops.clip(x, -0.5, 0.5), PLANE)
-add("ops-where", lambda x: ops.where(x > 0, x, 2 * x), PLANE, part="whole")
+add("ops-where", lambda x: ops.where(x > 0, x, 2 * x), PLANE)
+
+# Windows of operations
+KERNELS = {shape: np.random.default_rng(5).uniform(0.5, 1.5, shape) for shape in (
+    (3, 2, 4, 3), (3, 3, 4, 2), (2, 3, 3, 4), (3, 4, 3), (4, 5)
+)}  # fmt: skip
+for padding, stride in itertools.product(("valid", "same"), (1, 2)):
+    options = {"padding": padding, "strides": stride, "data_format": "channels_last"}
+    add(
+        f"ops-conv-{padding}-{stride}",
+        lambda x, o=options: ops.conv(x, KERNELS[3, 2, 4, 3], **o),
+        PLANE,
+    )
+    add(
+        f"ops-depthwise-{padding}-{stride}",
+        lambda x, o=options: ops.depthwise_conv(x, KERNELS[3, 3, 4, 2], **o),
+        PLANE,
+    )
+    for kind in ("max_pool", "average_pool"):
+        add(
+            f"ops-{kind}-{padding}-{stride}",
+            lambda x, k=kind, o=options: getattr(ops, k)(x, (3, 2), **o),
+            PLANE,
+        )
+add("ops-conv-dilated", lambda x: ops.conv(x, KERNELS[3, 4, 3], 1, "same", dilation_rate=2), LINE)
+add("ops-max_pool-default", lambda x: ops.max_pool(x, 2), PLANE)
+
+# Sizes, places and axes
+for how, antialias in itertools.product(("bilinear", "nearest", "bicubic", "lanczos3"), (0, 1)):
+    resize = {"interpolation": how, "antialias": bool(antialias)}
+    add(
+        f"ops-resize-{how}-{antialias}",
+        lambda x, o=resize: ops.image.resize(x, (5, 16), data_format="channels_last", **o),
+        PLANE,
+        dtype="float32",
+        tolerance=SINGLE,
+    )
+add("Resizing-larger", of("Resizing", 17, 9), PLANE, dtype="float32", tolerance=SINGLE)
+add("Resizing-rows", of("Resizing", 3, 7), PLANE, dtype="float32", tolerance=SINGLE)
+add(
+    "Resizing-cropped",
+    of("Resizing", 4, 4, crop_to_aspect_ratio=True),
+    PLANE,
+    part="whole",
+    dtype="float32",
+    tolerance=SINGLE,
+)
+add("ops-slice", lambda x: x[:, 2:, 1:-1], PLANE)
+add("ops-slice-steps", lambda x: x[:, 1::2, ::3, 1:], PLANE)
+add("ops-slice-backwards", lambda x: x[:, ::-1], PLANE, part="whole")
+add("ops-slice-row", lambda x: conv1(x[:, 3]), PLANE, part="whole")
+add("ops-pad", lambda x: ops.pad(x, ((0, 0), (2, 1), (0, 3), (0, 0))), PLANE)
+add(
+    "ops-pad-then",
+    lambda x: ops.max_pool(
+        ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-2.0), 3, 2
+    ),
+    PLANE,
+)
+add(
+    "ops-pad-reflect",
+    lambda x: ops.pad(x, [(0, 0), (2, 2), (1, 1), (0, 0)], "reflect"),
+    PLANE,
+    part="whole",
+)
+add("ops-concatenate", lambda x: ops.concatenate([x, ops.tanh(x)], axis=-1), PLANE)
+add("ops-concatenate-rows", lambda x: ops.concatenate([x, x], axis=1), PLANE, part="rows")
+add("ops-transpose", lambda x: ops.transpose(ops.transpose(x, (0, 2, 1, 3)), (0, 2, 1, 3)), PLANE)
+add("ops-matmul", lambda x: ops.matmul(x, KERNELS[4, 5]), PLANE)
+add("ops-squeeze", lambda x: ops.squeeze(ops.expand_dims(x, 2), 2) * 2, PLANE)
+add("ops-mean", lambda x: x * ops.mean(x, axis=-1, keepdims=True), PLANE)
+add("ops-mean-rows", lambda x: x * ops.max(x, axis=1, keepdims=True), PLANE, part="field")
+add("ops-softmax", lambda x: ops.softmax(x, axis=-1), PLANE)
 
 # Whole numbers stay what they are.
 for kind, make in {
@@ -536,14 +614,15 @@ class Counted(layers.Layer):
         return x * ops.ones((ops.shape(x)[0], 1, 1, 1)) * 2
 
 
-add("Doubled-overrides", lambda x: Doubled(3, 3)(x), PLANE, part="whole")
+add("Doubled-overrides", lambda x: Doubled(3, 3)(x), PLANE)
 add("Named-inherits", lambda x: Named(3, 3)(x), PLANE)
 add("Scale-channels", lambda x: Scale(4)(x), PLANE)
 add("Scale-pixels", lambda x: Scale(8, 7, 1)(x), PLANE, part="whole")
 add("Reshaped-inside", lambda x: Reshaped()(x), PLANE, part="whole")
 add("Counted-inside", lambda x: Counted()(x), PLANE, part="whole")
 add("Block-inside", lambda x: Block()(x), PLANE)
-add("Lambda-plain", lambda x: layers.Lambda(cubed)(x), PLANE, part="whole")
+add("Lambda-plain", lambda x: layers.Lambda(cubed)(x), PLANE)
+add("Lambda-unknown", lambda x: layers.Lambda(hidden)(x), PLANE, part="whole")
 add("TimeDistributed-opened", lambda x: layers.TimeDistributed(Scale(4))(x), PLANE, part="whole")
 add(
     "TimeDistributed-conv",

@@ -260,6 +260,57 @@ CASES: dict[str, Callable[[Any], Any]] = {
     )[0],
     "bicubic": lambda x: raw.ResizeBicubic(images=x, size=[8, 9], half_pixel_centers=True),
     "largest": lambda x: raw.TopKV2(input=x, k=2)[0],
+    "inverses": lambda x: (
+        raw.Acosh(x=1 + x * x) + raw.Asinh(x=x) + raw.Atanh(x=raw.Tanh(x=x))
+        + raw.Erfc(x=x) + raw.Erfinv(x=raw.Tanh(x=x))
+    ),
+    "zeros that win": lambda x: (
+        raw.MulNoNan(x=raw.Log(x=raw.Relu(features=x)), y=raw.Relu(features=x))
+        + raw.Xdivy(x=raw.Relu(features=x), y=raw.Relu(features=x))
+        + raw.Xlogy(x=raw.Relu(features=x), y=raw.Relu(features=x))
+        + raw.TruncateMod(x=x, y=0.7)
+    ),
+    "transposed convolution": lambda x: raw.Conv2DBackpropInput(
+        input_sizes=raw.Pack(values=[tf.shape(x)[0], 8, 12, 4], axis=0),
+        filter=KERNEL.transpose(0, 1, 3, 2), out_backprop=x, strides=[1, 2, 2, 1], padding="SAME",
+    ),
+    # Longer by one than the kernel at the last position reaches.
+    "transposed convolution with a rest": lambda x: raw.Conv2DBackpropInput(
+        input_sizes=raw.Pack(values=[tf.shape(x)[0], 10, 13, 4], axis=0),
+        filter=KERNEL.transpose(0, 1, 3, 2), out_backprop=x, strides=[1, 2, 2, 1], padding="VALID",
+    ),
+    "transposed convolution of a volume": lambda x: raw.Conv3DBackpropInputV2(
+        input_sizes=raw.Pack(values=[tf.shape(x)[0], 1, 8, 12, 4], axis=0),
+        filter=KERNEL.transpose(0, 1, 3, 2)[np.newaxis], out_backprop=x[:, tf.newaxis],
+        strides=[1, 1, 2, 2, 1], padding="SAME",
+    ),
+    "pools of a volume": lambda x: (
+        raw.MaxPool3D(input=x[..., tf.newaxis], ksize=[1, 2, 3, 1, 1], strides=[1, 1, 2, 1, 1],
+                      padding="SAME")
+        + raw.AvgPool3D(input=x[..., tf.newaxis], ksize=[1, 2, 2, 2, 1], strides=[1, 1, 2, 1, 1],
+                        padding="SAME")
+    ),
+    "pool by its inputs": lambda x: raw.MaxPoolV2(
+        input=x, ksize=[1, 2, 3, 1], strides=[1, 1, 2, 1], padding="SAME"
+    ),
+    **{
+        kind: lambda x, kind=kind: getattr(raw, kind)(
+            x=x, scale=[1.5, 0.5, 1.0], offset=[0.0, 1.0, 2.0], mean=[0.1, 0.2, 0.3],
+            variance=[1.0, 2.0, 0.5], epsilon=1e-3, is_training=False,
+        )[0]
+        for kind in ("FusedBatchNorm", "FusedBatchNormV3")
+    },
+    "FusedBatchNormV2": lambda x: raw.FusedBatchNormV2(
+        x=x, scale=[1.5, 0.5, 1.0], offset=[0.0, 1.0, 2.0], mean=[0.1, 0.2, 0.3],
+        variance=[1.0, 2.0, 0.5], epsilon=1e-3, is_training=False,
+    )[0],
+    "bicubic": lambda x: raw.ResizeBicubic(images=x, size=[8, 9], half_pixel_centers=True),
+    "scaled": lambda x: raw.ScaleAndTranslate(
+        images=x, size=[2, 3], scale=[0.5, 0.5], translation=[0.0, 0.0], kernel_type="triangle",
+        antialias=True,
+    ),
+    "largest": lambda x: raw.TopKV2(input=x, k=2)[0],
+    "several at once": lambda x: raw.IdentityN(input=[x, 2 * x])[1],
     "ranges": lambda x: x * number(raw.Range(start=0, limit=3, delta=1)),
 }  # fmt: skip
 

@@ -48,7 +48,7 @@ class Multiplied(layers.Layer):
 
 
 class Written(Multiplied):
-    """The same in TensorFlow, which cannot be opened."""
+    """The same in TensorFlow."""
 
     def call(self, x):
         return tf.nn.relu(tf.nn.conv2d(x, self.kernel * self.mask, 1, "SAME") + self.bias)
@@ -111,8 +111,8 @@ def stack(make: Callable[..., Any], depth: int, size: int = 14) -> keras.Model:
 
 MAKERS = {
     "multiplied": (Multiplied, "exact"),
-    "written": (Written, "measured"),
-    "inherited": (Inherited, "measured"),
+    "written": (Written, "exact"),
+    "inherited": (Inherited, "exact"),
     "assigning": (Assigning, "exact"),
     "assigned": (assigned, "exact"),
 }

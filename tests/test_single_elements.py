@@ -46,6 +46,10 @@ ON_ELEMENTS: dict[str, Callable[..., Any]] = {
     "maximum": lambda x: ops.maximum(x, -0.2 * x),
     "stopped": lambda x: x * ops.stop_gradient(ops.tanh(x)),
     "one weight": Scaling([0.7]),
+    "of TensorFlow": tf.nn.relu,
+    **{name: getattr(tf.nn, name) for name in ("relu6", "leaky_relu", "swish", "gelu", "elu")},
+    "written in TensorFlow": lambda x: x * tf.tanh(tf.math.softplus(x)),
+    "compiled": tf.function(lambda x: tf.where(x > 0, x, 0.1 * x)),
     "cast": lambda x: ops.cast(ops.tanh(ops.cast(x, "float32")), x.dtype),
 }
 NOT_ON_ELEMENTS: dict[str, Callable[..., Any]] = {
@@ -54,6 +58,9 @@ NOT_ON_ELEMENTS: dict[str, Callable[..., Any]] = {
     "rows turned round": lambda x: ops.tanh(ops.flip(x, axis=1)),
     "weights along an axis": Scaling(SLOPES),
     "numbers along an axis": lambda x: ops.where(x > 0, x, SLOPES * x),
+    "softmax of TensorFlow": tf.nn.softmax,
+    "mean of TensorFlow": lambda x: x - tf.reduce_mean(x, axis=1, keepdims=True),
+    "numbers of TensorFlow": lambda x: x * tf.constant(SLOPES, x.dtype),
     "gated": lambda x: ops.glu(ops.concatenate([x, x[..., ::-1]], axis=-1)),
     "cumulative": lambda x: ops.cumsum(x, axis=1),
     "of four axes": by_rank,
@@ -131,9 +138,10 @@ def test_an_activation_of_ones_own_has_the_map_of_the_built_in() -> None:
         y = layers.Conv2D(4, 5, activation=activation, padding="same")(x)
         return keras.Model(x, layers.Conv2D(2, 3, padding="same")(y))
 
-    own = erf.probe(build(lambda x: ops.maximum(x, 0.0)), samples=8)
     built_in = erf.probe(build("relu"), samples=8)
-    np.testing.assert_allclose(own.map, built_in.map, rtol=1e-5)
+    for function in (lambda x: ops.maximum(x, 0.0), tf.nn.relu):
+        own = erf.probe(build(function), samples=8)
+        np.testing.assert_allclose(own.map, built_in.map, rtol=1e-5)
 
 
 def test_recurrent_layers_know_them_too() -> None:

@@ -11,8 +11,11 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+import keras_erf as erf
+from keras_erf.cone.planning import cone_of
 from keras_erf.fields.theoretical import locate
-from tests import jacobian, networks
+from keras_erf.legacy.operations import raw_nodes
+from tests import cones, jacobian, networks
 from tests.cases import Cases, check_all, model_of
 from tests.perturbation import normal
 
@@ -211,3 +214,151 @@ def test_every_call_is_known(name: str) -> None:
     inside = target.tracing.inside(node)
     assert node not in inside
     assert all(isinstance(one.kind, str) for one in inside), [one.name for one in inside]
+
+
+# --- Layers inside, and what is left as it was ---------------------------------------------------
+
+
+class Detector(keras.Model):
+    """An edge detector of two scales, as such are written: models inside, resized by TensorFlow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = keras.Sequential([layers.Conv2D(4, 3, padding="same", name="fine_conv")])
+        self.coarse = keras.Sequential(
+            [layers.MaxPooling2D(2, name="pool"), layers.Conv2D(4, 3, padding="same", name="conv")]
+        )
+        self.fuse = layers.Conv2D(1, 1, name="fuse")
+        self.offset = tf.Variable(0.5)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        size = tf.shape(x)[1:3]
+        fine = self.fine(x)
+        coarse = tf.image.resize(self.coarse(fine), size)
+        logits = self.fuse(tf.concat([fine, coarse], axis=-1)) + self.offset
+        return logits if training else tf.sigmoid(logits)
+
+
+def detector(size: int, built: int = 16) -> tuple[keras.Model, Detector]:
+    """A functional model with a detector, whose models inside were built for another size."""
+    keras.utils.set_random_seed(3)
+    inner = Detector()
+    inner(tf.zeros((1, built, built, 3)))
+    x = keras.Input((size, size, 3))
+    return keras.Model(x, inner(x)), inner
+
+
+@pytest.mark.parametrize("size", [16, 22])
+def test_layers_inside_keep_their_names_and_rules(size: int) -> None:
+    model, inner = detector(size)
+    tracing = locate(model, model.output).tracing
+    (node,) = tracing.graph.nodes
+    inside = {one.name.rpartition("/")[2]: one.operation for one in tracing.inside(node)}
+    assert inside["conv"] is inner.coarse.layers[1]
+    assert inside["fine_conv"] is inner.fine.layers[0]
+    assert inside["fuse"] is inner.fuse
+
+
+def test_the_field_of_a_detector_is_that_of_its_gradient() -> None:
+    model, _ = detector(22)
+    field = erf.receptive_field(model, unit=(10, 7))
+    assert field.status == "exact"
+    for weight in jacobian.make_positive(model).trainable_variables:
+        # No sum is so large that the sigmoid's slope is zero.
+        weight.assign(0.1 * weight)
+    seen = jacobian.supports(model, [(10, 7)], draws=30, tolerance=1e-6)
+    np.testing.assert_array_equal(field.support(), seen[0])
+
+
+def test_a_probe_of_a_detector_runs_on_its_cone() -> None:
+    model, _ = detector(64)
+    cone = erf.probe(model, unit=(30, 21), samples=4, seed=1)
+    whole = erf.probe(model, unit=(30, 21), samples=4, seed=1, cone=False)
+    np.testing.assert_allclose(cone.map, whole.map, rtol=1e-5, atol=1e-6 * whole.map.max())
+    part = cones.part_of_unit(locate(model, unit=(30, 21)).tracing, 1, (30, 21))
+    assert all(stop - start < 20 for start, stop in part[:2])
+
+
+def test_nothing_is_left_behind() -> None:
+    model, inner = detector(22)
+    parts = [inner, *inner._flatten_layers(include_self=False)]
+    before = [
+        (sorted(vars(one)), len(one._inbound_nodes), len(one._outbound_nodes)) for one in parts
+    ]
+    weights = [np.array(one) for one in model.weights]
+    erf.receptive_fields(model)
+    erf.probe(model, samples=2)
+    after = [
+        (sorted(vars(one)), len(one._inbound_nodes), len(one._outbound_nodes)) for one in parts
+    ]
+    assert before == after
+    assert not tf.config.functions_run_eagerly()
+    for old, new in zip(weights, model.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_variable_of_tensorflow_is_read_when_it_runs() -> None:
+    scale = tf.Variable(1.0)
+    x = keras.Input((8, 8, 1))
+    model = keras.Model(x, layers.Lambda(lambda x: tf.sin(x * scale))(x))
+    target = locate(model, model.output)
+    cone = cone_of(target.tracing, {1: ((3, 4), (3, 4), (0, 1))})
+    value = np.full((1, 1, 1, 1), 0.5, "float32")
+    for factor in (1.0, 2.0):
+        scale.assign(factor)
+        result = np.asarray(cone.run({0: value})[1]).item()
+        assert result == pytest.approx(np.sin(0.5 * factor))
+
+
+# --- What the tables lack ------------------------------------------------------------------------
+
+
+def dilated(x: Any) -> Any:
+    """A dilation of mathematical morphology, with convolutions around."""
+    x = tf.nn.conv2d(x, np.ones((3, 3, 2, 2), "float32"), 1, "SAME")
+    x = tf.nn.dilation2d(x, np.zeros((3, 1, 2), "float32"), [1] * 4, "SAME", "NHWC", [1] * 4)
+    return tf.nn.conv2d(x, np.ones((1, 3, 2, 2), "float32"), 1, "SAME")
+
+
+def test_an_unknown_operation_is_measured_alone() -> None:
+    x = keras.Input((11, 12, 2))
+    model = keras.Model(x, layers.Lambda(dilated)(x))
+    target = locate(model, model.output)
+    (node,) = target.tracing.graph.nodes
+    kinds = [type(one.operation).__name__ for one in target.tracing.inside(node)]
+    assert kinds == ["Conv", "UnknownOperation", "Conv"]
+    field = erf.receptive_field(model)
+    # Of 3 x 3, 3 x 1 and 1 x 3 pixels.
+    assert (field.size, field.status) == ((5, 5), "measured")
+    assert erf.check(model).verdict == "pass"
+
+
+def test_calls_that_return_something_else_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = keras.Input((11, 2))
+    model = keras.Model(x, layers.Lambda(lambda x: tf.nn.relu(x) * 2)(x))
+    assert erf.receptive_field(model).status == "exact"
+    monkeypatch.setitem(raw_nodes.NODES, "Relu", raw_nodes.NODES["Neg"])
+    assert erf.receptive_field(model).status == "measured"
+
+
+def test_layers_that_draw_or_loop_are_measured() -> None:
+    for function in (
+        lambda x: x + tf.random.normal(tf.shape(x)),
+        lambda x: tf.map_fn(tf.tanh, x),
+        lambda x: tf.py_function(lambda y: y * 2, [x], tf.float32),
+    ):
+        x = keras.Input((6, 2))
+        odd = layers.Lambda(function, output_shape=lambda shape: shape)
+        assert erf.receptive_field(keras.Model(x, odd(x))).status == "measured"
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "float64"])
+def test_other_precisions(dtype: str) -> None:
+    x = keras.Input((9, 9, 2))
+    y = layers.Conv2D(2, 3, dtype=dtype, padding="same")(x)
+    kernel = np.ones((3, 3, 2, 2))
+    y = layers.Lambda(lambda x: tf.nn.conv2d(x, tf.cast(kernel, x.dtype), 1, "SAME"), dtype=dtype)(
+        y
+    )
+    field = erf.receptive_field(keras.Model(x, y))
+    assert (field.size, field.status) == ((5, 5), "exact")

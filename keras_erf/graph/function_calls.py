@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_erf.graph.calls import Node, Tensor
 from keras_erf.graph.running import stateless
+from keras_erf.graph.tensorflow_calls import replayed
 from keras_erf.graph.unrolling import Builder
 
 __all__ = ["FunctionCalls", "calls_of_function"]
@@ -44,14 +46,36 @@ def calls_of_function(function: Callable[..., Any], shape: Sequence[int]) -> Fun
         something else than a tensor that depends on its input.
     """
     symbol = keras.KerasTensor((None, *shape), dtype="float32", name="input")
-    ends: list[Any] = []
-    try:
-        stateless(lambda: ends.append(function(symbol)))
-        graph = keras.Function([symbol], ends)
-    except Exception:  # The function is the user's, and raises what it likes.
-        return None
+    for follow in (_called, _replayed):
+        ends: list[Any] = []
+        try:
+            stateless(lambda: ends.append(follow(function, symbol)))  # noqa: B023
+            graph = keras.Function([symbol], ends)
+        except Exception:  # The function is the user's, and raises what it likes.
+            continue
+        return _calls(graph)
+    return None
+
+
+def _called(function: Callable[..., Any], symbol: keras.KerasTensor) -> Any:
+    return function(symbol)
+
+
+def _replayed(function: Callable[..., Any], symbol: keras.KerasTensor) -> Any:
+    """The symbolic output of a function that uses TensorFlow."""
+    if keras.config.backend() != "tensorflow":
+        raise NotImplementedError("TensorFlow is not the backend")
+    (end,) = replayed(lambda x: [function(x)], [symbol])
+    value = np.random.default_rng(4).standard_normal((2, *symbol.shape[1:])).astype("float32")
+    own, other = np.asarray(function(value)), np.asarray(keras.Function(symbol, end)(value))
+    if own.shape != other.shape or not np.allclose(own, other, atol=1e-4, equal_nan=True):
+        raise ValueError("the calls do not return what the function does")
+    return end
+
+
+def _calls(graph: keras.Function) -> FunctionCalls:
     builder = Builder()
-    start = builder.add_tensor("input", symbol)
+    start = builder.add_tensor("input", graph.inputs[0])
     try:
         (output,) = builder.unroll(graph, [start], prefix="")
     finally:

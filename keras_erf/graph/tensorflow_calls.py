@@ -92,7 +92,7 @@ def _traced(
     """Runs the code in a graph of TensorFlow's."""
     import tensorflow as tf
 
-    handles = {id(handle): one for one in variables if (handle := _handle(one)) is not None}
+    handles = {id(_taken(one)): one for one in variables}
     graph = tf.__internal__.FuncGraph("traced")
     made: dict[str, _LayerCall] = {}
     eager = tf.config.functions_run_eagerly()
@@ -104,7 +104,9 @@ def _traced(
             ends = [tf.convert_to_tensor(one) for one in function(*inputs)]
     finally:
         tf.config.run_functions_eagerly(eager)
-    handles |= {id(one.handle): one for one in graph.variables if id(one.handle) not in handles}
+    # Those of TensorFlow's own; without the record their values of today are taken.
+    for one in getattr(graph, "_watched_variables", ()):
+        handles.setdefault(id(one.handle), one)
     held = {
         inner.name: handles.get(id(outer), outer if outer.dtype == tf.resource else outer.numpy())
         for outer, inner in graph.captures
@@ -114,9 +116,10 @@ def _traced(
     )
 
 
-def _handle(variable: keras.Variable) -> Any:
-    """What a graph takes of a variable; `None` where another value is read in its place."""
-    return getattr(variable.value, "handle", None)
+def _taken(variable: keras.Variable) -> Any:
+    """What a graph takes of a variable: its handle, or the value that is read in its place."""
+    value = variable.value
+    return getattr(value, "handle", value)
 
 
 @contextmanager

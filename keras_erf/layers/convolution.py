@@ -16,6 +16,7 @@ from keras_erf.layers.activation import Activated
 from keras_erf.layers.conditions import in_first_operand, in_one_tensor, without_activation
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.kernels import kernel_at_outputs, kernel_recipe, kernel_squares, positions
+from keras_erf.layers.operation_parts import of_kernel
 from keras_erf.layers.parts import Pads, PartRule, PartSite, Restricted, padded
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.layers.space_to_depth import in_blocks, is_better_in_blocks
@@ -134,10 +135,16 @@ ENTRIES = (
         affine=without_activation,
         multiply_adds=separable_multiply_adds,
     ),
-    Entry(operations="Conv", dependence=kernel_of(convolution), affine=in_one_tensor),
+    Entry(
+        operations="Conv",
+        dependence=kernel_of(convolution),
+        part=of_kernel(_on_part(ops.conv, "kernel")),
+        affine=in_one_tensor,
+    ),
     Entry(
         operations="DepthwiseConv",
         dependence=kernel_of(depthwise_convolution),
+        part=of_kernel(_on_part(ops.depthwise_conv, "kernel")),
         affine=in_one_tensor,
     ),
     Entry(

@@ -23,6 +23,7 @@ from keras_erf.graph import Argument
 from keras_erf.layers.conditions import in_all_tensors, in_first_operand, in_one_tensor
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.normalisation import axis_of
+from keras_erf.layers.operation_parts import moved_on_part
 from keras_erf.layers.parts import called_on_part
 from keras_erf.layers.recipes import Recipe, SquareSite, in_double
 from keras_erf.signals.signal_moments import Signal, mixed
@@ -86,6 +87,20 @@ def traced(call: Call) -> tuple[AnyView, ...]:
                     )
                 )
     return tuple(views)
+
+
+def padded(call: Call) -> tuple[AnyView, ...]:
+    """What is put around a tensor: a constant moves it, whatever the constant; the rest is traced.
+
+    A constant may be no whole number, on which tracing runs.
+    """
+    layer, rank = call.layer, len(call.output)
+    widths = np.broadcast_to(layer.pad_width, (rank + 1, 2))
+    if layer.mode != "constant" or widths[0].any() or len(call.inputs) > 1:
+        return traced(call)
+    starts = widths[1:, 0].tolist()
+    links = (Link(axis, Window(padding=before)) for axis, before in enumerate(starts))
+    return (View(tuple(links)),)
 
 
 def copied_squares(site: SquareSite) -> Recipe:
@@ -184,12 +199,13 @@ ENTRIES = (
         "SpaceToDepth Split Tile Tril Triu Unstack",
         affine=in_one_tensor,
     ),
-    copies(operations="Pad Repeat", affine=in_first_operand),
+    copies(operations="Pad", dependence=padded, part=moved_on_part, affine=in_first_operand),
+    copies(operations="Repeat", affine=in_first_operand),
     copies(operations="Append Dstack Hstack Stack", affine=in_all_tensors),
     # Their arguments state the size of the batch, which differs in the second-moment network.
     copies(operations="BroadcastTo Slice", squares=None),
     # Most of these move samples.
     copies(operations="Flipud Ravel SliceUpdate Vsplit Vstack"),
     joins(layers="Concatenate", dependence=concatenation, part=called_on_part),
-    joins(operations="Concatenate", dependence=joined),
+    joins(operations="Concatenate", dependence=joined, part=called_on_part),
 )

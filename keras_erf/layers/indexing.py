@@ -22,6 +22,8 @@ from keras_erf.layers.conditions import AffineSite, in_first_operand, is_compute
 from keras_erf.layers.copying import copies, traced
 from keras_erf.layers.elementwise import elementwise
 from keras_erf.layers.entry import Entry
+from keras_erf.layers.operation_parts import moved_on_part
+from keras_erf.layers.parts import called_on_part
 
 __all__ = ["ENTRIES"]
 
@@ -170,8 +172,14 @@ def with_given_condition(site: AffineSite) -> bool:
 
 
 ENTRIES = (
-    copies(operations="GetItem", dependence=sliced, affine=in_first_operand),
-    Entry(operations="Where", dependence=where, affine=with_given_condition, keeps_known=True),
+    copies(operations="GetItem", dependence=sliced, part=moved_on_part, affine=in_first_operand),
+    Entry(
+        operations="Where",
+        dependence=where,
+        part=called_on_part,
+        affine=with_given_condition,
+        keeps_known=True,
+    ),
     Entry(operations="Select", dependence=select),
     Entry(operations="Digitize", dependence=lookup("x")),
     Entry(operations="IsIn", dependence=lookup("x1")),

@@ -63,6 +63,8 @@ class PartSite(CallSite):
     def converted(self, value: Array) -> Array:
         """A value as the layer's own call gets it: floats in its precision."""
         layer = self.layer
+        if not isinstance(layer, keras.Layer):
+            return value
         return layer.dtype_policy.convert_input(value, layer.autocast, layer.input_dtype)
 
     def windows(self, axes: Sequence[int]) -> list[Window] | None:

@@ -17,6 +17,7 @@ from keras_erf.dependence.simple import refused
 from keras_erf.layers.conditions import in_one_tensor, without_mask
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.interpolation import bins, per_axis
+from keras_erf.layers.operation_parts import of_pool
 from keras_erf.layers.parts import Pads, PartSite, Restricted, padded
 from keras_erf.layers.recipes import (
     DTYPE,
@@ -235,8 +236,13 @@ ENTRIES = (
         part=max_pooling_on_part,
         squares=max_pooling_squares,
     ),
-    Entry(operations="AveragePool", dependence=pooling_operation, affine=in_one_tensor),
-    Entry(operations="MaxPool", dependence=pooling_operation),
+    Entry(
+        operations="AveragePool",
+        dependence=pooling_operation,
+        part=of_pool(average_pooling_on_part),
+        affine=in_one_tensor,
+    ),
+    Entry(operations="MaxPool", dependence=pooling_operation, part=of_pool(max_pooling_on_part)),
     Entry(
         layers=ranks("AdaptiveAveragePooling{}D"), dependence=adaptive_pooling, affine=in_one_tensor
     ),

@@ -22,6 +22,7 @@ from keras_erf.dependence.labelled_axes import Label, labelled
 from keras_erf.graph import Argument
 from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.entry import Entry
+from keras_erf.layers.operation_parts import multiplied_on_part
 
 __all__ = ["ENTRIES", "operand_shape", "two_operands"]
 
@@ -219,7 +220,7 @@ def solve(status: Status = "exact") -> Rule:
 ENTRIES = (
     Entry(layers="Dot", dependence=dot_layer),
     Entry(operations="Einsum", dependence=einsum, affine=in_one_tensor),
-    Entry(operations="Matmul", dependence=matmul, affine=in_one_tensor),
+    Entry(operations="Matmul", dependence=matmul, part=multiplied_on_part, affine=in_one_tensor),
     Entry(operations="Dot", dependence=dot, affine=in_one_tensor),
     Entry(operations="Inner", dependence=inner, affine=in_one_tensor),
     Entry(operations="Tensordot", dependence=tensordot, affine=in_one_tensor),

@@ -18,6 +18,7 @@ from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.graph import LOW, Argument
 from keras_erf.layers.conditions import in_first_operand, in_one_tensor, unless_integer
 from keras_erf.layers.entry import Entry
+from keras_erf.layers.parts import called_on_part
 
 __all__ = ["ENTRIES", "whole_axes"]
 
@@ -110,7 +111,13 @@ def top(call: Call) -> tuple[AnyView, ...]:
 
 
 ENTRIES = (
-    Entry(operations="Mean Sum", dependence=reduction, affine=in_one_tensor, over_space=True),
+    Entry(
+        operations="Mean Sum",
+        dependence=reduction,
+        part=called_on_part,
+        affine=in_one_tensor,
+        over_space=True,
+    ),
     Entry(operations="Average", dependence=reduction, affine=in_first_operand),
     Entry(
         operations="All Amin Any Argmax Argmin CountNonzero Median Min Nanargmax Nanargmin Nanmax "
@@ -118,8 +125,9 @@ ENTRIES = (
         "Nanpercentile Nanprod Nanquantile Nanstd Nansum Nanvar Norm Percentile "
         "Prod Ptp Quantile Std Trapezoid Var",
         dependence=reduction,
+        part=called_on_part,
     ),
-    Entry(operations="Amax Logsumexp Max", dependence=largest),
+    Entry(operations="Amax Logsumexp Max", dependence=largest, part=called_on_part),
     Entry(operations="Moments", dependence=reduction_over("axes")),
     Entry(operations="Argpartition Argsort Sort", dependence=whole_axes),
     Entry(operations="Cumsum", dependence=cumulative, affine=unless_integer),

@@ -12,7 +12,7 @@ from keras_erf.dependence.call import Call, Rule
 from keras_erf.dependence.simple import ACROSS_BATCH
 from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.copying import copies, traced
-from keras_erf.layers.parts import called_on_part
+from keras_erf.layers.parts import PartSite, Restricted, called_on_part
 
 __all__ = ["ENTRIES"]
 
@@ -56,17 +56,33 @@ def reshape(call: Call) -> tuple[AnyView, ...]:
     return (View(tuple(Link(None) if size == 1 else Link(next(following)) for size in shape)),)
 
 
+def unless_any_axis(site: PartSite) -> Restricted | None:
+    """Axes of length 1 added or dropped; those that are named, as a part may have others."""
+    return None if site.layer.axis is None else called_on_part(site)
+
+
 ENTRIES = (
     copies(
         layers="Flatten Reshape",
-        operations="ExpandDims Reshape Squeeze",
+        operations="Reshape",
         dependence=reshape,
+        affine=in_one_tensor,
+    ),
+    copies(
+        operations="ExpandDims Squeeze",
+        dependence=reshape,
+        part=unless_any_axis,
         affine=in_one_tensor,
     ),
     copies(layers="Permute", dependence=permute, part=called_on_part, affine=in_one_tensor),
     copies(layers="RepeatVector", dependence=repeat_vector, affine=in_one_tensor),
     *(
-        copies(operations=name, dependence=permuted(reorder), affine=in_one_tensor)
+        copies(
+            operations=name,
+            dependence=permuted(reorder),
+            part=called_on_part,
+            affine=in_one_tensor,
+        )
         for name, reorder in (
             ("Transpose", lambda op, x: np.transpose(x, op.axes)),
             ("Swapaxes", lambda op, x: np.swapaxes(x, op.axis1, op.axis2)),

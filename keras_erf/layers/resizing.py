@@ -15,6 +15,7 @@ from keras_erf.dependence.simple import UNBATCHED, refused
 from keras_erf.layers.conditions import in_one_tensor
 from keras_erf.layers.entry import Entry
 from keras_erf.layers.interpolation import KERNELS, per_axis, resampled
+from keras_erf.layers.operation_parts import resampled_on_part
 from keras_erf.layers.padding import framed_squares
 from keras_erf.layers.recipes import Recipe, SquareSite, space_of
 from keras_erf.layers.upsampling import upsampling_squares
@@ -127,8 +128,14 @@ def center_crop_squares(site: SquareSite) -> Recipe | None:
 
 
 ENTRIES = (
-    Entry(layers="Resizing", dependence=resizing, squares=upsampling_squares, affine=in_one_tensor),
-    Entry(operations="Resize", dependence=resize, affine=in_one_tensor),
+    Entry(
+        layers="Resizing",
+        dependence=resizing,
+        part=resampled_on_part,
+        squares=upsampling_squares,
+        affine=in_one_tensor,
+    ),
+    Entry(operations="Resize", dependence=resize, part=resampled_on_part, affine=in_one_tensor),
     Entry(
         layers="CenterCrop",
         dependence=center_crop,

@@ -90,8 +90,10 @@ def normalization_operation(call: Call) -> tuple[AnyView, ...]:
 
 ENTRIES = (
     Entry(layers="Softmax", dependence=softmax, part=called_on_part),
+    Entry(operations="LayerNorm Normalize RMSNorm Sparsemax", dependence=normalization_operation),
     Entry(
-        operations="LayerNorm LogSoftmax Normalize RMSNorm Softmax Sparsemax",
+        operations="LogSoftmax Softmax",
         dependence=normalization_operation,
+        part=called_on_part,
     ),
 )

@@ -22,6 +22,7 @@ from keras_erf.layers.activation import Activated, finished, is_finished_by_posi
 from keras_erf.layers.conditions import in_one_tensor, without_activation
 from keras_erf.layers.entry import Entry, ranks
 from keras_erf.layers.kernels import kernel_at_inputs, kernel_recipe, kernel_squares
+from keras_erf.layers.operation_parts import of_kernel
 from keras_erf.layers.parts import PartSite, Restricted
 from keras_erf.layers.recipes import Recipe, SquareSite
 from keras_erf.layers.windows import EVERY, counted_taps, kernel_of, padding_before, window_views
@@ -135,6 +136,7 @@ ENTRIES = (
     Entry(
         operations="ConvTranspose",
         dependence=kernel_of(transposed_convolution),
+        part=of_kernel(transposed_on_part),
         affine=in_one_tensor,
     ),
 )

@@ -72,9 +72,9 @@ LIVE_NODES: dict[str, Recipe] = {
     **{
         node: (f"math.{function}", _plain)
         for node, function in {
-            "Acosh": "acosh", "Asinh": "asinh", "Atanh": "atanh", "ComplexAbs": "abs",
-            "Erfc": "erfc", "Erfinv": "erfinv", "Imag": "imag", "MulNoNan": "multiply_no_nan",
-            "Real": "real", "TruncateMod": "fmod", "Xdivy": "xdivy", "Xlogy": "xlogy",
+            "Acosh": "acosh", "Asinh": "asinh", "Atanh": "atanh", "Erfc": "erfc",
+            "Erfinv": "erfinv", "MulNoNan": "multiply_no_nan", "TruncateMod": "fmod",
+            "Xdivy": "xdivy", "Xlogy": "xlogy",
         }.items()
     },
 }  # fmt: skip
