@@ -58,12 +58,11 @@ def place_chain(model: Config, name: str | None, shape: Shape, context: Context)
     order: list[PlacedLayer] = []
     # Shapes along the chain are computed only where a layer needs them.
     needs_shapes = any(map(_needs_shape, layers))
-    for layer in layers:
+    for layer, new_name in zip(layers, names.in_order, strict=True):
         if layer["class_name"] == "InputLayer":
             if layer is layers[0]:
                 order.append(context.entry(layer, chain[0] if chain else None))
             continue
-        new_name = names.by_old[name_of(layer)]
         placed = place_layer(layer, new_name, None if x is None else tuple(x.shape), context)
         order += placed.order
         chain.append(placed.layer)
@@ -86,7 +85,7 @@ def _input(model: Config, layers: list[Config], names: Names, shape: Shape) -> A
     return keras.Input(
         batch_shape=stated,
         dtype=kind or "float32",
-        name=names.by_old[first] if own else names.free(f"{allowed_name(first)}_input"),
+        name=names.in_order[0] if own else names.free(f"{allowed_name(first)}_input"),
     )
 
 

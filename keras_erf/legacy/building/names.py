@@ -21,11 +21,11 @@ class Names:
     """
 
     def __init__(self, old: Sequence[str]) -> None:
-        self.by_old: dict[str, str] = {}
         self._taken: set[str] = set()
         self._named: set[int] = set()
-        for name in old:
-            self.by_old[name] = self.free(allowed_name(name))
+        # Keras 0.3 called all layers of a class alike.
+        self.in_order = [self.free(allowed_name(name)) for name in old]
+        self.by_old: dict[str, str] = dict(zip(old, self.in_order, strict=True))
 
     def free(self, wanted: str) -> str:
         """A name that nothing has yet."""

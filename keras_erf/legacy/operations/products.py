@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from string import ascii_letters
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_erf.legacy.operations.arguments import Function, as_tensor
@@ -25,9 +27,20 @@ def _matmul(
 
 
 def _tensordot(a: Any, b: Any, axes: Any) -> Any:
-    if isinstance(axes, list | tuple):
-        axes = [sizes(part) for part in axes]
-    return ops.tensordot(as_tensor(a, b), as_tensor(b, a), axes=axes)
+    """As an einsum: Keras's own `tensordot` does not take sizes that are open without a warning."""
+    a, b = as_tensor(a, b), as_tensor(b, a)
+    rank, other = len(a.shape), len(b.shape)
+    if isinstance(axes, list | tuple | np.ndarray):
+        left_axes, right_axes = ([axis % n for axis in sizes(part)]
+                                 for part, n in zip(axes, (rank, other), strict=True))  # fmt: skip
+    else:
+        left_axes, right_axes = [*range(rank - axes, rank)], [*range(axes)]
+    left, right = ascii_letters[:rank], [*ascii_letters[rank : rank + other]]
+    for place, wanted in zip(left_axes, right_axes, strict=True):
+        right[wanted] = left[place]
+    kept = [letter for place, letter in enumerate(left) if place not in left_axes]
+    kept += [letter for place, letter in enumerate(right) if place not in right_axes]
+    return ops.einsum(f"{left},{''.join(right)}->{''.join(kept)}", a, b)
 
 
 def _einsum(equation: Any, *inputs: Any, optimize: Any = None) -> Any:
