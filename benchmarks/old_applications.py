@@ -149,11 +149,12 @@ def _network(tf_keras: Any, name: str, size: int) -> tuple[Any, Any, Any, float]
     model = getattr(tf_keras.applications, name)(
         weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None
     )
-    # Vectors that are all alike would hide arrays that were exchanged.
+    # Vectors that are all alike would hide arrays that were exchanged, and let signals die.
     for weight in model.weights:
         if len(weight.shape) == 1:
             value = weight.numpy()
-            weight.assign(value * (1 + 0.1 * random.random(value.shape)) + 1e-3 * random.normal())
+            factor = 1 + 0.1 * random.random(value.shape)
+            weight.assign(value * factor + 0.1 * random.normal(size=value.shape))
     inputs = random.uniform(0, 1, (1, size, size, 3)).astype(tf_keras.backend.floatx())
     outputs = np.asarray(model(inputs, training=False))
     rounded = inputs * (1 + ROUNDING * random.normal(size=inputs.shape)).astype(inputs.dtype)
