@@ -596,7 +596,6 @@ def test_architectures_of_keras_0_have_numbered_weights(name, tmp_path):
     )
 
 
-@pytest.mark.xfail(strict=True, reason="layers of one name get one new name")
 def test_layers_of_keras_0_share_their_names(tmp_path):
     """Keras 0.3 named a layer after its class, so that two dense layers are both `dense`."""
     draw = Draws()
