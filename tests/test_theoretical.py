@@ -927,7 +927,7 @@ MISTAKES = {
         r"`input` must have spatial axes.*input='features' of shape \(8,\)",
     ),
     "no model": (lambda: "ResNet50", {}, InvalidInputError, "`model` must be a Keras 3 model"),
-    "subclassed model": (Subclassed, {}, InvalidInputError, "`model` must be a Functional"),
+    "subclassed model": (Subclassed, {}, InvalidInputError, "`model` must be built"),
     "model not built": (
         lambda: keras.Sequential([layers.Conv2D(2, 3)]),
         {},

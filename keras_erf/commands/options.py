@@ -106,9 +106,11 @@ class Options:
         preprocess = read_preprocess(self.scale, self.mean, self.std, self.bgr, self.images)
         opening = read_opening(self.custom, self.stand_in, self.unsafe)
         loaded = load_quietly(model, self.weights, read_options(self.option), opening)
-        from keras_erf.graph import build_graph
+        from keras_erf.graph import started
 
-        graph = build_graph(loaded.model)
+        start = started(loaded.model, input_shape=location.input_shape)
+        graph, loaded = start.graph, replace(loaded, model=start.model)
+        location = replace(location, input_shape=start.input_shape)
         inputs = read_inputs(
             graph,
             graph.input_number(self.input),

@@ -75,10 +75,12 @@ class Cone:
         """
         known = dict(values)
         last = {number: step for step in self.steps for number in step.node.inputs}
+        # Of a compiled function it may be unknown, and is then that of any batch.
+        batch = next((value.shape[0] for value in values.values()), None)
 
         def compute() -> None:
             for step in self.steps[:steps]:
-                self._advance(step, known, training)
+                self._advance(step, known, training, batch)
                 if keep is not None:
                     for number in (*step.node.inputs, *step.node.outputs):
                         if last.get(number, step) is step and number not in keep:
@@ -87,11 +89,14 @@ class Cone:
         stateless(compute, state)
         return known
 
-    def _advance(self, step: ConeStep, known: dict[int, Any], training: bool) -> None:
+    def _advance(
+        self, step: ConeStep, known: dict[int, Any], training: bool, batch: int | None
+    ) -> None:
         node = step.node
 
         def call(parts: Sequence[Any]) -> list[Array]:
-            return called(node, dict(zip(node.inputs, parts, strict=True)), training=training)
+            values = dict(zip(node.inputs, parts, strict=True))
+            return called(node, values, training=training, batch=batch)
 
         taken = []
         for number, part in zip(node.inputs, step.inputs, strict=True):

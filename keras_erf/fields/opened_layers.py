@@ -62,4 +62,4 @@ class OpenedLayers:
 
     def is_bound(self, node: Node) -> bool:
         """Whether the size of the batch may be written into a call: an operation in a layer."""
-        return node in self._inner and isinstance(node.kind, str)
+        return node.is_bound or (node in self._inner and isinstance(node.kind, str))

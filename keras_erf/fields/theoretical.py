@@ -18,7 +18,7 @@ from keras_erf.fields.size_range import size_ranges
 from keras_erf.fields.tokens import TokenGrid, checked_grid, found_grid, given_grid
 from keras_erf.fields.tracing import Tracing
 from keras_erf.fields.units import UnitTracer
-from keras_erf.graph import Graph, build_graph
+from keras_erf.graph import Graph, started
 from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = [
@@ -57,7 +57,7 @@ def receptive_field(
         ((8, 8), ((4, 29), (4, 29)), ((4, 29), (4, 29)))
 
     Args:
-        model: A Functional or Sequential Keras model.
+        model: A Keras model: Functional, Sequential or subclassed.
         layer: Layer name, path (`"backbone/conv1"`), `Layer` or `KerasTensor`;
             `None` is the last layer with more than one position at the model's
             own size.
@@ -159,7 +159,7 @@ def receptive_fields(
             conv3 (9, 9) (2, 2)
 
     Args:
-        model: A Functional or Sequential Keras model.
+        model: A Keras model: Functional, Sequential or subclassed.
         input: As in `receptive_field`.
         input_shape: As in `receptive_field`.
         through_global: As in `receptive_field`.
@@ -194,7 +194,8 @@ def tracing_of(
 ) -> Tracing:
     """The fields of a model's graph at the size asked for; arguments as `receptive_fields`."""
     _check_rules(rules)
-    graph = build_graph(model)
+    start = started(model, input_shape=input_shape)
+    graph, input_shape = start.graph, start.input_shape
     return sized(graph, None, graph.input_number(input), input_shape, through_global, rules)
 
 
@@ -249,8 +250,9 @@ def locate(
     is for models whose weights will change, and so will zeros among them.
     """
     _check_rules(rules)
-    graph = build_graph(model)
-    wanted = tensor if layer is None else graph.find(layer)
+    start = started(model, input_shape=input_shape, assigned=assigned)
+    graph, input_shape = start.graph, start.input_shape
+    wanted = tensor if layer is None else graph.find(start.named(layer, model))
     number = graph.input_number(input)
     tracing = sized(graph, wanted, number, input_shape, through_global, rules, assigned=assigned)
     if wanted is None:

@@ -11,7 +11,7 @@ scope: no node is added to a layer, no variable is written, no loss recorded.
 """
 
 from keras_erf.graph.architecture_table import architecture
-from keras_erf.graph.building import build_graph
+from keras_erf.graph.building import Start, build_graph, build_in_place, started
 from keras_erf.graph.calls import Argument, Node, Tensor, kind_of, plain_call
 from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.constants import LOW, has_zeros, is_operand, random_weights, settled
@@ -25,9 +25,11 @@ __all__ = [
     "Argument",
     "Graph",
     "Node",
+    "Start",
     "Tensor",
     "architecture",
     "build_graph",
+    "build_in_place",
     "built_from",
     "called",
     "cloned",
@@ -44,5 +46,6 @@ __all__ = [
     "plain_call",
     "random_weights",
     "settled",
+    "started",
     "stateless",
 ]

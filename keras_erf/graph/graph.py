@@ -12,17 +12,11 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.graph.calls import Node, Shape, Tensor
-from keras_erf.graph.constants import agreed, has_zeros, operands, random_weights, settled
-from keras_erf.graph.running import called, followed, inferred, learned_weights, stateless
-from keras_erf.graph.unrolling import Builder
+from keras_erf.graph.running import called, inferred, stateless
+from keras_erf.graph.traces import PAIR, opened
 from keras_erf.types import Array, KerasTensor, Layer, State
 
 __all__ = ["PAIR", "Graph"]
-
-# Samples of a batch on which layers are traced: enough to show whether one sees another.
-PAIR = 2
-# Draws of weights, at most, until the zeros of what is computed from them are settled.
-MOST_DRAWS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +34,7 @@ class Graph:
         channel_axes: Channel axis of each input tensor, the batch not counted.
         batch: Fixed batch size of the model, or `None`.
         failures: Why a tensor has no shape at the asked input size, by number.
+        again: Of a model that was followed, what follows it at other shapes of its inputs.
     """
 
     name: str
@@ -51,6 +46,7 @@ class Graph:
     channel_axes: Mapping[int, int] = field(repr=False)
     batch: int | None = None
     failures: Mapping[int, str] = field(default_factory=dict, repr=False)
+    again: Callable[[Sequence[Shape]], Graph | None] | None = field(default=None, repr=False)
 
     def find(self, layer: str | Layer | KerasTensor) -> int:
         """Number of the tensor that `layer` (a name, path, `Layer` or `KerasTensor`) stands for.
@@ -129,6 +125,10 @@ class Graph:
                     shape[axis] = int(size)
             dtype = self.tensors[number].dtype
             specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype, name="input")
+        if self.again is not None:
+            followed = self.again([tuple(specs[number].shape[1:]) for number in self.inputs])
+            if followed is not None:
+                return followed
         specs, failures = inferred(self.nodes, specs)
         tensors = tuple(
             Tensor(tensor.name, tuple(specs[number].shape[1:]), tensor.dtype)
@@ -177,60 +177,9 @@ class Graph:
             The calls and the new tensors; `None` where `call` does not run on
             symbolic tensors, or makes other outputs than these.
         """
-        layer, batch = node.operation, self.batch or PAIR
-        lead = node.lead + isinstance(layer, keras.layers.TimeDistributed)
-        steps = tuple(shapes[0][:lead])
-        specs = {
-            number: keras.KerasTensor((batch, *shape[lead:]), dtype=dtype)
-            for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)
-        }
-        inner = layer._flatten_layers()
-        before = [
-            (sublayer, len(sublayer._inbound_nodes), len(sublayer._outbound_nodes))
-            for sublayer in inner
-        ]
-
-        def calls(state: State) -> tuple[Builder, list[int], Any]:
-            ends: list[Any] = []
-            scope = stateless(lambda: ends.extend(followed(node, specs)), state)
-            function = keras.Function(list(specs.values()), ends)
-            builder = Builder(first)
-            return builder, builder.unroll(function, node.inputs, prefix=f"{node.name}/"), scope
-
-        try:
-            builder, numbers, scope = calls(())
-            known, reassigned = _known_inside(layer, builder.nodes, scope, calls, assigned)
-        except Exception:  # The layer is not ours: it branches on values, or needs real tensors.
-            return None
-        finally:
-            for sublayer, inbound, outbound in before:
-                del sublayer._inbound_nodes[inbound:], sublayer._outbound_nodes[outbound:]
-        tensors = builder.tensors
-        if any(None in tensor.shape for tensor in tensors):
-            # Models inside know only the shapes they were built with.
-            shaped, _ = inferred(builder.nodes, specs)
-            tensors = [
-                replace(tensor, shape=tuple(shaped[number].shape[1:]))
-                if number in shaped
-                else tensor
-                for number, tensor in enumerate(tensors, start=first)
-            ]
-        if [steps + tensors[number - first].shape for number in numbers] != list(output_shapes):
-            return None
-        names = dict(zip(numbers, node.outputs, strict=True))
-        nodes = [
-            replace(
-                call,
-                inputs=tuple(names.get(number, number) for number in call.inputs),
-                outputs=tuple(names.get(number, number) for number in call.outputs),
-                numbers={key: names.get(number, number) for key, number in call.numbers.items()},
-                lead=lead,
-                known=known,
-                reassigned=reassigned,
-            )
-            for call in builder.nodes
-        ]
-        return nodes, [replace(tensor, shape=(*steps, *tensor.shape)) for tensor in tensors]
+        return opened(
+            node, shapes, dtypes, output_shapes, first, batch=self.batch or PAIR, assigned=assigned
+        )
 
     def runner(self, node: Node) -> Callable[..., list[Array]]:
         """A function that runs one call by itself.
@@ -261,54 +210,6 @@ class Graph:
             return outputs
 
         return run
-
-
-def _known_inside(
-    layer: keras.Layer,
-    nodes: Sequence[Node],
-    scope: keras.StatelessScope,
-    calls: Callable[[State], tuple[Builder, list[int], Any]],
-    assigned: bool,
-) -> tuple[dict[int, np.ndarray], bool]:
-    """Known constants and assigned weights inside a layer, by `id`, and whether it assigns any."""
-    weights = learned_weights(layer)
-    constants = [operand for node in nodes for operand in operands(node)]
-    computed = [value for value in constants if not isinstance(value, keras.Variable)]
-    changed = [weight for weight in weights if scope.get_current_value(weight) is not None]
-    if not changed and not any(has_zeros(settled(value)) or not _any(value) for value in computed):
-        return {}, False
-    rng = np.random.default_rng(3)
-    draws: list[list[Any]] = []
-    previous: list[np.ndarray] = []
-    while len(draws) < MOST_DRAWS:
-        for _ in range(max(2, len(draws))):
-            builder, _, inner_scope = calls(random_weights(weights, rng, assigned=assigned))
-            drawn = [operand for node in builder.nodes for operand in operands(node)]
-            drawn = [value for value in drawn if not isinstance(value, keras.Variable)]
-            if [np.shape(value) for value in drawn] != [np.shape(value) for value in computed]:
-                raise ValueError("the layer's calls depend on its weights")
-            draws.append([*drawn, *(inner_scope.get_current_value(weight) for weight in changed)])
-        common = [agreed(values) for values in zip(*draws, strict=True)]
-        if previous and all(
-            np.array_equal(np.isnan(values), np.isnan(before))
-            for values, before in zip(common, previous, strict=True)
-        ):
-            break
-        # Zeros that all of the first draws have in common are no chance.
-        if not previous and all(_alike(values) for values in zip(*draws, strict=True)):
-            break
-        previous = common
-    return dict(zip(map(id, [*computed, *changed]), common, strict=True)), bool(changed)
-
-
-def _any(value: Array) -> bool:
-    return bool(np.any(np.asarray(value)))
-
-
-def _alike(draws: Sequence[Any]) -> bool:
-    """Whether draws are zero at the same places."""
-    zeros = [np.asarray(values) == 0 for values in draws]
-    return all(np.array_equal(zeros[0], mask) for mask in zeros[1:])
 
 
 def _without_calls(path: str) -> str:

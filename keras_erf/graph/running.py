@@ -14,6 +14,7 @@ from keras_erf.types import Operation, State
 
 __all__ = [
     "called",
+    "eagerly",
     "enter",
     "followed",
     "inferred",
@@ -57,22 +58,33 @@ def stateless(action: Callable[[], None], state: State = ()) -> keras.StatelessS
     return scope
 
 
-def followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
-    """Symbolic outputs of a layer's own `call`, at inference."""
+def eagerly(action: Callable[[], Any]) -> Any:
+    """What `action` gives, run at once, also while a function is compiled."""
+    if keras.backend.backend() != "tensorflow":
+        return action()
+    import tensorflow as tf
+
+    with tf.init_scope():
+        return action()
+
+
+def followed(node: Node, specs: Mapping[int, Any], *, training: bool = False) -> list[Any]:
+    """Symbolic outputs of a layer's own `call`."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if isinstance(node.operation, keras.layers.TimeDistributed):
             # One step of it, which is what the layer inside is called on.
             return node.operation.layer(args[0])
         if "training" in inspect.signature(node.operation.call).parameters:
-            kwargs["training"] = False
+            kwargs["training"] = training
         return node.operation.call(*args, **kwargs)
 
     outputs: list[Any] = []
     for tensor in node.call(specs, run):
         # A tensor that is passed on unchanged, or twice, gets a call of its own.
         known = any(tensor is symbol for symbol in (*specs.values(), *outputs))
-        outputs.append(keras.layers.Identity()(tensor) if known else tensor)
+        if tensor is not None:
+            outputs.append(keras.layers.Identity()(tensor) if known else tensor)
     return outputs
 
 
@@ -167,8 +179,18 @@ def called(
     *,
     training: bool,
     constant: Callable[[Any], Any] = lambda argument: argument,
+    batch: int | None = None,
 ) -> list[Any]:
-    """The outputs of a call on plain values; `constant` as in `Node.call`."""
+    """The outputs of a call on plain values.
+
+    Args:
+        node: The call.
+        values: Values of its tensors, by number.
+        training: Whether layers run in training mode.
+        constant: As in `Node.call`.
+        batch: Number of samples; `None` for that on which the layer around the call was followed.
+    """
+    node = node.at(batch, training=training)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if "training" in getattr(node.operation, "_call_context_args", ()):

@@ -170,7 +170,7 @@ def profile(
         True
 
     Args:
-        model: A Functional or Sequential Keras model, on the TensorFlow backend.
+        model: A Keras model: Functional, Sequential or subclassed, on the TensorFlow backend.
         layers: One layer as in `receptive_field`, or some; `None` is every layer with
             more than one position.
         path: A folder that keeps the results as they come. Called again with the

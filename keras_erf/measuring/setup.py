@@ -14,8 +14,7 @@ from keras_erf.errors import BackendError, InvalidInputError, KerasERFError
 from keras_erf.fields.input_size import maps
 from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
-from keras_erf.graph import Graph, build_graph
-from keras_erf.legacy.in_memory import modern_model
+from keras_erf.graph import Graph, started
 from keras_erf.measuring.calibrating import calibrated, has_batch_norm
 from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.precision import in_full_precision
@@ -51,7 +50,7 @@ class Prepared:
         copy = calibrated_for(self.model, self.targets, settings)
         if copy is self.model:
             return self
-        targets, skipped = self.find(build_graph(copy))
+        targets, skipped = self.find(started(copy).graph)
         return replace(self, model=copy, targets=targets, skipped=skipped)
 
 
@@ -95,18 +94,24 @@ def located(
         BackendError: Keras does not run on TensorFlow.
     """
     check_backend()
-    model = modern_model(model)
-    graph = graph or build_graph(model)
+    options: dict[str, Any] = {"input_shape": location.input_shape, "assigned": assigned}
+    start = started(graph or model, inputs=inputs, **options)
+    given, graph = model, start.graph
+    model = model if isinstance(start.model, Graph) else start.model
+    if several and not isinstance(layers, (list, tuple)):
+        layers = None if layers is None else [layers]
+    if layers is not None:
+        layers = [start.named(layer, given) for layer in layers]
     numbers = numbers_of(graph, layers) if several and layers is not None else None
     each = [] if several else [None if layer is None else graph.find(layer) for layer in layers]
     full = in_full_precision(model, graph)
     if full is not model:
-        graph = build_graph(full)
+        graph = started(full, assigned=assigned).graph
     weights = fingerprint(model)
-    shape = location.input_shape
+    shape = start.input_shape
     if shape is None:
         shape = sizes_of_data(graph, graph.input_number(location.input), inputs)
-    options: dict[str, Any] = {
+    options = {
         "input": location.input,
         "input_shape": shape,
         "rules": location.rules,
