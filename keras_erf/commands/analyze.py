@@ -15,6 +15,7 @@ from keras_erf.commands.json_rows import layer_rows, result_row, skipped_rows
 from keras_erf.commands.option_types import (
     DEFAULT_DEFINITION,
     OUT,
+    InsideOption,
     JsonOption,
     ModelArgument,
     Noise,
@@ -23,7 +24,7 @@ from keras_erf.commands.option_types import (
 )
 from keras_erf.commands.options import Options, takes_options
 from keras_erf.commands.outputs import free_stem, save_profile, save_result
-from keras_erf.commands.parsing import check_writable
+from keras_erf.commands.parsing import check_inside, check_writable
 from keras_erf.commands.tables import print_profile, print_results
 from keras_erf.errors import GradientError
 from keras_erf.wording import by
@@ -135,6 +136,7 @@ def profile(
     *,
     model: ModelArgument,
     layer: Annotated[list[str] | None, layer_option("all with more than one position")] = None,
+    inside: InsideOption = False,
     options: Options,
     out: Annotated[
         Path | None, out_option("Folder for picture, table and results.", f"{OUT}/MODEL-profile")
@@ -153,11 +155,13 @@ def profile(
     keras-erf profile ResNet50 --images photos --tolerance .05 --out erf
     """
     with one_line_errors("What was measured is kept; the same call resumes from there."):
+        check_inside(inside, layer)
         check_writable(out or OUT)
         request = options.open(model)
         name = request.loaded.name
         folder = out or OUT / f"{name}-profile"
-        result = request.profile(request.located(layer or None, several=True), folder)
+        units = request.located(layer or None, several=True, inside=inside)
+        result = request.profile(units, folder)
         picture, table = save_profile(result, folder)
 
         if as_json:

@@ -130,7 +130,7 @@ class Request:
     location: Location
     settings: Settings
 
-    def located(self, layers: Any, *, several: bool = False) -> Prepared:
+    def located(self, layers: Any, *, several: bool = False, inside: bool = False) -> Prepared:
         """Finds the unit of one or more layers; arguments and errors as `measuring.setup`."""
         from keras_erf.measuring.setup import located
 
@@ -141,6 +141,7 @@ class Request:
             self.location,
             graph=self.graph,
             several=several,
+            inside=inside,
         )
 
     def probe(self, unit: Prepared) -> EffectiveReceptiveField:

@@ -9,9 +9,11 @@ what the whole network would have there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from keras import ops
 
 from keras_erf.algebra.boxes import cut, entire, hull
 from keras_erf.algebra.geometry import Box
@@ -96,7 +98,9 @@ class Cone:
 
         def call(parts: Sequence[Any]) -> list[Array]:
             values = dict(zip(node.inputs, parts, strict=True))
-            return called(node, values, training=training, batch=batch)
+            # Inside of time-distributed layers each step is a sample.
+            samples = parts[0].shape[0] if node.lead else batch
+            return called(node, values, training=training, batch=samples)
 
         taken = []
         for number, part in zip(node.inputs, step.inputs, strict=True):
@@ -159,8 +163,21 @@ def _outputs(tracing: Tracing, node: Node) -> dict[int, Box]:
 def _whole(tracing: Tracing, node: Node) -> _Made:
     """A call on whole tensors."""
     inputs = [(number, entire(tracing.shape(number))) for number in node.inputs]
-    step = ConeStep(node, tuple(part for _, part in inputs))
+    run = _over_time(node) if node.lead else as_called
+    step = ConeStep(node, tuple(part for _, part in inputs), run)
     return _Made(step, inputs, _outputs(tracing, node))
+
+
+def _over_time(node: Node) -> Run:
+    """Runs a call inside of a time-distributed layer, where each step is a sample."""
+
+    def run(values: Sequence[Any], call: Callable[[Sequence[Any]], list[Array]]) -> list[Array]:
+        lead = 1 + node.lead
+        sizes = tuple(values[0].shape[:lead])
+        flat = [ops.reshape(value, (-1, *value.shape[lead:])) for value in values]
+        return [ops.reshape(made, (*sizes, *made.shape[1:])) for made in call(flat)]
+
+    return run
 
 
 def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made | None:

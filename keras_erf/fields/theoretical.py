@@ -14,6 +14,7 @@ from typing import Any, Literal
 from keras_erf.algebra.geometry import ReceptiveField, as_index
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.input_size import Rules, default_layer, maps, sized
+from keras_erf.fields.inside import check_inside, enclosing, find_inside, found
 from keras_erf.fields.size_range import size_ranges
 from keras_erf.fields.tokens import TokenGrid, checked_grid, found_grid, given_grid
 from keras_erf.fields.tracing import Tracing
@@ -58,9 +59,9 @@ def receptive_field(
 
     Args:
         model: A Keras model: Functional, Sequential or subclassed.
-        layer: Layer name, path (`"backbone/conv1"`), `Layer` or `KerasTensor`;
-            `None` is the last layer with more than one position at the model's
-            own size.
+        layer: Layer name, path in nested models and inside of composite layers
+            (`"encoder/block_3/mlp"`), `Layer` or `KerasTensor`; `None` is the last
+            layer with more than one position at the model's own size.
         unit: Index of the unit in the layer's map, one entry per spatial axis,
             or `"center"`: the unit whose field's centre is nearest the input's
             centre (of two equally near the later, of more the middle one).
@@ -140,6 +141,7 @@ def receptive_fields(
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
     through_global: bool = True,
+    inside: bool = False,
     rules: Rules | None = None,
 ) -> FieldTable:
     """The theoretical receptive field of every layer with more than one position.
@@ -163,6 +165,8 @@ def receptive_fields(
         input: As in `receptive_field`.
         input_shape: As in `receptive_field`.
         through_global: As in `receptive_field`.
+        inside: Whether layers inside of composite ones have rows of their own, under paths such
+            as `"encoder/block_3/mlp"`.
         rules: As in `receptive_field`.
 
     Returns:
@@ -171,9 +175,12 @@ def receptive_fields(
     Raises:
         InvalidInputError: An argument does not fit the model.
     """
+    check_inside(inside)
     tracing = tracing_of(
         model, input=input, input_shape=input_shape, through_global=through_global, rules=rules
     )
+    if inside:
+        tracing = tracing.unfolded(lambda node: True)
     fields = []
     tensors, skipped = maps(tracing)
     for tensor in tensors:
@@ -243,18 +250,26 @@ def locate(
     rules: Rules | None = None,
     tensor: int | None = None,
     assigned: bool = True,
+    runnable: bool = False,
 ) -> Target:
     """Finds a unit in a model, and its receptive field; arguments as `receptive_field`.
 
     `tensor` is the number of the layer's tensor, in place of `layer`; `assigned=False`
-    is for models whose weights will change, and so will zeros among them.
+    is for models whose weights will change, and so will zeros among them; `runnable=True` for
+    units that will be computed.
     """
     _check_rules(rules)
     start = started(model, input_shape=input_shape, assigned=assigned)
     graph, input_shape = start.graph, start.input_shape
-    wanted = tensor if layer is None else graph.find(start.named(layer, model))
+    layer = start.named(layer, model)
+    wanted = tensor if layer is None else found(graph, layer)
+    around = None if layer is None or wanted is not None else enclosing(graph, layer)
+    if around is not None:
+        wanted = around.outputs[0]
     number = graph.input_number(input)
     tracing = sized(graph, wanted, number, input_shape, through_global, rules, assigned=assigned)
+    if around is not None:
+        tracing, wanted = find_inside(tracing, layer, runnable=runnable)
     if wanted is None:
         wanted = default_layer(graph, tracing, input_shape, rules)
     return target_of(tracing, wanted, unit=unit, through_global=through_global, grid=grid)

@@ -79,13 +79,13 @@ class Graph:
         )
 
     def input_number(self, name: str | None) -> int:
-        """Number of the input called `name`; `None` stands for the first one.
+        """Number of the input called `name`; `None` stands for the first one with spatial axes.
 
         Raises:
             InvalidInputError: The model has no such input.
         """
         if name is None:
-            return self.inputs[0]
+            return next((one for one in self.inputs if self.spatial_axes(one)), self.inputs[0])
         names = [self.tensors[number].name for number in self.inputs]
         if name not in names:
             raise InvalidInputError(

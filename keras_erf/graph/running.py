@@ -10,7 +10,7 @@ import keras
 
 from keras_erf.errors import reason_of
 from keras_erf.graph.calls import Node
-from keras_erf.types import Operation, State
+from keras_erf.types import Array, Operation, State
 
 __all__ = [
     "called",
@@ -83,9 +83,21 @@ def followed(node: Node, specs: Mapping[int, Any], *, training: bool = False) ->
     for tensor in node.call(specs, run):
         # A tensor that is passed on unchanged, or twice, gets a call of its own.
         known = any(tensor is symbol for symbol in (*specs.values(), *outputs))
-        if tensor is not None:
-            outputs.append(keras.layers.Identity()(tensor) if known else tensor)
+        if not isinstance(tensor, keras.KerasTensor):
+            tensor = _called_on(next(iter(specs.values())), tensor)
+        outputs.append(keras.layers.Identity()(tensor) if known else tensor)
     return outputs
+
+
+def _called_on(symbol: Any, value: Array) -> Any:
+    """An output that does not depend on the inputs, such as positions, as calls on one of them."""
+    if not value.shape or value.shape[0] != symbol.shape[0]:
+        raise ValueError("an output without a batch axis")
+    nothing = keras.ops.zeros_like(symbol)
+    if len(symbol.shape) > 1:
+        nothing = keras.ops.sum(nothing, axis=tuple(range(1, len(symbol.shape))))
+    nothing = keras.ops.reshape(nothing, (symbol.shape[0], *(1 for _ in value.shape[1:])))
+    return keras.ops.add(keras.ops.cast(nothing, value.dtype), value)
 
 
 def inferred(

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_erf.errors import BackendError, InvalidInputError, KerasERFError
 from keras_erf.fields.input_size import maps
+from keras_erf.fields.inside import address, check_inside, holds
 from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, started
@@ -61,10 +62,19 @@ def prepared(
     location: Location,
     *,
     several: bool = False,
+    inside: bool = False,
     assigned: bool = True,
 ) -> Prepared:
     """Finds the units that are to be measured, and calibrates; arguments as `located`."""
-    units = located(model, layers, settings.inputs, location, several=several, assigned=assigned)
+    units = located(
+        model,
+        layers,
+        settings.inputs,
+        location,
+        several=several,
+        inside=inside,
+        assigned=assigned,
+    )
     return units.calibrated(settings)
 
 
@@ -76,6 +86,7 @@ def located(
     *,
     graph: Graph | None = None,
     several: bool = False,
+    inside: bool = False,
     assigned: bool = True,
 ) -> Prepared:
     """Finds units in a model of full precision.
@@ -88,12 +99,14 @@ def located(
         location: The unit of each layer.
         graph: The model's graph, if it is built already.
         several: Whether layers without such a unit are skipped.
+        inside: Whether every map is one inside of composite layers too.
         assigned: Whether zeros among the weights will stay.
 
     Raises:
         BackendError: Keras does not run on TensorFlow.
     """
     check_backend()
+    check_inside(inside)
     options: dict[str, Any] = {"input_shape": location.input_shape, "assigned": assigned}
     start = started(graph or model, inputs=inputs, **options)
     given, graph = model, start.graph
@@ -102,8 +115,14 @@ def located(
         layers = None if layers is None else [layers]
     if layers is not None:
         layers = [start.named(layer, given) for layer in layers]
-    numbers = numbers_of(graph, layers) if several and layers is not None else None
-    each = [] if several else [None if layer is None else graph.find(layer) for layer in layers]
+    if several and layers is not None and not layers:
+        raise InvalidInputError(
+            argument="layers", expected="must name at least one layer", received="none"
+        )
+    # Objects are those of this model: of a copy, numbers and paths are the same.
+    where: dict[str, Any] = {"input": location.input, "rules": location.rules}
+    where["input_shape"] = start.input_shape
+    each = [None if layer is None else address(graph, layer, **where) for layer in layers or ()]
     full = in_full_precision(model, graph)
     if full is not model:
         graph = started(full, assigned=assigned).graph
@@ -120,10 +139,23 @@ def located(
 
     def find(graph: Graph) -> Units:
         if several:
-            return targets_of(tracing_of(graph, **options), numbers, unit, grid)
+            tracing = tracing_of(graph, **options)
+            paths = [path for path in each if isinstance(path, str)]
+            if inside or paths:
+                chosen = holds(*paths) if each else lambda node: True
+                tracing = tracing.unfolded(chosen, runnable=True)
+            chosen_ones = numbers_of(tracing, each) if each else None
+            return targets_of(tracing, chosen_ones, unit, grid)
+        how: dict[str, Any] = {
+            "unit": unit,
+            "grid": grid,
+            "assigned": assigned,
+            "runnable": True,
+            **options,
+        }
         return [
-            locate(graph, tensor=tensor, unit=unit, grid=grid, assigned=assigned, **options)
-            for tensor in each
+            locate(graph, one, **how) if isinstance(one, str) else locate(graph, tensor=one, **how)
+            for one in each
         ], []
 
     return Prepared(full, weights, *find(graph), find)
@@ -133,7 +165,7 @@ def calibrated_for(model: Model, targets: Sequence[Target], settings: Settings) 
     """The model, or a copy calibrated for some units if the settings ask for one."""
     if not (targets and settings.calibrate and has_batch_norm(model)):
         return model
-    tensors = [target.tensor for target in targets]
+    tensors = [target.tracing.outer(target.tensor) for target in targets]
     return calibrated(model, targets[0].graph, tensors, settings.inputs)
 
 
@@ -175,16 +207,12 @@ def check_backend() -> None:
         )
 
 
-def numbers_of(graph: Graph, layers: Any) -> list[int]:
-    """Tensors' numbers of the layers that were asked for, one or some, in the graph's order."""
-    if not isinstance(layers, (list, tuple)):
-        layers = [layers]
-    numbers = sorted({graph.find(layer) for layer in layers})
-    if not numbers:
-        raise InvalidInputError(
-            argument="layers", expected="must name at least one layer", received="none"
-        )
-    return numbers
+def numbers_of(tracing: Tracing, each: Sequence[int | str | None]) -> list[int]:
+    """Tensors' numbers of the layers that were asked for, in the graph's order."""
+    numbers = {tracing.graph.find(one) if isinstance(one, str) else one for one in each}
+    graph = tracing.graph
+    order = [*graph.inputs, *(number for node in graph.nodes for number in node.outputs)]
+    return [number for number in order if number in numbers]
 
 
 def fingerprint(model: Model) -> str:
