@@ -1,4 +1,4 @@
-"""Layers inside of composite ones: their addresses, fields and maps, against the same parts alone."""
+"""Layers inside of composite ones: addresses, fields and maps, against the same parts alone."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ def test_a_wrapped_model_of_its_own_code_has_addresses():
 
 def test_what_is_not_there_is_refused_with_the_nearest():
     whole = model()
-    with pytest.raises(UnknownLayerError, match="Nearest names:.*encoder/block_1/conv"):
+    with pytest.raises(UnknownLayerError, match=r"Nearest names:.*encoder/block_1/conv"):
         erf.receptive_field(whole, "encoder/block_1/cnov")
     with pytest.raises(UnknownLayerError, match="`layer` must be a layer of the model"):
         erf.probe(whole, "decoder/block_1", samples=1)

@@ -862,13 +862,6 @@ MISTAKES = {
         UnknownLayerError,
         r"`layer`.*The last: .*'foreign'",
     ),
-    "layer without axes": (
-        headed,
-        {"layer": "head"},
-        InvalidInputError,
-        r"`layer` must have spatial axes.*conv_first, conv_second.*layer='head' of shape \(2,\)",
-    ),
-    "flat layer": (headed, {"layer": "flat"}, InvalidInputError, "`layer` must have spatial axes"),
     "unknown input": (headed, {"input": "picture"}, InvalidInputError, r"`input`.*: image\. "),
     "too few sizes": (
         headed,

@@ -6,6 +6,7 @@ measures the first one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,10 +91,17 @@ def analyze(
                 name,
                 results,
                 skipped,
-                guessed=layer is None,
+                guessed=None if layer else _chosen(units[0].passed),
                 centered=options.unit == "center",
                 tolerance=options.tolerance,
             )
+
+
+def _chosen(passed: Sequence[str]) -> str:
+    """How a layer was chosen that the user did not name."""
+    if not passed:
+        return "the last layer with more than one position"
+    return f"taken in place of {passed[0]}, whose channels sum to a constant"
 
 
 def _parts(model: str, result: EffectiveReceptiveField, options: Options) -> list[str]:

@@ -142,6 +142,7 @@ class Request:
             graph=self.graph,
             several=several,
             inside=inside,
+            past_constants=True,
         )
 
     def probe(self, unit: Prepared) -> EffectiveReceptiveField:

@@ -10,9 +10,20 @@ import keras
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.fields.input_size import Rules, sized
 from keras_erf.fields.tracing import Tracing
-from keras_erf.graph import Graph, Node, layers_inside
+from keras_erf.graph import LINEAR, Graph, Node, layers_inside, split_activation
+from keras_erf.layers.activation import Activated
+from keras_erf.layers.table import find_rule
 
-__all__ = ["address", "check_inside", "enclosing", "find_inside", "found", "holds", "unfolded"]
+__all__ = [
+    "address",
+    "check_inside",
+    "enclosing",
+    "ends_in_activation",
+    "find_inside",
+    "found",
+    "holds",
+    "unfolded",
+]
 
 
 def check_inside(inside: Any) -> None:
@@ -60,6 +71,11 @@ def address(
 
 def enclosing(graph: Graph, layer: Any) -> Node | None:
     """The call of a layer that `layer` is inside of, by its path or as an object."""
+    if isinstance(layer, str) and layer.endswith(LINEAR):
+        layer = layer.removesuffix(LINEAR)
+        numbers = graph.layers.get(layer, ())
+        if len(numbers) == 1:
+            return next((node for node in graph.nodes if numbers[0] in node.outputs), None)
     return next((node for node in graph.nodes if holds(layer)(node)), None)
 
 
@@ -94,11 +110,14 @@ def find_inside(tracing: Tracing, layer: Any, *, runnable: bool = False) -> tupl
     Raises:
         UnknownLayerError: It is not there; the nearest names are listed.
     """
-    inner = unfolded(tracing, layer, runnable=runnable)
+    wanted = layer.removesuffix(LINEAR) if isinstance(layer, str) else layer
+    inner = tracing
+    if wanted not in tracing.graph.layers:
+        inner = unfolded(tracing, wanted, runnable=runnable)
     try:
-        return inner, inner.graph.find(layer)
+        number = inner.graph.find(wanted)
     except UnknownLayerError as error:
-        closed = next(_closed(inner, layer), None)
+        closed = next(_closed(inner, wanted), None)
         if closed is None:
             raise
         raise UnknownLayerError(
@@ -107,6 +126,38 @@ def find_inside(tracing: Tracing, layer: Any, *, runnable: bool = False) -> tupl
             remedy="Name that layer",
             received=f"layer={getattr(layer, 'name', layer)!r} for model {tracing.graph.name!r}",
         ) from error
+    return (inner, number) if wanted is layer or wanted == layer else _linear(inner, number, layer)
+
+
+def ends_in_activation(node: Node) -> bool:
+    """Whether what a call gives is what its layer's activation makes of one tensor."""
+    rule = find_rule(node.kind)
+    return (
+        isinstance(rule, Activated)
+        and len(node.outputs) == 1
+        and not isinstance(node.operation, keras.layers.Activation)
+    )
+
+
+def _linear(tracing: Tracing, number: int, address: str) -> tuple[Tracing, int]:
+    """The value before the activation of a layer."""
+    node = tracing.maker(number)
+    if node is None or not ends_in_activation(node):
+        raise UnknownLayerError(
+            argument="layer",
+            expected="names the value before an activation, and the layer does not end in one",
+            remedy="Name the layer",
+            received=f"layer={address!r} for model {tracing.graph.name!r}",
+        )
+    if node.operation.activation in (None, keras.activations.linear):
+        return tracing, number
+    between = tracing.between(node, f"{node.name}{LINEAR}")
+    nodes = [
+        part
+        for one in tracing.graph.nodes
+        for part in (split_activation(node, between) if one is node else (one,))
+    ]
+    return tracing.rewritten(nodes, {**tracing.graph.layers, address: (between,)}), between
 
 
 def _closed(tracing: Tracing, layer: Any) -> Iterator[str]:

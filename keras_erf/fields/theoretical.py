@@ -60,12 +60,14 @@ def receptive_field(
     Args:
         model: A Keras model: Functional, Sequential or subclassed.
         layer: Layer name, path in nested models and inside of composite layers
-            (`"encoder/block_3/mlp"`), `Layer` or `KerasTensor`; `None` is the last
-            layer with more than one position at the model's own size.
+            (`"encoder/block_3/mlp"`), `Layer` or `KerasTensor`; an output of several
+            (`"fpn:P3"`, `"lstm:0"`), the value before an activation (`"conv:linear"`).
+            `None` is the last layer with more than one position at the model's own size.
         unit: Index of the unit in the layer's map, one entry per spatial axis,
             or `"center"`: the unit whose field's centre is nearest the input's
-            centre (of two equally near the later, of more the middle one).
-        input: Name of the input; `None` is the first.
+            centre (of two equally near the later, of more the middle one). A
+            vector, as global pooling makes it, is one unit, `()`.
+        input: Name of the input; `None` is the first with spatial axes.
         input_shape: Spatial shape to give the inputs, for fully convolutional
             models; one number stands for all axes. `None` keeps the model's
             own, and where that is undefined one large enough to hold the field
@@ -306,7 +308,6 @@ def _field(
             received=f"layer={name!r}, input={input_name!r}",
         )
     tracer = UnitTracer(tracing, tensor, through_global)
-    shape, axes = tracer.shape, tracer.axes
     if not tracing.input_axes:
         raise InvalidInputError(
             argument="input",
@@ -316,14 +317,6 @@ def _field(
             "starts behind their embedding",
             received=f"input={input_name!r} of shape {tracing.shape(tracing.input)} "
             "without the batch",
-        )
-    if not axes:
-        names = [graph.tensors[other].name for other in maps(tracing)[0]]
-        raise InvalidInputError(
-            argument="layer",
-            expected="must have spatial axes",
-            remedy=f"Layers that do: {', '.join(names[-4:]) or 'none'}",
-            received=f"layer={name!r} of shape {shape} without the batch",
         )
     tracer = replace(tracer, grid=_token_grid(tracer, unit, grid))
     centered = isinstance(unit, str) and unit == "center"

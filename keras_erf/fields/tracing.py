@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from keras_erf.algebra.intervals import Line
@@ -97,19 +97,39 @@ class Tracing:
                 continue
             for inner in calls:
                 self._outer.update(dict.fromkeys(inner.outputs, outer.outputs[0]))
-                for key in (inner.name, id(inner.operation)) if len(inner.outputs) == 1 else ():
-                    if key not in self.graph.layers:
-                        layers[key] = (*layers.get(key, ()), inner.outputs[0])
+                for place, output in enumerate(inner.outputs):
+                    keys: list[str | int] = [inner.name, id(inner.operation)]
+                    if len(inner.outputs) > 1:
+                        keys += {self.shapes.tensors[output].name, f"{inner.name}:{place}"}
+                    for key in keys:
+                        if key not in self.graph.layers:
+                            layers[key] = (*layers.get(key, ()), output)
             pending += [(inner, outer) for inner in reversed(calls)]
         for node in self.graph.nodes:
             for output in node.outputs:
                 self._outer.pop(output, None)
+        return self.rewritten(nodes, layers)
+
+    def rewritten(
+        self, nodes: Sequence[Node], layers: Mapping[str | int, tuple[int, ...]]
+    ) -> Tracing:
+        """The same fields over other calls, which make the same tensors and perhaps more."""
         other = copy.copy(self)
         other.graph = replace(
             self.graph, nodes=tuple(nodes), tensors=tuple(self.shapes.tensors), layers=layers
         )
         other._makers = {tensor: node for node in nodes for tensor in node.outputs}
         return other
+
+    def between(self, node: Node, name: str) -> int:
+        """The number of a new tensor of that name, like the output of a call."""
+        (output,) = node.outputs
+        number = len(self.shapes.tensors)
+        self.shapes.tensors.append(replace(self.shapes.tensors[output], name=name))
+        self._outer[number] = self.outer(output)
+        if self.is_reached(output):
+            self._reached.add(number)
+        return number
 
     def _opened_calls(self, node: Node) -> list[Node]:
         """The calls inside a layer on the way from the input, if it can be opened."""

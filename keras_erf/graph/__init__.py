@@ -12,14 +12,16 @@ scope: no node is added to a layer, no variable is written, no loss recorded.
 
 from keras_erf.graph.architecture_table import architecture
 from keras_erf.graph.building import Start, build_graph, build_in_place, started
-from keras_erf.graph.calls import Argument, Node, Tensor, kind_of, plain_call
+from keras_erf.graph.calls import LINEAR, Argument, Node, Tensor, kind_of, plain_call
 from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.constants import LOW, has_zeros, is_operand, random_weights, settled
 from keras_erf.graph.graph import PAIR, Graph
+from keras_erf.graph.linear import split_activation
 from keras_erf.graph.running import called, layers_inside, learned_weights, own_weights, stateless
 from keras_erf.graph.weight_count import built_from, count_made, count_weights
 
 __all__ = [
+    "LINEAR",
     "LOW",
     "PAIR",
     "Argument",
@@ -46,6 +48,7 @@ __all__ = [
     "plain_call",
     "random_weights",
     "settled",
+    "split_activation",
     "started",
     "stateless",
 ]

@@ -11,10 +11,12 @@ import numpy as np
 
 from keras_erf.types import Array, Operation
 
-__all__ = ["Argument", "Given", "Node", "Shape", "Tensor", "kind_of", "plain_call"]
+__all__ = ["LINEAR", "Argument", "Given", "Node", "Shape", "Tensor", "kind_of", "plain_call"]
 
 Shape = tuple[int | None, ...]
 
+# What an address ends in that names the value before a layer's activation.
+LINEAR = ":linear"
 _OPERATIONS = "keras.src.ops."
 _CONVOLUTIONAL_LSTMS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 

@@ -59,13 +59,18 @@ class Graph:
             return numbers[0]
         wanted = layer if isinstance(layer, str) else str(getattr(layer, "name", repr(layer)))
         names = [name for name in self.layers if isinstance(name, str)]
-        calls = [self.tensors[number].name for number in numbers] or [
+        calls = self._choices(wanted, numbers) or [
             name for name in names if ":" in name and _without_calls(name) == wanted
         ]
         if calls:
+            starts = tuple(node.name for node in self.nodes)
+            repeated = all(
+                any(f"{start}/".startswith(f"{one}/") for start in starts) for one in calls
+            )
+            why = f"is called {len(calls)} times" if repeated else f"has {len(calls)} outputs"
             raise UnknownLayerError(
                 argument="layer",
-                expected=f"{wanted!r} is called {len(calls)} times: name one of {', '.join(calls)}",
+                expected=f"{wanted!r} {why}: name one of {', '.join(calls)}",
                 received=f"layer={wanted!r} for model {self.name!r}",
             )
         near = difflib.get_close_matches(wanted, names, n=5, cutoff=0.4)
@@ -77,6 +82,22 @@ class Graph:
             remedy=hint,
             received=f"layer={wanted!r} for model {self.name!r}",
         )
+
+    def _choices(self, wanted: str, numbers: Sequence[int]) -> list[str]:
+        """A name for each of some tensors that one name stands for."""
+        own = [
+            name
+            for name in self.layers
+            if isinstance(name, str)
+            and name.startswith(f"{wanted}:")
+            and name.count("/") == wanted.count("/")
+        ]
+        return [
+            next(
+                (name for name in own if self.layers[name] == (number,)), self.tensors[number].name
+            )
+            for number in numbers
+        ]
 
     def input_number(self, name: str | None) -> int:
         """Number of the input called `name`; `None` stands for the first one with spatial axes.

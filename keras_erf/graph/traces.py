@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_erf.graph.calls import Node, Shape, Tensor
+from keras_erf.graph.calls import LINEAR, Node, Shape, Tensor
 from keras_erf.graph.constants import agreed, has_zeros, operands, random_weights, settled
 from keras_erf.graph.running import eagerly, followed, inferred, learned_weights, stateless
 from keras_erf.graph.unrolling import Builder, Calls
@@ -128,7 +128,7 @@ class Trace:
             other = replace(self, node=outer, batch=batch, training=training)
             builder = eagerly(lambda: other.follow().builder)
             self._others[batch, training] = {one.name: one for one in builder.nodes}
-        found = self._others[batch, training][node.name]
+        found = self._others[batch, training][node.name.removesuffix(LINEAR)]
         return replace(
             node,
             operation=_of_batch(node.operation, found.operation),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -108,13 +109,25 @@ class Builder:
                 name = f"{name}:{counted[id(operation)]}"
             outputs = self._add_call(node, name, numbers)
             numbers.update((id(t), n) for t, n in zip(node.outputs, outputs, strict=True))
-            # One name for one tensor: a layer of several outputs is addressed by its tensors.
-            if len(outputs) == 1:
-                self.add_key(name, outputs[0])
-                self.add_key(id(operation), outputs[0])
+            # A layer of several outputs stands for all of them: each has a name of its own.
+            for output, label in zip(outputs, labels(node, len(outputs)), strict=True):
+                self.add_key(name, output)
+                self.add_key(id(operation), output)
+                if label is not None:
+                    self.add_key(f"{name}:{label}", output)
+                    if functional(operation) is None:
+                        self.name_tensor(output, f"{name}:{label}")
+            for place, output in enumerate(outputs if len(outputs) > 1 else ()):
+                if f"{name}:{place}" not in self.layers:
+                    self.add_key(f"{name}:{place}", output)
             for tensor, number in zip(node.outputs, outputs, strict=True):
                 self.add_key(id(tensor), number)
         return [numbers[id(tensor)] for tensor in function.outputs]
+
+    def name_tensor(self, number: int, name: str) -> None:
+        """Gives a tensor another name."""
+        place = number - self.first
+        self.tensors[place] = replace(self.tensors[place], name=name)
 
     def add_key(self, key: str | int, number: int) -> None:
         """Lets `key` stand for a tensor, besides those it stands for already."""
@@ -155,6 +168,41 @@ class Builder:
             same_rank = [out for out in node.outputs if len(self.tensors[out].shape) == rank]
             axes.update(dict.fromkeys(same_rank, source))
         return rank - 1
+
+
+def labels(node: Any, count: int) -> list[str | None]:
+    """What the outputs of a call are told apart by: their keys in a dict, or places.
+
+    Of one output that is nothing.
+    """
+    if count == 1:
+        return [None]
+    places: list[str | None] = [str(place) for place in range(count)]
+    function = functional(node.operation)
+    try:
+        if function is not None:
+            made = function._outputs_struct
+        elif isinstance(node.operation, keras.Layer):
+            arguments = node.arguments
+            made = node.operation.compute_output_spec(*arguments.args, **arguments.kwargs)
+        else:
+            return places
+        found: list[str | None] = list(_paths(made))
+    except Exception:  # The layer is the user's; its outputs have places in any case.
+        return places
+    return found if len(found) == count == len(set(found)) else places
+
+
+def _paths(made: Any, path: str = "") -> Iterator[str]:
+    """The path of each leaf of some outputs, in Keras's order."""
+    if isinstance(made, Mapping):
+        for key in sorted(made):
+            yield from _paths(made[key], f"{path}.{key}" if path else str(key))
+    elif isinstance(made, (list, tuple)):
+        for place, one in enumerate(made):
+            yield from _paths(one, f"{path}.{place}" if path else str(place))
+    elif made is not None:
+        yield path
 
 
 def _numbered(operations: Sequence[Any], own: Collection[keras.Layer]) -> dict[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from keras_erf.errors import BackendError, InvalidInputError, KerasERFError
+from keras_erf.fields.constant_sums import before_constant_sum
 from keras_erf.fields.input_size import maps
-from keras_erf.fields.inside import address, check_inside, holds
+from keras_erf.fields.inside import address, check_inside, find_inside, holds
 from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import Graph, started
@@ -38,6 +39,7 @@ class Prepared:
         targets: The units, all of one graph and one input.
         skipped: Pairs of a layer that has no such unit and the reason.
         find: Finds both in a graph of the model or of a copy of it.
+        passed: Names of the last maps that were passed over, as their channels sum to a constant.
     """
 
     model: Model
@@ -45,6 +47,7 @@ class Prepared:
     targets: list[Target]
     skipped: list[tuple[str, str]]
     find: Callable[[Graph], Units] = field(repr=False)
+    passed: Sequence[str] = ()
 
     def calibrated(self, settings: Settings) -> Prepared:
         """The same units of a copy calibrated for them, if the settings ask for one."""
@@ -87,6 +90,7 @@ def located(
     graph: Graph | None = None,
     several: bool = False,
     inside: bool = False,
+    past_constants: bool = False,
     assigned: bool = True,
 ) -> Prepared:
     """Finds units in a model of full precision.
@@ -100,6 +104,8 @@ def located(
         graph: The model's graph, if it is built already.
         several: Whether layers without such a unit are skipped.
         inside: Whether every map is one inside of composite layers too.
+        past_constants: Whether the last map, if its channels sum to a constant, stands for what is
+            before the softmax that makes it so.
         assigned: Whether zeros among the weights will stay.
 
     Raises:
@@ -137,6 +143,8 @@ def located(
     }
     unit, grid = location.unit, location.grid
 
+    passed: list[str] = []
+
     def find(graph: Graph) -> Units:
         if several:
             tracing = tracing_of(graph, **options)
@@ -144,6 +152,8 @@ def located(
             if inside or paths:
                 chosen = holds(*paths) if each else lambda node: True
                 tracing = tracing.unfolded(chosen, runnable=True)
+            for path in paths:
+                tracing, _ = find_inside(tracing, path, runnable=True)
             chosen_ones = numbers_of(tracing, each) if each else None
             return targets_of(tracing, chosen_ones, unit, grid)
         how: dict[str, Any] = {
@@ -153,12 +163,21 @@ def located(
             "runnable": True,
             **options,
         }
-        return [
-            locate(graph, one, **how) if isinstance(one, str) else locate(graph, tensor=one, **how)
-            for one in each
-        ], []
+        targets = [_located(graph, one, how) for one in each]
+        if each == [None] and past_constants:
+            (target,) = targets
+            instead = before_constant_sum(target.tracing, target.tensor)
+            if instead is not None:
+                passed[:] = [target.receptive_field.layer]
+                targets = [_located(graph, instead, how)]
+        return targets, []
 
-    return Prepared(full, weights, *find(graph), find)
+    return Prepared(full, weights, *find(graph), find, passed)
+
+
+def _located(graph: Graph, one: int | str | None, how: Mapping[str, Any]) -> Target:
+    """A unit of a tensor by its number or address, or of the last map."""
+    return locate(graph, one, **how) if isinstance(one, str) else locate(graph, tensor=one, **how)
 
 
 def calibrated_for(model: Model, targets: Sequence[Target], settings: Settings) -> Model:
