@@ -27,6 +27,7 @@ from keras_erf.commands.json_rows import field_row, skipped_rows
 from keras_erf.commands.option_types import (
     BuilderOption,
     GridOption,
+    InsideOption,
     JsonOption,
     ModelArgument,
     SizeOption,
@@ -37,7 +38,7 @@ from keras_erf.commands.option_types import (
     unit_option,
     weights_option,
 )
-from keras_erf.commands.parsing import read_grid, read_options, read_size, read_unit
+from keras_erf.commands.parsing import check_inside, read_grid, read_options, read_size, read_unit
 from keras_erf.commands.report import report
 from keras_erf.commands.reproduce import reproduce
 from keras_erf.commands.study import app as study
@@ -78,6 +79,7 @@ def trf(
         bool,
         unit_option("--local", help="Ignore paths through layers that mix all positions."),
     ] = False,
+    inside: InsideOption = False,
     weights: Annotated[str | None, weights_option("none or trained")] = None,
     option: BuilderOption = None,
     custom: CustomOption = None,
@@ -107,6 +109,7 @@ def trf(
                     expected="needs the layer it is of: name it with --layer",
                     received=repr(value),
                 )
+        check_inside(inside, layer)
         opening = read_opening(custom, stand_in, unsafe)
         loaded = load_quietly(model, weights, read_options(option), opening, need_weights=False)
         from keras_erf.fields.theoretical import receptive_field, receptive_fields
@@ -115,7 +118,7 @@ def trf(
         if layer:
             fields = [receptive_field(loaded.model, one, **at, **where) for one in layer]
         else:
-            table = receptive_fields(loaded.model, **where)
+            table = receptive_fields(loaded.model, inside=inside, **where)
             fields, skipped = list(table.fields), table.skipped
         if as_json:
             print_json(

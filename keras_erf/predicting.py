@@ -81,7 +81,7 @@ def expected(
         28 px
 
     Args:
-        model: A Functional or Sequential Keras model, on the TensorFlow backend.
+        model: A Keras model: Functional, Sequential or subclassed, on the TensorFlow backend.
         layer: As in `probe`.
         weights: `"random"`: drawn from each layer's initialiser, so that the
             result is of the architecture. `"given"`: those of the model, each with

@@ -48,6 +48,27 @@ def volume() -> Profile:
     return profile(keras.Model(x, y, name="volume"), samples=8)
 
 
+class Pair(layers.Layer):
+    """Two convolutions."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.parts = [layers.Conv2D(3, 3, padding="same", name=f"part{n}") for n in range(2)]
+
+    def call(self, x: Any) -> Any:
+        """One after the other."""
+        return self.parts[1](self.parts[0](x))
+
+
+def nested() -> Profile:
+    """Of a network of composite layers, with the layers inside of them."""
+    keras.utils.set_random_seed(0)
+    x = y = keras.Input((16, 16, 3))
+    for number in range(2):
+        y = Pair(name=f"pair{number}")(y)
+    return profile(keras.Model(x, y, name="nested"), samples=2, inside=True)
+
+
 def hostile() -> Profile:
     """Of a network whose names would break out of a careless page."""
     x = keras.Input((16, 16, 1))

@@ -90,7 +90,7 @@ CONSTANT: dict[str, tuple[list[End], str]] = {
     "softmax": ([softmax], "logits"),
     "activation": ([layers.Activation("softmax")], "logits"),
     "operation": ([lambda y: ops.softmax(y, axis=3)], "logits"),
-    "convolution": ([layers.Conv2D(4, 3, activation="softmax", name="end")], "logits"),
+    "convolution": ([layers.Conv2D(4, 3, activation="softmax", name="end")], "end:linear"),
     "bilinear": ([softmax, layers.UpSampling2D(interpolation="bilinear")], "logits"),
     "resizing": ([softmax, layers.Resizing(64, 64)], "logits"),
     "reshape": ([softmax, layers.Reshape((144, 5))], "logits"),
@@ -130,7 +130,7 @@ def test_a_sum_that_is_constant_is_no_unit_to_probe(name):
         probe(model, model.output, samples=4)
     assert "\n" not in str(caught.value)
     (named,) = re.findall(
-        r"Choose (?:the layer before it|an earlier layer), '([^']+)'", str(caught.value)
+        r"Choose (?:the layer before it, |an earlier layer, )?'([^']+)'", str(caught.value)
     )
     assert re.sub(r"_\d+$", "", named) == instead or not instead
     # Which does have a field.
@@ -257,7 +257,7 @@ def test_where_nothing_else_is_left_one_channel_is():
 def test_the_layer_to_take_is_named():
     with pytest.raises(GradientError, match=r"Choose the layer before it, 'logits'$"):
         probe(network(softmax), samples=2)
-    with pytest.raises(GradientError, match="or give the softmax a layer of its own"):
+    with pytest.raises(GradientError, match=":linear', the value before its softmax"):
         probe(network(layers.Conv2D(4, 3, activation="softmax")), samples=2)
 
 

@@ -139,10 +139,9 @@ def test_zoo_lists_all_models():
 
 
 MISTAKES = {
-    "no such model": (["trf", "Resnet50"], "Nearest: ResNet50"),
+    "no such model": (["trf", "Resnet5"], "Nearest: ResNet50"),
     "no such file": (["trf", "missing.keras"], "existing file"),
     "no such layer": (["trf", "plain", "-l", "convv3"], "Nearest names: conv3"),
-    "no map": (["trf", "MobileNet", "-l", "predictions"], "must have spatial axes"),
     "unit outside": (["trf", "plain", "-l", "conv3", "--unit", "99,0"], "`--unit`"),
     "unit no number": (["trf", "plain", "-l", "conv3", "--unit", "a"], "`--unit`"),
     "unit of no layer": (["trf", "plain", "--unit", "3,3"], "--layer"),

@@ -217,12 +217,12 @@ def test_what_cannot_be_copied_is_refused(name: str):
     assert keras.config.dtype_policy() is policy
 
 
-def test_a_subclassed_model_is_refused():
+def test_a_subclassed_model_that_is_not_built_is_refused():
     class Own(keras.Model):
         def call(self, x):
             return x
 
-    with pytest.raises(InvalidInputError, match="a subclassed model has no graph to read"):
+    with pytest.raises(InvalidInputError, match="`model` must be built"):
         plain(Own())
 
 

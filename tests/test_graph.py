@@ -328,9 +328,11 @@ def functional(kind: type) -> keras.Model:
 @pytest.mark.parametrize(
     ("make", "remedy"),
     [
-        (Subclassed, r"`model` must be a Functional or Sequential.*keras.Model\(x, model\(x\)\)"),
-        (lambda: functional(Overridden), "`model` must be a Functional or Sequential"),
-        (lambda: keras.Sequential([layers.Conv2D(2, 3)]), r"`model` must be built.*model.build"),
+        (Subclassed, r"`model` must be built.*input_shape=\(224, 224, 3\)"),
+        (
+            lambda: keras.Sequential([layers.Conv2D(2, 3)]),
+            r"`model` must be built.*Call it once on data",
+        ),
         (lambda: layers.Conv2D(2, 3), "`model` must be a Keras 3 model"),
         (
             lambda: "ResNet50",

@@ -60,7 +60,7 @@ SIGNATURES = {
         "grid=None, rules=None)"
     ),
     "receptive_fields": (
-        "(model, *, input=None, input_shape=None, through_global=True, rules=None)"
+        "(model, *, input=None, input_shape=None, through_global=True, inside=False, rules=None)"
     ),
     "check": (
         "(model, layer=None, *, unit='center', input=None, input_shape=None, grid=None, rules=None)"
@@ -86,8 +86,8 @@ SIGNATURES = {
     "profile": (
         "(model, layers=None, *, path=None, unit='center', inputs='normal', samples=None, "
         "tolerance=None, definition='luo2016', batch_size=None, seed=0, input=None, "
-        "input_shape=None, cone=True, training=False, calibrate=False, grid=None, rules=None, "
-        "progress=None)"
+        "input_shape=None, cone=True, training=False, calibrate=False, grid=None, "
+        "inside=False, rules=None, progress=None)"
     ),
     "ensemble": (
         "(build, layer=None, *, runs=20, samples=1, unit='center', inputs='normal', "

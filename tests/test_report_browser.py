@@ -14,7 +14,7 @@ import pytest
 
 from keras_erf import report
 from keras_erf.wording import with_error
-from tests.pages import HOSTILE, flat, hostile, line, volume
+from tests.pages import HOSTILE, flat, hostile, line, nested, volume
 
 playwright = pytest.importorskip(
     "playwright.sync_api",
@@ -38,6 +38,7 @@ def profiles():
         "line": line(),
         "volume": volume(),
         "hostile": hostile(),
+        "nested": nested(),
     }
 
 
@@ -48,7 +49,7 @@ def files(profiles, tmp_path_factory):
         name: report(
             profiles[name], folder / f"{name}.html", title=HOSTILE if name == "hostile" else None
         )
-        for name in ("flat", "line", "volume", "hostile")
+        for name in ("flat", "line", "volume", "hostile", "nested")
     }
     made["compared"] = report(
         profiles["flat"], folder / "compared.html", compare=profiles["second"]
@@ -158,6 +159,36 @@ def test_the_slider_goes_through_depth(visit, profiles):
     assert layer(page) == names(profiles["flat"])[-3]
     page.click("#next")
     assert layer(page) == names(profiles["flat"])[-2]
+
+
+def test_layers_inside_of_others_are_folded(visit, profiles):
+    page, order = visit("nested"), names(profiles["nested"])
+    outer, inner = ["pair0", "pair1"], ["pair0/part0", "pair0", "pair1/part0", "pair1"]
+    assert order == inner
+
+    def shown() -> list[list[str]]:
+        graph = page.locator("#graph [role=option] span").all_text_contents()
+        table = page.locator("#table tbody tr:visible th").all_text_contents()
+        dots = page.locator("#chart .dot.erf title").all_text_contents()
+        return [graph, table, [title.partition(":")[0] for title in dots]]
+
+    assert shown() == [outer] * 3
+    # The one edge between them, although what is folded lies on its way.
+    assert page.locator("#graph path.edge:not(.start)").count() == 1
+    assert page.text_content("#place") == "2 / 2"
+    page.click("#previous")
+    assert layer(page) == "pair0"
+    assert page.is_disabled("#previous")
+    page.locator("#depth").fill("2")
+    assert layer(page) == "pair1"
+    page.check("#inside")
+    assert shown() == [inner] * 3
+    assert page.locator("#graph path.edge:not(.start)").count() == 3
+    page.click("#previous")
+    assert layer(page) == "pair1/part0"
+    page.uncheck("#inside")
+    assert shown() == [outer] * 3
+    assert layer(page) in outer
 
 
 def test_play_goes_from_the_first_layer_to_the_last(visit, profiles):

@@ -881,13 +881,6 @@ MISTAKES = {
         UnknownLayerError,
         r"`layer`.*The last: .*'foreign'",
     ),
-    "layer without axes": (
-        headed,
-        {"layer": "head"},
-        InvalidInputError,
-        r"`layer` must have spatial axes.*conv_first, conv_second.*layer='head' of shape \(2,\)",
-    ),
-    "flat layer": (headed, {"layer": "flat"}, InvalidInputError, "`layer` must have spatial axes"),
     "unknown input": (headed, {"input": "picture"}, InvalidInputError, r"`input`.*: image\. "),
     "too few sizes": (
         headed,
@@ -946,7 +939,7 @@ MISTAKES = {
         r"`input` must have spatial axes.*input='features' of shape \(8,\)",
     ),
     "no model": (lambda: "ResNet50", {}, InvalidInputError, "`model` must be a Keras 3 model"),
-    "subclassed model": (Subclassed, {}, InvalidInputError, "`model` must be a Functional"),
+    "subclassed model": (Subclassed, {}, InvalidInputError, "`model` must be built"),
     "model not built": (
         lambda: keras.Sequential([layers.Conv2D(2, 3)]),
         {},

@@ -6,6 +6,7 @@ measures the first one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from keras_erf.commands.json_rows import layer_rows, result_row, skipped_rows
 from keras_erf.commands.option_types import (
     DEFAULT_DEFINITION,
     OUT,
+    InsideOption,
     JsonOption,
     ModelArgument,
     Noise,
@@ -23,7 +25,7 @@ from keras_erf.commands.option_types import (
 )
 from keras_erf.commands.options import Options, takes_options
 from keras_erf.commands.outputs import free_stem, save_profile, save_result
-from keras_erf.commands.parsing import check_writable
+from keras_erf.commands.parsing import check_inside, check_writable
 from keras_erf.commands.tables import print_profile, print_results
 from keras_erf.errors import GradientError
 from keras_erf.wording import by
@@ -89,10 +91,17 @@ def analyze(
                 name,
                 results,
                 skipped,
-                guessed=layer is None,
+                guessed=None if layer else _chosen(units[0].passed),
                 centered=options.unit == "center",
                 tolerance=options.tolerance,
             )
+
+
+def _chosen(passed: Sequence[str]) -> str:
+    """How a layer was chosen that the user did not name."""
+    if not passed:
+        return "the last layer with more than one position"
+    return f"taken in place of {passed[0]}, whose channels sum to a constant"
 
 
 def _parts(model: str, result: EffectiveReceptiveField, options: Options) -> list[str]:
@@ -135,6 +144,7 @@ def profile(
     *,
     model: ModelArgument,
     layer: Annotated[list[str] | None, layer_option("all with more than one position")] = None,
+    inside: InsideOption = False,
     options: Options,
     out: Annotated[
         Path | None, out_option("Folder for picture, table and results.", f"{OUT}/MODEL-profile")
@@ -153,11 +163,13 @@ def profile(
     keras-erf profile ResNet50 --images photos --tolerance .05 --out erf
     """
     with one_line_errors("What was measured is kept; the same call resumes from there."):
+        check_inside(inside, layer)
         check_writable(out or OUT)
         request = options.open(model)
         name = request.loaded.name
         folder = out or OUT / f"{name}-profile"
-        result = request.profile(request.located(layer or None, several=True), folder)
+        units = request.located(layer or None, several=True, inside=inside)
+        result = request.profile(units, folder)
         picture, table = save_profile(result, folder)
 
         if as_json:

@@ -28,6 +28,7 @@ __all__ = [
     "GridOption",
     "ImagesOption",
     "InputOption",
+    "InsideOption",
     "JsonOption",
     "MeanOption",
     "ModelArgument",
@@ -152,6 +153,10 @@ GridOption = Annotated[
         help="Rows and columns of a layer of tokens.",
         show_default="found, or a square",
     ),
+]
+InsideOption = Annotated[
+    bool,
+    unit_option("--inside", help="Layers inside of composite ones too, under paths like enc/conv."),
 ]
 DefinitionOption = Annotated[
     DefinitionName,

@@ -106,9 +106,11 @@ class Options:
         preprocess = read_preprocess(self.scale, self.mean, self.std, self.bgr, self.images)
         opening = read_opening(self.custom, self.stand_in, self.unsafe)
         loaded = load_quietly(model, self.weights, read_options(self.option), opening)
-        from keras_erf.graph import build_graph
+        from keras_erf.graph import started
 
-        graph = build_graph(loaded.model)
+        start = started(loaded.model, input_shape=location.input_shape)
+        graph, loaded = start.graph, replace(loaded, model=start.model)
+        location = replace(location, input_shape=start.input_shape)
         inputs = read_inputs(
             graph,
             graph.input_number(self.input),
@@ -128,7 +130,7 @@ class Request:
     location: Location
     settings: Settings
 
-    def located(self, layers: Any, *, several: bool = False) -> Prepared:
+    def located(self, layers: Any, *, several: bool = False, inside: bool = False) -> Prepared:
         """Finds the unit of one or more layers; arguments and errors as `measuring.setup`."""
         from keras_erf.measuring.setup import located
 
@@ -139,6 +141,8 @@ class Request:
             self.location,
             graph=self.graph,
             several=several,
+            inside=inside,
+            past_constants=True,
         )
 
     def probe(self, unit: Prepared) -> EffectiveReceptiveField:

@@ -19,6 +19,7 @@ __all__ = [
     "OPTIONS",
     "REMEDIES",
     "Preprocess",
+    "check_inside",
     "check_writable",
     "read_grid",
     "read_inputs",
@@ -223,6 +224,17 @@ def read_inputs(
         graph.tensors[number].name: folder if number == measured else noise
         for number in graph.inputs
     }
+
+
+def check_inside(inside: bool, layers: Sequence[str] | None) -> None:
+    """Raises if layers are named, and those inside of all are asked for as well."""
+    if inside and layers:
+        raise InvalidInputError(
+            argument="--inside",
+            expected="is for all layers: one inside of another is named by its path",
+            remedy=f"Leave --inside out, as in --layer {layers[0].split('/')[0]}/NAME",
+            received=f"--layer {layers[0]}",
+        )
 
 
 def check_writable(folder: Path) -> None:

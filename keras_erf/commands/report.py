@@ -12,6 +12,7 @@ from keras_erf.commands.cli_errors import one_line_errors
 from keras_erf.commands.console import print_json
 from keras_erf.commands.json_rows import layer_rows, skipped_rows
 from keras_erf.commands.option_types import (
+    InsideOption,
     JsonOption,
     ModelArgument,
     in_panel,
@@ -19,6 +20,7 @@ from keras_erf.commands.option_types import (
     output_option,
 )
 from keras_erf.commands.options import Options, takes_options
+from keras_erf.commands.parsing import check_inside
 from keras_erf.commands.tables import print_remedies
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.files.writing import check_file
@@ -33,6 +35,7 @@ def report(
     *,
     model: ModelArgument,
     layer: Annotated[list[str] | None, layer_option("all with more than one position")] = None,
+    inside: InsideOption = False,
     options: Options,
     compare: Annotated[
         str | None, second_option("--compare", metavar="MODEL", help="A second model, to compare.")
@@ -72,6 +75,7 @@ def report(
                 expected="is for a second model: name it with --compare",
                 received=repr(compare_weights),
             )
+        check_inside(inside, layer)
         # Before the long work: it must not be lost because the page cannot be written.
         check_file(out)
         requests = [options.open(model)]
@@ -86,7 +90,8 @@ def report(
         from keras_erf import reporting
 
         # A layer that the second model lacks must not cost the measurement of the first.
-        located = [(request, request.located(layer or None, several=True)) for request in requests]
+        where = {"several": True, "inside": inside}
+        located = [(request, request.located(layer or None, **where)) for request in requests]
         profiles = [request.profile(units) for request, units in located]
         if compare is not None and title is None:
             names = ((model, options.weights), (compare, compare_weights))

@@ -101,7 +101,7 @@ def print_results(
     results: Sequence[tuple[EffectiveReceptiveField, Path, Path]],
     skipped: Sequence[tuple[str, str]] = (),
     *,
-    guessed: bool,
+    guessed: str | None,
     centered: bool,
     tolerance: float | None = None,
 ) -> None:
@@ -197,10 +197,10 @@ def _print_stop(console: Console, result: EffectiveReceptiveField, tolerance: fl
 
 
 def _print_words(
-    console: Console, result: EffectiveReceptiveField, *, guessed: bool, centered: bool
+    console: Console, result: EffectiveReceptiveField, *, guessed: str | None, centered: bool
 ) -> None:
     field = result.receptive_field
-    chosen = " (the last layer with more than one position)" if guessed else ""
+    chosen = f" ({guessed})" if guessed else ""
     console.print(
         f"Unit {field.unit} of {field.layer}{chosen} can see {by(field.size, 'x')} px and uses "
         f"about {result.size:.0f} px, {100 * result.ratio:.0f} %."

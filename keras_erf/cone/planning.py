@@ -9,9 +9,11 @@ what the whole network would have there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from keras import ops
 
 from keras_erf.algebra.boxes import cut, entire, hull
 from keras_erf.algebra.geometry import Box
@@ -75,10 +77,12 @@ class Cone:
         """
         known = dict(values)
         last = {number: step for step in self.steps for number in step.node.inputs}
+        # Of a compiled function it may be unknown, and is then that of any batch.
+        batch = next((value.shape[0] for value in values.values()), None)
 
         def compute() -> None:
             for step in self.steps[:steps]:
-                self._advance(step, known, training)
+                self._advance(step, known, training, batch)
                 if keep is not None:
                     for number in (*step.node.inputs, *step.node.outputs):
                         if last.get(number, step) is step and number not in keep:
@@ -87,11 +91,16 @@ class Cone:
         stateless(compute, state)
         return known
 
-    def _advance(self, step: ConeStep, known: dict[int, Any], training: bool) -> None:
+    def _advance(
+        self, step: ConeStep, known: dict[int, Any], training: bool, batch: int | None
+    ) -> None:
         node = step.node
 
         def call(parts: Sequence[Any]) -> list[Array]:
-            return called(node, dict(zip(node.inputs, parts, strict=True)), training=training)
+            values = dict(zip(node.inputs, parts, strict=True))
+            # Inside of time-distributed layers each step is a sample.
+            samples = parts[0].shape[0] if node.lead else batch
+            return called(node, values, training=training, batch=samples)
 
         taken = []
         for number, part in zip(node.inputs, step.inputs, strict=True):
@@ -154,8 +163,21 @@ def _outputs(tracing: Tracing, node: Node) -> dict[int, Box]:
 def _whole(tracing: Tracing, node: Node) -> _Made:
     """A call on whole tensors."""
     inputs = [(number, entire(tracing.shape(number))) for number in node.inputs]
-    step = ConeStep(node, tuple(part for _, part in inputs))
+    run = _over_time(node) if node.lead else as_called
+    step = ConeStep(node, tuple(part for _, part in inputs), run)
     return _Made(step, inputs, _outputs(tracing, node))
+
+
+def _over_time(node: Node) -> Run:
+    """Runs a call inside of a time-distributed layer, where each step is a sample."""
+
+    def run(values: Sequence[Any], call: Callable[[Sequence[Any]], list[Array]]) -> list[Array]:
+        lead = 1 + node.lead
+        sizes = tuple(values[0].shape[:lead])
+        flat = [ops.reshape(value, (-1, *value.shape[lead:])) for value in values]
+        return [ops.reshape(made, (*sizes, *made.shape[1:])) for made in call(flat)]
+
+    return run
 
 
 def _restricted(tracing: Tracing, node: Node, needs: Mapping[int, Box]) -> _Made | None:

@@ -106,7 +106,7 @@ def check(
         pass: unit (16, 16) of stage1_block2_out, 17 layers compared
 
     Args:
-        model: A Functional or Sequential Keras model.
+        model: A Keras model: Functional, Sequential or subclassed.
         layer: As in `receptive_field`.
         unit: As in `receptive_field`.
         input: As in `receptive_field`.

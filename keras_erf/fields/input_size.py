@@ -62,7 +62,8 @@ def _last_map(tracing: Tracing) -> int:
                 if is_map(tracing, tensor):
                     return tensor
             except InvalidInputError as error:
-                if tracing.shapes.is_open(tensor) and tracing.is_reached(tensor):
+                stated = not _hangs_on_open_input(tracing, tensor)
+                if stated and tracing.shapes.is_open(tensor) and tracing.is_reached(tensor):
                     raise
                 reason = reason or f" ({error})"
     raise InvalidInputError(
@@ -71,6 +72,13 @@ def _last_map(tracing: Tracing) -> int:
         f"none{reason}",
         received=f"layer=None for model {tracing.graph.name!r}",
     )
+
+
+def _hangs_on_open_input(tracing: Tracing, tensor: int) -> bool:
+    """Whether an input of undefined size leads to a tensor: token ids, which have no map."""
+    graph = tracing.graph
+    used = {number for node in graph.ancestors(tensor) for number in node.inputs}
+    return any(None in graph.tensors[number].shape for number in used.intersection(graph.inputs))
 
 
 def default_layer(

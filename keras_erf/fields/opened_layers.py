@@ -60,6 +60,10 @@ class OpenedLayers:
             return [node]
         return [call for inner in self._calls[node] for call in self.inside(inner)]
 
+    def made(self, node: Node) -> list[Node]:
+        """The calls that a layer makes, if it was opened; none of them is opened in turn."""
+        return self._calls.get(node, [])
+
     def is_bound(self, node: Node) -> bool:
         """Whether the size of the batch may be written into a call: an operation in a layer."""
-        return node in self._inner and isinstance(node.kind, str)
+        return node.is_bound or (node in self._inner and isinstance(node.kind, str))

@@ -12,7 +12,7 @@ from keras_erf.algebra.intervals import Reach
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.theoretical import Rules, locate, tracing_of
 from keras_erf.fields.tracing import Tracing
-from keras_erf.graph import Node, build_graph
+from keras_erf.graph import Node, started
 from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = ["PathSizes", "path_sizes", "unproductive_layers"]
@@ -51,7 +51,7 @@ def path_sizes(
         PathSizes(layer='block10_out', smallest=(3, 3), largest=(43, 43))
 
     Args:
-        model: A Functional or Sequential Keras model.
+        model: A Keras model: Functional, Sequential or subclassed.
         layer: As in `receptive_field`.
         input: As in `receptive_field`.
         input_shape: As in `receptive_field`.
@@ -102,7 +102,7 @@ def unproductive_layers(
         ('conv4', 'conv5')
 
     Args:
-        model: A Functional or Sequential Keras model.
+        model: A Keras model: Functional, Sequential or subclassed.
         input: As in `receptive_field`.
         input_shape: Spatial shape of the input; `None` keeps the model's own, if it has one.
         rules: As in `receptive_field`.
@@ -114,7 +114,8 @@ def unproductive_layers(
     Raises:
         InvalidInputError: An argument does not fit the model.
     """
-    graph = build_graph(model)
+    start = started(model, input_shape=input_shape)
+    graph, input_shape = start.graph, start.input_shape
     if input_shape is None and None in graph.tensors[graph.input_number(input)].shape:
         raise InvalidInputError(
             argument="input_shape",
@@ -122,7 +123,7 @@ def unproductive_layers(
             "already depends on it",
             received="input_shape=None",
         )
-    tracing = tracing_of(model, input=input, input_shape=input_shape, rules=rules)
+    tracing = tracing_of(graph, input=input, input_shape=input_shape, rules=rules)
     sizes = tracing.spatial_shape(tracing.input)
     paths = _paths(tracing)
     names = []

@@ -62,7 +62,7 @@ def projective_field(
         ((0, 7), (0, 7))
 
     Args:
-        model: A Functional or Sequential Keras model.
+        model: A Keras model: Functional, Sequential or subclassed.
         layer: As in `receptive_field`.
         pixel: Index of the pixel, one entry per spatial axis of the input.
         input: As in `receptive_field`.

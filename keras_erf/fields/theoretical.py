@@ -14,11 +14,12 @@ from typing import Any, Literal
 from keras_erf.algebra.geometry import ReceptiveField, as_index
 from keras_erf.errors import InvalidInputError, KerasERFError
 from keras_erf.fields.input_size import Rules, default_layer, maps, sized
+from keras_erf.fields.inside import check_inside, enclosing, find_inside, found
 from keras_erf.fields.size_range import size_ranges
 from keras_erf.fields.tokens import TokenGrid, checked_grid, found_grid, given_grid
 from keras_erf.fields.tracing import Tracing
 from keras_erf.fields.units import UnitTracer
-from keras_erf.graph import Graph, build_graph
+from keras_erf.graph import Graph, started
 from keras_erf.types import KerasTensor, Layer, Model
 
 __all__ = [
@@ -57,14 +58,16 @@ def receptive_field(
         ((8, 8), ((4, 29), (4, 29)), ((4, 29), (4, 29)))
 
     Args:
-        model: A Functional or Sequential Keras model.
-        layer: Layer name, path (`"backbone/conv1"`), `Layer` or `KerasTensor`;
-            `None` is the last layer with more than one position at the model's
-            own size.
+        model: A Keras model: Functional, Sequential or subclassed.
+        layer: Layer name, path in nested models and inside of composite layers
+            (`"encoder/block_3/mlp"`), `Layer` or `KerasTensor`; an output of several
+            (`"fpn:P3"`, `"lstm:0"`), the value before an activation (`"conv:linear"`).
+            `None` is the last layer with more than one position at the model's own size.
         unit: Index of the unit in the layer's map, one entry per spatial axis,
             or `"center"`: the unit whose field's centre is nearest the input's
-            centre (of two equally near the later, of more the middle one).
-        input: Name of the input; `None` is the first.
+            centre (of two equally near the later, of more the middle one). A
+            vector, as global pooling makes it, is one unit, `()`.
+        input: Name of the input; `None` is the first with spatial axes.
         input_shape: Spatial shape to give the inputs, for fully convolutional
             models; one number stands for all axes. `None` keeps the model's
             own, and where that is undefined one large enough to hold the field
@@ -140,6 +143,7 @@ def receptive_fields(
     input: str | None = None,
     input_shape: int | Sequence[int] | None = None,
     through_global: bool = True,
+    inside: bool = False,
     rules: Rules | None = None,
 ) -> FieldTable:
     """The theoretical receptive field of every layer with more than one position.
@@ -159,10 +163,12 @@ def receptive_fields(
             conv3 (9, 9) (2, 2)
 
     Args:
-        model: A Functional or Sequential Keras model.
+        model: A Keras model: Functional, Sequential or subclassed.
         input: As in `receptive_field`.
         input_shape: As in `receptive_field`.
         through_global: As in `receptive_field`.
+        inside: Whether layers inside of composite ones have rows of their own, under paths such
+            as `"encoder/block_3/mlp"`.
         rules: As in `receptive_field`.
 
     Returns:
@@ -171,9 +177,12 @@ def receptive_fields(
     Raises:
         InvalidInputError: An argument does not fit the model.
     """
+    check_inside(inside)
     tracing = tracing_of(
         model, input=input, input_shape=input_shape, through_global=through_global, rules=rules
     )
+    if inside:
+        tracing = tracing.unfolded(lambda node: True)
     fields = []
     tensors, skipped = maps(tracing)
     for tensor in tensors:
@@ -194,7 +203,8 @@ def tracing_of(
 ) -> Tracing:
     """The fields of a model's graph at the size asked for; arguments as `receptive_fields`."""
     _check_rules(rules)
-    graph = build_graph(model)
+    start = started(model, input_shape=input_shape)
+    graph, input_shape = start.graph, start.input_shape
     return sized(graph, None, graph.input_number(input), input_shape, through_global, rules)
 
 
@@ -242,17 +252,26 @@ def locate(
     rules: Rules | None = None,
     tensor: int | None = None,
     assigned: bool = True,
+    runnable: bool = False,
 ) -> Target:
     """Finds a unit in a model, and its receptive field; arguments as `receptive_field`.
 
     `tensor` is the number of the layer's tensor, in place of `layer`; `assigned=False`
-    is for models whose weights will change, and so will zeros among them.
+    is for models whose weights will change, and so will zeros among them; `runnable=True` for
+    units that will be computed.
     """
     _check_rules(rules)
-    graph = build_graph(model)
-    wanted = tensor if layer is None else graph.find(layer)
+    start = started(model, input_shape=input_shape, assigned=assigned)
+    graph, input_shape = start.graph, start.input_shape
+    layer = start.named(layer, model)
+    wanted = tensor if layer is None else found(graph, layer)
+    around = None if layer is None or wanted is not None else enclosing(graph, layer)
+    if around is not None:
+        wanted = around.outputs[0]
     number = graph.input_number(input)
     tracing = sized(graph, wanted, number, input_shape, through_global, rules, assigned=assigned)
+    if around is not None:
+        tracing, wanted = find_inside(tracing, layer, runnable=runnable)
     if wanted is None:
         wanted = default_layer(graph, tracing, input_shape, rules)
     return target_of(tracing, wanted, unit=unit, through_global=through_global, grid=grid)
@@ -289,7 +308,6 @@ def _field(
             received=f"layer={name!r}, input={input_name!r}",
         )
     tracer = UnitTracer(tracing, tensor, through_global)
-    shape, axes = tracer.shape, tracer.axes
     if not tracing.input_axes:
         raise InvalidInputError(
             argument="input",
@@ -299,14 +317,6 @@ def _field(
             "starts behind their embedding",
             received=f"input={input_name!r} of shape {tracing.shape(tracing.input)} "
             "without the batch",
-        )
-    if not axes:
-        names = [graph.tensors[other].name for other in maps(tracing)[0]]
-        raise InvalidInputError(
-            argument="layer",
-            expected="must have spatial axes",
-            remedy=f"Layers that do: {', '.join(names[-4:]) or 'none'}",
-            received=f"layer={name!r} of shape {shape} without the batch",
         )
     tracer = replace(tracer, grid=_token_grid(tracer, unit, grid))
     centered = isinstance(unit, str) and unit == "center"

@@ -80,7 +80,7 @@ def tile_overlap(
         ('conv6', (14, 14), (11, 11), (4, 4))
 
     Args:
-        model: A Functional or Sequential Keras model.
+        model: A Keras model: Functional, Sequential or subclassed.
         layer: The layer whose output is assembled from tiles; `None` as in
             `receptive_field`.
         erf: Result of `probe` for a unit of that layer.

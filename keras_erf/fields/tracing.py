@@ -7,8 +7,10 @@ and several inputs need no special case. This module knows no layers; the rules 
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from keras_erf.algebra.intervals import Line
 from keras_erf.algebra.propagation import TensorField, ViewStep, carried, is_global
@@ -48,6 +50,8 @@ class Tracing:
         self._assigned = assigned
         self.shapes = Shapes(graph)
         self._channels = ChannelAxes(graph.channel_axes)
+        # The tensor that stands for one inside a layer where the layer is closed.
+        self._outer: dict[int, int] = {}
         self._read(graph)
         self._failed: dict[int, UnsupportedLayerError | InvalidInputError] = {}
         # Views that take in all of space where it is still spread out: the global paths.
@@ -75,6 +79,69 @@ class Tracing:
         other._read(graph)
         other.dependences.values = self.dependences.values
         return other
+
+    def unfolded(self, chosen: Callable[[Node], bool], *, runnable: bool = False) -> Tracing:
+        """The same fields, over a graph in which calls inside of layers stand for these.
+
+        Args:
+            chosen: Which layers to unfold, of those that can be opened.
+            runnable: Whether the calls will be run: a layer that assigns its weights stays closed.
+        """
+        nodes, layers = list[Node](), dict(self.graph.layers)
+        pending = [(node, node) for node in reversed(self.graph.nodes)]
+        while pending:
+            node, outer = pending.pop()
+            calls = self._opened_calls(node) if chosen(node) else []
+            if not calls or (runnable and any(inner.reassigned for inner in calls)):
+                nodes.append(node)
+                continue
+            for inner in calls:
+                self._outer.update(dict.fromkeys(inner.outputs, outer.outputs[0]))
+                for place, output in enumerate(inner.outputs):
+                    keys: list[str | int] = [inner.name, id(inner.operation)]
+                    if len(inner.outputs) > 1:
+                        keys += {self.shapes.tensors[output].name, f"{inner.name}:{place}"}
+                    for key in keys:
+                        if key not in self.graph.layers:
+                            layers[key] = (*layers.get(key, ()), output)
+            pending += [(inner, outer) for inner in reversed(calls)]
+        for node in self.graph.nodes:
+            for output in node.outputs:
+                self._outer.pop(output, None)
+        return self.rewritten(nodes, layers)
+
+    def rewritten(
+        self, nodes: Sequence[Node], layers: Mapping[str | int, tuple[int, ...]]
+    ) -> Tracing:
+        """The same fields over other calls, which make the same tensors and perhaps more."""
+        other = copy.copy(self)
+        other.graph = replace(
+            self.graph, nodes=tuple(nodes), tensors=tuple(self.shapes.tensors), layers=layers
+        )
+        other._makers = {tensor: node for node in nodes for tensor in node.outputs}
+        return other
+
+    def between(self, node: Node, name: str) -> int:
+        """The number of a new tensor of that name, like the output of a call."""
+        (output,) = node.outputs
+        number = len(self.shapes.tensors)
+        self.shapes.tensors.append(replace(self.shapes.tensors[output], name=name))
+        self._outer[number] = self.outer(output)
+        if self.is_reached(output):
+            self._reached.add(number)
+        return number
+
+    def _opened_calls(self, node: Node) -> list[Node]:
+        """The calls inside a layer on the way from the input, if it can be opened."""
+        if not self._reached.intersection(node.inputs):
+            return []
+        with contextlib.suppress(UnsupportedLayerError, InvalidInputError):
+            self._learn(node.outputs[0])
+        return self._opened.made(node)
+
+    def outer(self, tensor: int) -> int:
+        """The tensor that stands for one inside a layer where the layer is closed."""
+        return self._outer.get(tensor, tensor)
 
     def is_reached(self, tensor: int) -> bool:
         """Whether the input leads to the tensor."""

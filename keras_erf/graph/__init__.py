@@ -11,12 +11,13 @@ scope: no node is added to a layer, no variable is written, no loss recorded.
 """
 
 from keras_erf.graph.architecture_table import architecture
-from keras_erf.graph.building import build_graph
-from keras_erf.graph.calls import Argument, Node, Tensor, kind_of, plain_call
+from keras_erf.graph.building import Start, build_graph, build_in_place, started
+from keras_erf.graph.calls import LINEAR, Argument, Node, Tensor, kind_of, plain_call
 from keras_erf.graph.cloning import cloned, computing_layers, copied
 from keras_erf.graph.constants import LOW, has_zeros, is_operand, random_weights, settled
 from keras_erf.graph.function_calls import FunctionCalls, calls_of_function
 from keras_erf.graph.graph import PAIR, Graph
+from keras_erf.graph.linear import split_activation
 from keras_erf.graph.running import (
     called,
     differentiable,
@@ -28,15 +29,18 @@ from keras_erf.graph.running import (
 from keras_erf.graph.weight_count import built_from, count_made, count_weights
 
 __all__ = [
+    "LINEAR",
     "LOW",
     "PAIR",
     "Argument",
     "FunctionCalls",
     "Graph",
     "Node",
+    "Start",
     "Tensor",
     "architecture",
     "build_graph",
+    "build_in_place",
     "built_from",
     "called",
     "calls_of_function",
@@ -55,5 +59,7 @@ __all__ = [
     "plain_call",
     "random_weights",
     "settled",
+    "split_activation",
+    "started",
     "stateless",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -12,10 +12,12 @@ import numpy as np
 from keras_erf.legacy.operations.stand_ins import StandIn
 from keras_erf.types import Array, Operation
 
-__all__ = ["Argument", "Node", "Shape", "Tensor", "kind_of", "plain_call"]
+__all__ = ["LINEAR", "Argument", "Given", "Node", "Shape", "Tensor", "kind_of", "plain_call"]
 
 Shape = tuple[int | None, ...]
 
+# What an address ends in that names the value before a layer's activation.
+LINEAR = ":linear"
 _CONVOLUTIONAL_LSTMS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 
 
@@ -32,6 +34,14 @@ class Tensor:
     name: str
     shape: Shape
     dtype: str
+
+
+class Traced(Protocol):
+    """What followed a layer's `call`, and can do so for batches of other sizes."""
+
+    def at(self, node: Node, batch: int, training: bool) -> Node:
+        """A call inside the layer, as it is made for batches of that size."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class Node:
         known: Of a call inside a layer, what is known of its constants and of
             the weights that were assigned before it, by `id`; see `settling`.
         reassigned: Whether the layer it is in assigns weights as it runs.
+        trace: What followed the layer it is in, if it is in one; see `Traced`.
     """
 
     name: str
@@ -73,11 +84,21 @@ class Node:
     lead: int = 0
     known: Mapping[int, np.ndarray] = field(default_factory=dict, repr=False)
     reassigned: bool = False
+    trace: Traced | None = field(default=None, repr=False)
 
     @property
     def kind(self) -> type | str:
         """See `kind_of`."""
         return kind_of(self.operation)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the size of the batch may be written into it: an operation in a layer."""
+        return self.trace is not None and isinstance(self.kind, str)
+
+    def at(self, batch: int | None, *, training: bool = False) -> Node:
+        """The same call for batches of another size, or in training."""
+        return self if self.trace is None or batch is None else self.trace.at(self, batch, training)
 
     def call(
         self,
@@ -96,7 +117,8 @@ class Node:
             return constant(argument)
 
         args, kwargs = self.arguments.convert(fill)
-        return keras.tree.flatten(run(*args, **kwargs))
+        made = keras.tree.flatten(run(*args, **kwargs))
+        return [output for output in made if output is not None]
 
     def filled_arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call's arguments, each tensor replaced by its number."""
@@ -127,6 +149,30 @@ class _Tensors:
         """As Keras's own record does it."""
         filled = [fill(symbol) for symbol in self.symbols]
         return (filled[0] if len(filled) == 1 else filled,), {}
+
+
+@dataclass(frozen=True)
+class Given:
+    """Arguments of a call, with a symbolic tensor for each tensor.
+
+    Args:
+        args: Positional ones, which may be nested.
+        kwargs: Those by name.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def symbols(self) -> list[keras.KerasTensor]:
+        """The symbolic tensors, in order."""
+        leaves = keras.tree.flatten((self.args, dict(self.kwargs)))
+        return [leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
+
+    def convert(self, fill: Callable[[Any], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """As Keras's own record does it."""
+        args, kwargs = keras.tree.map_structure(fill, (self.args, dict(self.kwargs)))
+        return args, kwargs
 
 
 def kind_of(operation: Operation) -> type | str:

@@ -12,22 +12,12 @@ import numpy as np
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
 from keras_erf.graph.calls import Node, Shape, Tensor
-from keras_erf.graph.constants import agreed, has_zeros, operands, random_weights, settled
-from keras_erf.graph.running import called, followed, inferred, learned_weights, stateless
-from keras_erf.graph.tensorflow_layers import check_replay, followed_in_tensorflow
-from keras_erf.graph.unrolling import Builder
+from keras_erf.graph.running import called, inferred, stateless
+from keras_erf.graph.traces import PAIR, opened
 from keras_erf.legacy.in_memory import modern_layer
 from keras_erf.types import Array, KerasTensor, Layer, State
 
 __all__ = ["PAIR", "Graph"]
-
-# Gives the symbolic outputs of a layer's own `call`.
-Follow = Callable[[Node, Mapping[int, Any]], list[Any]]
-
-# Samples of a batch on which layers are traced: enough to show whether one sees another.
-PAIR = 2
-# Draws of weights, at most, until the zeros of what is computed from them are settled.
-MOST_DRAWS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +35,7 @@ class Graph:
         channel_axes: Channel axis of each input tensor, the batch not counted.
         batch: Fixed batch size of the model, or `None`.
         failures: Why a tensor has no shape at the asked input size, by number.
+        again: Of a model that was followed, what follows it at other shapes of its inputs.
     """
 
     name: str
@@ -56,6 +47,7 @@ class Graph:
     channel_axes: Mapping[int, int] = field(repr=False)
     batch: int | None = None
     failures: Mapping[int, str] = field(default_factory=dict, repr=False)
+    again: Callable[[Sequence[Shape]], Graph | None] | None = field(default=None, repr=False)
 
     def find(self, layer: str | Layer | KerasTensor) -> int:
         """Number of the tensor that `layer` (a name, path, `Layer` or `KerasTensor`) stands for.
@@ -69,13 +61,18 @@ class Graph:
             return numbers[0]
         wanted = layer if isinstance(layer, str) else str(getattr(layer, "name", repr(layer)))
         names = [name for name in self.layers if isinstance(name, str)]
-        calls = [self.tensors[number].name for number in numbers] or [
+        calls = self._choices(wanted, numbers) or [
             name for name in names if ":" in name and _without_calls(name) == wanted
         ]
         if calls:
+            starts = tuple(node.name for node in self.nodes)
+            repeated = all(
+                any(f"{start}/".startswith(f"{one}/") for start in starts) for one in calls
+            )
+            why = f"is called {len(calls)} times" if repeated else f"has {len(calls)} outputs"
             raise UnknownLayerError(
                 argument="layer",
-                expected=f"{wanted!r} is called {len(calls)} times: name one of {', '.join(calls)}",
+                expected=f"{wanted!r} {why}: name one of {', '.join(calls)}",
                 received=f"layer={wanted!r} for model {self.name!r}",
             )
         near = difflib.get_close_matches(wanted, names, n=5, cutoff=0.4)
@@ -88,14 +85,30 @@ class Graph:
             received=f"layer={wanted!r} for model {self.name!r}",
         )
 
+    def _choices(self, wanted: str, numbers: Sequence[int]) -> list[str]:
+        """A name for each of some tensors that one name stands for."""
+        own = [
+            name
+            for name in self.layers
+            if isinstance(name, str)
+            and name.startswith(f"{wanted}:")
+            and name.count("/") == wanted.count("/")
+        ]
+        return [
+            next(
+                (name for name in own if self.layers[name] == (number,)), self.tensors[number].name
+            )
+            for number in numbers
+        ]
+
     def input_number(self, name: str | None) -> int:
-        """Number of the input called `name`; `None` stands for the first one.
+        """Number of the input called `name`; `None` stands for the first one with spatial axes.
 
         Raises:
             InvalidInputError: The model has no such input.
         """
         if name is None:
-            return self.inputs[0]
+            return next((one for one in self.inputs if self.spatial_axes(one)), self.inputs[0])
         names = [self.tensors[number].name for number in self.inputs]
         if name not in names:
             raise InvalidInputError(
@@ -135,6 +148,10 @@ class Graph:
                     shape[axis] = int(size)
             dtype = self.tensors[number].dtype
             specs[number] = keras.KerasTensor((self.batch, *shape), dtype=dtype, name="input")
+        if self.again is not None:
+            followed = self.again([tuple(specs[number].shape[1:]) for number in self.inputs])
+            if followed is not None:
+                return followed
         specs, failures = inferred(self.nodes, specs)
         tensors = tuple(
             Tensor(tensor.name, tuple(specs[number].shape[1:]), tensor.dtype)
@@ -183,61 +200,9 @@ class Graph:
             The calls and the new tensors; `None` where `call` does not run on
             symbolic tensors, or makes other outputs than these.
         """
-        layer = node.operation
-        lead = node.lead + isinstance(layer, keras.layers.TimeDistributed)
-        steps = tuple(shapes[0][:lead])
-        inner = layer._flatten_layers()
-        before = [
-            (sublayer, len(sublayer._inbound_nodes), len(sublayer._outbound_nodes))
-            for sublayer in inner
-        ]
-        try:
-            for follow, batch in self._followers():
-                specs = {
-                    number: keras.KerasTensor((batch, *shape[lead:]), dtype=dtype)
-                    for number, shape, dtype in zip(node.inputs, shapes, dtypes, strict=True)
-                }
-                found = _traced(node, specs, first, follow, assigned)
-                if found is not None:
-                    break
-            else:
-                return None
-        finally:
-            for sublayer, inbound, outbound in before:
-                del sublayer._inbound_nodes[inbound:], sublayer._outbound_nodes[outbound:]
-        builder, numbers, known, reassigned = found
-        tensors = builder.tensors
-        if any(None in tensor.shape for tensor in tensors):
-            # Models inside know only the shapes they were built with.
-            shaped, _ = inferred(builder.nodes, specs)
-            tensors = [
-                replace(tensor, shape=tuple(shaped[number].shape[1:]))
-                if number in shaped
-                else tensor
-                for number, tensor in enumerate(tensors, start=first)
-            ]
-        if [steps + tensors[number - first].shape for number in numbers] != list(output_shapes):
-            return None
-        names = dict(zip(numbers, node.outputs, strict=True))
-        nodes = [
-            replace(
-                call,
-                inputs=tuple(names.get(number, number) for number in call.inputs),
-                outputs=tuple(names.get(number, number) for number in call.outputs),
-                numbers={key: names.get(number, number) for key, number in call.numbers.items()},
-                lead=lead,
-                known=known,
-                reassigned=reassigned,
-            )
-            for call in builder.nodes
-        ]
-        return nodes, [replace(tensor, shape=(*steps, *tensor.shape)) for tensor in tensors]
-
-    def _followers(self) -> list[tuple[Follow, int | None]]:
-        """Ways to follow a layer's calls, and the size of the batch for each of them."""
-        fixed = self.batch or PAIR
-        open_first = [(followed_in_tensorflow, None)] if self.batch is None else []
-        return [(followed, fixed), *open_first, (followed_in_tensorflow, fixed)]
+        return opened(
+            node, shapes, dtypes, output_shapes, first, batch=self.batch, assigned=assigned
+        )
 
     def runner(self, node: Node) -> Callable[..., list[Array]]:
         """A function that runs one call by itself.
@@ -268,76 +233,6 @@ class Graph:
             return outputs
 
         return run
-
-
-def _traced(
-    node: Node, specs: Mapping[int, Any], first: int, follow: Follow, assigned: bool
-) -> tuple[Builder, list[int], dict[int, np.ndarray], bool] | None:
-    """The calls inside a layer, the numbers of its outputs, and what is known there; or `None`."""
-
-    def calls(state: State) -> tuple[Builder, list[int], Any]:
-        ends: list[Any] = []
-        scope = stateless(lambda: ends.extend(follow(node, specs)), state)
-        function = keras.Function(list(specs.values()), ends)
-        if follow is followed_in_tensorflow and not state:
-            check_replay(node, function)
-        builder = Builder(first)
-        return builder, builder.unroll(function, node.inputs, prefix=f"{node.name}/"), scope
-
-    try:
-        builder, numbers, scope = calls(())
-        known, reassigned = _known_inside(node.operation, builder.nodes, scope, calls, assigned)
-    except Exception:  # The layer is not ours: it branches on values, or needs real tensors.
-        return None
-    return builder, numbers, known, reassigned
-
-
-def _known_inside(
-    layer: keras.Layer,
-    nodes: Sequence[Node],
-    scope: keras.StatelessScope,
-    calls: Callable[[State], tuple[Builder, list[int], Any]],
-    assigned: bool,
-) -> tuple[dict[int, np.ndarray], bool]:
-    """Known constants and assigned weights inside a layer, by `id`, and whether it assigns any."""
-    weights = learned_weights(layer)
-    constants = [operand for node in nodes for operand in operands(node)]
-    computed = [value for value in constants if not isinstance(value, keras.Variable)]
-    changed = [weight for weight in weights if scope.get_current_value(weight) is not None]
-    if not changed and not any(has_zeros(settled(value)) or not _any(value) for value in computed):
-        return {}, False
-    rng = np.random.default_rng(3)
-    draws: list[list[Any]] = []
-    previous: list[np.ndarray] = []
-    while len(draws) < MOST_DRAWS:
-        for _ in range(max(2, len(draws))):
-            builder, _, inner_scope = calls(random_weights(weights, rng, assigned=assigned))
-            drawn = [operand for node in builder.nodes for operand in operands(node)]
-            drawn = [value for value in drawn if not isinstance(value, keras.Variable)]
-            if [np.shape(value) for value in drawn] != [np.shape(value) for value in computed]:
-                raise ValueError("the layer's calls depend on its weights")
-            draws.append([*drawn, *(inner_scope.get_current_value(weight) for weight in changed)])
-        common = [agreed(values) for values in zip(*draws, strict=True)]
-        if previous and all(
-            np.array_equal(np.isnan(values), np.isnan(before))
-            for values, before in zip(common, previous, strict=True)
-        ):
-            break
-        # Zeros that all of the first draws have in common are no chance.
-        if not previous and all(_alike(values) for values in zip(*draws, strict=True)):
-            break
-        previous = common
-    return dict(zip(map(id, [*computed, *changed]), common, strict=True)), bool(changed)
-
-
-def _any(value: Array) -> bool:
-    return bool(np.any(np.asarray(value)))
-
-
-def _alike(draws: Sequence[Any]) -> bool:
-    """Whether draws are zero at the same places."""
-    zeros = [np.asarray(values) == 0 for values in draws]
-    return all(np.array_equal(zeros[0], mask) for mask in zeros[1:])
 
 
 def _without_calls(path: str) -> str:

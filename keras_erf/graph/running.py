@@ -11,11 +11,12 @@ import keras
 
 from keras_erf.errors import reason_of
 from keras_erf.graph.calls import Node
-from keras_erf.types import Operation, State
+from keras_erf.types import Array, Operation, State
 
 __all__ = [
     "called",
     "differentiable",
+    "eagerly",
     "enter",
     "followed",
     "inferred",
@@ -59,23 +60,47 @@ def stateless(action: Callable[[], None], state: State = ()) -> keras.StatelessS
     return scope
 
 
-def followed(node: Node, specs: Mapping[int, Any]) -> list[Any]:
-    """Symbolic outputs of a layer's own `call`, at inference."""
+def eagerly(action: Callable[[], Any]) -> Any:
+    """What `action` gives, run at once, also while a function is compiled."""
+    if keras.backend.backend() != "tensorflow":
+        return action()
+    import tensorflow as tf
+
+    with tf.init_scope():
+        return action()
+
+
+def followed(node: Node, specs: Mapping[int, Any], *, training: bool = False) -> list[Any]:
+    """Symbolic outputs of a layer's own `call`."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if isinstance(node.operation, keras.layers.TimeDistributed):
             # One step of it, which is what the layer inside is called on.
             return node.operation.layer(args[0])
         if "training" in inspect.signature(node.operation.call).parameters:
-            kwargs["training"] = False
+            kwargs["training"] = training
         return node.operation.call(*args, **kwargs)
 
     outputs: list[Any] = []
     for tensor in node.call(specs, run):
         # A tensor that is passed on unchanged, or twice, gets a call of its own.
         known = any(tensor is symbol for symbol in (*specs.values(), *outputs))
+        first = next(iter(specs.values()))
+        if isinstance(first, keras.KerasTensor) and not isinstance(tensor, keras.KerasTensor):
+            tensor = _called_on(first, tensor)
         outputs.append(keras.layers.Identity()(tensor) if known else tensor)
     return outputs
+
+
+def _called_on(symbol: Any, value: Array) -> Any:
+    """An output that does not depend on the inputs, such as positions, as calls on one of them."""
+    if not value.shape or value.shape[0] != symbol.shape[0]:
+        raise ValueError("an output without a batch axis")
+    nothing = keras.ops.zeros_like(symbol)
+    if len(symbol.shape) > 1:
+        nothing = keras.ops.sum(nothing, axis=tuple(range(1, len(symbol.shape))))
+    nothing = keras.ops.reshape(nothing, (symbol.shape[0], *(1 for _ in value.shape[1:])))
+    return keras.ops.add(keras.ops.cast(nothing, value.dtype), value)
 
 
 def inferred(
@@ -169,8 +194,18 @@ def called(
     *,
     training: bool,
     constant: Callable[[Any], Any] = lambda argument: argument,
+    batch: int | None = None,
 ) -> list[Any]:
-    """The outputs of a call on plain values; `constant` as in `Node.call`."""
+    """The outputs of a call on plain values.
+
+    Args:
+        node: The call.
+        values: Values of its tensors, by number.
+        training: Whether layers run in training mode.
+        constant: As in `Node.call`.
+        batch: Number of samples; `None` for that on which the layer around the call was followed.
+    """
+    node = node.at(batch, training=training)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if "training" in getattr(node.operation, "_call_context_args", ()):

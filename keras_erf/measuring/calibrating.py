@@ -18,9 +18,8 @@ import numpy as np
 from keras_erf.cone import whole_cone
 from keras_erf.errors import InvalidInputError, KerasERFError, reason_of
 from keras_erf.fields.input_size import sized
-from keras_erf.graph import Graph, build_graph, cloned, computing_layers
+from keras_erf.graph import Graph, build_graph, cloned, computing_layers, started
 from keras_erf.inputs.sampling import InputSpec, Source, make_source
-from keras_erf.legacy.in_memory import modern_model
 from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.settings import check_whole
 from keras_erf.types import Model
@@ -66,7 +65,7 @@ def calibrate_batch_norm(
         16
 
     Args:
-        model: A Functional or Sequential Keras model; it is not changed.
+        model: A Keras model: Functional, Sequential or subclassed; it is not changed.
         inputs: As in `probe`.
         samples: Number of samples; `None` takes all of an array, and 64 of
             anything else.
@@ -91,8 +90,8 @@ def calibrate_batch_norm(
         if number is not None:
             check_whole(name, number, 1)
     check_whole("seed", seed, 0)
-    model = modern_model(model)
-    build_graph(model)
+    start = started(model, input_shape=input_shape, inputs=inputs)
+    model, input_shape = start.model, start.input_shape
     if not _norms(model):
         raise InvalidInputError(
             argument="model",

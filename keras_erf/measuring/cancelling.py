@@ -24,8 +24,9 @@ import tensorflow as tf
 
 from keras_erf.cone import Cone
 from keras_erf.errors import GradientError, KerasERFError
+from keras_erf.fields.inside import ends_in_activation
 from keras_erf.fields.theoretical import Target, target_of
-from keras_erf.graph import Node
+from keras_erf.graph import LINEAR, Node
 from keras_erf.inputs.sampling import make_source
 from keras_erf.inputs.streaming import streamed
 from keras_erf.measuring.gradients import sample_maps, unit_channels
@@ -247,6 +248,9 @@ def _blamed(finding: _Finding) -> Node:
 
 
 def _remedy(finding: _Finding, blamed: Node, settings: Settings, state: State) -> str:
+    softmax = getattr(blamed.operation, "activation", None) is keras.activations.softmax
+    if softmax and ends_in_activation(blamed):
+        return f"Choose {blamed.name + LINEAR!r}, the value before its softmax"
     graph, tensor = finding.target.graph, _instead(finding, settings, state)
     if tensor is None:
         if finding.signed:
@@ -256,12 +260,7 @@ def _remedy(finding: _Finding, blamed: Node, settings: Settings, state: State) -
             )
         return "Choose another layer"
     near = "the layer before it" if tensor in blamed.inputs else "an earlier layer"
-    text = f"Choose {near}, {graph.tensors[tensor].name!r}"
-    activation = getattr(blamed.operation, "activation", None)
-    kinds = (keras.layers.Activation, keras.layers.Softmax)
-    if activation is keras.activations.softmax and not isinstance(blamed.operation, kinds):
-        text += ", or give the softmax a layer of its own and choose the one before that"
-    return text
+    return f"Choose {near}, {graph.tensors[tensor].name!r}"
 
 
 def _instead(finding: _Finding, settings: Settings, state: State) -> int | None:

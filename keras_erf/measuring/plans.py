@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keras_erf.algebra.boxes import entire
 from keras_erf.algebra.geometry import Box
@@ -117,8 +117,12 @@ def input_specs(target: Target, cone: Cone) -> list[InputSpec]:
     """What the model's inputs take, and the parts of them that the cone needs."""
     graph = target.graph
     specs = []
+    taken = {number for step in cone.steps for number in step.node.inputs}
     for number in graph.inputs:
         tensor = graph.tensors[number]
+        if number not in taken:
+            # Nothing leads from this input to the units: any size will do.
+            tensor = replace(tensor, shape=tuple(size or 1 for size in tensor.shape))
         if number == target.input and not tensor.dtype.startswith(("float", "bfloat")):
             raise InvalidInputError(
                 argument="input",

@@ -58,7 +58,7 @@ def probe(
         12 px of 25 px, 32 samples
 
     Args:
-        model: A Functional or Sequential Keras model, on the TensorFlow backend.
+        model: A Keras model: Functional, Sequential or subclassed, on the TensorFlow backend.
         layer: As in `receptive_field`: `None` is the last layer with more than one position.
         unit: Index of the unit, or `"center"`: the unit whose field's centre is
             nearest the input's centre.

@@ -149,6 +149,7 @@ def profile(
     training: bool = False,
     calibrate: bool = False,
     grid: Sequence[int] | None = None,
+    inside: bool = False,
     rules: Rules | None = None,
     progress: bool | Progress | None = None,
 ) -> Profile:
@@ -170,7 +171,7 @@ def profile(
         True
 
     Args:
-        model: A Functional or Sequential Keras model, on the TensorFlow backend.
+        model: A Keras model: Functional, Sequential or subclassed, on the TensorFlow backend.
         layers: One layer as in `receptive_field`, or some; `None` is every layer with
             more than one position.
         path: A folder that keeps the results as they come. Called again with the
@@ -189,6 +190,8 @@ def profile(
         training: As in `probe`.
         calibrate: As in `probe`.
         grid: As in `probe`, of its layers of tokens.
+        inside: Whether layers inside of composite ones are measured too, as in
+            `receptive_fields`.
         rules: As in `probe`.
         progress: `True` shows a bar; a function is called with the number of
             layers done and wanted.
@@ -217,7 +220,12 @@ def profile(
         calibrate=calibrate,
     )
     ready = prepared(
-        model, layers, settings, Location(unit, input, input_shape, grid, rules), several=True
+        model,
+        layers,
+        settings,
+        Location(unit, input, input_shape, grid, rules),
+        several=True,
+        inside=inside,
     )
     return profiled(ready, settings, path=path, progress=progress)
 

@@ -151,7 +151,10 @@ class OtherPrecision:
         moved_target = replace(target, tracing=tracing)
         plan = planned([moved_target], self.settings, inside=False)
         values = {}
+        taken = {number for step in plan.steps for number in step.node.inputs}
         for number, value in sample.items():
+            if number not in taken:
+                continue
             whole = entire(tracing.shape(number))
             held, wanted = cone.parts.get(number, whole), plan.parts.get(number, whole)
             dtype = self.graph.tensors[number].dtype

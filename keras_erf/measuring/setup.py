@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -11,11 +11,12 @@ import keras
 import numpy as np
 
 from keras_erf.errors import BackendError, InvalidInputError, KerasERFError
+from keras_erf.fields.constant_sums import before_constant_sum
 from keras_erf.fields.input_size import maps
+from keras_erf.fields.inside import address, check_inside, find_inside, holds
 from keras_erf.fields.theoretical import Target, locate, target_of, tracing_of
 from keras_erf.fields.tracing import Tracing
-from keras_erf.graph import Graph, build_graph
-from keras_erf.legacy.in_memory import modern_model
+from keras_erf.graph import Graph, started
 from keras_erf.measuring.calibrating import calibrated, has_batch_norm
 from keras_erf.measuring.data_sizes import sizes_of_data
 from keras_erf.measuring.precision import in_full_precision
@@ -38,6 +39,7 @@ class Prepared:
         targets: The units, all of one graph and one input.
         skipped: Pairs of a layer that has no such unit and the reason.
         find: Finds both in a graph of the model or of a copy of it.
+        passed: Names of the last maps that were passed over, as their channels sum to a constant.
     """
 
     model: Model
@@ -45,13 +47,14 @@ class Prepared:
     targets: list[Target]
     skipped: list[tuple[str, str]]
     find: Callable[[Graph], Units] = field(repr=False)
+    passed: Sequence[str] = ()
 
     def calibrated(self, settings: Settings) -> Prepared:
         """The same units of a copy calibrated for them, if the settings ask for one."""
         copy = calibrated_for(self.model, self.targets, settings)
         if copy is self.model:
             return self
-        targets, skipped = self.find(build_graph(copy))
+        targets, skipped = self.find(started(copy).graph)
         return replace(self, model=copy, targets=targets, skipped=skipped)
 
 
@@ -62,10 +65,19 @@ def prepared(
     location: Location,
     *,
     several: bool = False,
+    inside: bool = False,
     assigned: bool = True,
 ) -> Prepared:
     """Finds the units that are to be measured, and calibrates; arguments as `located`."""
-    units = located(model, layers, settings.inputs, location, several=several, assigned=assigned)
+    units = located(
+        model,
+        layers,
+        settings.inputs,
+        location,
+        several=several,
+        inside=inside,
+        assigned=assigned,
+    )
     return units.calibrated(settings)
 
 
@@ -77,6 +89,8 @@ def located(
     *,
     graph: Graph | None = None,
     several: bool = False,
+    inside: bool = False,
+    past_constants: bool = False,
     assigned: bool = True,
 ) -> Prepared:
     """Finds units in a model of full precision.
@@ -89,46 +103,88 @@ def located(
         location: The unit of each layer.
         graph: The model's graph, if it is built already.
         several: Whether layers without such a unit are skipped.
+        inside: Whether every map is one inside of composite layers too.
+        past_constants: Whether the last map, if its channels sum to a constant, stands for what is
+            before the softmax that makes it so.
         assigned: Whether zeros among the weights will stay.
 
     Raises:
         BackendError: Keras does not run on TensorFlow.
     """
     check_backend()
-    model = modern_model(model)
-    graph = graph or build_graph(model)
-    numbers = numbers_of(graph, layers) if several and layers is not None else None
-    each = [] if several else [None if layer is None else graph.find(layer) for layer in layers]
+    check_inside(inside)
+    options: dict[str, Any] = {"input_shape": location.input_shape, "assigned": assigned}
+    start = started(graph or model, inputs=inputs, **options)
+    given, graph = model, start.graph
+    model = model if isinstance(start.model, Graph) else start.model
+    if several and not isinstance(layers, (list, tuple)):
+        layers = None if layers is None else [layers]
+    if layers is not None:
+        layers = [start.named(layer, given) for layer in layers]
+    if several and layers is not None and not layers:
+        raise InvalidInputError(
+            argument="layers", expected="must name at least one layer", received="none"
+        )
+    # Objects are those of this model: of a copy, numbers and paths are the same.
+    where: dict[str, Any] = {"input": location.input, "rules": location.rules}
+    where["input_shape"] = start.input_shape
+    each = [None if layer is None else address(graph, layer, **where) for layer in layers or ()]
     full = in_full_precision(model, graph)
     if full is not model:
-        graph = build_graph(full)
+        graph = started(full, assigned=assigned).graph
     weights = fingerprint(model)
-    shape = location.input_shape
+    shape = start.input_shape
     if shape is None:
         shape = sizes_of_data(graph, graph.input_number(location.input), inputs)
-    options: dict[str, Any] = {
+    options = {
         "input": location.input,
         "input_shape": shape,
         "rules": location.rules,
     }
     unit, grid = location.unit, location.grid
 
+    passed: list[str] = []
+
     def find(graph: Graph) -> Units:
         if several:
-            return targets_of(tracing_of(graph, **options), numbers, unit, grid)
-        return [
-            locate(graph, tensor=tensor, unit=unit, grid=grid, assigned=assigned, **options)
-            for tensor in each
-        ], []
+            tracing = tracing_of(graph, **options)
+            paths = [path for path in each if isinstance(path, str)]
+            if inside or paths:
+                chosen = holds(*paths) if each else lambda node: True
+                tracing = tracing.unfolded(chosen, runnable=True)
+            for path in paths:
+                tracing, _ = find_inside(tracing, path, runnable=True)
+            chosen_ones = numbers_of(tracing, each) if each else None
+            return targets_of(tracing, chosen_ones, unit, grid)
+        how: dict[str, Any] = {
+            "unit": unit,
+            "grid": grid,
+            "assigned": assigned,
+            "runnable": True,
+            **options,
+        }
+        targets = [_located(graph, one, how) for one in each]
+        if each == [None] and past_constants:
+            (target,) = targets
+            instead = before_constant_sum(target.tracing, target.tensor)
+            if instead is not None:
+                passed[:] = [target.receptive_field.layer]
+                targets = [_located(graph, instead, how)]
+        return targets, []
 
-    return Prepared(full, weights, *find(graph), find)
+    return Prepared(full, weights, *find(graph), find, passed)
+
+
+def _located(graph: Graph, one: int | str | None, how: Mapping[str, Any]) -> Target:
+    """A unit of a tensor by its number or address, or of the last map."""
+    return locate(graph, one, **how) if isinstance(one, str) else locate(graph, tensor=one, **how)
 
 
 def calibrated_for(model: Model, targets: Sequence[Target], settings: Settings) -> Model:
     """The model, or a copy calibrated for some units if the settings ask for one."""
     if not (targets and settings.calibrate and has_batch_norm(model)):
         return model
-    tensors = [target.tensor for target in targets]
+    tensors = [target.tracing.outer(target.tensor) for target in targets]
     return calibrated(model, targets[0].graph, tensors, settings.inputs)
 
 
@@ -170,16 +226,12 @@ def check_backend() -> None:
         )
 
 
-def numbers_of(graph: Graph, layers: Any) -> list[int]:
-    """Tensors' numbers of the layers that were asked for, one or some, in the graph's order."""
-    if not isinstance(layers, (list, tuple)):
-        layers = [layers]
-    numbers = sorted({graph.find(layer) for layer in layers})
-    if not numbers:
-        raise InvalidInputError(
-            argument="layers", expected="must name at least one layer", received="none"
-        )
-    return numbers
+def numbers_of(tracing: Tracing, each: Sequence[int | str | None]) -> list[int]:
+    """Tensors' numbers of the layers that were asked for, in the graph's order."""
+    numbers = {tracing.graph.find(one) if isinstance(one, str) else one for one in each}
+    graph = tracing.graph
+    order = [*graph.inputs, *(number for node in graph.nodes for number in node.outputs)]
+    return [number for number in order if number in numbers]
 
 
 def fingerprint(model: Model) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keras_erf.measuring.profiling import Profile
     from keras_erf.results.effective import EffectiveReceptiveField
 
-__all__ = ["contents_of"]
+__all__ = ["around_of", "contents_of"]
 
 # Where a Gaussian falls to the paper's threshold, in sigma.
 RADIUS = math.sqrt(2 * math.log(1 / analysis.THRESHOLD))
@@ -35,6 +35,7 @@ def contents_of(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
         provenances: list[Any] = []
         layers = []
         lanes = lanes_of(len(profile.results), profile.edges)
+        around = around_of([result.layer for result in profile.results])
         for place, (result, several) in enumerate(zip(profile.results, every, strict=True)):
             about = dict(result.provenance)
             if about not in provenances:
@@ -44,6 +45,7 @@ def contents_of(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
                     **_layer(result),
                     "depth": profile.depths[place],
                     "lane": lanes[place],
+                    "around": around[place],
                     "provenance": provenances.index(about),
                     "panels": [packed(panel, next(steps)) for panel in several],
                 }
@@ -58,6 +60,17 @@ def contents_of(profiles: Sequence[Profile]) -> list[dict[str, Any]]:
             }
         )
     return _plain(contents)
+
+
+def around_of(names: Sequence[str]) -> list[int | None]:
+    """For each layer the place of the outermost one it is inside of; `None` if of none of them."""
+    places = {name: place for place, name in enumerate(names)}
+    found = []
+    for name in names:
+        parts = name.split("/")
+        paths = ("/".join(parts[:count]) for count in range(1, len(parts)))
+        found.append(next((places[path] for path in paths if path in places), None))
+    return found
 
 
 def _layer(result: EffectiveReceptiveField) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from keras_erf.algebra.geometry import ReceptiveField
 from keras_erf.definitions import Definition, get_definition
 from keras_erf.errors import GradientError, InvalidInputError
 from keras_erf.fields.theoretical import Rules
+from keras_erf.graph import build_in_place
 from keras_erf.measuring.measurement import Measurement
 from keras_erf.measuring.plans import plan_of
 from keras_erf.measuring.settings import Location, Settings, check_whole
@@ -271,11 +272,16 @@ class ERFLogger(keras.callbacks.Callback):
 
     def _prepare(self) -> None:
         begin = time.perf_counter()
+        shape = self.input_shape
+        if not self.model.built:
+            # Its first batch would build it, after the point before training.
+            build_in_place(self.model, input_shape=shape, inputs=self.settings.inputs)
+            shape = None
         ready = prepared(
             self.model,
             self.layers,
             self.settings,
-            Location(self.unit, self.input, self.input_shape, self.grid, self.rules),
+            Location(self.unit, self.input, shape, self.grid, self.rules),
             assigned=False,
         )
         if ready.model is not self.model:

@@ -9,7 +9,7 @@ const SCALES = ["linear", "sqrt", "log"];
 const LOG_DECADES = 4;
 const SVG = "http://www.w3.org/2000/svg";
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const state = { place: LAST, scale: "sqrt", view: "field", timer: null };
+const state = { place: LAST, scale: "sqrt", view: "field", timer: null, inside: false };
 let pictures = [];
 
 // -- values --
@@ -59,6 +59,9 @@ function withError(layer, value, error, digits = 1) {
   return `${fixed(value, more)} ± ${fixed(error, more)}`;
 }
 const by = (sizes) => sizes.join(" × ");
+/** Whether a layer is inside of another one, and those are folded. */
+const hidden = (place) => !state.inside && A.layers[place].around !== null;
+const shownPlaces = () => A.layers.map((_, place) => place).filter((place) => !hidden(place));
 const other = (place) => (B && DATA.pairs[place] !== null ? B.layers[DATA.pairs[place]] : null);
 
 // -- elements --
@@ -432,26 +435,30 @@ function drawFigures() {
 
 const ROW = 28;
 function drawNetwork() {
-  const graph = $("graph"), lanes = Math.max(...A.layers.map((one) => one.lane)) + 1;
+  const graph = $("graph"), lanes = Math.max(...A.layers.map((one) => one.lane)) + 1, shown = shownPlaces();
   const apart = Math.min(14, 84 / lanes), gutter = lanes * apart + 12;
-  const x = (place) => 10 + A.layers[place].lane * apart, y = (place) => (place + 0.5) * ROW;
-  const svg = make("svg", { width: gutter, height: A.layers.length * ROW, "aria-hidden": "true" });
-  const reached = new Set(A.edges.map(([, stop]) => stop));
-  A.layers.forEach((_, place) => {
+  const x = (place) => 10 + A.layers[place].lane * apart, y = (place) => (shown.indexOf(place) + 0.5) * ROW;
+  const svg = make("svg", { width: gutter, height: shown.length * ROW, "aria-hidden": "true" });
+  // What a folded layer depends on, and what depends on it, its outer one does.
+  const owner = (place) => (hidden(place) ? A.layers[place].around : place);
+  const edges = A.edges.map((ends) => ends.map(owner)).filter(([start, stop]) => start < stop);
+  const reached = new Set(edges.map(([, stop]) => stop));
+  shown.forEach((place) => {
     if (!reached.has(place)) svg.append(make("path", { d: `M${x(place)} ${y(place)}v${-ROW / 2}`, class: "edge start" }));
   });
-  for (const [start, stop] of A.edges) {
+  for (const [start, stop] of edges) {
     const bend = y(stop) - 0.8 * ROW;
     const way = x(start) === x(stop) ? `V${y(stop)}` : `V${Math.max(bend, y(start))}C${x(start)} ${y(stop) - 0.3 * ROW} ${x(stop)} ${bend} ${x(stop)} ${y(stop)}`;
     svg.append(make("path", { d: `M${x(start)} ${y(start)}${way}`, class: "edge" }));
   }
-  A.layers.forEach((_, place) => svg.append(make("circle", { cx: x(place), cy: y(place), r: 4, class: "node", "data-place": place })));
-  const rows = A.layers.map((layer, place) => {
+  shown.forEach((place) => svg.append(make("circle", { cx: x(place), cy: y(place), r: 4, class: "node", "data-place": place })));
+  const rows = shown.map((place) => {
+    const layer = A.layers[place];
     const bar = make("i", { class: "share" }), full = make("b", {});
     full.style.width = `${clamp(100 * layer.ratio, 0, 100)}%`;
     bar.append(full);
     const row = make("div", { role: "option", id: `row${place}`, "data-place": place, title: `${layer.layer}: ${words(layer)}` }, make("span", {}, layer.layer), bar);
-    row.style.paddingLeft = `${gutter}px`;
+    row.style.paddingLeft = `${gutter + (layer.around === null ? 0 : 10)}px`;
     row.addEventListener("click", () => choose(place));
     return row;
   });
@@ -461,7 +468,7 @@ function drawNetwork() {
 function drawChart() {
   const holder = $("chart"), width = holder.clientWidth, height = 250;
   const left = 44, right = width - 14, top = 12, bottom = height - 34;
-  const points = A.layers.map((layer, place) => ({ place, depth: layer.depth, trf: layer.trf_mean, erf: layer.erf_size, error: known(layer, layer.erf_size_error) ? layer.erf_size_error : 0, b: other(place)?.erf_size ?? null }));
+  const points = A.layers.map((layer, place) => ({ place, depth: layer.depth, trf: layer.trf_mean, erf: layer.erf_size, error: known(layer, layer.erf_size_error) ? layer.erf_size_error : 0, b: other(place)?.erf_size ?? null })).filter(({ place }) => !hidden(place));
   const depths = points.map((one) => one.depth), [low, high] = [Math.min(...depths), Math.max(...depths)];
   const sizes = points.flatMap((one) => [one.trf, one.erf, one.b ?? one.erf]), most = Math.max(...sizes), least = Math.max(Math.min(...sizes), 0.5);
   // As in `plot_profile`: logarithmic if most layers would be crowded near zero.
@@ -493,7 +500,7 @@ function drawChart() {
     const far = (one) => 1000 * Math.abs(x(one.depth) - px) + Math.min(...series.map(([key]) => (one[key] === null ? 1e6 : Math.abs(y(one[key]) - py))));
     choose(points.reduce((best, one) => (far(one) < far(best) ? one : best)).place);
   });
-  svg.cursorAt = (place) => ["x1", "x2"].forEach((name) => svg.querySelector("#cursor").setAttribute(name, x(points[place].depth)));
+  svg.cursorAt = (place) => ["x1", "x2"].forEach((name) => svg.querySelector("#cursor").setAttribute(name, x(A.layers[place].depth)));
   const legend = make("p", { class: "legend" });
   for (const [name, text] of [["trf", "theoretical"], ["erf", B ? "effective, A" : "effective"], ...(B ? [["erf-b", "effective, B"]] : [])]) legend.append(make("span", { class: name }, make("i"), text));
   holder.replaceChildren(legend, svg);
@@ -507,15 +514,18 @@ function markChart() {
 }
 
 function choose(place, focus = false) {
-  state.place = clamp(place, 0, LAST);
+  const shown = shownPlaces(), [first, last] = [shown[0], shown[shown.length - 1]], on = place > state.place;
+  // Of a folded layer the next one that is shown, in the direction of the step.
+  const next = on ? shown.find((one) => one >= place) : shown.findLast((one) => one <= place);
+  state.place = next ?? (on ? last : first);
   const layer = A.layers[state.place];
   $("layer").textContent = layer.layer;
   $("words").textContent = B ? `Theoretical field ${by(layer.trf_size)} px, depth ${layer.depth}` : `The unit ${words(layer)}.`;
   $("depth").value = state.place;
   $("depth").setAttribute("aria-valuetext", layer.layer);
-  $("place").textContent = `${state.place + 1} / ${LAST + 1}`;
-  $("previous").disabled = state.place === 0;
-  $("next").disabled = state.place === LAST;
+  $("place").textContent = `${shown.indexOf(state.place) + 1} / ${shown.length}`;
+  $("previous").disabled = state.place === first;
+  $("next").disabled = state.place === last;
   for (const row of $("graph").querySelectorAll("[role=option]")) {
     const chosen = +row.dataset.place === state.place;
     row.setAttribute("aria-selected", chosen);
@@ -668,12 +678,20 @@ $("options").addEventListener("change", ({ target }) => (target.type === "radio"
 $("downloads").addEventListener("click", ({ target }) => SAVES[target.dataset.kind]?.());
 $("table").tHead.addEventListener("click", ({ target }) => target.closest("th") && sortBy(target.closest("th")));
 $("table").tBodies[0].addEventListener("click", ({ target }) => choose(+target.closest("tr").dataset.place));
+$("inside")?.addEventListener("change", ({ target }) => {
+  state.inside = target.checked;
+  document.body.classList.toggle("folded", !state.inside);
+  drawNetwork();
+  drawChart();
+  choose(state.place);
+});
 dark.addEventListener("change", drawMaps);
 let width = 0;
 new ResizeObserver(() => {
   if (width !== (width = document.body.clientWidth)) drawChart(), drawMaps();
 }).observe(document.body);
 
+document.body.classList.add("folded");
 $("depth").max = LAST;
 drawNetwork();
 drawChart();
