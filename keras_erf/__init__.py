@@ -112,6 +112,21 @@ _HOMES = {
     "tile_overlap": "fields.tiling",
     "unproductive_layers": "fields.path_sizes",
 }
+# Functions of a model, which its file or name may stand for; and whether its weights matter.
+_OF_A_MODEL = {
+    "calibrate_batch_norm": True,
+    "check": True,
+    "expected": True,
+    "growth": True,
+    "path_sizes": False,
+    "probe": True,
+    "profile": True,
+    "projective_field": False,
+    "receptive_field": False,
+    "receptive_fields": False,
+    "tile_overlap": False,
+    "unproductive_layers": False,
+}
 _MODULES = (
     "analysis",
     "errors",
@@ -131,6 +146,9 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _OF_A_MODEL:
+        takes_names = import_module(f"{__name__}.by_name").takes_names
+        value = takes_names(value, need_weights=_OF_A_MODEL[name])
     globals()[name] = value
     return value
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_erf import zoo as zoo_index
+from keras_erf._version import __version__
 from keras_erf.commands.analyze import analyze, profile
 from keras_erf.commands.cli_errors import OneLineGroup, one_line_errors
 from keras_erf.commands.console import print_json, print_zoo, show_warning
@@ -46,6 +47,7 @@ from keras_erf.commands.tables import print_fields
 from keras_erf.commands.train import train
 from keras_erf.custom_code import read_opening
 from keras_erf.errors import InvalidInputError
+from keras_erf.model_names import spelled
 from keras_erf.named_models import load_quietly
 
 __all__ = ["main"]
@@ -61,6 +63,26 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     rich_markup_mode="rich",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"keras-erf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version, and end."
+        ),
+    ] = False,
+) -> None:
+    """Takes what is no command's option."""
+
+
 app.command(rich_help_panel=MODEL)(analyze)
 app.command("profile", rich_help_panel=MODEL)(profile)
 app.command(rich_help_panel=MODEL)(report)
@@ -111,12 +133,16 @@ def trf(
                 )
         check_inside(inside, layer)
         opening = read_opening(custom, stand_in, unsafe)
+        model = spelled(model)
         loaded = load_quietly(model, weights, read_options(option), opening, need_weights=False)
+        from keras_erf.fields.choosing import matching
         from keras_erf.fields.theoretical import receptive_field, receptive_fields
+        from keras_erf.graph import started
 
         skipped: Sequence[tuple[str, str]] = ()
         if layer:
-            fields = [receptive_field(loaded.model, one, **at, **where) for one in layer]
+            layers = matching(started(loaded.model, input_shape=read_size(size)).graph, layer)
+            fields = [receptive_field(loaded.model, one, **at, **where) for one in layers]
         else:
             table = receptive_fields(loaded.model, inside=inside, **where)
             fields, skipped = list(table.fields), table.skipped

@@ -246,9 +246,9 @@ def test_steps_of_a_time_distributed_layer():
 
 
 def test_a_wrapped_model_of_its_own_code_has_addresses():
-    class Net(keras.Model):
+    class Network(keras.Model):
         def __init__(self):
-            super().__init__(name="net")
+            super().__init__(name="network")
             self.conv = layers.Conv2D(2, 3, name="conv")
             self.end = layers.Conv2D(2, 3, name="end")
 
@@ -256,10 +256,10 @@ def test_a_wrapped_model_of_its_own_code_has_addresses():
             return self.end(self.conv(x))
 
     x = keras.Input((9, 8, 1))
-    wrapped = keras.Model(x, Net()(x))
-    assert erf.receptive_field(wrapped, "net/conv").size == (3, 3)
+    wrapped = keras.Model(x, Network()(x))
+    assert erf.receptive_field(wrapped, "network/conv").size == (3, 3)
     # The last call makes what the layer gives.
-    assert erf.receptive_field(wrapped, "net/end").layer == "net"
+    assert erf.receptive_field(wrapped, "network/end").layer == "network"
 
 
 def test_what_is_not_there_is_refused_with_the_nearest():

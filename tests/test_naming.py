@@ -89,14 +89,18 @@ def test_the_choices_are_in_the_error(make):
 def test_a_nested_model_of_several_outputs_names_them():
     x = keras.Input((12, 12, 2))
     fine = layers.Conv2D(2, 3, name="fine")(x)
-    inner = keras.Model(x, {"a": fine, "b": layers.Conv2D(2, 5, name="coarse")(fine)}, name="net")
+    inner = keras.Model(
+        x, {"a": fine, "b": layers.Conv2D(2, 5, name="coarse")(fine)}, name="network"
+    )
     y = keras.Input((12, 12, 2))
     made = inner(y)
     model = keras.Model(y, [made["a"], made["b"]])
-    assert erf.receptive_field(model, "net:b").size == (7, 7)
-    assert erf.receptive_field(model, "net:0").layer == "net/fine"
-    with pytest.raises(UnknownLayerError, match="'net' has 2 outputs: name one of net:a, net:b"):
-        erf.receptive_field(model, "net")
+    assert erf.receptive_field(model, "network:b").size == (7, 7)
+    assert erf.receptive_field(model, "network:0").layer == "network/fine"
+    with pytest.raises(
+        UnknownLayerError, match="'network' has 2 outputs: name one of network:a, network:b"
+    ):
+        erf.receptive_field(model, "network")
 
 
 def test_a_layer_called_twice_still_says_so():
@@ -225,8 +229,8 @@ def test_a_constant_sum_is_passed_over(name: str, tmp_path):
     end, taken = ENDS[name]
     x = keras.Input((9, 8, 2))
     model = keras.Model(x, end(layers.Conv2D(3, 3, name="conv")(x)))
-    model.save(tmp_path / "net.keras")
-    done = run("analyze", tmp_path / "net.keras", "--samples", 2, "--out", tmp_path)
+    model.save(tmp_path / "network.keras")
+    done = run("analyze", tmp_path / "network.keras", "--samples", 2, "--out", tmp_path)
     assert done.exit_code == 0, done.stderr
     text = " ".join(done.stdout.split())
     if taken is None:

@@ -61,7 +61,7 @@ def analyze(
         check_writable(out)
         request = options.open(model)
         # All of them first: an error in the last one must not cost the probes before it.
-        names: list[str | None] = [*layer] if layer else [None]
+        names = request.matching(layer) if layer else [None]
         units = [request.located([name]) for name in names]
         name = request.loaded.name
         results = []

@@ -82,7 +82,7 @@ def layer_option(default: str) -> Any:
         "--layer",
         "-l",
         metavar="NAME",
-        help="Layer, or path in nested models; repeatable.",
+        help="Layer, path inside of one, pattern, or place (-1 is the last); repeatable.",
         show_default=default,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -45,6 +45,7 @@ from keras_erf.commands.parsing import (
 )
 from keras_erf.custom_code import read_opening
 from keras_erf.definitions import DEFINITIONS
+from keras_erf.model_names import spelled
 from keras_erf.named_models import LoadedModel, load_quietly
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Options:
         )
         preprocess = read_preprocess(self.scale, self.mean, self.std, self.bgr, self.images)
         opening = read_opening(self.custom, self.stand_in, self.unsafe)
-        loaded = load_quietly(model, self.weights, read_options(self.option), opening)
+        loaded = load_quietly(spelled(model), self.weights, read_options(self.option), opening)
         from keras_erf.graph import started
 
         start = started(loaded.model, input_shape=location.input_shape)
@@ -144,6 +145,12 @@ class Request:
             inside=inside,
             past_constants=True,
         )
+
+    def matching(self, layers: Sequence[str]) -> list[Any]:
+        """Layers, with the names that a pattern stands for in its place."""
+        from keras_erf.fields.choosing import matching
+
+        return matching(self.graph, layers)
 
     def probe(self, unit: Prepared) -> EffectiveReceptiveField:
         """Measures one unit, with a progress bar; errors as `keras_erf.probe`."""

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_erf.errors import InvalidInputError, UnknownLayerError
+from keras_erf.fields.choosing import by_place, is_place
 from keras_erf.fields.input_size import Rules, sized
 from keras_erf.fields.tracing import Tracing
 from keras_erf.graph import LINEAR, Graph, Node, layers_inside, split_activation
@@ -56,12 +57,14 @@ def address(
     Raises:
         UnknownLayerError: It is not in the model.
     """
+    place = graph.input_number(input)
+    if is_place(layer):
+        return by_place(layer, lambda: sized(graph, None, place, input_shape, True, rules))
     number = found(graph, layer)
     if number is not None or isinstance(layer, str):
         return layer if number is None else number
     around = enclosing(graph, layer)
     assert around is not None
-    place = graph.input_number(input)
     tracing = sized(graph, around.outputs[0], place, input_shape, True, rules)
     inner, number = find_inside(tracing, layer, runnable=True)
     maker = inner.maker(number)

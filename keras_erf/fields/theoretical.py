@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from keras_erf.algebra.geometry import ReceptiveField, as_index
 from keras_erf.errors import InvalidInputError, KerasERFError
+from keras_erf.fields.choosing import by_place, is_place, only_one
 from keras_erf.fields.input_size import Rules, default_layer, maps, sized
 from keras_erf.fields.inside import check_inside, enclosing, find_inside, found
 from keras_erf.fields.size_range import size_ranges
@@ -38,7 +39,7 @@ Unit = tuple[int, ...]
 
 def receptive_field(
     model: Model,
-    layer: str | Layer | KerasTensor | None = None,
+    layer: str | int | Layer | KerasTensor | None = None,
     *,
     unit: Unit | Literal["center"] = "center",
     input: str | None = None,
@@ -61,7 +62,8 @@ def receptive_field(
         model: A Keras model: Functional, Sequential or subclassed.
         layer: Layer name, path in nested models and inside of composite layers
             (`"encoder/block_3/mlp"`), `Layer` or `KerasTensor`; an output of several
-            (`"fpn:P3"`, `"lstm:0"`), the value before an activation (`"conv:linear"`).
+            (`"fpn:P3"`, `"lstm:0"`), the value before an activation (`"conv:linear"`); a
+            place in the table of layers (-1 is the last) or a pattern (`"*_out"`).
             `None` is the last layer with more than one position at the model's own size.
         unit: Index of the unit in the layer's map, one entry per spatial axis,
             or `"center"`: the unit whose field's centre is nearest the input's
@@ -242,7 +244,7 @@ class Target:
 
 def locate(
     model: Model,
-    layer: str | Layer | KerasTensor | None = None,
+    layer: str | int | Layer | KerasTensor | None = None,
     *,
     unit: Unit | Literal["center"] = "center",
     input: str | None = None,
@@ -263,7 +265,11 @@ def locate(
     _check_rules(rules)
     start = started(model, input_shape=input_shape, assigned=assigned)
     graph, input_shape = start.graph, start.input_shape
-    layer = start.named(layer, model)
+    layer = only_one(graph, start.named(layer, model))
+    if isinstance(layer, int) and is_place(layer):
+        place = graph.input_number(input)
+        tensor = by_place(layer, lambda: sized(graph, None, place, input_shape, True, rules))
+        layer = None
     wanted = tensor if layer is None else found(graph, layer)
     around = None if layer is None or wanted is not None else enclosing(graph, layer)
     if around is not None:

@@ -86,7 +86,7 @@ class Builder:
             inputs: Numbers of the tensors it is called on.
             prefix: What its names start with.
             own: Of a layer that was followed, the layers inside it: what else it calls is new
-                each time, and numbered anew.
+                each time, and numbered again.
         """
         numbers = {
             id(tensor): number for tensor, number in zip(function.inputs, inputs, strict=True)
@@ -171,7 +171,7 @@ class Builder:
 
 
 def labels(node: Any, count: int) -> list[str | None]:
-    """What the outputs of a call are told apart by: their keys in a dict, or places.
+    """Names that tell the outputs of a call apart: their keys in a dict, or places.
 
     Of one output that is nothing.
     """

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_erf.errors import BackendError, InvalidInputError, KerasERFError
+from keras_erf.fields.choosing import matching, only_one
 from keras_erf.fields.constant_sums import before_constant_sum
 from keras_erf.fields.input_size import maps
 from keras_erf.fields.inside import address, check_inside, find_inside, holds
@@ -121,6 +122,7 @@ def located(
         layers = None if layers is None else [layers]
     if layers is not None:
         layers = [start.named(layer, given) for layer in layers]
+        layers = matching(graph, layers) if several else [only_one(graph, one) for one in layers]
     if several and layers is not None and not layers:
         raise InvalidInputError(
             argument="layers", expected="must name at least one layer", received="none"
