@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from keras_erf.errors import KerasERFError
 from keras_erf.model_names import spelled
 from keras_erf.named_models import find_model
 
@@ -30,7 +31,10 @@ def takes_names(function: Function, *, need_weights: bool) -> Function:
     @functools.wraps(function)
     def of_named(model: Any, *args: Any, **options: Any) -> Any:
         if isinstance(model, (str, os.PathLike)):
-            model = find_model(spelled(os.fspath(model)), need_weights=need_weights).model
+            try:
+                model = find_model(spelled(os.fspath(model)), need_weights=need_weights).model
+            except KerasERFError as error:
+                raise error.renamed({"MODEL": "model"}) from error
         return function(model, *args, **options)
 
     # Found again by these, as pickles look for it.

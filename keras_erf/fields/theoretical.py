@@ -314,6 +314,8 @@ def _field(
             received=f"layer={name!r}, input={input_name!r}",
         )
     tracer = UnitTracer(tracing, tensor, through_global)
+    # A layer without a shape at this size is named before one that it depends on.
+    _ = tracer.shape
     if not tracing.input_axes:
         raise InvalidInputError(
             argument="input",
