@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.old_saving import draw_weights, drawn_inputs
+
 IMAGE = (8, 8, 3)
 
 
@@ -98,15 +100,8 @@ def main(folder: Path) -> None:
             if type(layer) is k.layers.Normalization
             for w in layer.weights
         ]
-        for weight in model.weights:
-            if weight.dtype.is_floating and not any(weight is one for one in kept):
-                draw = random.normal(size=weight.shape) * 0.4
-                weight.assign(np.abs(draw) + 0.2 if "variance" in weight.name else draw)
-        inputs = [
-            random.integers(0, 9, (2, *i.shape[1:])) if i.dtype.is_integer
-            else random.normal(size=(2, *i.shape[1:])).astype("float32")
-            for i in model.inputs
-        ]  # fmt: skip
+        draw_weights(model, random, kept)
+        inputs = drawn_inputs(model, random)
         call = inputs if len(inputs) > 1 else inputs[0]
         arrays = {f"input:{number}": array for number, array in enumerate(inputs)}
         before = model.get_weights()

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.old_saving import draw_weights, drawn_inputs
+
 IMAGE = (8, 10, 3)
 
 
@@ -538,16 +540,8 @@ def main(folder: Path) -> None:
     import tensorflow as tf
 
     for name, model in models().items():
-        for weight in model.weights:
-            if weight.dtype.is_floating:
-                draw = random.normal(size=weight.shape) * 0.4
-                # Variances and norms are positive.
-                weight.assign(np.abs(draw) + 0.2 if "variance" in weight.name else draw)
-        inputs = [
-            random.integers(0, 10, (2, *i.shape[1:])) if i.dtype.is_integer
-            else random.normal(size=(2, *i.shape[1:])).astype("float32")
-            for i in model.inputs
-        ]  # fmt: skip
+        draw_weights(model, random)
+        inputs = drawn_inputs(model, random)
         outputs = model(inputs if len(inputs) > 1 else inputs[0], training=False)
         arrays = {f"input:{i}": array for i, array in enumerate(inputs)}
         arrays |= {f"output:{i}": array for i, array in enumerate(tf.nest.flatten(outputs))}

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 import keras_erf as erf
+from tests.old_saving import run_old
 
-ROOT = Path(__file__).resolve().parents[1]
 CHECKS = (
     "not imported", "translated", "receptive_field", "receptive_fields", "path_sizes",
     "projective_field", "tile_overlap", "unproductive_layers", "check", "probe", "probe of images",
@@ -25,16 +21,7 @@ CHECKS = (
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> dict[str, str]:
     """What went wrong, by check: tf_keras disturbs Keras 3, so in a process of its own."""
-    pytest.importorskip("tf_keras")
-    file = tmp_path_factory.mktemp("memory") / "results.json"
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "tests/old_memory.py"), str(file)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    file = run_old("old_memory.py", tmp_path_factory.mktemp("memory") / "results.json")
     return json.loads(file.read_text(encoding="utf-8"))
 
 

@@ -5,17 +5,14 @@ All networks in their own size are in `benchmarks/old_applications.py`.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import keras_erf as erf
+from tests.old_saving import run_old
 
-ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 1e-5
 NETWORKS = ("mobilenet", "convnext", "densenet", "efficientnet_v2")
 FORMS = {
@@ -29,17 +26,7 @@ FORMS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """All files, written by tf_keras in a process of its own."""
-    pytest.importorskip("tf_keras")
-    path = tmp_path_factory.mktemp("networks")
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "tests/old_networks.py"), str(path)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return path
+    return run_old("old_networks.py", tmp_path_factory.mktemp("networks"))
 
 
 @pytest.mark.parametrize("form", FORMS)

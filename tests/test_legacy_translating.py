@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +14,8 @@ from keras_erf.legacy.architecture import Architecture, Built
 from keras_erf.legacy.building import build
 from keras_erf.legacy.weights.fitting import fitted
 from keras_erf.legacy.weights.targets import Target
+from tests.old_saving import run_old
 
-ROOT = Path(__file__).resolve().parents[1]
 # Of the range of the output.
 TOLERANCE = 1e-5
 
@@ -40,17 +37,7 @@ def assign(built: Built, arrays: dict[str, list[np.ndarray]]) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """All cases, written by tf_keras in a process of its own."""
-    pytest.importorskip("tf_keras")
-    path = tmp_path_factory.mktemp("old")
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "tests/old_models.py"), str(path)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return path
+    return run_old("old_models.py", tmp_path_factory.mktemp("old"), TF_USE_LEGACY_KERAS="1")
 
 
 def arranged(model: keras.Model, inputs: list[np.ndarray]) -> Any:

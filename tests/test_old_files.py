@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -12,8 +9,8 @@ import numpy as np
 import pytest
 
 import keras_erf as erf
+from tests.old_saving import run_old
 
-ROOT = Path(__file__).resolve().parents[1]
 # Of the range of the output.
 TOLERANCE = 1e-5
 MODELS = ("nested", "shared", "sequences", "frames", "statistics", "words", "chain")
@@ -33,17 +30,7 @@ FORMS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """All files, written by tf_keras in a process of its own."""
-    pytest.importorskip("tf_keras")
-    path = tmp_path_factory.mktemp("old")
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "tests/old_files.py"), str(path)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return path
+    return run_old("old_files.py", tmp_path_factory.mktemp("old"))
 
 
 def check(model: keras.Model, stored: np.lib.npyio.NpzFile) -> None:
