@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from keras_erf.errors import KerasERFError
-from keras_erf.model_names import spelled
 from keras_erf.named_models import find_model
 
 __all__ = ["takes_names"]
@@ -32,7 +31,7 @@ def takes_names(function: Function, *, need_weights: bool) -> Function:
     def of_named(model: Any, *args: Any, **options: Any) -> Any:
         if isinstance(model, (str, os.PathLike)):
             try:
-                model = find_model(spelled(os.fspath(model)), need_weights=need_weights).model
+                model = find_model(os.fspath(model), need_weights=need_weights).model
             except KerasERFError as error:
                 raise error.renamed({"MODEL": "model"}) from error
         return function(model, *args, **options)

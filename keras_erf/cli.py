@@ -47,7 +47,6 @@ from keras_erf.commands.tables import print_fields
 from keras_erf.commands.train import train
 from keras_erf.custom_code import read_opening
 from keras_erf.errors import InvalidInputError
-from keras_erf.model_names import spelled
 from keras_erf.named_models import load_quietly
 
 __all__ = ["main"]
@@ -133,7 +132,6 @@ def trf(
                 )
         check_inside(inside, layer)
         opening = read_opening(custom, stand_in, unsafe)
-        model = spelled(model)
         loaded = load_quietly(model, weights, read_options(option), opening, need_weights=False)
         from keras_erf.fields.choosing import matching
         from keras_erf.fields.theoretical import receptive_field, receptive_fields

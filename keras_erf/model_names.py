@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 from keras_erf import zoo
@@ -16,6 +17,7 @@ __all__ = ["applications", "spelled"]
 SUFFIXES = (".keras", ".h5", ".hdf5", ".json")
 
 
+@cache
 def applications() -> tuple[str, ...]:
     """The networks of `keras.applications`, read off its source; none if that is not there."""
     found = importlib.util.find_spec("keras")
@@ -51,7 +53,7 @@ def spelled(name: str) -> str:
     known = {one.lower(): one for one in (*networks, *zoo.available())}
     if name.lower() in known:
         return known[name.lower()]
-    if not networks:  # Keras says what it has.
+    if not networks:  # Keras itself knows.
         return name
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     raise InvalidInputError(

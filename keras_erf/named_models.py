@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import random
 import sys
@@ -19,11 +18,11 @@ from keras_erf.files.errors import first_sentence
 from keras_erf.files.kinds import Kind, NotAModelError, kind_of
 from keras_erf.files.vetting import vetted_weights
 from keras_erf.loading import keras_itself, load_model
+from keras_erf.model_names import spelled
 from keras_erf.quiet import import_quietly
 
 __all__ = ["LoadedModel", "find_model", "load_quietly"]
 
-FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".json")
 # What the arguments of `keras_erf.load_model` are called here.
 NAMES = {"path": "MODEL"}
 
@@ -56,7 +55,7 @@ def find_model(
 
     Args:
         name: A model file of any age, the name of a `keras.applications` network, or a name
-            of the zoo.
+            of the zoo; names in any case.
         weights: For a network of `keras.applications`: `"imagenet"` (default),
             `"none"` or a weights file. For the zoo: `"trained"` (default where
             shipped), `"initial"` or `"none"`. For a file: `"none"` or a weights file.
@@ -70,16 +69,12 @@ def find_model(
         InvalidInputError: There is no model of that name.
         BackendError: Keras's backend cannot be imported.
     """
-    keras = keras_itself()
-    path = Path(name)
-    applications = [name for name in dir(keras.applications) if name[:1].isupper()]
-    known = [*zoo.available(), *applications]
+    name = spelled(name)
+    keras, path = keras_itself(), Path(name)
+    in_zoo = name in zoo.available()
+    in_keras = name[:1].isupper() and hasattr(keras.applications, name)
     # A folder may be called like a model: the one an earlier call left its pictures in.
-    if (
-        path.suffix.lower() in FILE_SUFFIXES
-        or path.is_file()
-        or (name not in known and path.exists())
-    ):
+    if path.is_file() or not (in_zoo or in_keras):
         _refuse(f"a model file ({path.name})", options=options)
         if weights is None and not need_weights and _without_weights(path):
             weights = "none"
@@ -94,20 +89,10 @@ def find_model(
         except KerasERFError as error:
             raise error.renamed(NAMES) from error
         return LoadedModel(path.stem, model, None)
-    if name in zoo.available():
+    if in_zoo:
         return _from_zoo(name, weights, dict(options or {}))
-    if name in applications:
-        _refuse(f"a keras.applications network ({name})", options=options)
-        return _from_applications(keras, name, weights or ("imagenet" if need_weights else "none"))
-    lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
-    raise InvalidInputError(
-        argument="MODEL",
-        expected="must be a model file, a network of keras.applications or one of the zoo "
-        f"({', '.join(zoo.available())})",
-        remedy=f"Nearest: {', '.join(lower[nearest] for nearest in near)}" if near else None,
-        received=repr(name),
-    )
+    _refuse(f"a keras.applications network ({name})", options=options)
+    return _from_applications(keras, name, weights or ("imagenet" if need_weights else "none"))
 
 
 def _without_weights(path: Path) -> bool:
@@ -127,6 +112,8 @@ def load_quietly(
     need_weights: bool = True,
 ) -> LoadedModel:
     """As `find_model`, for commands: standard output is the result's alone."""
+    # A mistyped name is refused before TensorFlow is imported.
+    name = spelled(name)
     import_quietly()
     # Keras reports downloads on standard output.
     with redirect_stdout(sys.stderr):

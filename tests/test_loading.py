@@ -211,7 +211,7 @@ def test_zoo_options_reach_the_builder():
 @pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
-        ("Resnet50", {}, "Nearest: ResNet50"),
+        ("Resnet5O", {}, "Nearest: ResNet50"),
         ("plane", {}, "Nearest: plain"),
         ("MobileNet", {"options": {"depth": 3}}, "`options` is not for"),
         ("plain", {"weights": "trained"}, "`weights` of 'plain' must be 'none'"),

@@ -45,7 +45,6 @@ from keras_erf.commands.parsing import (
 )
 from keras_erf.custom_code import read_opening
 from keras_erf.definitions import DEFINITIONS
-from keras_erf.model_names import spelled
 from keras_erf.named_models import LoadedModel, load_quietly
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ class Options:
         )
         preprocess = read_preprocess(self.scale, self.mean, self.std, self.bgr, self.images)
         opening = read_opening(self.custom, self.stand_in, self.unsafe)
-        loaded = load_quietly(spelled(model), self.weights, read_options(self.option), opening)
+        loaded = load_quietly(model, self.weights, read_options(self.option), opening)
         from keras_erf.graph import started
 
         start = started(loaded.model, input_shape=location.input_shape)
