@@ -121,6 +121,14 @@ def test_trf_prints_every_layer():
         assert size in result.output
 
 
+def test_trf_states_that_no_layer_has_a_map(tmp_path):
+    path = tmp_path / "words.keras"
+    keras.Sequential([keras.Input((40,)), keras.layers.Dense(3)]).save(path)
+    result = run("trf", path)
+    assert result.exit_code == 0, result.output
+    assert "No layer has more than one position" in result.stdout
+
+
 def test_trf_json_of_one_layer():
     result = run("trf", "ResNet50", "-l", "conv2_block3_out", "--json")
     (row,) = json.loads(result.stdout)["layers"]

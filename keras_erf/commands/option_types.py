@@ -122,7 +122,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A .keras or .h5 file, a network of keras.applications, or one of the zoo.",
+        help="A model file of any version of Keras, a network of keras.applications, or one of the zoo.",
         show_default=False,
         autocompletion=_models,
     ),

@@ -93,6 +93,8 @@ def print_fields(
     console.print(title)
     if rows:
         _print_table(console, columns, rows)
+    elif not skipped:
+        console.print("No layer has more than one position along the axes of the input.")
     _print_skipped(console, skipped, "has no field here", "have no field here")
 
 
