@@ -27,7 +27,7 @@ setup(
         "keras_erf.legacy",
         "keras_erf.legacy.building",
         "keras_erf.legacy.layers",
-        "keras_erf.legacy.operations",
+        "keras_erf.tensorflow_operations",
         "keras_erf.legacy.reading",
         "keras_erf.legacy.translation",
         "keras_erf.legacy.weights",

@@ -29,6 +29,7 @@ ORDER = (
     "algebra",
     "analysis",
     "theory",
+    "tensorflow_operations",
     "legacy",
     "graph",
     "dependence",

@@ -18,7 +18,7 @@ from google.protobuf import json_format
 
 from keras_erf.legacy.architecture import Architecture
 from keras_erf.legacy.building import build
-from keras_erf.legacy.operations.raw_nodes import NODES
+from keras_erf.tensorflow_operations.raw_nodes import NODES
 
 raw = tf.raw_ops
 IMAGE = (4, 6, 3)

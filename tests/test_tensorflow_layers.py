@@ -14,7 +14,7 @@ from keras import layers
 import keras_erf as erf
 from keras_erf.cone.planning import cone_of
 from keras_erf.fields.theoretical import locate
-from keras_erf.legacy.operations import raw_nodes
+from keras_erf.tensorflow_operations import raw_nodes
 from tests import cones, jacobian, networks
 from tests.cases import Cases, check_all, model_of
 from tests.perturbation import normal

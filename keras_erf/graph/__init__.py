@@ -1,10 +1,10 @@
 """A Keras model as a flat, ordered list of calls on tensors.
 
 Nested Functional and Sequential models are unrolled, shared layers appear once
-per call, and every tensor has a number. This is the only package that reads
-Keras's private structures (`_nodes_by_depth`, `_functional`, `_keras_history`,
-the nodes' `arguments` and the layers' lists of nodes); `tests/test_graph.py`
-fails loudly when they change.
+per call, and every tensor has a number. This package reads Keras's private
+structures (`_nodes_by_depth`, `_functional`, `_keras_history`, the nodes'
+`arguments` and the layers' lists of nodes); `legacy`, which builds models, reads
+some of them too. `tests/test_graph.py` fails loudly when they change.
 
 Running the graph calls the user's own layers on plain tensors in a stateless
 scope: no node is added to a layer, no variable is written, no loss recorded.

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from keras_erf.legacy.operations.stand_ins import StandIn
+from keras_erf.tensorflow_operations.stand_ins import StandIn
 from keras_erf.types import Array, Operation
 
 __all__ = ["LINEAR", "Argument", "Given", "Node", "Shape", "Tensor", "kind_of", "plain_call"]

@@ -2,7 +2,7 @@
 
 TensorFlow's functions take no symbolic tensors of Keras. So the code runs in a graph of
 TensorFlow's, on tensors without values, and the operations found there are performed once more by
-`keras.ops` on symbolic tensors (`legacy.operations`, which old files need as well). What is
+`keras.ops` on symbolic tensors (`tensorflow_operations`, which old files need as well). What is
 computed of constants and weights alone is computed; an operation that no table has stays what it
 is, and is measured by itself.
 
@@ -22,10 +22,10 @@ import keras
 import numpy as np
 
 from keras_erf.graph.unrolling import functional
-from keras_erf.legacy.operations.dilated import in_one_piece
-from keras_erf.legacy.operations.live import computed, constant_of, performed
-from keras_erf.legacy.operations.rows import Rows, as_rows, in_rows
-from keras_erf.legacy.operations.sizes import BATCH, is_static
+from keras_erf.tensorflow_operations.dilated import in_one_piece
+from keras_erf.tensorflow_operations.live import computed, constant_of, performed
+from keras_erf.tensorflow_operations.rows import Rows, as_rows, in_rows
+from keras_erf.tensorflow_operations.sizes import BATCH, is_static
 
 __all__ = ["replayed"]
 

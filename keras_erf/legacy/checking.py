@@ -12,8 +12,6 @@ from keras_erf.legacy.architecture import Config
 from keras_erf.legacy.layers.making import is_activation, is_built_in
 from keras_erf.legacy.layers.of_applications import APPLICATION_LAYERS, known_lambda
 from keras_erf.legacy.missing_code import lambdas_without_function, unknown_layers
-from keras_erf.legacy.operations.performing import is_known
-from keras_erf.legacy.operations.raw_nodes import NODES, node_of
 from keras_erf.legacy.translation.configurations import (
     NESTED,
     OPERATIONS,
@@ -28,6 +26,8 @@ from keras_erf.legacy.translation.configurations import (
 )
 from keras_erf.legacy.translation.layers import translate
 from keras_erf.legacy.translation.values import activation, plain
+from keras_erf.tensorflow_operations.performing import is_known
+from keras_erf.tensorflow_operations.raw_nodes import NODES, node_of
 
 __all__ = ["check", "custom_object", "stand_in"]
 

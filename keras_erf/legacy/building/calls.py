@@ -11,9 +11,9 @@ from keras_erf.errors import ModelLoadError
 from keras_erf.legacy.architecture import Config
 from keras_erf.legacy.building.context import Placed
 from keras_erf.legacy.failures import not_built
-from keras_erf.legacy.operations.performing import perform
-from keras_erf.legacy.operations.raw_nodes import perform_node
 from keras_erf.legacy.translation.configurations import bare, name_of
+from keras_erf.tensorflow_operations.performing import perform
+from keras_erf.tensorflow_operations.raw_nodes import perform_node
 
 __all__ = ["call_layer", "call_operation", "named"]
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_erf.legacy.operations.sizes import is_static, sizes
+from keras_erf.tensorflow_operations.sizes import is_static, sizes
 
 __all__ = [
     "Function",

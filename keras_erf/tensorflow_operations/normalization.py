@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_erf.legacy.operations.arguments import Function, as_tensor, axes_of, keras_data_format
-from keras_erf.legacy.operations.sizes import number
+from keras_erf.tensorflow_operations.arguments import (
+    Function,
+    as_tensor,
+    axes_of,
+    keras_data_format,
+)
+from keras_erf.tensorflow_operations.sizes import number
 
 __all__ = ["FUNCTIONS"]
 

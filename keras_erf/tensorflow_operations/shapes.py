@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_erf.legacy.operations.arguments import Function, as_tensor, axes_of, first_tensor
-from keras_erf.legacy.operations.sizes import Unknown, each, number, sizes, static_shape
+from keras_erf.tensorflow_operations.arguments import Function, as_tensor, axes_of, first_tensor
+from keras_erf.tensorflow_operations.sizes import Unknown, each, number, sizes, static_shape
 
 __all__ = ["FUNCTIONS"]
 

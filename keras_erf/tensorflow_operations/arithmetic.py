@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_erf.legacy.operations.arguments import (
+from keras_erf.tensorflow_operations.arguments import (
     Function,
     as_tensor,
     binary,

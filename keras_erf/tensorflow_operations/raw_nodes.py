@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from keras_erf.legacy.operations.live_nodes import LIVE_NODES
-from keras_erf.legacy.operations.performing import perform
+from keras_erf.tensorflow_operations.live_nodes import LIVE_NODES
+from keras_erf.tensorflow_operations.performing import perform
 
 __all__ = ["NODES", "node_of", "perform_node", "perform_operation"]
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_erf.legacy.operations import (
+from keras_erf.tensorflow_operations import (
     arithmetic,
     elementwise,
     images,
@@ -20,9 +20,9 @@ from keras_erf.legacy.operations import (
     transposed,
     windows,
 )
-from keras_erf.legacy.operations.aliases import ALIASES
-from keras_erf.legacy.operations.arguments import Function
-from keras_erf.legacy.operations.sizes import is_static
+from keras_erf.tensorflow_operations.aliases import ALIASES
+from keras_erf.tensorflow_operations.arguments import Function
+from keras_erf.tensorflow_operations.sizes import is_static
 
 __all__ = ["is_known", "perform"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from keras import ops
 
-from keras_erf.legacy.operations.arguments import Function, as_tensor, keras_data_format
-from keras_erf.legacy.operations.sizes import sizes
+from keras_erf.tensorflow_operations.arguments import Function, as_tensor, keras_data_format
+from keras_erf.tensorflow_operations.sizes import sizes
 
 __all__ = ["FUNCTIONS", "along_space"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_erf.legacy.operations.arguments import Function
-from keras_erf.legacy.operations.sizes import Unknown, number, sizes
-from keras_erf.legacy.operations.slices import as_slice
+from keras_erf.tensorflow_operations.arguments import Function
+from keras_erf.tensorflow_operations.sizes import Unknown, number, sizes
+from keras_erf.tensorflow_operations.slices import as_slice
 
 __all__ = ["FUNCTIONS"]
 

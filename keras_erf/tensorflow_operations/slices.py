@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_erf.legacy.operations.arguments import Function
-from keras_erf.legacy.operations.sizes import Unknown, each, number, sizes
+from keras_erf.tensorflow_operations.arguments import Function
+from keras_erf.tensorflow_operations.sizes import Unknown, each, number, sizes
 
 __all__ = ["FUNCTIONS", "as_slice"]
 

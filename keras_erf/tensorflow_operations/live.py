@@ -11,8 +11,8 @@ import keras
 import numpy as np
 from google.protobuf import json_format
 
-from keras_erf.legacy.operations.raw_nodes import NODES, node_of, perform_operation
-from keras_erf.legacy.operations.sizes import is_static
+from keras_erf.tensorflow_operations.raw_nodes import NODES, node_of, perform_operation
+from keras_erf.tensorflow_operations.sizes import is_static
 
 __all__ = ["UnknownOperation", "computed", "constant_of", "performed"]
 

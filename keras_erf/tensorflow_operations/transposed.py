@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_erf.legacy.operations.arguments import Function, as_tensor, keras_data_format
-from keras_erf.legacy.operations.sizes import sizes
-from keras_erf.legacy.operations.stand_ins import ConvTranspose
-from keras_erf.legacy.operations.windows import along_space
+from keras_erf.tensorflow_operations.arguments import Function, as_tensor, keras_data_format
+from keras_erf.tensorflow_operations.sizes import sizes
+from keras_erf.tensorflow_operations.stand_ins import ConvTranspose
+from keras_erf.tensorflow_operations.windows import along_space
 
 __all__ = ["FUNCTIONS"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from keras import ops
 
-from keras_erf.legacy.operations.raw_nodes import perform_operation
-from keras_erf.legacy.operations.sizes import sizes
+from keras_erf.tensorflow_operations.raw_nodes import perform_operation
+from keras_erf.tensorflow_operations.sizes import sizes
 
 __all__ = ["in_one_piece"]
 

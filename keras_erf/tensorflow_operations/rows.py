@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_erf.legacy.operations.sizes import sizes
+from keras_erf.tensorflow_operations.sizes import sizes
 
 __all__ = ["Rows", "as_rows", "in_rows"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_erf.legacy.operations.arguments import Function, unary
-from keras_erf.legacy.operations.sizes import is_static, number
+from keras_erf.tensorflow_operations.arguments import Function, unary
+from keras_erf.tensorflow_operations.sizes import is_static, number
 
 __all__ = ["FUNCTIONS"]
 

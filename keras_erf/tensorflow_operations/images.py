@@ -6,9 +6,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_erf.legacy.operations.arguments import Function, keras_data_format
-from keras_erf.legacy.operations.sizes import number
-from keras_erf.legacy.operations.sizes import sizes as as_sizes
+from keras_erf.tensorflow_operations.arguments import Function, keras_data_format
+from keras_erf.tensorflow_operations.sizes import number
+from keras_erf.tensorflow_operations.sizes import sizes as as_sizes
 
 __all__ = ["FUNCTIONS"]
 
