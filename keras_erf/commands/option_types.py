@@ -122,7 +122,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A model file of any version of Keras, a network of keras.applications, or one of the zoo.",
+        help="Model file of any age, network of keras.applications, or name of the zoo.",
         show_default=False,
         autocompletion=_models,
     ),
