@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from keras_erf.errors import KerasERFError
-from keras_erf.named_models import find_model
 
 __all__ = ["takes_names"]
 
@@ -30,6 +29,8 @@ def takes_names(function: Function, *, need_weights: bool) -> Function:
     @functools.wraps(function)
     def of_named(model: Any, *args: Any, **options: Any) -> Any:
         if isinstance(model, (str, os.PathLike)):
+            from keras_erf.named_models import find_model
+
             try:
                 model = find_model(os.fspath(model), need_weights=need_weights).model
             except KerasERFError as error:

@@ -11,7 +11,6 @@ import numpy as np
 
 from keras_erf.graph.calls import Node, Tensor
 from keras_erf.graph.running import stateless
-from keras_erf.graph.tensorflow_calls import replayed
 from keras_erf.graph.unrolling import Builder
 
 __all__ = ["FunctionCalls", "calls_of_function"]
@@ -65,6 +64,9 @@ def _replayed(function: Callable[..., Any], symbol: keras.KerasTensor) -> Any:
     """The symbolic output of a function that uses TensorFlow."""
     if keras.config.backend() != "tensorflow":
         raise NotImplementedError("TensorFlow is not the backend")
+    # Few functions need its table.
+    from keras_erf.graph.tensorflow_calls import replayed
+
     (end,) = replayed(lambda x: [function(x)], [symbol])
     value = np.random.default_rng(4).standard_normal((2, *symbol.shape[1:])).astype("float32")
     own, other = np.asarray(function(value)), np.asarray(keras.Function(symbol, end)(value))

@@ -12,7 +12,6 @@ import numpy as np
 from keras_erf.graph.calls import LINEAR, Node, Shape, Tensor
 from keras_erf.graph.constants import agreed, has_zeros, operands, random_weights, settled
 from keras_erf.graph.running import eagerly, followed, inferred, learned_weights, stateless
-from keras_erf.graph.tensorflow_layers import check_replay, followed_in_tensorflow
 from keras_erf.graph.unrolling import Builder, Calls
 from keras_erf.types import Array, State
 
@@ -126,6 +125,9 @@ class Trace:
         """Symbolic outputs of the layer's `call`."""
         if not self.in_tensorflow:
             return followed(self.node, specs, training=self.training)
+        # Few layers need its table.
+        from keras_erf.graph.tensorflow_layers import check_replay, followed_in_tensorflow
+
         ends = followed_in_tensorflow(self.node, specs)
         if checked:
             check_replay(self.node, keras.Function(list(specs.values()), ends))
